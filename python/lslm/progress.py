@@ -1,0 +1,100 @@
+"""Progress of long calls: a bar on a terminal, or the caller's own function."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Reporter", "resolve"]
+
+Callback = Callable[[str, int, int | None, str], object]
+
+
+class Reporter(Protocol):
+    """What a long call tells about itself while it runs."""
+
+    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+        """``done`` of ``total`` (None: unknown) ``unit`` of ``stage`` are finished."""
+
+    def close(self, completed: bool) -> None:
+        """The call has ended, in success or not."""
+
+
+def resolve(progress: bool | Callback | None) -> Reporter | None:
+    """Return the reporter that ``progress`` asks for.
+
+    None means a bar if standard error is a terminal; True a bar in any case; False none; a callable
+    is called as ``f(stage, done, total, unit)``, about ten times a second and when a stage ends.
+    """
+    if progress is None:
+        progress = sys.stderr.isatty()
+    if callable(progress):
+        return _Calls(progress)
+    return _Bar() if progress else None
+
+
+class _Calls:
+    """Hands progress to a function, at most ten times a second."""
+
+    def __init__(self, callback: Callback) -> None:
+        self._callback = callback
+        self._last: tuple[str, int, int | None, str] | None = None
+        self._time = 0.0
+
+    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+        now = time.monotonic()
+        new_stage = self._last is None or self._last[0] != stage
+        if self._last is not None and new_stage:
+            self._callback(*self._last)
+        self._last = (stage, done, total, unit)
+        if stage and (new_stage or now - self._time >= 0.1):
+            self._time = now
+            self._callback(*self._last)
+
+    def close(self, completed: bool) -> None:
+        if completed and self._last is not None and self._last[0]:
+            self._callback(*self._last)
+
+
+class _Bar:
+    """A rich progress bar on standard error, one line a stage, with rate and ETA."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn
+
+        self._bars: dict[str, Any] = {}
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[amount]:>20}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._progress.start()
+
+    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+        if not stage:
+            return
+        if stage not in self._bars:
+            self._finish_bars()
+            self._bars[stage] = self._progress.add_task(stage, total=total, amount="")
+        amount = f"{done / 1e6:,.1f} MB" if unit == "bytes" else f"{done:,} {unit}"
+        self._progress.update(self._bars[stage], completed=done, total=total, amount=amount)
+
+    def _finish_bars(self) -> None:
+        for bar in self._bars.values():
+            total = self._progress.tasks[bar].total
+            if total is not None:
+                self._progress.update(bar, completed=total)
+
+    def close(self, completed: bool) -> None:
+        if completed:
+            self._finish_bars()
+        self._progress.stop()

@@ -1,0 +1,1 @@
+//! Byte-level BPE: split, train, encode, decode, vocabulary files

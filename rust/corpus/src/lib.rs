@@ -1,0 +1,1 @@
+//! Documents in and out: text, JSONL, Parquet; gzip, zstd; standard input

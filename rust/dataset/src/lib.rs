@@ -1,0 +1,1 @@
+//! Token datasets: shard format, writer, memory map, order, mixture

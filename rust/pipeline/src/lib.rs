@@ -1,0 +1,1 @@
+//! One parallel, resumable pass: corpus, clean, bpe, dataset

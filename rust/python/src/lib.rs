@@ -1,0 +1,21 @@
+//! The Python binding of lslm: thin, one file per class, no logic.
+//!
+//! Every class is frozen; every long call goes through [`run::run`], the one place that detaches
+//! from the interpreter, looks at signals and calls progress; every error goes through
+//! [`error::to_python`].
+
+mod error;
+mod run;
+
+use pyo3::prelude::*;
+
+/// The compiled part of lslm.
+#[pymodule(gil_used = false)]
+mod _lslm {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,1 @@
+//! Character class tables, generated, each with its Unicode version
