@@ -1,1 +1,2 @@
 //! Byte-level BPE: split, train, encode, decode, vocabulary files
+pub mod split;
