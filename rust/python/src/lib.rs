@@ -9,6 +9,8 @@ mod error;
 mod run;
 mod tokenizer;
 
+use pyo3::pymodule;
+
 /// The compiled part of lslm.
 #[pymodule(gil_used = false)]
 mod _lslm {
