@@ -1,5 +1,5 @@
 //! Byte-level BPE: split, train, encode, decode, vocabulary files
-
+pub mod split;
 pub mod train;
 
 /// The number of a token.

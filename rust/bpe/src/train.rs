@@ -28,6 +28,7 @@ use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
 
+mod count;
 mod merge;
 #[cfg(test)]
 mod naive;
@@ -35,6 +36,7 @@ mod naive;
 mod tests;
 mod words;
 
+pub use count::WordCounter;
 pub use words::WordCounts;
 
 /// On which side of the learned tokens the ids of the special tokens lie.
@@ -106,8 +108,7 @@ pub fn byte_order() -> [u8; 256] {
     let mut order = [0; 256];
     let (mut printable, mut other) = (0, 188);
     for byte in 0..=u8::MAX {
-        let place =
-            if stands_for_itself(char::from(byte)) { &mut printable } else { &mut other };
+        let place = if stands_for_itself(char::from(byte)) { &mut printable } else { &mut other };
         order[*place] = byte;
         *place += 1;
     }
@@ -180,12 +181,8 @@ impl Vocabulary {
                 options.vocab_size
             )));
         }
-        let mut vocabulary = Self {
-            tokens: Vec::new(),
-            bytes: [0; 256],
-            spelled: HashMap::new(),
-            reserved: 0,
-        };
+        let mut vocabulary =
+            Self { tokens: Vec::new(), bytes: [0; 256], spelled: HashMap::new(), reserved: 0 };
         if options.placement == Placement::Front {
             for special in specials {
                 if let Some(bytes) = bytes_spelled(special) {
@@ -210,6 +207,7 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
+    #[cfg(test)]
     fn length(&self, id: TokenId) -> usize {
         self.tokens[id as usize].len()
     }
@@ -243,7 +241,9 @@ impl Vocabulary {
         let mut special_tokens = Vec::with_capacity(options.special_tokens.len());
         let learned: HashMap<&[u8], TokenId> = match options.placement {
             Placement::Front => HashMap::new(),
-            Placement::End => self.tokens.iter().zip(0..).map(|(bytes, id)| (&**bytes, id)).collect(),
+            Placement::End => {
+                self.tokens.iter().zip(0..).map(|(bytes, id)| (&**bytes, id)).collect()
+            }
         };
         let mut appended: Vec<Box<[u8]>> = Vec::new();
         for (special, place) in options.special_tokens.iter().zip(0..) {

@@ -147,7 +147,13 @@ struct Shard<T> {
 
 impl<T: Slot> Shard<T> {
     /// Replaces the pair of `merge` wherever it stands.
-    fn join(&mut self, positions: &[u32], merge: Merge, lengths: &[u32], task: &Task) -> Result<()> {
+    fn join(
+        &mut self,
+        positions: &[u32],
+        merge: Merge,
+        lengths: &[u32],
+        task: &Task,
+    ) -> Result<()> {
         let [left, right, result] = [merge.left, merge.right, merge.result].map(T::new);
         let left_length = lengths[merge.left as usize] as usize;
         let right_length = lengths[merge.right as usize] as usize;

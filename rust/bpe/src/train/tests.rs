@@ -1,7 +1,9 @@
 use lslm_runtime::Task;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::split::Pattern;
 
 fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
     train(words, options, threads, &Task::default()).unwrap()
@@ -134,7 +136,8 @@ fn many_words_give_the_same_on_any_number_of_threads() {
     let mut state = 1u64;
     let mut list = Vec::new();
     for _ in 0..300_000 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let length = 2 + (state >> 60) as usize % 9;
         let word: Vec<u8> =
             (0..length).map(|i| b'a' + ((state >> (5 * i)) as u8 & 31).min(25)).collect();
@@ -147,4 +150,132 @@ fn many_words_give_the_same_on_any_number_of_threads() {
     for threads in [2, 3] {
         assert_eq!(learned(&words, &options, threads), one);
     }
+}
+
+fn json(text: &str) -> Vec<serde_json::Value> {
+    let mut file: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert!(file["made_with"].as_str().unwrap().starts_with("tokenizers 0.23."));
+    match file["cases"].take() {
+        serde_json::Value::Array(cases) => cases,
+        other => panic!("{other}"),
+    }
+}
+
+fn count<'a>(documents: impl IntoIterator<Item = &'a str>, pattern: &str) -> WordCounts {
+    let mut counter = WordCounter::new(&Pattern::named(pattern).unwrap());
+    for document in documents {
+        counter.add(document.as_bytes());
+    }
+    WordCounter::finish(vec![counter], 1).unwrap()
+}
+
+#[test]
+fn equals_hugging_face() {
+    for case in json(include_str!("../../../../testdata/train/small.json")) {
+        let strings = |key: &str| -> Vec<String> {
+            let list = case[key].as_array().into_iter().flatten();
+            list.map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let pattern = case["pattern"].as_str().unwrap_or("gpt2");
+        let words = count(strings("texts").iter().map(String::as_str), pattern);
+        let options = TrainOptions {
+            special_tokens: strings("special_tokens"),
+            placement: Placement::Front,
+            min_frequency: case["min_frequency"].as_u64().unwrap_or(0),
+            max_token_length: case["max_token_length"].as_u64().map(|length| length as usize),
+            ..TrainOptions::new(case["vocab_size"].as_u64().unwrap() as usize)
+        };
+        let trained = learned(&words, &options, 1);
+        let merges: Vec<_> = trained.merges.iter().map(|m| vec![m.left, m.right]).collect();
+        assert_eq!(serde_json::to_value(merges).unwrap(), case["merges"], "{}", case["name"]);
+        assert_eq!(trained.tokens.len() as u64, case["size"].as_u64().unwrap(), "{}", case["name"]);
+        assert_eq!(trained, naive::train(&words, &options), "{}", case["name"]);
+    }
+}
+
+/// The documents of a case of `large.json`, if the file is there.
+fn documents(case: &serde_json::Value) -> Option<Vec<String>> {
+    let folder = std::env::var("LSLM_DATA").map_or_else(
+        |_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        std::path::PathBuf::from,
+    );
+    let path = folder.join(case["file"].as_str().unwrap());
+    let Ok(file) = std::fs::File::open(&path) else {
+        let required = std::env::var("LSLM_REQUIRE_DATA").is_ok_and(|value| value == "1");
+        assert!(!required, "{} is missing", path.display());
+        return None;
+    };
+    let text = String::from_utf8(zstd::decode_all(file).unwrap()).unwrap();
+    let count = match case["count"].as_u64().unwrap() {
+        0 => usize::MAX,
+        count => count as usize,
+    };
+    Some(match case["documents"].as_str().unwrap() {
+        "whole" => vec![text],
+        "lines" => text.split_inclusive('\n').take(count).map(str::to_owned).collect(),
+        "jsonl" => text
+            .lines()
+            .take(count)
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                row["text"].as_str().unwrap().to_owned()
+            })
+            .collect(),
+        other => panic!("{other}"),
+    })
+}
+
+#[allow(clippy::print_stdout)] // a skip must be seen
+fn equals_hugging_face_on(name: &str) {
+    let cases = json(include_str!("../../../../testdata/train/large.json"));
+    let case = cases.iter().find(|case| case["name"] == name).unwrap();
+    let Some(documents) = documents(case) else {
+        println!("skipped: the corpora are not there");
+        return;
+    };
+    let words = count(documents.iter().map(String::as_str), case["pattern"].as_str().unwrap());
+    let options = TrainOptions::new(case["vocab_size"].as_u64().unwrap() as usize);
+    let trained = learned(&words, &options, 2);
+    let mut hasher = Sha256::new();
+    for merge in &trained.merges {
+        hasher.update(merge.left.to_le_bytes());
+        hasher.update(merge.right.to_le_bytes());
+    }
+    assert_eq!(trained.merges.len() as u64, case["merges"].as_u64().unwrap());
+    let expected = case["sha256"].as_str().unwrap();
+    let expected: Vec<u8> = (0..expected.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&expected[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(hasher.finalize()[..], expected);
+}
+
+#[test]
+fn equals_hugging_face_on_english_articles() {
+    equals_hugging_face_on("enwiki-gpt2");
+}
+
+#[test]
+fn equals_hugging_face_on_novels() {
+    equals_hugging_face_on("novels-o200k");
+}
+
+#[test]
+fn equals_hugging_face_on_chinese_articles() {
+    equals_hugging_face_on("zhwiki-o200k");
+}
+
+#[test]
+fn equals_hugging_face_on_chinese_prose() {
+    equals_hugging_face_on("prose-cl100k");
+}
+
+#[test]
+fn equals_hugging_face_on_many_languages() {
+    equals_hugging_face_on("languages-qwen");
+}
+
+#[test]
+fn equals_hugging_face_on_web_pages() {
+    equals_hugging_face_on("c4-cl100k");
 }
