@@ -32,7 +32,7 @@ def drawn(config, seed=0):
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter += 0.3 * noise
+            parameter.add_(noise, alpha=0.3)
     return model
 
 
@@ -81,7 +81,10 @@ def naive_loss(config, weights, inputs, targets):
         for layer in range(config.layers):
             name = f"blocks.{layer}"
             zs = [norm(x, f"{name}.attention_norm") for x in xs]
-            q, k, v = ([linear(z, f"{name}.attention.{part}") for z in zs] for part in ("query", "key", "value"))
+            q, k, v = (
+                [linear(z, f"{name}.attention.{part}") for z in zs]
+                for part in ("query", "key", "value")
+            )
             new = []
             for i, x in enumerate(xs):
                 mixed = []
@@ -93,7 +96,10 @@ def naive_loss(config, weights, inputs, targets):
                     odds = np.exp(scores / math.sqrt(size))
                     mixed.append(sum(p * v[j][shared] for j, p in enumerate(odds / odds.sum())))
                 new.append(x + linear(np.concatenate(mixed), f"{name}.attention.output"))
-            xs = [x + hidden(norm(x, f"{name}.feed_forward_norm"), f"{name}.feed_forward") for x in new]
+            xs = [
+                x + hidden(norm(x, f"{name}.feed_forward_norm"), f"{name}.feed_forward")
+                for x in new
+            ]
         for x, target in zip(xs, target_row, strict=True):
             logits = head @ norm(x, "norm")
             losses.append(math.log(np.exp(logits).sum()) - logits[target])
@@ -134,7 +140,9 @@ def test_chunked_head_equals_the_whole():
         for rows in (1, 4, 21, 100):
             loss = linear_cross_entropy(hidden, weight, targets, reduction, rows)
             torch.testing.assert_close(loss, whole)
-            torch.testing.assert_close(torch.autograd.grad(3 * loss, (hidden, weight)), tuple(3 * g for g in expected))
+            torch.testing.assert_close(
+                torch.autograd.grad(3 * loss, (hidden, weight)), tuple(3 * g for g in expected)
+            )
     each = cross_entropy(hidden @ weight.T, targets, "none").detach()
     torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets, "none", 4), each)
     assert each[0, 2] == each[2, 6] == 0
@@ -154,7 +162,10 @@ def test_cross_entropy_equals_torch(reduction):
 
 @settings(deadline=None, max_examples=30)
 @given(
-    T=st.integers(1, 6), past=st.integers(0, 5), kv=st.sampled_from([1, 2, 4]), seed=st.integers(0, 99)
+    T=st.integers(1, 6),
+    past=st.integers(0, 5),
+    kv=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
 )
 def test_fast_attention_equals_the_formula(T, past, kv, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -184,7 +195,10 @@ def test_cache_gives_the_same_logits(config):
     inputs = torch.tensor([[1, 5, 2, 12, 0, 3], [4, 4, 7, 8, 1, 11]])
     whole = model(inputs)
     cache = Cache(config.sequence_length)
-    parts = [model(part, cache=cache) for part in (inputs[:, :1], inputs[:, 1:4], inputs[:, 4:5], inputs[:, 5:])]
+    parts = [
+        model(part, cache=cache)
+        for part in (inputs[:, :1], inputs[:, 1:4], inputs[:, 4:5], inputs[:, 5:])
+    ]
     torch.testing.assert_close(torch.cat(parts, 1), whole)
     with pytest.raises(ValueError, match="7 positions"):
         model(inputs[:, :1], cache=cache)
@@ -204,7 +218,10 @@ def test_init_depends_on_the_seed_alone():
     torch.manual_seed(1)
     first = Transformer(config, seed=5).state_dict()
     torch.manual_seed(2)
-    second, other = Transformer(config, seed=5).state_dict(), Transformer(config, seed=6).state_dict()
+    second, other = (
+        Transformer(config, seed=5).state_dict(),
+        Transformer(config, seed=6).state_dict(),
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
     assert not first["blocks.0.attention.query.bias"].any()

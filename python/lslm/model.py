@@ -181,9 +181,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(config.width, config.width, config.bias)
         self.qk_norm = config.qk_norm
 
-    def forward(
-        self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
         """(B, T, C) to (B, T, C); each position sees itself and those before it."""
         B, T, C = x.shape
         parts = (self.query(x), self.key(x), self.value(x))
@@ -230,9 +228,7 @@ class Block(nn.Module):
         self.feed_forward_norm, self.feed_forward = norm(config.width), FeedForward(config)
         self.dropout = config.dropout
 
-    def forward(
-        self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
         """(B, T, C) to (B, T, C)."""
         h = self.attention(self.attention_norm(x), rotation, cache)
         x = x + F.dropout(h, self.dropout, self.training)
