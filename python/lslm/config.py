@@ -29,6 +29,18 @@ class DataConfig:
     validation: str = ""
     """Another dataset to validate on; empty: ``validation`` beside ``train`` if there is one."""
 
+    def train_path(self) -> Path:
+        """The dataset to train on: ``train`` in ``path``, or ``path`` itself."""
+        inner = Path(self.path) / "train"
+        return inner if (inner / "manifest.json").is_file() else Path(self.path)
+
+    def validation_path(self) -> Path | None:
+        """The dataset to validate on, or None."""
+        if self.validation:
+            return Path(self.validation)
+        inner = Path(self.path) / "validation"
+        return inner if (inner / "manifest.json").is_file() else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
