@@ -8,10 +8,10 @@ import re
 import lslm
 import pytest
 from lslm import report
-from lslm.report import charts, markup, numbers
+from lslm.report import charts, figures, markup, numbers
 
 HOSTILE = '<script>alert("1")</script>&\x00\x1b[31m\u202e\ud800 </pre>\'"'
-UNIFORM = report.Evaluation(nats=100 * math.log(256), n_tokens=100, n_bytes=400)
+UNIFORM = report.Evaluation(nats=100 * math.log(256), tokens=100, bytes=400)
 
 
 class Outline(html.parser.HTMLParser):
@@ -71,11 +71,11 @@ def demo_results(text="some text", **changes):
             report.MetricRow(step=1, n_tokens=10, loss=5.5, learning_rate=0.1),
             report.MetricRow(step=2, n_tokens=20, loss=4.5, validation_loss=4.75),
         ],
-        "evaluation": report.Evaluation(nats=200.0, n_tokens=100, n_bytes=400),
+        "evaluation": report.Evaluation(nats=200.0, tokens=100, bytes=400),
         "baselines": report.Baselines(
             uniform=UNIFORM,
-            unigram=report.Evaluation(nats=400.0, n_tokens=100, n_bytes=400),
-            xz_bytes=150,
+            unigram=report.Evaluation(nats=400.0, tokens=100, bytes=400),
+            xz_bits_per_byte=3.0,
         ),
         "samples": [report.Sample(prompt=text, text=text, note=text)],
         "commands": [report.Command(purpose=text, line=text)],
@@ -103,7 +103,7 @@ def test_demo_report_shows_every_number_it_was_given():
         "200 tokens/s",
         "2.000",  # uniform: 100 · 8 bits over 400 bytes
         "0.50 times",
-        "3.000",  # xz: 150 of 400 bytes
+        "3.000",  # xz
         "4.000 on the held-out text",
     ):
         assert expected in text, expected
@@ -134,9 +134,9 @@ def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
 
 
 def test_run_report_reads_metrics_and_configuration(tmp_path):
-    rows = [{"step": s, "tokens": 64 * s, "loss": 6 / s, "learning_rate": 0.1} for s in range(1, 9)]
-    rows[3]["validation_loss"] = 2.25
-    rows[7]["validation_loss"] = 2.5
+    rows = [{"step": s, "tokens": 64 * s, "loss": 6 / s, "lr": 0.1} for s in range(1, 9)]
+    rows.insert(4, {"step": 4, "validation_loss": 2.25})
+    rows.append({"step": 8, "validation_loss": 2.5})
     write_run(tmp_path, rows)
     (tmp_path / "config.toml").write_text('name = "<b>"\n')
     outline = Outline(report.run_report(tmp_path, evaluation=UNIFORM))
@@ -222,6 +222,28 @@ def test_line_that_was_being_written_is_left_out(tmp_path):
     assert report.read_metrics(path) == [report.MetricRow(step=1, loss=2.0, n_tokens=5)]
 
 
+def test_rows_of_one_step_become_one(tmp_path):
+    write_run(
+        tmp_path,
+        [
+            {"step": 1, "loss": 3.0, "lr": 0.5, "tokens": 64, "tokens_per_second": 7.0},
+            {"step": 1, "validation_loss": 2.5},
+            {"step": 2, "loss": 2.0},
+        ],
+    )
+    assert report.read_metrics(tmp_path / "metrics.jsonl") == [
+        report.MetricRow(
+            step=1,
+            n_tokens=64,
+            loss=3.0,
+            validation_loss=2.5,
+            learning_rate=0.5,
+            tokens_per_second=7.0,
+        ),
+        report.MetricRow(step=2, loss=2.0),
+    ]
+
+
 @pytest.mark.parametrize("line", ["{", "[]", "3", '{"loss": 1.0}', '{"step": "x"}'])
 def test_broken_line_is_named_with_its_number(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
@@ -258,23 +280,24 @@ def test_one_bad_loss_does_not_spoil_the_whole_mean(tmp_path):
 
 
 def test_uniform_model_has_the_vocabulary_as_its_perplexity():
-    assert UNIFORM.perplexity == pytest.approx(256, rel=1e-12)
-    assert UNIFORM.bits_per_byte == pytest.approx(2.0, rel=1e-12)
+    assert figures.perplexity(UNIFORM) == pytest.approx(256, rel=1e-12)
+    assert figures.bits_per_byte(UNIFORM) == pytest.approx(2.0, rel=1e-12)
 
 
 def test_results_without_tokens_or_beyond_a_float_do_not_fail():
-    nothing = report.Evaluation(nats=0.0, n_tokens=0, n_bytes=0)
-    assert math.isnan(nothing.loss)
-    assert math.isnan(nothing.perplexity)
-    assert math.isnan(nothing.bits_per_byte)
-    assert report.Evaluation(nats=1e6, n_tokens=1, n_bytes=1).perplexity == math.inf
+    nothing = report.Evaluation(nats=0.0, tokens=0, bytes=0)
+    assert math.isnan(figures.loss(nothing))
+    assert math.isnan(figures.perplexity(nothing))
+    assert math.isnan(figures.bits_per_byte(nothing))
+    beyond = report.Evaluation(nats=1e6, tokens=1, bytes=1)
+    assert figures.perplexity(beyond) == math.inf
     empty = report.Funnel(
         n_documents=0, n_bytes=0, n_documents_kept=0, n_bytes_kept=0, n_bytes_out=0
     )
     page = report.demo_report(
         demo_results(
             evaluation=nothing,
-            baselines=report.Baselines(uniform=nothing, xz_bytes=3),
+            baselines=report.Baselines(uniform=nothing, xz_bits_per_byte=math.nan),
             funnel=empty,
             metrics=[],
             samples=[],

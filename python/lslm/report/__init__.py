@@ -397,26 +397,17 @@ def _training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) -
             format_y=lambda y: f"{y:.3g}",
         )
     ]
-    by_tokens = [
-        Series(
-            label="training",
-            points=smooth(
-                [(float(r.n_tokens), r.loss) for r in metrics if r.n_tokens and r.loss is not None],
-                width=width,
-            ),
-        ),
-        Series(
-            label="validation",
-            points=[
-                (float(r.n_tokens), r.validation_loss)
-                for r in metrics
-                if r.n_tokens and r.validation_loss is not None
-            ],
-            style="dots",
-            colour=1,
-        ),
-    ]
-    if any(s.points for s in by_tokens):
+    per_step = next((r.n_tokens / r.step for r in metrics if r.n_tokens and r.step), None)
+    if per_step is not None:
+        by_tokens = [
+            Series(
+                label=curve.label,
+                points=[(per_step * step, value) for step, value in curve.points],
+                style=curve.style,
+                colour=curve.colour,
+            )
+            for curve in curves[1:]
+        ]
         charts.append(
             line_chart(
                 by_tokens,
@@ -488,7 +479,7 @@ def _result_parts(result: Result, baselines: Baselines | None) -> list[Child]:
     return [
         element(
             "p",
-            f"Measured on {result.n_tokens:,} tokens, which are {size(result.n_bytes)} of text "
+            f"Measured on {result.tokens:,} tokens, which are {size(result.bytes)} of text "
             "that was held out from the start. Perplexity depends on the vocabulary; bits per "
             "byte does not, so it is the figure to compare. Less is better.",
         ),
@@ -567,7 +558,7 @@ def _or_infinity(value: float | None) -> float:
 
 
 def _exp(value: float | None) -> float:
-    return math.nan if value is None else perplexity(Evaluation(nats=value, n_tokens=1, n_bytes=0))
+    return math.nan if value is None else perplexity(Evaluation(nats=value, tokens=1, bytes=0))
 
 
 def _cut(text: str, letters: int) -> str:

@@ -35,48 +35,33 @@ __all__ = [
 
 
 class Result(Protocol):
-    """What an evaluation has summed up; ``lslm.evaluation``'s result is one."""
+    """What an evaluation has summed up; ``lslm.evaluation.EvaluationResult`` is one."""
 
     @property
     def nats(self) -> float:
-        """The sum of -ln p over all target tokens."""
+        """The sum of -ln p over all targets."""
 
     @property
-    def n_tokens(self) -> int:
-        """How many target tokens were scored."""
+    def tokens(self) -> int:
+        """Number of targets."""
 
     @property
-    def n_bytes(self) -> int:
-        """How many bytes of text these tokens stand for."""
+    def bytes(self) -> int:
+        """Bytes of their text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A model's score on held-out text, as sums; the ratios are taken last."""
+    """The plain sums, for whoever has no torch: the smallest :class:`Result`."""
 
     nats: float
-    n_tokens: int
-    n_bytes: int
-
-    @property
-    def loss(self) -> float:
-        """Nats per token."""
-        return loss(self)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(nats / tokens)."""
-        return perplexity(self)
-
-    @property
-    def bits_per_byte(self) -> float:
-        """Bits per byte of text, the figure that does not depend on the vocabulary."""
-        return bits_per_byte(self)
+    tokens: int
+    bytes: int
 
 
 def loss(result: Result) -> float:
     """Return nats per token, NaN without tokens."""
-    return result.nats / result.n_tokens if result.n_tokens else math.nan
+    return result.nats / result.tokens if result.tokens else math.nan
 
 
 def perplexity(result: Result) -> float:
@@ -87,7 +72,7 @@ def perplexity(result: Result) -> float:
 
 def bits_per_byte(result: Result) -> float:
     """Return nats / (ln 2 · bytes), NaN without bytes."""
-    return result.nats / math.log(2) / result.n_bytes if result.n_bytes else math.nan
+    return result.nats / math.log(2) / result.bytes if result.bytes else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +80,13 @@ class Baselines:
     """What the same held-out text costs without a model of its context.
 
     ``uniform``: each token of the vocabulary equally likely. ``unigram``: each token as likely as
-    it was frequent in the training part. ``xz_bytes``: length of the held-out text after
-    ``xz -9``. ``unigram`` or ``xz_bytes`` may be None when not measured.
+    it was frequent in the training part. ``xz_bits_per_byte``: the held-out text after ``xz -9``.
+    The last two may be None when not measured.
     """
 
-    uniform: Evaluation
-    unigram: Evaluation | None = None
-    xz_bytes: int | None = None
-
-    @property
-    def xz_bits_per_byte(self) -> float | None:
-        """Compressed bits per byte of text."""
-        if self.xz_bytes is None or not self.uniform.n_bytes:
-            return None
-        return 8 * self.xz_bytes / self.uniform.n_bytes
+    uniform: Result
+    unigram: Result | None = None
+    xz_bits_per_byte: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,18 +225,19 @@ class DemoResults:
 
 
 def read_metrics(path: str | Path) -> list[MetricRow]:
-    """Return the rows of a ``metrics.jsonl``.
+    """Return the rows of a ``metrics.jsonl``, one for each step, in order.
 
-    A last line without its line end is one that was being written and is left out; any other
-    line that is no JSON object with a step raises ``FormatError`` with its line number.
+    Rows of one step, such as of training and of validation, become one. A last line without its
+    line end is one that was being written and is left out; any other line that is no JSON object
+    with a step raises ``FormatError`` with its line number.
     """
     text = Path(path).read_bytes()
-    rows = []
+    rows: dict[int, dict[str, Any]] = {}
     offset = 0
     for number, line in enumerate(text.split(b"\n")[:-1], start=1):
         try:
             row = json.loads(line)
-            rows.append(_metric_row(row))
+            rows.setdefault(_metric_row(row).step, {}).update(row)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FormatError(
                 f"{path}: line {number} is not a row of metrics ({error}); "
@@ -267,22 +246,19 @@ def read_metrics(path: str | Path) -> list[MetricRow]:
                 offset,
             ) from None
         offset += len(line) + 1
-    return rows
+    return [_metric_row(row) for _, row in sorted(rows.items())]
 
 
 def _metric_row(row: Mapping[str, Any]) -> MetricRow:
-    def number(*names: str) -> float | None:
-        for name in names:
-            if row.get(name) is not None:
-                return float(row[name])
-        return None
+    def number(name: str) -> float | None:
+        return None if row.get(name) is None else float(row[name])
 
-    tokens = number("tokens", "n_tokens")
+    tokens = number("tokens")
     return MetricRow(
         step=int(row["step"]),
         n_tokens=None if tokens is None else int(tokens),
-        loss=number("loss", "training_loss"),
+        loss=number("loss"),
         validation_loss=number("validation_loss"),
-        learning_rate=number("learning_rate", "lr"),
+        learning_rate=number("lr"),
         tokens_per_second=number("tokens_per_second"),
     )
