@@ -123,7 +123,7 @@ def evaluate(
     if path is None and data is None:
         raise ValueError(f"{opened.path}: was trained without validation data; give data=")
     path = path or Path(where.path)
-    dataset = TokenDataset(str(path))
+    dataset = TokenDataset(path)
     check_tokenizer(dataset, opened.tokenizer, path)
     with process_group(device) as group, autocast(device, resolve_dtype(dtype, device)):
         reporter = progress_module.resolve(progress) if group.first else None
@@ -148,7 +148,7 @@ def evaluate(
 
 def check_tokenizer(dataset: TokenDataset, tokenizer: Tokenizer, path: str | Path) -> None:
     """Raise ``MismatchError`` unless ``dataset`` was made with ``tokenizer``."""
-    made_with = dataset.manifest["tokenizer"]["fingerprint"]
+    made_with = dataset.tokenizer_fingerprint
     if made_with is not None and made_with != tokenizer.fingerprint:
         raise MismatchError(
             f"{path} was made with another tokenizer ({made_with[:12]}…) than the model's "
@@ -226,7 +226,7 @@ def token_nats(
         raise ValueError(f"stride = {stride}: must be from 1 to the sequence length, {T}")
     parameter = next(model.parameters())
     batch_size = batch_size or max(1, (65_536 if parameter.is_cuda else 4_096) // T)
-    eos = dataset.manifest["document_end"]["eos"]
+    eos = dataset.eos_id
     starts = range(0, n, stride)
     here, training = ranks(), model.training
     model.eval()

@@ -50,8 +50,8 @@ def estimate(config: Config) -> Estimate:
 
         if not config.data.path:
             raise ValueError("the size of the vocabulary is open: give data= or model.vocab_size=")
-        manifest = TokenDataset(str(config.data.train_path())).manifest
-        shape = dataclasses.replace(shape, vocab_size=manifest["vocab_size"])
+        dataset = TokenDataset(config.data.train_path())
+        shape = dataclasses.replace(shape, vocab_size=dataset.vocab_size)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     with torch.device("meta"):

@@ -185,7 +185,7 @@ def _train(
     if group.world_size > 1:
         trained = DistributedDataParallel(trained)
     loader = TokenLoader(
-        str(train_path),
+        dataset,
         batch_size=settings.batch_size // group.world_size,
         sequence_length=T,
         seed=settings.seed,
@@ -325,16 +325,15 @@ def _open_data(config: Config) -> tuple[Path, TokenDataset, TokenDataset | None,
     if not config.data.path:
         raise ValueError("no data to train on: give data=DATASET, a folder that tokenize has made")
     path = config.data.train_path()
-    dataset = TokenDataset(str(path))
-    file = dataset.manifest["tokenizer"]["file"]
-    if file is None:
-        raise ValueError(f"{path} has no tokenizer.json: add the one that made its ids")
-    tokenizer = Tokenizer.load(str(path / file))
+    dataset = TokenDataset(path)
+    if dataset.tokenizer_path is None:
+        raise ValueError(f"{path} came without its tokenizer: a run needs it to write text")
+    tokenizer = Tokenizer.load(dataset.tokenizer_path)
     check_tokenizer(dataset, tokenizer, path)
     beside = config.data.validation_path()
     if beside is None:
         return path, dataset, None, tokenizer
-    validation = TokenDataset(str(beside))
+    validation = TokenDataset(beside)
     check_tokenizer(validation, tokenizer, beside)
     return path, dataset, validation if validation.n_tokens else None, tokenizer
 
@@ -411,7 +410,7 @@ def _fitting_steps(
 def _write_run(run: Path, config: Config, tokenizer: Tokenizer, step: int) -> None:
     checkpoints.write_atomically(run / "config.toml", to_toml(config))
     if not (run / "tokenizer.json").is_file():
-        tokenizer.save(str(run / "tokenizer.json"))
+        tokenizer.save(run / "tokenizer.json")
     metrics = run / "metrics.jsonl"
     if metrics.is_file():  # rows of steps that the restored checkpoint does not have
         rows = []
