@@ -297,48 +297,58 @@ fn is_cjk(code: u32) -> bool {
     matches!(code, 0x4E00..=0x9FA5 | 0x3040..=0x30FF)
 }
 
-/// [`peek`] in the pieces that numbers and [`is_cjk`] leave.
+/// [`peek`] in the pieces of [`is_cjk`], or in those that numbers and these leave.
 #[inline]
-fn peek_rest(text: &[u8], at: usize) -> (Kind, usize) {
+fn peek_deepseek<const CJK: bool>(text: &[u8], at: usize) -> (Kind, usize) {
     if text.get(at).is_some_and(|&byte| byte >= 0x80) {
         let (code, length) = decode(text, at);
-        if is_cjk(code) {
-            return (Kind::End, length);
-        }
-        return match kind_of(code) {
-            Kind::Number => (Kind::End, length),
-            kind => (kind, length),
-        };
+        let kind = kind_of(code);
+        let outside = is_cjk(code) != CJK || kind == Kind::Number;
+        return (if outside { Kind::End } else { kind }, length);
     }
     match peek(text, at) {
-        (Kind::Number, length) => (Kind::End, length),
+        (kind, length) if CJK || kind == Kind::Number => (Kind::End, length),
         other => other,
     }
 }
 
-/// DeepSeek-V3: numbers by up to three, runs of [`is_cjk`], and between those
+/// DeepSeek-V3: numbers by up to three, runs of [`is_cjk`], and inside and between those
 /// ``[!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|``
 /// `\s*[\r\n]+|\s+(?!\S)|\s+`, which leaves gaps.
 fn deepseek_v3_end(text: &[u8], at: usize) -> usize {
+    if text[at] < 0x80 {
+        if text[at].is_ascii_digit() {
+            return numbers(text, at, 3);
+        }
+        return deepseek_rest(text, at, peek_deepseek::<false>);
+    }
+    let (code, _) = decode(text, at);
+    if is_cjk(code) {
+        deepseek_rest(text, at, peek_deepseek::<true>)
+    } else if kind_of(code) == Kind::Number {
+        numbers(text, at, 3)
+    } else {
+        deepseek_rest(text, at, peek_deepseek::<false>)
+    }
+}
+
+/// The third step of DeepSeek-V3 in a piece whose end `peek` knows.
+#[inline]
+fn deepseek_rest(
+    text: &[u8],
+    at: usize,
+    peek: impl Fn(&[u8], usize) -> (Kind, usize) + Copy,
+) -> usize {
     let is_word = |kind: Kind| kind.is_letter() || kind == Kind::Mark;
-    let (kind, length) = peek_rest(text, at);
+    let is_symbol = |kind: Kind| kind == Kind::Symbol;
+    let is_newline = |kind: Kind| kind == Kind::Newline;
+    let (kind, length) = peek(text, at);
     let second = at + length;
     match kind {
-        Kind::End => {
-            let mut end = at;
-            while end < text.len() {
-                let (code, length) = decode(text, end);
-                if !is_cjk(code) {
-                    break;
-                }
-                end += length;
-            }
-            return if end > at { end } else { numbers(text, at, 3) };
-        }
         Kind::Letter | Kind::Upper | Kind::Lower | Kind::Mark => {
-            return run_by(peek_rest, text, second, is_word);
+            return run_by(peek, text, second, is_word);
         }
-        Kind::Newline => return white_space(text, at, true, false, peek_rest),
+        Kind::Newline => return white_space(text, at, true, false, peek),
         Kind::Symbol => {
             if text[at] < 0x80 {
                 let letters = text[second..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
@@ -346,29 +356,28 @@ fn deepseek_v3_end(text: &[u8], at: usize) -> usize {
                     return second + letters;
                 }
             }
-            let end = run_by(peek_rest, text, second, |kind| kind == Kind::Symbol);
-            return line_ends(text, end, false);
+            let end = run_by(peek, text, second, is_symbol);
+            return run_by(peek, text, end, is_newline);
         }
         _ => {}
     }
-    let (next, next_length) = peek_rest(text, second);
+    let (next, next_length) = peek(text, second);
     if is_word(next) {
-        return run_by(peek_rest, text, second + next_length, is_word);
+        return run_by(peek, text, second + next_length, is_word);
     }
     if kind == Kind::Space {
         return if text[at] == b' ' && next == Kind::Symbol {
-            let from = second + next_length;
-            let end = run_by(peek_rest, text, from, |kind| kind == Kind::Symbol);
-            line_ends(text, end, false)
+            let end = run_by(peek, text, second + next_length, is_symbol);
+            run_by(peek, text, end, is_newline)
         } else {
-            white_space(text, at, true, false, peek_rest)
+            white_space(text, at, true, false, peek)
         };
     }
     // A gap, up to the first place where something matches.
     let mut end = second;
     loop {
-        let (kind, length) = peek_rest(text, end);
-        if kind != Kind::Other || is_word(peek_rest(text, end + length).0) {
+        let (kind, length) = peek(text, end);
+        if kind != Kind::Other || is_word(peek(text, end + length).0) {
             return end;
         }
         end += length;

@@ -1,6 +1,10 @@
 //! Every scanner against the regular expression engine, and known cuts.
 
+use std::path::{Path, PathBuf};
+
+use lslm_unicode::{Class, class_of};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::engine::Engine;
 use super::*;
@@ -114,12 +118,21 @@ impl Pair {
     }
 }
 
-/// One character of each sort any pattern tells apart, and the odd ones of each sort.
+/// A JSON file of `testdata`.
+fn testdata(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn parts(kind: &str) -> Vec<String> {
+    serde_json::from_value(testdata("split/parts.json")[kind].clone()).unwrap()
+}
+
+/// One character for each way in which the patterns treat them.
 const SORTS: &[&str] = &[
     "a",
     "s",
     "E",
-    "l",
     "7",
     " ",
     "\t",
@@ -128,26 +141,19 @@ const SORTS: &[&str] = &[
     "'",
     "/",
     "!",
-    "_",
     "\u{1}",
     "\u{17F}",
-    "é",
     "É",
     "ǅ",
-    "ʰ",
     "中",
-    "\u{30FC}",
-    "\u{9FFF}",
+    "\u{3040}",
+    "\u{309B}",
     "\u{301}",
     "\u{3099}",
     "²",
-    "Ⅷ",
     "\u{85}",
     "\u{3000}",
-    "\u{200D}",
     "、",
-    "€",
-    "😀",
     "\u{11DE0}",
 ];
 
@@ -180,11 +186,23 @@ fn all_short_strings() {
 
 #[test]
 fn every_code_point_alone_and_in_context() {
+    // One text for many, since the engine's start costs more than its search.
+    let mut texts: Vec<String> = Vec::new();
+    for (i, c) in ('\0'..=char::MAX).enumerate() {
+        if i % 500 == 0 {
+            texts.push(String::new());
+        }
+        let text = texts.last_mut().unwrap();
+        text.extend(['a', c, 'b', ' ', c, '\n']);
+    }
     for pair in Pair::all() {
+        for text in &texts {
+            pair.check(text.as_bytes());
+        }
         for c in '\0'..=char::MAX {
             let mut buffer = [0; 4];
-            pair.check(c.encode_utf8(&mut buffer).as_bytes());
-            pair.check(format!("a{c}b 'A{c} {c}1{c}\n{c}{c}!{c}").as_bytes());
+            let text = c.encode_utf8(&mut buffer).as_bytes();
+            assert_eq!(pair.found(text), [text.len()], "{} U+{:04X}", pair.name, c as u32);
         }
     }
 }
@@ -192,7 +210,7 @@ fn every_code_point_alone_and_in_context() {
 #[test]
 fn long_runs() {
     for pair in Pair::all() {
-        for sort in SORTS {
+        for sort in parts("characters") {
             for n in (1..70).chain([127, 128, 129, 1000, 20_000]) {
                 let run = sort.repeat(n);
                 pair.check(run.as_bytes());
@@ -206,11 +224,12 @@ fn long_runs() {
 /// The same text cut off at all offsets up to 70, so that each rule meets each place of a block.
 #[test]
 fn slices() {
+    let sorts = parts("characters");
     let mut text = String::new();
     let mut state = 1_u64;
     for _ in 0..2000 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let sort = SORTS[(state >> 33) as usize % SORTS.len()];
+        let sort = &sorts[(state >> 33) as usize % sorts.len()];
         text.push_str(&sort.repeat(1 + (state >> 60) as usize / 5));
     }
     let bytes = text.as_bytes();
@@ -227,14 +246,17 @@ fn slices() {
 #[test]
 fn real_text() {
     let root = std::env::var("LSLM_DATA").map_or_else(
-        |_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        std::path::PathBuf::from,
+        |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
     );
     let files = ["english/tinyshakespeare.txt", "cases/blns.json", "cases/utf8_stress_kuhn.txt"];
     for file in files {
         let Ok(text) = std::fs::read(root.join(file)) else {
             assert!(std::env::var("LSLM_REQUIRE_DATA").is_err(), "{file} is missing in {root:?}");
-            eprintln!("skipped: {file} is missing in {}", root.display());
+            #[allow(clippy::print_stderr)] // the way a test says that it skips
+            {
+                eprintln!("skipped: {file} is missing in {}", root.display());
+            }
             continue;
         };
         for pair in Pair::all() {
@@ -243,22 +265,110 @@ fn real_text() {
     }
 }
 
-fn sorts() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop_oneof![
-        8 => proptest::sample::select(SORTS).prop_map(|s| s.as_bytes().to_vec()),
+/// What Hugging Face's cutters, on another engine, made of mixed texts; `LSLM_SPLIT_CASES` names
+/// a larger file by the same script.
+#[test]
+fn peers() {
+    let file = std::env::var("LSLM_SPLIT_CASES");
+    let cases = testdata(file.as_deref().unwrap_or("split/huggingface.json"));
+    let cases: Vec<(String, String, Vec<usize>)> =
+        serde_json::from_value(cases["cases"].clone()).unwrap();
+    let pairs = Pair::all();
+    assert!(cases.len() > 1000);
+    for (name, text, ends) in cases {
+        let pair = pairs.iter().find(|pair| pair.name == name).unwrap();
+        assert_eq!(pair.found(text.as_bytes()), ends, "{name} {text:?}");
+    }
+}
+
+/// The texts of `testdata` and of this crate are the same.
+#[test]
+fn published_texts() {
+    let published = testdata("split/published.json");
+    assert_eq!(published.as_object().unwrap().len(), DISTINCT.len());
+    for (name, parts) in published.as_object().unwrap() {
+        let steps = parts.as_array().unwrap().iter().map(|part| match part.as_str().unwrap() {
+            "digits" => Step::Digits { individual: true },
+            regex => Step::isolated(regex),
+        });
+        assert_eq!(Pattern::named(name).unwrap().steps(), steps.collect::<Vec<_>>(), "{name}");
+    }
+}
+
+/// `Digits` is Rust's own idea of a number, as the list of differences says.
+#[test]
+fn digits_are_those_of_the_standard_library() {
+    let references = testdata("unicode/differences.json")["references"].clone();
+    let mut listed = Vec::new();
+    for difference in
+        references.as_array().unwrap().iter().filter_map(|r| r["differences"].as_array()).flatten()
+    {
+        let code = |key: &str| u32::from_str_radix(difference[key].as_str().unwrap(), 16).unwrap();
+        listed.push(code("first")..=code("last"));
+    }
+    assert_eq!(listed, super::published::NEW_NUMBERS);
+    let digits = Pattern::named("starcoder").unwrap();
+    for c in '\0'..=char::MAX {
+        let new = listed.iter().any(|range| range.contains(&(c as u32)));
+        let number = class_of(c).is_number() || new;
+        assert!(!new || class_of(c) == Class::Unassigned);
+        if char::UNICODE_VERSION.0 == 17 {
+            assert_eq!(number, c.is_numeric(), "U+{:04X}", c as u32);
+        }
+        let mut count = 0;
+        digits.for_each(format!("{c}{c}").as_bytes(), |_| count += 1);
+        assert!(count == 2 || !number, "U+{:04X}", c as u32);
+    }
+}
+
+/// What becomes of matches, gaps and empty matches: the pieces tokenizers 0.23.3 gives.
+#[test]
+fn behaviors() {
+    use Behavior::{Contiguous, Isolated, MergedWithNext, MergedWithPrevious};
+    let cases = [
+        ("-", Isolated, false, "the|-|final|-|-|countdown|-"),
+        ("[0-9]*", Isolated, false, "a|b|12|c|-|345"),
+        ("-", Contiguous, false, "the|-|final|--|countdown|-"),
+        ("[0-9]*", Contiguous, false, "a|b|12|c|-|345"),
+        ("-", MergedWithPrevious, false, "the-|final-|-|countdown-"),
+        ("[0-9]*", MergedWithPrevious, false, "a|b12|c|-345"),
+        ("-", MergedWithNext, false, "the|-final|-|-countdown|-"),
+        ("[0-9]*", MergedWithNext, false, "a|b|12c|-|345"),
+        ("-", Isolated, true, "the|-|final|-|-|countdown|-"),
+        ("[0-9]*", Isolated, true, "a|b|12|c|-|345"),
+        ("-", Contiguous, true, "the|-|final|--|countdown|-"),
+        ("[0-9]*", Contiguous, true, "a|b|12|c|-|345"),
+        ("-", MergedWithPrevious, true, "the|-final|-|-countdown|-"),
+        ("[0-9]*", MergedWithPrevious, true, "a|b|12c|-|345"),
+        ("-", MergedWithNext, true, "the-|final-|-|countdown-"),
+        ("[0-9]*", MergedWithNext, true, "a|b12|c|-345"),
+    ];
+    for (regex, behavior, invert, expected) in cases {
+        let step = Step::Split { regex: regex.to_owned(), behavior, invert };
+        let text = if regex == "-" { "the-final--countdown-" } else { "ab12c-345" };
+        let mut found = Vec::new();
+        Pattern::from_steps(vec![step]).unwrap().for_each(text.as_bytes(), |piece| {
+            found.push(String::from_utf8(piece.to_vec()).unwrap());
+        });
+        assert_eq!(found.join("|"), expected, "{regex} {behavior:?} {invert}");
+    }
+}
+
+fn mixed() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        8 => proptest::sample::select(parts("characters")).prop_map(String::into_bytes),
         1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
         1 => any::<u8>().prop_map(|b| vec![b]),
-        1 => proptest::sample::select(&["'ll", "'RE", "'\u{17F}", "\r\n", "   ", "don't", "HTTPServer"][..])
-            .prop_map(|s| s.as_bytes().to_vec()),
+        2 => proptest::sample::select(parts("words")).prop_map(String::into_bytes),
     ];
-    proptest::collection::vec(piece, 0..200).prop_map(|pieces| pieces.concat())
+    proptest::collection::vec(part, 0..200).prop_map(|parts| parts.concat())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn mixed_text(text in sorts()) {
+    fn mixed_text(text in mixed()) {
         for pair in Pair::all() {
             pair.check(&text);
         }
