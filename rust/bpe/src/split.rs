@@ -5,7 +5,11 @@
 //! as U+FFFD and keeps its value.
 
 mod engine;
+mod kinds;
 mod published;
+mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use lslm_runtime::Result;
 
 use engine::Engine;
 pub use published::{Behavior, Step};
+use scan::Scheme;
 
 /// Where texts are cut before pairs are merged. Cheap to clone.
 #[derive(Clone)]
@@ -23,14 +28,21 @@ struct Inner {
     name: Option<&'static str>,
     text: String,
     steps: Vec<Step>,
-    engine: Engine,
+    method: Method,
+}
+
+enum Method {
+    Scan(Scheme),
+    Search(Engine),
 }
 
 impl Pattern {
     /// The published pre-tokenizer `name`; `None` if there is none of that name.
     pub fn named(name: &str) -> Option<Self> {
         let name = *published::NAMES.iter().find(|known| **known == name)?;
-        Self::build(Some(name), published::steps(name)?).ok()
+        let steps = published::steps(name)?;
+        let scheme = published::scheme(&steps)?;
+        Some(Self::build(Some(name), steps, Method::Scan(scheme)))
     }
 
     /// The names [`Pattern::named`] knows.
@@ -49,17 +61,18 @@ impl Pattern {
     /// one piece.
     pub fn from_steps(steps: Vec<Step>) -> Result<Self> {
         let plain: Vec<Step> = steps.iter().map(simplified).collect();
-        let name = published::NAMES
-            .iter()
-            .copied()
-            .find(|name| published::steps(name).is_some_and(|known| known == plain));
-        Self::build(name, steps)
+        let Some(scheme) = published::scheme(&plain) else {
+            let engine = Engine::new(&steps)?;
+            return Ok(Self::build(None, steps, Method::Search(engine)));
+        };
+        let named = |name: &&&str| published::steps(name).is_some_and(|known| known == plain);
+        let name = published::NAMES.iter().find(named).copied();
+        Ok(Self::build(name, steps, Method::Scan(scheme)))
     }
 
-    fn build(name: Option<&'static str>, steps: Vec<Step>) -> Result<Self> {
-        let engine = Engine::new(&steps)?;
+    fn build(name: Option<&'static str>, steps: Vec<Step>, method: Method) -> Self {
         let text = steps.iter().map(describe).collect::<Vec<_>>().join("\n");
-        Ok(Self(Arc::new(Inner { name, text, steps, engine })))
+        Self(Arc::new(Inner { name, text, steps, method }))
     }
 
     /// The name, if this is a published pre-tokenizer: the one it was asked for by, or the first
@@ -81,16 +94,20 @@ impl Pattern {
     /// The version of Unicode whose general categories decide the cuts.
     #[allow(clippy::unused_self)] // a later pattern may be bound to another version
     pub fn unicode_version(&self) -> &'static str {
-        "16.0.0"
+        lslm_unicode::VERSION
     }
 
     /// Calls `f` with each piece of `text`, in order; together they are `text`.
     pub fn for_each(&self, text: &[u8], mut f: impl FnMut(&[u8])) {
         let mut start = 0;
-        self.0.engine.ends(text, |end| {
+        let emit = |end| {
             f(&text[start..end]);
             start = end;
-        });
+        };
+        match &self.0.method {
+            Method::Scan(scheme) => scheme.ends(text, emit),
+            Method::Search(engine) => engine.ends(text, emit),
+        }
     }
 }
 
@@ -120,57 +137,6 @@ fn simplified(step: &Step) -> Step {
 fn describe(step: &Step) -> String {
     match step {
         Step::Split { regex, .. } => regex.clone(),
-        Step::Digits { .. } => r"\p{N}".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pieces(pattern: &str, text: impl AsRef<[u8]>) -> Vec<String> {
-        let mut out = Vec::new();
-        Pattern::named(pattern).unwrap().for_each(text.as_ref(), |piece| {
-            out.push(piece.escape_ascii().to_string().replace("\\'", "'"));
-        });
-        out
-    }
-
-    #[test]
-    fn known_cuts() {
-        assert_eq!(
-            pieces("gpt2", "It's  12345 o'clock!\n\n x"),
-            ["It", "'s", " ", " 12345", " o", "'", "clock", "!", "\\n\\n", " x"]
-        );
-        assert_eq!(
-            pieces("cl100k_base", "It'S 12345\n \n x"),
-            ["It", "'S", " ", "123", "45", "\\n \\n", " x"]
-        );
-        assert_eq!(
-            pieces("o200k_base", "CamelCase's a//\n/b"),
-            ["Camel", "Case's", " a", "//\\n/", "b"]
-        );
-        assert_eq!(pieces("starcoder", " 12 x"), [" ", "1", "2", " x"]);
-        assert_eq!(pieces("none", "a b"), ["a b"]);
-        assert_eq!(pieces("deepseek_v3", "a 1234!b"), ["a", " ", "123", "4", "!b"]);
-        assert_eq!(pieces("gpt2", ""), [""; 0]);
-    }
-
-    #[test]
-    fn ill_formed_bytes_keep_their_value() {
-        assert_eq!(pieces("gpt2", b"a\xff\xe4\xbd b"), ["a", "\\xff\\xe4\\xbd", " b"]);
-    }
-
-    #[test]
-    fn spellings_are_recognised() {
-        for name in Pattern::names() {
-            let pattern = Pattern::named(name).unwrap();
-            let again = Pattern::from_steps(pattern.steps().to_vec()).unwrap();
-            assert!(again.name().is_some(), "{name}");
-        }
-        assert_eq!(Pattern::from_regex(published::O200K).unwrap().name(), Some("o200k_base"));
-        assert_eq!(Pattern::from_regex(r"\w+").unwrap().name(), None);
-        assert!(Pattern::from_regex("(").is_err());
-        assert!(Pattern::named("nothing").is_none());
+        Step::Digits { .. } => published::DIGITS.to_owned(),
     }
 }

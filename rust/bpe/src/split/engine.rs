@@ -8,7 +8,7 @@ use std::ops::Range;
 use fancy_regex::{Regex, RegexBuilder};
 use lslm_runtime::{Error, Result};
 
-use super::published::{Behavior, Step};
+use super::published::{Behavior, DIGITS, Step};
 
 /// Compiled steps.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Engine {
                     Ok(Compiled { regex: compile(regex)?, behavior: *behavior, invert: *invert })
                 }
                 Step::Digits { individual } => Ok(Compiled {
-                    regex: compile(r"\p{N}")?,
+                    regex: compile(DIGITS)?,
                     behavior: if *individual { Behavior::Isolated } else { Behavior::Contiguous },
                     invert: false,
                 }),

@@ -1,5 +1,7 @@
 //! The published pre-tokenizers: their names and their texts.
 
+use super::scan::Scheme;
+
 /// One step of a pre-tokenizer; each works on every piece the steps before it left.
 ///
 /// Look-ahead and the end of the text are those of the piece, not of the whole text.
@@ -42,6 +44,15 @@ pub enum Behavior {
     /// The beginning of the piece after it.
     MergedWithNext,
 }
+
+/// Numbers of Unicode 17 that Unicode 16 does not have.
+///
+/// Hugging Face's `Digits` asks Rust's standard library, which has 17.0.0, while the expressions
+/// beside it run on tables of 16.0.0.
+pub(super) const NEW_NUMBERS: [std::ops::RangeInclusive<u32>; 2] =
+    [0x1_1DE0..=0x1_1DE9, 0x1_6FF4..=0x1_6FF6];
+/// `\p{N}` with [`NEW_NUMBERS`].
+pub(super) const DIGITS: &str = r"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]";
 
 /// GPT-2's expression as first published.
 pub(super) const GPT2: &str =
@@ -111,6 +122,35 @@ pub(super) const NAMES: &[&str] = &[
     "byte_level",
     "none",
 ];
+
+/// The scanner for the cuts of `steps`, if they are published ones in their usual spelling.
+pub(super) fn scheme(steps: &[Step]) -> Option<Scheme> {
+    Some(match steps {
+        [] => Scheme::Whole,
+        [Step::Digits { individual: true }, step] if *step == Step::isolated(GPT2) => {
+            Scheme::Gpt2 { digits: true }
+        }
+        [Step::Split { regex, behavior: Behavior::Isolated, invert: false }] => {
+            match regex.as_str() {
+                GPT2 => Scheme::Gpt2 { digits: false },
+                CL100K => Scheme::Cl100k { group: 3, tail: false },
+                CL100K_TIKTOKEN => Scheme::Cl100k { group: 3, tail: true },
+                QWEN2 => Scheme::Cl100k { group: 1, tail: false },
+                O200K => Scheme::O200k { group: 3, contractions: true },
+                TEKKEN => Scheme::O200k { group: 1, contractions: false },
+                _ => return None,
+            }
+        }
+        [a, b, c]
+            if [a, b, c]
+                .into_iter()
+                .eq([DEEPSEEK_DIGITS, DEEPSEEK_CJK, DEEPSEEK_REST].map(Step::isolated).iter()) =>
+        {
+            Scheme::DeepseekV3
+        }
+        _ => return None,
+    })
+}
 
 /// The steps of the published pre-tokenizer `name`.
 pub(super) fn steps(name: &str) -> Option<Vec<Step>> {
