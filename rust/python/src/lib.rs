@@ -4,15 +4,18 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod convert;
 mod error;
 mod run;
-
-use pyo3::prelude::*;
+mod tokenizer;
 
 /// The compiled part of lslm.
 #[pymodule(gil_used = false)]
 mod _lslm {
-    use super::*;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
