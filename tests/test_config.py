@@ -2,13 +2,18 @@
 
 import dataclasses
 import string
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lslm import FormatError
 from lslm.config import Config, TrainConfig, keys, load, replace, to_toml
+from lslm.model import ModelConfig, Transformer
+
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def test_overrides_win_over_the_file_and_short_keys_work(tmp_path):
@@ -125,3 +130,14 @@ def test_every_key_has_a_short_or_a_full_way_and_replace_takes_both():
         model=dataclasses.replace(Config().model, width=512),
         optim=dataclasses.replace(Config().optim, lr=0.1),
     )
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_file_of_configs_makes_a_model(path):
+    config = load(path)
+    with torch.device("meta"):
+        model = Transformer(replace(config, vocab_size=config.model.vocab_size or 4096).model)
+    assert config.train.steps or config.train.minutes
+    if path.stem == "gpt2-124m":
+        assert config.model == ModelConfig.gpt2()
+        assert model.n_parameters() == 124_439_808

@@ -470,6 +470,8 @@ class _Stop:
     def _ask(self, number: int, _: object) -> None:
         if self._asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self._asked and os.isatty(2):
+            os.write(2, b"\nsaving after this step; Ctrl-C again stops at once\n")
         self._asked = True
 
     def asked(self, group: Ranks) -> bool:
