@@ -41,15 +41,19 @@ class Outline(html.parser.HTMLParser):
 
 def demo_results(text="some text", **changes):
     funnel = report.Funnel(
-        n_documents=10,
-        n_bytes=1000,
-        n_documents_kept=7,
-        n_bytes_kept=900,
-        n_bytes_out=880,
+        documents=10,
+        bytes=1000,
+        documents_kept=7,
+        bytes_kept=880,
         dropped=[
-            report.FunnelRow(reason=text, n_documents=3, n_bytes=100, examples=[text, text]),
+            report.FunnelRow(
+                reason=text,
+                documents=3,
+                bytes=100,
+                examples=[report.Example(text=text, measured=(0.5, 0.25))],
+            ),
         ],
-        changes={text: 5},
+        changes=[report.Change(rule=text, documents=2, amount=5)],
     )
     values = {
         "corpus": text,
@@ -110,24 +114,36 @@ def test_demo_report_shows_every_number_it_was_given():
 
 
 def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
-    funnel = report.Funnel(
-        n_documents=100,
-        n_bytes=10_000,
-        n_documents_kept=60,
-        n_bytes_kept=8_000,
-        n_bytes_out=7_500,
-        dropped=[
-            report.FunnelRow(reason="rare", n_documents=10, n_bytes=1_000),
-            report.FunnelRow(reason="frequent", n_documents=30, n_bytes=1_000, examples=["x"]),
-        ],
-        changes={"controls": 0, "line_ends": 3},
+    funnel = report.Funnel.from_dict(
+        {
+            "documents": 100,
+            "bytes": 10_000,
+            "documents_kept": 60,
+            "bytes_kept": 7_500,
+            "dropped": {
+                "duplicate.exact": {"documents": 10, "bytes": 1_000, "examples": []},
+                "length.min_chars": {
+                    "documents": 30,
+                    "bytes": 1_000,
+                    "examples": [
+                        {"place": {"partition": 0, "index": 3}, "measured": [7, 100], "text": "x"},
+                        {"place": {"partition": 1, "index": 0}, "measured": None, "text": "y"},
+                    ],
+                },
+            },
+            "changes": {
+                "controls": {"documents": 0, "amount": 0},
+                "breaks": {"documents": 2, "amount": 31},
+            },
+        }
     )
     document = report.clean_report(funnel, facts={"profile": "code"})
     text = " ".join(Outline(document).text)
-    assert text.index("frequent") < text.index("rare")
+    assert text.index("length.min_chars") < text.index("duplicate.exact")
     assert "30 (30.0 %)" in text
     assert "500 bytes less than was read" in text
-    assert "line_ends" in text
+    assert "measured 7, the limit is 100" in text
+    assert "31" in text
     assert "controls" not in text
     widths = [float(w) for w in re.findall(r'style="width:([\d.]+)%', document)]
     assert widths == [100.0, 60.0, 30.0, 10.0]
@@ -291,9 +307,7 @@ def test_results_without_tokens_or_beyond_a_float_do_not_fail():
     assert math.isnan(figures.bits_per_byte(nothing))
     beyond = report.Evaluation(nats=1e6, tokens=1, bytes=1)
     assert figures.perplexity(beyond) == math.inf
-    empty = report.Funnel(
-        n_documents=0, n_bytes=0, n_documents_kept=0, n_bytes_kept=0, n_bytes_out=0
-    )
+    empty = report.Funnel(documents=0, bytes=0, documents_kept=0, bytes_kept=0)
     page = report.demo_report(
         demo_results(
             evaluation=nothing,

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from lslm.report.charts import Bar, Reference, Series, bars, line_chart, smooth
 from lslm.report.figures import (
     Baselines,
+    Change,
     Command,
     DemoResults,
     Evaluation,
+    Example,
     Funnel,
     FunnelRow,
     MetricRow,
@@ -39,9 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Baselines",
+    "Change",
     "Command",
     "DemoResults",
     "Evaluation",
+    "Example",
     "Funnel",
     "FunnelRow",
     "MetricRow",
@@ -97,7 +101,7 @@ def demo_report(results: DemoResults) -> str:
         _tile(f"{bits_per_byte(result):.3f}", "bits per byte", "on text the model never saw"),
         _tile(number(perplexity(result)), "perplexity", "equally likely choices per token"),
         _tile(f"{loss(result):.3f}", "validation loss", "nats per token"),
-        _tile(f"{funnel.n_documents_kept:,}", "documents kept", f"of {funnel.n_documents:,}"),
+        _tile(f"{funnel.documents_kept:,}", "documents kept", f"of {funnel.documents:,}"),
         _tile(
             f"{results.tokenizer.bytes_per_token:.2f}",
             "bytes per token",
@@ -161,13 +165,13 @@ def clean_report(
     ``facts`` are rows of two columns such as the inputs, the profile and the output folder.
     """
     tiles = [
-        _tile(f"{funnel.n_documents:,}", "documents in", size(funnel.n_bytes)),
+        _tile(f"{funnel.documents:,}", "documents in", size(funnel.bytes)),
         _tile(
-            f"{funnel.n_documents_kept:,}",
+            f"{funnel.documents_kept:,}",
             "documents kept",
-            percent(funnel.n_documents_kept, funnel.n_documents),
+            percent(funnel.documents_kept, funnel.documents),
         ),
-        _tile(size(funnel.n_bytes_out), "written", percent(funnel.n_bytes_out, funnel.n_bytes)),
+        _tile(size(funnel.bytes_kept), "written", percent(funnel.bytes_kept, funnel.bytes)),
     ]
     sections: list[tuple[str, str, Child]] = [("Funnel", "cleaning", _funnel_parts(funnel))]
     if facts:
@@ -255,59 +259,72 @@ def _short(value: float) -> str:
 
 
 def _funnel_parts(funnel: Funnel) -> list[Child]:
+    read = funnel.bytes - funnel.bytes_dropped  # of the documents that were kept
     rows = [
         Bar(
             label="read",
-            value=funnel.n_documents,
-            shown=f"{funnel.n_documents:,} · {size(funnel.n_bytes)}",
+            value=funnel.documents,
+            shown=f"{funnel.documents:,} · {size(funnel.bytes)}",
         ),
         Bar(
             label="kept",
-            value=funnel.n_documents_kept,
-            shown=_share(funnel.n_documents_kept, funnel.n_bytes_kept, funnel),
+            value=funnel.documents_kept,
+            shown=_share(funnel.documents_kept, read, funnel),
             kind="good",
         ),
     ]
-    dropped = sorted(funnel.dropped, key=lambda row: (-row.n_documents, row.reason))
+    dropped = sorted(funnel.dropped, key=lambda row: (-row.documents, row.reason))
     rows += [
         Bar(
             label=["dropped: ", element("code", row.reason)],
-            value=row.n_documents,
-            shown=_share(row.n_documents, row.n_bytes, funnel),
+            value=row.documents,
+            shown=_share(row.documents, row.bytes, funnel),
             kind="bad",
         )
         for row in dropped
     ]
-    parts: list[Child] = [bars(rows, most=funnel.n_documents)]
+    parts: list[Child] = [bars(rows, most=funnel.documents)]
     if not dropped:
         parts.append(element("p", "Nothing was dropped.", class_="note"))
-    removed = funnel.n_bytes_kept - funnel.n_bytes_out
+    removed = read - funnel.bytes_kept
     if removed >= 0:
         change = f"{size(removed)} less than was read of them"
     else:
         change = f"{size(-removed)} more than was read of them"
     parts.append(
-        element("p", f"{size(funnel.n_bytes_out)} of text were written, {change}.", class_="note")
+        element("p", f"{size(funnel.bytes_kept)} of text were written, {change}.", class_="note")
     )
-    changes = [(k, n) for k, n in sorted(funnel.changes.items(), key=lambda c: (-c[1], c[0])) if n]
+    changes = [change for change in funnel.changes if change.amount]
     if changes:
         parts.append(element("h3", "Changes made to the text"))
-        parts.append(table(("kind", "count"), [(kind, f"{n:,}") for kind, n in changes]))
+        rows_of_changes = [
+            (element("code", change.rule), f"{change.documents:,}", f"{change.amount:,}")
+            for change in sorted(changes, key=lambda change: (-change.documents, change.rule))
+        ]
+        parts.append(table(("rule", "documents", "characters or finds"), rows_of_changes))
     with_examples = [row for row in dropped if row.examples]
     if with_examples:
         parts.append(element("h3", "Examples of what was dropped"))
         parts += [
             details(
-                [element("code", row.reason), f" · {row.n_documents:,}"],
-                [element("pre", _cut(text, _EXAMPLE_LETTERS), dir="auto") for text in row.examples],
+                [element("code", row.reason), f" · {row.documents:,}"],
+                [_example_parts(example) for example in row.examples],
             )
             for row in with_examples
         ]
     return parts
 
 
+def _example_parts(example: Example) -> list[Child]:
+    text = element("pre", _cut(example.text, _EXAMPLE_LETTERS), dir="auto")
+    if example.measured is None:
+        return [text]
+    value, limit = example.measured
+    return [element("p", f"measured {value:.4g}, the limit is {limit:.4g}", class_="note"), text]
+
+
 def _share(n_documents: int, n_bytes: int, funnel: Funnel) -> str:
-    share = percent(n_documents, funnel.n_documents)
+    share = percent(n_documents, funnel.documents)
     return f"{n_documents:,} ({share}) · {size(n_bytes)}"
 
 

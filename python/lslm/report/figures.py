@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Baselines",
+    "Change",
     "Command",
     "DemoResults",
     "Evaluation",
+    "Example",
     "Funnel",
     "FunnelRow",
     "MetricRow",
@@ -90,31 +92,69 @@ class Baselines:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Example:
+    """How a dropped document begins; ``measured`` is what was measured of it, and the limit."""
+
+    text: str
+    measured: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FunnelRow:
-    """One reason for which documents were dropped, with a few beginnings of such documents."""
+    """One reason for which documents were dropped; bytes as they were read."""
 
     reason: str
-    n_documents: int
-    n_bytes: int
-    examples: Sequence[str] = ()
+    documents: int
+    bytes: int
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one rule changed: in how many documents, and how many characters or finds."""
+
+    rule: str
+    documents: int
+    amount: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Funnel:
     """What went into cleaning, what came out, and why the rest did not.
 
-    ``n_bytes_kept`` counts the kept documents as they were read, ``n_bytes_out`` as they were
-    written, so that bytes in = kept + dropped; the difference of the two is what changes removed.
-    ``changes`` maps a kind of change to how often it was made.
+    ``bytes`` counts the documents as they were read, ``bytes_kept`` the kept ones as written.
     """
 
-    n_documents: int
-    n_bytes: int
-    n_documents_kept: int
-    n_bytes_kept: int
-    n_bytes_out: int
+    documents: int
+    bytes: int
+    documents_kept: int
+    bytes_kept: int
     dropped: Sequence[FunnelRow] = ()
-    changes: Mapping[str, int] = field(default_factory=dict)
+    changes: Sequence[Change] = ()
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, Any]) -> Funnel:
+        """Return the funnel that cleaning has counted, from its JSON."""
+        dropped = [
+            FunnelRow(
+                reason=reason,
+                documents=row["documents"],
+                bytes=row["bytes"],
+                examples=[
+                    Example(text=e["text"], measured=e["measured"] and tuple(e["measured"]))
+                    for e in row["examples"]
+                ],
+            )
+            for reason, row in counts["dropped"].items()
+        ]
+        changes = [Change(rule=rule, **row) for rule, row in counts["changes"].items()]
+        totals = ("documents", "bytes", "documents_kept", "bytes_kept")
+        return cls(dropped=dropped, changes=changes, **{name: counts[name] for name in totals})
+
+    @property
+    def bytes_dropped(self) -> int:
+        """Bytes of all dropped documents, as they were read."""
+        return sum(row.bytes for row in self.dropped)
 
 
 @dataclass(frozen=True, kw_only=True)
