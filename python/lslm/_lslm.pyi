@@ -95,7 +95,7 @@ class Tokenizer:
         *,
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
     ) -> NDArray[Any]:
         """Return the ids of ``text``: a one-dimensional array of ``dtype``.
 
@@ -111,7 +111,7 @@ class Tokenizer:
         *,
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
         threads: int | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the ids of all ``texts`` end to end, and the offsets of the texts in them.
@@ -137,7 +137,7 @@ class Tokenizer:
         unit: Literal["byte", "char"] = "byte",
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the ids of ``text`` and, for each, where it begins and ends in it.
 
@@ -180,7 +180,7 @@ class Tokenizer:
     def decoder(self) -> StreamDecoder:
         """Return a decoder that takes ids as they come and gives out whole characters."""
 
-    def token_bytes(self, id: int) -> bytes:
+    def token_bytes(self, id: int) -> bytes:  # noqa: A002
         """Return the bytes that ``id`` stands for; KeyError when no token has it."""
 
     def token_id(self, token: str | _Bytes) -> int | None:
