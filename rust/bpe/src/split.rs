@@ -4,18 +4,23 @@
 //! exactly. A text may be any bytes: each byte that is not part of well-formed UTF-8 is treated
 //! as U+FFFD and keeps its value.
 
+mod blocks;
+mod classify;
 mod engine;
 mod kinds;
 mod published;
 mod scan;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::fmt;
 use std::sync::Arc;
 
 use lslm_runtime::Result;
 
+use classify::Level;
 use engine::Engine;
 pub use published::{Behavior, Step};
 use scan::Scheme;
@@ -105,7 +110,7 @@ impl Pattern {
             start = end;
         };
         match &self.0.method {
-            Method::Scan(scheme) => scheme.ends(text, emit),
+            Method::Scan(scheme) => scheme.ends(Level::current(), text, emit),
             Method::Search(engine) => engine.ends(text, emit),
         }
     }
