@@ -4,6 +4,7 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod cleaner;
 mod error;
 mod run;
 
@@ -13,6 +14,9 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _lslm {
     use super::*;
+
+    #[pymodule_export]
+    use crate::cleaner::{PyCleanResult, PyCleaner};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
