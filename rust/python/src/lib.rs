@@ -4,7 +4,10 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod dataset;
 mod error;
+mod loader;
+mod memory;
 mod run;
 
 use pyo3::prelude::*;
@@ -12,7 +15,12 @@ use pyo3::prelude::*;
 /// The compiled part of lslm.
 #[pymodule(gil_used = false)]
 mod _lslm {
-    use super::*;
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::dataset::{PyDatasetWriter, PyTokenDataset};
+    #[pymodule_export]
+    use crate::loader::PyLoaderCore;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
