@@ -114,7 +114,7 @@ def test_demo_report_shows_every_number_it_was_given():
 
 
 def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
-    funnel = report.Funnel.from_dict(
+    funnel = report.Funnel.of(
         {
             "documents": 100,
             "bytes": 10_000,

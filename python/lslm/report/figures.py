@@ -133,7 +133,7 @@ class Funnel:
     changes: Sequence[Change] = ()
 
     @classmethod
-    def from_dict(cls, counts: Mapping[str, Any]) -> Funnel:
+    def of(cls, counts: Mapping[str, Any]) -> Funnel:
         """Return the funnel that cleaning has counted, from its JSON."""
         dropped = [
             FunnelRow(
