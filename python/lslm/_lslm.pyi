@@ -1,12 +1,121 @@
+"""The compiled part of lslm; import the names from ``lslm`` and ``lslm.data``."""
+
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal, TypeAlias, TypeVar, final
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 __version__: str
+
+_Path: TypeAlias = str | os.PathLike[str]
+_Inputs: TypeAlias = _Path | Iterable[_Path]
+_Progress: TypeAlias = bool | Callable[[str, int, int | None, str], object] | None
+
+class Measure(TypedDict):
+    """One measure of a text beside its limit."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+@final
+class CleanResult:
+    """What became of one text."""
+
+    @property
+    def text(self) -> str:
+        """The text after all normalisers and, if it is kept, redactors.
+
+        It is the very object that was given if nothing changed.
+        """
+    @property
+    def keep(self) -> bool:
+        """Whether the text passed every filter."""
+    @property
+    def reason(self) -> str | None:
+        """The first filter that it failed, such as "gopher_repetition.top_2_gram"; else None."""
+    @property
+    def measured(self) -> tuple[float, float] | None:
+        """What that filter measured, and its limit; None for a text that is kept."""
+    @property
+    def changes(self) -> dict[str, int]:
+        """How much each rule changed: characters for normalisers, finds for redactors.
+
+        Rules that changed nothing are not listed.
+        """
+
+@final
+class Cleaner:
+    """Normalises, judges and redacts texts by the rules of a named profile.
+
+    The same text and configuration give the same result on every machine and in every thread.
+    Normalising a text that was normalised changes nothing. Pickling, copying and sharing between
+    threads work.
+
+    Profiles: "none" (no rule), "default" (normalises; drops what is empty or lost in decoding),
+    "code" (keeps every space; drops generated, minified and data files), "gopher" and "fineweb"
+    (English web text, equal to datatrove's filters up to the segmentation of words), "chinese"
+    (Chinese web text by the character, after FineWeb2).
+    """
+
+    def __new__(cls, profile: str = "default", /, **overrides: Any) -> Cleaner:
+        """Take a profile and change it.
+
+        ``overrides`` are rules by name: False or None switches one off, True on, a dict on with
+        the settings it names; a setting of None takes that limit away. ``redact=True`` switches on
+        all redactors (email, ipv4, resident_id, mobile_phone); ``unit`` is "word" or "char", what
+        counts as a word of Chinese and Japanese.
+
+        Raises:
+            ValueError: an unknown profile, rule or setting (the message names the nearest), or a
+                value of the wrong type or out of range.
+            TypeError: a value that is not plain data.
+
+        >>> cleaner = Cleaner("fineweb", redact=True, length={"min_chars": 200})
+        """
+    @staticmethod
+    def profiles() -> list[str]:
+        """Return the names of all profiles."""
+    def clean(self, text: str) -> CleanResult:
+        """Clean one text.
+
+        Raises:
+            UnicodeEncodeError: ``text`` has lone surrogates, which no UTF-8 can hold.
+        """
+    def clean_batch(
+        self, texts: Sequence[str], *, threads: int | None = None
+    ) -> list[CleanResult]:
+        """Clean many texts, in their order, on ``threads`` threads (None: all cores).
+
+        Ctrl-C ends it within a text per thread.
+        """
+    def explain(self, text: str) -> list[Measure]:
+        """Return every measure of ``text`` after normalisation, in the order of the filters.
+
+        :meth:`clean` ends at the first measure that is not passed; this goes on.
+        """
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration: profile, unit, and each rule with all settings or False.
+
+        ``Cleaner(config.pop("profile"), **config)`` is an equal cleaner.
+        """
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 (32 bytes) over everything that decides the result.
+
+        That is the unit and the name, version and settings of each rule that is on. It goes into
+        the manifest of what is made with it.
+        """
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same fingerprint."""
+    def __hash__(self) -> int:
+        """A hash of the fingerprint."""
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _Text = TypeVar("_Text", str, bytes)
@@ -257,3 +366,163 @@ class StreamDecoder:
 
     def finish(self) -> str:
         """Return what is still held back: U+FFFD for a character that never came to its end."""
+
+@final
+class TokenDataset:
+    """A tokenized dataset, mapped into memory.
+
+    Opening reads the manifest and one page a shard, whatever the size. Tokens are numpy arrays of
+    the stored type, uint16 or uint32, and are copies. ``len(ds)`` is the number of documents,
+    ``ds[i]`` the tokens of one; negative indices count from the end. Pickled by its path.
+    """
+
+    def __new__(cls, path: str | os.PathLike[str]) -> TokenDataset:
+        """Open the dataset in the folder ``path``.
+
+        FileNotFoundError if it or a shard is missing; :class:`lslm.FormatError` with file and byte
+        if something is not as ``docs/format.md`` says.
+        """
+
+    @property
+    def path(self) -> Path:
+        """The folder, as it was given."""
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens there are."""
+    @property
+    def n_documents(self) -> int:
+        """How many documents there are."""
+    @property
+    def n_bytes(self) -> int | None:
+        """How many bytes of text (UTF-8) the documents have; None if not known."""
+    @property
+    def vocab_size(self) -> int:
+        """Each id is below this."""
+    @property
+    def dtype(self) -> str:
+        """The type of the ids as stored: "uint16" or "uint32"."""
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends each document, or None."""
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins each document, or None."""
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the content, in hexadecimal: equal for equal tokens in equal shards."""
+    @property
+    def tokenizer_fingerprint(self) -> str | None:
+        """The fingerprint of the tokenizer, in hexadecimal, or None if not known."""
+    @property
+    def tokenizer_path(self) -> Path | None:
+        """The tokenizer's file in the dataset's folder, or None."""
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json says."""
+    def document(self, index: int) -> NDArray[Any]:
+        """Return the tokens of document ``index``; IndexError if there is none."""
+    def document_span(self, index: int) -> tuple[int, int]:
+        """Return where document ``index`` begins and ends, in tokens of the dataset."""
+    def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Return the tokens at positions ``start`` to ``stop`` (default: the end).
+
+        They go on across documents and shards. ValueError if the dataset has no such positions.
+        """
+    def document_bytes(self, index: int) -> int | None:
+        """Return how many bytes of text document ``index`` has; None if not known."""
+    def source(self, index: int) -> str | None:
+        """Return the name of the input that document ``index`` is from, or None."""
+    def document_id(self, index: int) -> str | None:
+        """Return the name of document ``index`` in its input, or None."""
+    def verify(
+        self,
+        *,
+        threads: int | None = None,
+        progress: bool | Callable[[str, int, int | None, str], object] | None = None,
+    ) -> int:
+        """Read everything and check it; return the number of bytes checked.
+
+        A fault is a :class:`lslm.FormatError` with file and byte.
+        """
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> NDArray[Any]: ...
+    def __reduce__(self) -> tuple[Any, tuple[Path]]: ...
+
+@final
+class DatasetWriter:
+    """Writes a dataset document by document; see :func:`lslm.data.write_dataset`."""
+
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        vocab_size: int,
+        shard_bytes: int,
+        eos_id: int | None = None,
+        bos_id: int | None = None,
+        split: str | None = None,
+        tokenizer_file: str | None = None,
+        tokenizer_fingerprint: str | None = None,
+    ) -> DatasetWriter: ...
+    def push(
+        self,
+        tokens: NDArray[np.uint32],
+        n_bytes: int = 0,
+        source: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        """Add a document."""
+    def finish(self) -> dict[str, Any]:
+        """Write the last shard and the manifest, which makes the folder a dataset."""
+    def close(self) -> None:
+        """Drop what was written, unless it is finished."""
+
+@final
+class LoaderCore:
+    """The part of :class:`lslm.data.TokenLoader` that reads."""
+
+    def __new__(
+        cls,
+        datasets: Sequence[TokenDataset],
+        weights: Sequence[float] | None,
+        *,
+        sequence_length: int,
+        seed: int,
+        shuffle: bool,
+        verify: bool,
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        global_batch_size: int | None,
+        epochs: int | None,
+        prefetch: int,
+        rows: bool,
+    ) -> LoaderCore: ...
+    def next(self) -> tuple[NDArray[Any], NDArray[Any] | None, int] | None:
+        """Return inputs, targets (None for rows) and the position behind them; None at the end."""
+    def seek(self, samples: int, round: int) -> None:
+        """Go to a position."""
+    def restart(self) -> None:
+        """Begin again after the end; otherwise do nothing."""
+    def check(self, fingerprint: str, sequence_length: int, seed: int, shuffle: bool) -> None:
+        """Raise a MismatchError if a saved state belongs to another sequence of samples."""
+    @property
+    def position(self) -> tuple[int, int]:
+        """Samples that all ranks have used, and how often a loader that ends has begun again."""
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the data, in hexadecimal."""
+    @property
+    def samples_per_epoch(self) -> int | None:
+        """Samples of one epoch; None for a mixture."""
+    @property
+    def global_batch_size(self) -> int:
+        """Rows of all ranks between two updates."""
+    @property
+    def n_batches(self) -> int | None:
+        """Batches of all epochs; None for an endless loader."""
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Tokens of an epoch in no sample, and samples of all epochs that fill no batch."""
+    def locate(self, sample: int) -> tuple[int, int, int]:
+        """Return dataset, epoch and first token of a sample."""

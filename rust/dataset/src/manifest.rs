@@ -303,6 +303,18 @@ fn is_plain_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(special)
 }
 
+/// Removes the shards in a folder that never became a dataset.
+fn remove_shards(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("part-") && path.extension().is_some_and(|end| end == "lslm") {
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a whole dataset from one stream of documents, cut into shards of bounded size.
 ///
 /// The folder is locked while it is written and must not hold a dataset. What a killed writer left
@@ -335,6 +347,7 @@ impl DatasetWriter {
             )));
         }
         remove_leftovers(&folder)?;
+        remove_shards(&folder)?;
         let tokenizer = template.tokenizer.fingerprint.as_deref().and_then(from_hex);
         let options = ShardOptions { vocab_size: template.vocab_size, tokenizer };
         Ok(Self { folder, manifest: template, options, shard_bytes, open: None, lock })

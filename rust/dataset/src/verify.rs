@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lslm_runtime::threads::{pool, resolve};
 use lslm_runtime::{Error, Result, Task};
@@ -49,15 +50,22 @@ impl Dataset {
                 steps.extend(firsts.map(|first| Step::Blocks { shard, section, first }));
             }
         }
-        let faults: Result<Vec<Option<Error>>> = pool.install(|| {
-            let run = |step: &Step| match self.run(step, task) {
-                Err(Error::Cancelled) => Err(Error::Cancelled),
-                result => Ok(result.err()),
+        // steps behind a fault need not run; those before it must, to find the first
+        let lowest = AtomicUsize::new(usize::MAX);
+        let fault = pool.install(|| {
+            let run = |(index, step): (usize, &Step)| {
+                if index > lowest.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let fault = self.run(step, task).err()?;
+                lowest.fetch_min(index, Ordering::Relaxed);
+                Some((index, fault))
             };
-            steps.par_iter().map(run).collect()
+            steps.par_iter().enumerate().filter_map(run).min_by_key(|(index, _)| *index)
         });
-        match faults?.into_iter().flatten().next() {
-            Some(fault) => Err(fault),
+        task.check()?;
+        match fault {
+            Some((_, fault)) => Err(fault),
             None => Ok(Verified { shards: self.shards().len() as u64, bytes }),
         }
     }
