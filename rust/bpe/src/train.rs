@@ -32,6 +32,8 @@ mod count;
 mod merge;
 #[cfg(test)]
 mod naive;
+mod pairs;
+mod prefetch;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -136,7 +138,7 @@ fn bytes_spelled(text: &str) -> Option<Vec<u8>> {
 /// `task` sees the stage "learn merges". Fails with [`Error::Invalid`] when the options contradict
 /// each other or a count could overflow, and with [`Error::Cancelled`].
 pub fn train(
-    words: &WordCounts,
+    words: WordCounts,
     options: &TrainOptions,
     threads: usize,
     task: &Task,

@@ -2,7 +2,7 @@
 
 use lslm_runtime::{Result, Task, threads};
 
-use super::WordCounts;
+use super::words::{Queue, WordCounts};
 use crate::split::Pattern;
 
 /// How many bytes of words are counted between two looks at the task.
@@ -13,36 +13,41 @@ const STRIDE: usize = 1 << 22;
 pub struct WordCounter {
     pattern: Pattern,
     counts: WordCounts,
+    queue: Queue,
 }
 
 impl WordCounter {
     /// A counter that has seen nothing.
     pub fn new(pattern: &Pattern) -> Self {
-        Self { pattern: pattern.clone(), counts: WordCounts::default() }
+        Self { pattern: pattern.clone(), counts: WordCounts::default(), queue: Queue::default() }
     }
 
     /// Counts the words of one document; nothing is joined across its ends.
     pub fn add(&mut self, document: &[u8]) {
-        let counts = &mut self.counts;
+        let (counts, queue) = (&mut self.counts, &mut self.queue);
+        let mut start = 0;
         self.pattern.for_each(document, |word| {
-            counts.add(word, 1);
+            let end = start + word.len();
+            queue.add(counts, document, start, end);
+            start = end;
         });
     }
 
     /// As [`Self::add`], and `task` hears of the bytes while they are done.
     pub fn add_watched(&mut self, document: &[u8], task: &Task) -> Result<()> {
-        let counts = &mut self.counts;
-        let (mut done, mut told) = (0, 0);
+        let (counts, queue) = (&mut self.counts, &mut self.queue);
+        let (mut start, mut told) = (0, 0);
         let mut alive = task.check();
         self.pattern.for_each(document, |word| {
-            done += word.len();
+            let end = start + word.len();
             if alive.is_ok() {
-                counts.add(word, 1);
-                if done - told >= STRIDE {
-                    alive = task.advance((done - told) as u64);
-                    told = done;
+                queue.add(counts, document, start, end);
+                if end - told >= STRIDE {
+                    alive = task.advance((end - told) as u64);
+                    told = end;
                 }
             }
+            start = end;
         });
         alive?;
         task.advance((document.len() - told) as u64)
@@ -55,7 +60,13 @@ impl WordCounter {
 
     /// What several counters have counted together.
     pub fn finish(counters: Vec<Self>, threads: usize) -> Result<WordCounts> {
-        let tables = counters.into_iter().map(|counter| counter.counts).collect();
+        let tables = counters
+            .into_iter()
+            .map(|mut counter| {
+                counter.queue.flush(&mut counter.counts);
+                counter.counts
+            })
+            .collect();
         Ok(threads::pool(threads)?.install(|| WordCounts::sum(tables)))
     }
 }

@@ -5,10 +5,13 @@
 //! bytes. The table is cut into parts by the first bits of the hash: parts of several tables are
 //! added up independently of each other, and only one part at a time is copied when it grows.
 
+use std::hash::BuildHasher;
+
 use foldhash::fast::FixedState;
 use lslm_runtime::{Error, Result};
 use rayon::prelude::*;
-use std::hash::BuildHasher;
+
+use super::prefetch::prefetch;
 
 const PART_BITS: u32 = 6;
 const PARTS: usize = 1 << PART_BITS;
@@ -16,12 +19,14 @@ const PARTS: usize = 1 << PART_BITS;
 const SHORT: usize = 15;
 /// In the last byte of a key: the word lies in the arena.
 const LONG: u64 = 1 << 63;
+/// How many words wait for their memory.
+const QUEUE: usize = 32;
 const OFFSET: u64 = (1 << 56) - 1;
 const HASHER: FixedState = FixedState::with_seed(0x776f_7264);
 
 /// A short word: its bytes, padded with zeros, and its length in the last byte.
 /// A long one: its hash, and its place in the arena with [`LONG`] set.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     low: u64,
     high: u64,
@@ -33,6 +38,17 @@ struct Entry {
     /// Zero: the entry is empty.
     count: u64,
 }
+
+/// The bits of the first n bytes.
+const MASKS: [u128; SHORT + 1] = {
+    let mut masks = [0; SHORT + 1];
+    let mut length = 1;
+    while length <= SHORT {
+        masks[length] = masks[length - 1] << 8 | 0xFF;
+        length += 1;
+    }
+    masks
+};
 
 const EMPTY: Entry = Entry { key: Key { low: 0, high: 0 }, count: 0 };
 
@@ -55,6 +71,13 @@ impl Key {
             byte(0) | byte(length / 2) | byte(length - 1)
         };
         Self { low, high: tag }
+    }
+
+    /// As [`Self::short`], for the first `length` bytes of a window of text: without branches.
+    #[inline(always)]
+    fn window(window: [u8; 16], length: usize) -> Self {
+        let bits = u128::from_le_bytes(window) & MASKS[length];
+        Self { low: bits as u64, high: (bits >> 64) as u64 | (length as u64) << 56 }
     }
 
     #[inline(always)]
@@ -92,7 +115,7 @@ impl Part {
     /// Where the search for `hash` begins; bits that [`part_of`] does not use.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
-        (hash >> 8) as usize & (self.entries.len() - 1)
+        (hash >> 8) as usize & self.entries.len().wrapping_sub(1)
     }
 
     #[inline(always)]
@@ -205,6 +228,53 @@ fn in_arena(arena: &[u8], key: Key) -> &[u8] {
     }
 }
 
+/// Words on their way into a table.
+///
+/// The place of a word in a large table is seldom in the cache; it is asked for when the word
+/// comes, and used when some more words have come.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    words: [(Key, u64); QUEUE],
+    length: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { words: [(EMPTY.key, 0); QUEUE], length: 0 }
+    }
+}
+
+impl Queue {
+    /// Counts the word `text[start..end]` once in `counts`, at the latest with [`Self::flush`].
+    #[inline(always)]
+    pub(super) fn add(&mut self, counts: &mut WordCounts, text: &[u8], start: usize, end: usize) {
+        let length = end - start;
+        let key = match text.get(start..).and_then(<[u8]>::first_chunk) {
+            Some(window) if (1..=SHORT).contains(&length) => Key::window(*window, length),
+            _ if (1..=SHORT).contains(&length) => Key::short(&text[start..end]),
+            _ => {
+                counts.add(&text[start..end], 1);
+                return;
+            }
+        };
+        let hash = key.hash();
+        counts.prefetch(hash);
+        self.words[self.length] = (key, hash);
+        self.length += 1;
+        if self.length == QUEUE {
+            self.flush(counts);
+        }
+    }
+
+    /// Counts what is waiting.
+    pub(super) fn flush(&mut self, counts: &mut WordCounts) {
+        for &(key, hash) in &self.words[..self.length] {
+            counts.parts[part_of(hash)].add_short(key, hash, 1);
+        }
+        self.length = 0;
+    }
+}
+
 /// Distinct words, each with the number of its occurrences.
 #[derive(Clone)]
 pub struct WordCounts {
@@ -244,7 +314,6 @@ impl WordCounts {
     /// Counts `word` `count` times more, and returns how often that makes; it stops at `u64::MAX`.
     ///
     /// A word longer than 4 GB is cut there.
-    #[inline(always)]
     pub(super) fn add(&mut self, word: &[u8], count: u64) -> u64 {
         if word.is_empty() || count == 0 {
             return 0;
@@ -257,6 +326,13 @@ impl WordCounts {
         let key = Key::short(word);
         let hash = key.hash();
         self.parts[part_of(hash)].add_short(key, hash, count)
+    }
+
+    /// Asks for the memory that [`Self::add_key`] will look at.
+    #[inline(always)]
+    fn prefetch(&self, hash: u64) {
+        let part = &self.parts[part_of(hash)];
+        prefetch(&part.entries, part.home(hash));
     }
 
     /// The number of distinct words.
@@ -363,6 +439,7 @@ mod tests {
         let text = b"0123456789abcdef";
         for length in 1..=SHORT {
             let key = Key::short(&text[..length]);
+            assert!(key == Key::window(*text, length));
             let bytes = [key.low.to_le_bytes(), key.high.to_le_bytes()].concat();
             assert_eq!(&bytes[..length], &text[..length]);
             assert!(bytes[length..SHORT].iter().all(|&byte| byte == 0));
