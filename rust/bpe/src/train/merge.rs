@@ -31,6 +31,8 @@ const SHARD: usize = if cfg!(test) { 64 } else { 1 << 19 };
 const LARGEST_SHARD: usize = u32::MAX as usize;
 /// How much work is done between two looks at the task.
 const STRIDE: usize = 1 << 17;
+/// How many words are laid out between two looks at the task.
+const LOOK: usize = 1 << 18;
 /// How many positions of a list are looked at together.
 const BLOCK: usize = 128;
 /// How many pairs a round takes for each merge that is left.
@@ -550,7 +552,12 @@ fn lay_out<T: Slot>(
     // a word of one byte has no pair
     let used = |word: &[u8], count: u64| word.len() > 1 && count > 0;
     let mut total = 0;
-    words.for_each(|word, count| total += if used(word, count) { word.len() + 1 } else { 0 });
+    let mut look = 0;
+    words.for_each(|word, count| {
+        total += if used(word, count) { word.len() + 1 } else { 0 };
+        look += 1;
+        if look % LOOK == 0 { task.check() } else { Ok(()) }
+    })?;
     let shards = (total / SHARD).clamp(1, threads).max(total / (LARGEST_SHARD / 2) + 1);
 
     let mut sizes = vec![HashMap::<u64, usize, FixedState>::default(); shards];
@@ -560,8 +567,8 @@ fn lay_out<T: Slot>(
             *sizes[turn % shards].entry(count).or_default() += word.len() + 1;
             turn += 1;
         }
-    });
-    task.check()?;
+        if turn % LOOK == 0 { task.check() } else { Ok(()) }
+    })?;
     let mut laid: Vec<Shard<T>> = Vec::with_capacity(shards);
     let mut starts = Vec::with_capacity(shards);
     for sizes in sizes {
@@ -600,7 +607,7 @@ fn lay_out<T: Slot>(
             }
             turn += 1;
         }
-    });
-    task.check()?;
+        if turn % LOOK == 0 { task.check() } else { Ok(()) }
+    })?;
     Ok(laid)
 }

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use lslm_runtime::Task;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -22,14 +24,14 @@ fn any_words() -> impl Strategy<Value = WordCounts> {
         1 => "(ab|aba|b){1,20}",
         1 => "\\PC{1,6}",
     ];
-    proptest::collection::vec((word, prop_oneof![0..4u64, 0..50_000u64]), 0..40)
+    proptest::collection::vec((word, prop_oneof![0..4u64, 0..50_000u64]), 0..24)
         .prop_map(|words| WordCounts::from_words(words).unwrap())
 }
 
 fn any_options() -> impl Strategy<Value = TrainOptions> {
     (
         // the last asks for more than 16-bit ids, and takes all that the words hold
-        prop_oneof![8 => 0..80usize, 1 => Just(70_000)],
+        prop_oneof![20 => 0..80usize, 1 => Just(70_000)],
         proptest::collection::hash_set("[ab]{1,3}|<eos>", 0..3),
         any::<bool>(),
         prop_oneof![Just(0), 1..20u64],
@@ -166,11 +168,18 @@ fn json(text: &str) -> Vec<serde_json::Value> {
 }
 
 fn count<'a>(documents: impl IntoIterator<Item = &'a str>, pattern: &str) -> WordCounts {
-    let mut counter = WordCounter::new(&Pattern::named(pattern).unwrap());
+    count_with(WordCounter::new(&Pattern::named(pattern).unwrap()), documents)
+}
+
+fn count_with<'a>(
+    mut counter: WordCounter,
+    documents: impl IntoIterator<Item = &'a str>,
+) -> WordCounts {
+    let task = Task::default();
     for document in documents {
-        counter.add(document.as_bytes());
+        counter.add(document.as_bytes(), &task).unwrap();
     }
-    WordCounter::finish(vec![counter], 1).unwrap()
+    WordCounter::finish(vec![counter], 1, &task).unwrap()
 }
 
 #[test]
@@ -300,4 +309,49 @@ fn a_giant_word_takes_linear_time() {
     let trained = learned(&words, &TrainOptions::new(2000), 2);
     assert_eq!(trained.merges.len(), 2000 - 256);
     assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}
+
+#[test]
+fn little_memory_gives_the_same() {
+    let folder = std::env::temp_dir();
+    let pattern = Pattern::named("o200k_base").unwrap();
+    let mut text = String::new();
+    for n in 0..20_000u64 {
+        let other = n.wrapping_mul(0x9E37_79B9) % 3001;
+        write!(text, "word{} and a longer one {other} ", n % 977).unwrap();
+    }
+    let documents = [&text[..100_000], &text[100_000..], "", "the end"];
+    let free = count_with(WordCounter::new(&pattern), documents);
+    let limit = free.memory() / 3;
+    let task = Task::default();
+    // one counter has to write, the other has not
+    let mut counters = vec![
+        WordCounter::bounded(&pattern, limit, &folder),
+        WordCounter::bounded(&pattern, usize::MAX, &folder),
+    ];
+    for (document, turn) in documents.iter().zip(0..) {
+        counters[turn / 3].add(document.as_bytes(), &task).unwrap();
+        assert!(counters[0].memory() <= limit);
+    }
+    let bounded = WordCounter::finish(counters, 2, &task).unwrap();
+    assert_eq!(bounded.memory(), 0);
+    assert_eq!(bounded.len(), free.len());
+    let options = TrainOptions::new(600);
+    assert_eq!(learned(&bounded, &options, 2), learned(&free, &options, 2));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let pattern = Pattern::named("gpt2").unwrap();
+    let mut counter = WordCounter::bounded(&pattern, 0, std::path::Path::new("/no/such/folder"));
+    let error = counter.add("some words ".repeat(100).as_bytes(), &Task::default()).unwrap_err();
+    assert!(error.to_string().contains("/no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_stopped_task_stops_counting() {
+    let task = Task::default();
+    task.cancel();
+    let mut counter = WordCounter::new(&Pattern::named("gpt2").unwrap());
+    assert!(matches!(counter.add(b"some words", &task), Err(Error::Cancelled)));
 }
