@@ -26,19 +26,24 @@ use std::collections::HashMap;
 
 use lslm_runtime::{Error, Result, Task};
 
-use crate::TokenId;
+use crate::split::Pattern;
+use crate::{TokenId, Tokenizer};
 
 mod count;
+mod figures;
 mod merge;
 #[cfg(test)]
 mod naive;
 mod pairs;
 mod prefetch;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use count::WordCounter;
+pub use figures::Figures;
+pub use sample::Sample;
 pub use words::WordCounts;
 
 /// On which side of the learned tokens the ids of the special tokens lie.
@@ -88,6 +93,22 @@ pub struct Trained {
     pub merges: Vec<Merge>,
     /// The special tokens with their ids, in the order given.
     pub special_tokens: Vec<(String, TokenId)>,
+}
+
+impl Trained {
+    /// The tokenizer with this vocabulary; `pattern` is the one the words were counted with.
+    pub fn into_tokenizer(self, pattern: &Pattern) -> Result<Tokenizer> {
+        let mut tokens: Vec<Vec<u8>> = self.tokens.into_iter().map(Vec::from).collect();
+        // a special token is no entry of the model, unless text can also spell its id
+        for (_, id) in &self.special_tokens {
+            let token = &mut tokens[*id as usize];
+            if token.len() > 1 && self.merges.iter().all(|merge| merge.result != *id) {
+                token.clear();
+            }
+        }
+        let merges: Vec<_> = self.merges.iter().map(|merge| (merge.left, merge.right)).collect();
+        Tokenizer::new(&tokens, &merges, pattern.clone(), &self.special_tokens)
+    }
 }
 
 /// Two neighbouring tokens and the one that replaces them.

@@ -47,26 +47,26 @@ impl WordCounter {
 
     /// Counts the words of one document; nothing is joined across its ends.
     ///
-    /// `task` hears of the bytes. Fails when the task is cancelled or a file cannot be written; the
-    /// counter is of no use then.
+    /// Progress is the reader's to tell; `task` is only asked whether to stop. Fails when it is, or
+    /// when a file cannot be written; the counter is of no use then.
     pub fn add(&mut self, document: &[u8], task: &Task) -> Result<()> {
-        let (mut start, mut told) = (0, 0);
+        let mut start = 0;
+        let mut look = STRIDE;
         let mut result = task.check();
         self.pattern.for_each(document, |word| {
             let end = start + word.len();
             if result.is_ok() {
                 self.queue.add(&mut self.table, document, start, end);
-                if end - told >= STRIDE {
-                    let told_now = task.advance((end - told) as u64);
-                    told = end;
-                    result = told_now
+                if end >= look {
+                    look = end + STRIDE;
+                    result = task
+                        .check()
                         .and_then(|()| spill(self.limit.as_ref(), &mut self.table, &mut self.runs));
                 }
             }
             start = end;
         });
         result?;
-        task.advance((document.len() - told) as u64)?;
         spill(self.limit.as_ref(), &mut self.table, &mut self.runs)
     }
 

@@ -47,6 +47,8 @@ fn any_options() -> impl Strategy<Value = TrainOptions> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn equals_the_naive_trainer(words in any_words(), options in any_options()) {
         let expected = naive::train(&words, &options);
@@ -354,4 +356,39 @@ fn a_stopped_task_stops_counting() {
     task.cancel();
     let mut counter = WordCounter::new(&Pattern::named("gpt2").unwrap());
     assert!(matches!(counter.add(b"some words", &task), Err(Error::Cancelled)));
+}
+
+#[test]
+fn the_tokenizer_is_what_was_learned() {
+    let text = "the cat sat on the mat; the hat is that cat's hat. 我们的世界，你们的世界。\n\n";
+    let pattern = Pattern::named("o200k_base").unwrap();
+    for placement in [Placement::Front, Placement::End] {
+        let words = count([text], "o200k_base");
+        let options = TrainOptions {
+            special_tokens: vec!["<|endoftext|>".to_owned(), "that".to_owned()],
+            placement,
+            ..TrainOptions::new(300)
+        };
+        let trained = learned(&words, &options, 1);
+        let tokenizer = trained.clone().into_tokenizer(&pattern).unwrap();
+        assert_eq!(tokenizer.vocab_size(), trained.tokens.len());
+        for (bytes, id) in trained.tokens.iter().zip(0..) {
+            assert_eq!(tokenizer.token_bytes(id).unwrap(), &**bytes);
+        }
+        for (name, id) in &trained.special_tokens {
+            assert_eq!(tokenizer.special_tokens().find(|(own, _)| own == name).unwrap().1, *id);
+        }
+        let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
+        assert_eq!(again.fingerprint(), tokenizer.fingerprint());
+        // a text is the sum of its words
+        let task = Task::default();
+        let encode = |word: &[u8], out: &mut Vec<TokenId>| {
+            out.extend(tokenizer.encode(word, &crate::Special::None, &task)?);
+            Ok(())
+        };
+        let figures = Figures::measure(&words, trained.tokens.len(), encode).unwrap();
+        let ids = tokenizer.encode(text.as_bytes(), &crate::Special::None, &task).unwrap();
+        assert_eq!(figures.tokens, ids.len() as u64);
+        assert_eq!(figures.bytes, text.len() as u64);
+    }
 }
