@@ -8,7 +8,7 @@
 //! at the end of a word of o200k) keep one undecided position. `scan` holds the same rules one
 //! character at a time, and the tests hold the two equal.
 
-use super::classify::{Level, ascii};
+use super::classify::Classify;
 use super::kinds::{Kind, decode, kind_of};
 use super::published::NEW_NUMBERS;
 use super::scan::{contraction, contraction_any_case};
@@ -27,10 +27,12 @@ pub(super) trait Rules {
     const GROUP: usize;
     /// White space at the end of the text is one piece.
     const TAIL: bool;
+    /// `[\p{P}\p{S}]` are told from the other characters.
+    const SYMBOLS: bool;
 }
 
 /// Blocks whose pieces are found before the masks of the next ones are made.
-const CHUNK: usize = 16;
+const CHUNK: usize = 8;
 /// Blocks behind those whose masks must be there: one to look at, one to finish the other.
 const AHEAD: usize = 2;
 
@@ -116,33 +118,82 @@ struct Carry {
     upper_at: Option<usize>,
 }
 
-/// Calls `emit` with the end of each piece of `text`, ascending; the last one is its length.
+/// Ends of pieces that are handed over together, at most.
+const BATCH: usize = 256;
+
+/// The ends of pieces on their way out.
+struct Ends<'a> {
+    buffer: [usize; BATCH],
+    length: usize,
+    flush: &'a mut dyn FnMut(&[usize]),
+}
+
+impl Ends<'_> {
+    #[inline(always)]
+    fn push(&mut self, end: usize) {
+        self.make_room();
+        self.buffer[self.length] = end;
+        self.length += 1;
+    }
+
+    /// Pushes `base` and the place of each set bit of `bits`.
+    #[inline(always)]
+    fn push_bits(&mut self, base: usize, mut bits: u64) {
+        self.make_room();
+        let count = bits.count_ones() as usize;
+        let Some(room) = self.buffer[self.length..].first_chunk_mut::<72>() else { return };
+        self.length += count;
+        // By eights, the last ones wrong and soon written over: the number of turns is then
+        // nearly always the same, and guessed right by the processor.
+        for eight in room.chunks_exact_mut(8) {
+            for end in eight {
+                *end = base + bits.trailing_zeros() as usize;
+                bits &= bits.wrapping_sub(1);
+            }
+            if bits == 0 {
+                break;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.length > BATCH - 72 {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        (self.flush)(&self.buffer[..self.length]);
+        self.length = 0;
+    }
+}
+
+/// Calls `flush` with the ends of the pieces of `text`, ascending, batch by batch; the last one is
+/// its length.
 #[inline(always)]
-pub(super) fn ends<R: Rules>(level: Level, text: &[u8], mut emit: impl FnMut(usize)) {
+pub(super) fn ends<R: Rules, C: Classify>(text: &[u8], flush: &mut dyn FnMut(&[usize])) {
     if text.is_empty() {
         return;
     }
+    let mut ends = Ends { buffer: [0; BATCH], length: 0, flush };
     let mut blocks = [Block::default(); CHUNK + AHEAD];
     let mut carry = Carry::default();
     let count = text.len().div_ceil(64);
     let mut first = 0;
-    ascii(level, text, 0, &mut blocks[..AHEAD]);
+    ascii::<R, C>(text, 0, &mut blocks[..AHEAD]);
     characters::<R>(text, 0, &mut blocks[..2]);
     while first < count {
         let now = CHUNK.min(count - first);
-        ascii(level, text, (first + AHEAD) * 64, &mut blocks[AHEAD..now + AHEAD]);
+        ascii::<R, C>(text, (first + AHEAD) * 64, &mut blocks[AHEAD..now + AHEAD]);
         for i in 1..=now {
             characters::<R>(text, (first + i) * 64, &mut blocks[i..i + 2]);
         }
         for i in 0..now {
             let base = (first + i) * 64;
             let [block, next, ..] = &mut blocks[i..] else { break };
-            let starts = step::<R>(text, base, block, next, &mut carry, &mut emit);
-            let mut bits = if base == 0 { starts & !1 } else { starts };
-            while bits != 0 {
-                emit(base + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
-            }
+            let starts = step::<R>(text, base, block, next, &mut carry, &mut ends);
+            ends.push_bits(base, if base == 0 { starts & !1 } else { starts });
         }
         for i in 0..AHEAD {
             blocks[i] = blocks[now + i];
@@ -150,9 +201,33 @@ pub(super) fn ends<R: Rules>(level: Level, text: &[u8], mut emit: impl FnMut(usi
         first += now;
     }
     if let Some(at) = carry.upper_at {
-        emit(at);
+        ends.push(at);
     }
-    emit(text.len());
+    ends.push(text.len());
+    ends.hand_over();
+}
+
+/// Makes the masks of `text` from byte `base` on, as far as single bytes decide them.
+#[inline(always)]
+fn ascii<R: Rules, C: Classify>(text: &[u8], base: usize, blocks: &mut [Block]) {
+    let text = text.get(base..).unwrap_or_default();
+    let whole = blocks.len().min(text.len() / 64);
+    let (full, partial) = blocks.split_at_mut(whole);
+    for (bytes, block) in text.as_chunks().0.iter().zip(full) {
+        C::classify::<R>(bytes, block);
+    }
+    for (i, block) in partial.iter_mut().enumerate() {
+        let rest = text.get((whole + i) * 64..).unwrap_or_default();
+        let length = rest.len().min(64);
+        if length == 0 {
+            *block = Block::default();
+            continue;
+        }
+        let mut bytes = [0; 64];
+        bytes[..length].copy_from_slice(&rest[..length]);
+        C::classify::<R>(&bytes, block);
+        *block = block.within(u64::MAX >> (64 - length));
+    }
 }
 
 /// Adds the characters above 127 that begin in the first of two blocks to the masks of both.
@@ -211,7 +286,7 @@ fn ones(mask: u64, at: u32) -> u32 {
     (!(mask >> at)).trailing_zeros().min(64 - at)
 }
 
-/// The beginnings of pieces in `block`; positions of earlier blocks go to `emit`.
+/// The beginnings of pieces in `block`; positions of earlier blocks go to `ends`.
 #[inline(always)]
 fn step<R: Rules>(
     text: &[u8],
@@ -219,7 +294,7 @@ fn step<R: Rules>(
     block: &Block,
     next: &mut Block,
     carry: &mut Carry,
-    emit: &mut impl FnMut(usize),
+    ends: &mut Ends<'_>,
 ) -> u64 {
     let mark = block.kind(Kind::Mark);
     let number = block.kind(Kind::Number);
@@ -377,7 +452,7 @@ fn step<R: Rules>(
             if length < 64 {
                 carry.upper_at = None;
                 if word >> length & 1 == 0 {
-                    emit(at);
+                    ends.push(at);
                 }
             }
         }
@@ -421,7 +496,7 @@ fn step<R: Rules>(
         if let Some(at) = carry.line_at.take()
             && decide(at, 0, carry)
         {
-            emit(at);
+            ends.push(at);
         }
         let mut candidates = blank & before_line;
         while candidates != 0 {

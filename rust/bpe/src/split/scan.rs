@@ -6,7 +6,7 @@
 //! hold them equal to.
 
 use super::blocks::{self, Rules};
-use super::classify::Level;
+use super::classify::{Level, Scalar};
 use super::kinds::{Kind, decode, kind_of, peek};
 use super::published::NEW_NUMBERS;
 
@@ -26,26 +26,22 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// Calls `emit` with the end of each piece of `text`, ascending; the last one is its length.
-    #[inline]
-    pub(super) fn ends(self, level: Level, text: &[u8], emit: impl FnMut(usize)) {
+    /// Calls `flush` with the ends of the pieces of `text`, ascending, batch by batch; the last
+    /// one is its length.
+    pub(super) fn ends(self, level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
         match self {
-            Self::Gpt2 { digits: false } => blocks::ends::<Gpt2>(level, text, emit),
-            Self::Gpt2 { digits: true } => blocks::ends::<Starcoder>(level, text, emit),
-            Self::Cl100k { group: 3, tail: false } => blocks::ends::<Cl100k>(level, text, emit),
-            Self::Cl100k { group: 3, tail: true } => blocks::ends::<Cl100kTail>(level, text, emit),
-            Self::Cl100k { group: 1, tail: false } => blocks::ends::<Qwen2>(level, text, emit),
-            Self::O200k { group: 3, contractions: true } => {
-                blocks::ends::<O200k>(level, text, emit);
-            }
-            Self::O200k { group: 1, contractions: false } => {
-                blocks::ends::<Tekken>(level, text, emit);
-            }
-            _ => self.scan(text, emit),
+            Self::Gpt2 { digits: false } => ends::<Gpt2>(level, text, flush),
+            Self::Gpt2 { digits: true } => ends::<Starcoder>(level, text, flush),
+            Self::Cl100k { group: 3, tail: false } => ends::<Cl100k>(level, text, flush),
+            Self::Cl100k { group: 3, tail: true } => ends::<Cl100kTail>(level, text, flush),
+            Self::Cl100k { group: 1, tail: false } => ends::<Qwen2>(level, text, flush),
+            Self::O200k { group: 3, contractions: true } => ends::<O200k>(level, text, flush),
+            Self::O200k { group: 1, contractions: false } => ends::<Tekken>(level, text, flush),
+            _ => self.scan(text, |end| flush(&[end])),
         }
     }
 
-    /// The same one character at a time.
+    /// Calls `emit` with the end of each piece, found one character at a time.
     pub(super) fn scan(self, text: &[u8], mut emit: impl FnMut(usize)) {
         match self {
             Self::Whole if text.is_empty() => {}
@@ -63,6 +59,16 @@ impl Scheme {
     }
 }
 
+fn ends<R: Rules>(level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
+    match level {
+        Level::Scalar => blocks::ends::<R, Scalar>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => super::x86::avx2::<R>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => super::x86::avx512::<R>(text, flush),
+    }
+}
+
 macro_rules! rules {
     ($($name:ident: $gpt2:literal $digits:literal $cased:literal $contractions:literal $group:literal $tail:literal;)*) => {
         $(
@@ -74,6 +80,7 @@ macro_rules! rules {
                 const CONTRACTIONS: bool = $contractions;
                 const GROUP: usize = $group;
                 const TAIL: bool = $tail;
+                const SYMBOLS: bool = false;
             }
         )*
     };

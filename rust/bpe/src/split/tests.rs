@@ -117,7 +117,7 @@ impl Pair {
         self.compare("characters", text, &found, &expected);
         for level in Level::available() {
             found.clear();
-            scheme.ends(level, text, |end| found.push(end));
+            scheme.ends(level, text, &mut |ends| found.extend_from_slice(ends));
             self.compare(level.name(), text, &found, &expected);
         }
     }
