@@ -83,6 +83,8 @@ pub struct Skipped {
 pub enum SkipReason {
     /// Its name begins with a dot; a hidden folder is one entry.
     Hidden,
+    /// Its name is among those to leave out; a folder is one entry.
+    Excluded,
     /// Its extension is not among those that are read from folders.
     Extension,
     /// A link to a folder, which could lead round in circles.
@@ -98,6 +100,7 @@ impl SkipReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
+            Self::Excluded => "excluded",
             Self::Extension => "extension",
             Self::LinkedFolder => "linked_folder",
             Self::Special => "special",
@@ -225,8 +228,11 @@ impl Finder<'_> {
                 let entry = entry.map_err(Error::io(&folder))?;
                 let path = entry.path();
                 let kind = entry.file_type().map_err(Error::io(&path))?;
-                let reason = if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                let name = entry.file_name();
+                let reason = if name.as_encoded_bytes().starts_with(b".") {
                     SkipReason::Hidden
+                } else if self.options.exclude.iter().any(|excluded| name == excluded.as_str()) {
+                    SkipReason::Excluded
                 } else if kind.is_dir() {
                     folders.push(path);
                     continue;
