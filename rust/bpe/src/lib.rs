@@ -1,1 +1,35 @@
-//! Byte-level BPE: split, train, encode, decode, vocabulary files
+//! Byte-level BPE: split, train, encode, decode, vocabulary files.
+//!
+//! [`Tokenizer`] is the whole of it: [`split`] cuts a text into pieces, a piece is merged by the
+//! vocabulary's pairs in their order, and what came out is remembered in a [`Cache`].
+//!
+//! Errors are [`lslm_runtime::Error`]s: `Format` for a file that is broken or of a kind that is
+//! not supported, `UnknownToken` for ids and names that are not there, `Invalid` for arguments.
+
+mod added;
+mod bytes;
+mod cache;
+mod decode;
+mod fingerprint;
+mod json;
+mod load;
+mod matcher;
+mod merge;
+mod model;
+#[cfg(test)]
+mod naive;
+mod normalize;
+mod pretokenize;
+pub mod split;
+mod tokenizer;
+pub mod train;
+mod vocabulary;
+
+pub use added::{Special, SpecialSet};
+pub use cache::Cache;
+pub use decode::StreamDecoder;
+pub use fingerprint::hexadecimal;
+pub use tokenizer::{Encoding, Tokenizer, Unit};
+
+/// The number of a token.
+pub type TokenId = u32;

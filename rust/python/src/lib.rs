@@ -4,11 +4,13 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod convert;
 mod dataset;
 mod error;
 mod loader;
 mod memory;
 mod run;
+mod tokenizer;
 
 use pyo3::prelude::*;
 
@@ -21,6 +23,8 @@ mod _lslm {
     use crate::dataset::{PyDatasetWriter, PyTokenDataset};
     #[pymodule_export]
     use crate::loader::PyLoaderCore;
+    #[pymodule_export]
+    use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,336 @@
+"""The language model: its formulas as named functions, its layers, and the Transformer.
+
+Shapes in the comments: B sequences, T positions, C width, H heads of size D, V vocabulary.
+The default is a decoder as of 2026: RMSNorm before each layer, rotary positions, normalised queries
+and keys, grouped-query attention, squared ReLU or SwiGLU, no biases. ``ModelConfig.gpt2()`` gives
+the one of 2019: LayerNorm, learned positions, GELU, biases, and one table as embedding and head.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lslm.loss import IGNORE, linear_cross_entropy
+
+__all__ = [
+    "Attention",
+    "Block",
+    "Cache",
+    "FeedForward",
+    "ModelConfig",
+    "RMSNorm",
+    "Transformer",
+    "attention",
+    "cross_entropy",
+    "rotary",
+    "rotate",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a Transformer."""
+
+    vocab_size: int = 0
+    """Number of token ids; 0: the tokenizer's, filled in by training."""
+    sequence_length: int = 256
+    """Positions that the model sees at once, in tokens."""
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 0
+    """Heads of keys and values, each shared by ``heads / kv_heads`` query heads; 0: ``heads``."""
+    hidden: int = 0
+    """Width inside the feed-forward layer; 0: 4 × width, for swiglu 8/3 × width in steps of 64."""
+    activation: Literal["relu2", "swiglu", "gelu"] = "relu2"
+    norm: Literal["rms", "layer"] = "rms"
+    positions: Literal["rope", "learned"] = "rope"
+    rope_base: float = 10_000.0
+    qk_norm: bool = True
+    tied: bool = False
+    """One table is both embedding and head."""
+    bias: bool = False
+    dropout: float = 0.0
+    init: Literal["zero", "gpt2"] = "zero"
+    """zero: each layer begins as the identity; gpt2: N(0, 0.02), smaller where layers add up."""
+
+    def __post_init__(self) -> None:
+        least = {"vocab_size": 0, "kv_heads": 0, "hidden": 0, "layers": 0}
+        for name in ("sequence_length", "width", "heads", *least):
+            if getattr(self, name) < least.get(name, 1):
+                raise ValueError(
+                    f"model.{name} = {getattr(self, name)}: must be at least {least.get(name, 1)}"
+                )
+        if self.width % self.heads or (self.positions == "rope" and self.width // self.heads % 2):
+            raise ValueError(
+                f"model.width = {self.width} must be heads × an even size (heads = {self.heads})"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(
+                f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout = {self.dropout}: must be at least 0 and below 1")
+
+    @classmethod
+    def gpt2(cls, **changes: Any) -> ModelConfig:
+        """GPT-2's architecture, by default its smallest model (124 M parameters)."""
+        preset: dict[str, Any] = {"vocab_size": 50_257, "sequence_length": 1024, "width": 768}
+        preset |= {"layers": 12, "heads": 12, "activation": "gelu", "norm": "layer", "bias": True}
+        preset |= {"positions": "learned", "qk_norm": False, "tied": True, "init": "gpt2"}
+        return cls(**preset | changes)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, *, fast: bool = True) -> Tensor:
+    """Causal attention: y_i = Σ_{j ≤ i} softmax_j(q_i · k_j / √D) v_j (Vaswani et al. 2017, eq. 1).
+
+    ``query`` is (B, H, T, D); ``key`` and ``value`` are (B, H or a divisor of it, S, D) with S ≥ T:
+    the queries are the last T of S positions. ``fast`` takes torch's fused kernel for the same sum.
+    """
+    T, S, groups = query.size(-2), key.size(-2), query.size(1) // key.size(1)
+    visible = None
+    if not fast or 1 < T < S:
+        visible = torch.ones(T, S, dtype=torch.bool, device=query.device).tril(S - T)
+    if fast:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, is_causal=1 < T == S, enable_gqa=groups > 1
+        )
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    scores = query @ key.mT / math.sqrt(query.size(-1))  # (B, H, T, S)
+    return scores.masked_fill(~visible, -math.inf).softmax(-1) @ value  # type: ignore[operator]
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, reduction: Literal["mean", "sum", "none"] = "mean"
+) -> Tensor:
+    """L = −(1/N) Σ log p(x_i | x_<i) in nats, over the targets that are not IGNORE.
+
+    ``logits`` is (..., V), ``targets`` (...). Computed in float32, or float64 if the logits are.
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    counted = targets != IGNORE
+    log_p = wide.log_softmax(-1).gather(-1, targets.clamp_min(0)[..., None])[..., 0]
+    nats = -log_p * counted
+    if reduction == "none":
+        return nats
+    return nats.sum() / counted.sum() if reduction == "mean" else nats.sum()
+
+
+class Cache:
+    """Keys and values of the positions so far, so that one more token costs one position."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.length = capacity, 0
+        self.layers: list[tuple[Tensor, Tensor]] = []
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add (B, H, T, D) keys and values of ``layer``; return those of all positions."""
+        if layer == len(self.layers):
+            B, H, _, D = key.shape
+            self.layers.append(
+                (key.new_empty(B, H, self.capacity, D), value.new_empty(B, H, self.capacity, D))
+            )
+        end = self.length + key.size(2)
+        for store, new in zip(self.layers[layer], (key, value), strict=True):
+            store[:, :, self.length : end] = new
+        keys, values = self.layers[layer]
+        return keys[:, :, :end], values[:, :, :end]
+
+
+class RMSNorm(nn.Module):
+    """x / √(mean(x²) + 10⁻⁶) · g (Zhang and Sennrich 2019)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis of ``x``; the shape stays."""
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), 1e-6)
+
+
+def rotary(positions: Tensor, size: int, base: float, dtype: torch.dtype) -> list[Tensor]:
+    """Cosine and sine (T, D/2) of position · base^(−2i/D), D = ``size`` (Su et al. 2021)."""
+    exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
+    angles = positions[:, None].to(dtype) * base**-exponents
+    return [angles.cos(), angles.sin()]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x_i, x_{i + D/2}) of ``x`` (B, H, T, D) by its position's angle."""
+    a, b = x.to(cos.dtype).chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values from x, :func:`attention`, and a projection back."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.size = layer, config.width // config.heads
+        kv_width = (config.kv_heads or config.heads) * self.size
+        self.query = nn.Linear(config.width, config.width, config.bias)
+        self.key = nn.Linear(config.width, kv_width, config.bias)
+        self.value = nn.Linear(config.width, kv_width, config.bias)
+        self.output = nn.Linear(config.width, config.width, config.bias)
+        self.qk_norm = config.qk_norm
+
+    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
+        """(B, T, C) to (B, T, C); each position sees itself and those before it."""
+        B, T, C = x.shape
+        parts = (self.query(x), self.key(x), self.value(x))
+        q, k, v = (part.view(B, T, -1, self.size).transpose(1, 2) for part in parts)  # (B, H, T, D)
+        if self.qk_norm:
+            q, k = F.rms_norm(q, (self.size,)), F.rms_norm(k, (self.size,))
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
+        if cache is not None:
+            k, v = cache.extend(self.layer, k, v)
+        return self.output(attention(q, k, v).transpose(1, 2).reshape(B, T, C))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """down(f(up(x))): f is max(0, x)², GELU, or for SwiGLU silu(gate(x)) · up(x)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.activation = config.activation
+        ratio = 8 / 3 if config.activation == "swiglu" else 4
+        hidden = config.hidden or 64 * math.ceil(ratio * config.width / 64)
+        if config.activation == "swiglu":
+            self.gate = nn.Linear(config.width, hidden, config.bias)
+        self.up = nn.Linear(config.width, hidden, config.bias)
+        self.down = nn.Linear(hidden, config.width, config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C), each position by itself."""
+        h = self.up(x)
+        if self.activation == "swiglu":
+            h = F.silu(self.gate(x)) * h
+        else:
+            h = F.relu(h).square() if self.activation == "relu2" else F.gelu(h, approximate="tanh")
+        return self.down(h)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        norm = RMSNorm if config.norm == "rms" else nn.LayerNorm
+        self.attention_norm, self.attention = norm(config.width), Attention(config, layer)
+        self.feed_forward_norm, self.feed_forward = norm(config.width), FeedForward(config)
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
+        """(B, T, C) to (B, T, C)."""
+        h = self.attention(self.attention_norm(x), rotation, cache)
+        x = x + F.dropout(h, self.dropout, self.training)
+        h = self.feed_forward(self.feed_forward_norm(x))
+        return x + F.dropout(h, self.dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """The language model: ``model(inputs)`` gives logits, ``model(inputs, targets)`` the loss."""
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        if config.vocab_size < 1:
+            raise ValueError("model.vocab_size = 0: give the tokenizer's vocab_size")
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        if config.positions == "learned":
+            self.positions = nn.Embedding(config.sequence_length, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = (RMSNorm if config.norm == "rms" else nn.LayerNorm)(config.width)
+        if not config.tied:
+            self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.init_weights(seed)
+
+    @torch.no_grad()
+    def init_weights(self, seed: int) -> None:
+        """Draw every parameter anew from ``seed``; biases are 0, norm weights 1.
+
+        ============================  =========================  ==============================
+        parameters                    zero                       gpt2
+        ============================  =========================  ==============================
+        embedding, positions          N(0, 1), tied N(0, 0.02)   N(0, 0.02)
+        matrices                      N(0, 1 / √fan_in)          N(0, 0.02)
+        output and down projections   0                          N(0, 0.02 / √(2 · layers))
+        head                          0                          N(0, 0.02)
+        ============================  =========================  ==============================
+        """
+        generator, gpt2 = torch.Generator().manual_seed(seed), self.config.init == "gpt2"
+        for name, parameter in self.named_parameters():
+            if parameter.is_meta or parameter.dim() < 2:
+                continue  # a model for counting only; and what torch made 1 or the biases below
+            scale = 0.02 if gpt2 else parameter.size(1) ** -0.5
+            if name.endswith(("output.weight", "down.weight")):
+                scale = 0.02 / math.sqrt(2 * self.config.layers) if gpt2 else 0.0
+            elif name == "head.weight" and not gpt2:
+                scale = 0.0
+            elif name.startswith(("embedding", "positions")):
+                scale = 0.02 if gpt2 or self.config.tied else 1.0
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                module.bias.zero_()
+
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        *,
+        reduction: Literal["mean", "sum", "none"] = "mean",
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Return float32 logits (B, T, V) of ``inputs`` (B, T), or the loss in nats of ``targets``.
+
+        With ``cache`` the inputs follow the positions already in it, and are added to it.
+        """
+        T = inputs.size(1)
+        start = cache.length if cache is not None else 0
+        if start + T > self.config.sequence_length:
+            raise ValueError(
+                f"{start + T} positions, but model.sequence_length = {self.config.sequence_length}"
+            )
+        x, rotation = self.embedding(inputs), None  # (B, T, C)
+        positions = torch.arange(start, start + T, device=inputs.device)
+        if self.config.positions == "learned":
+            x = x + self.positions(positions)
+        else:
+            size = self.config.width // self.config.heads
+            wide = torch.promote_types(x.dtype, torch.float32)
+            rotation = rotary(positions, size, self.config.rope_base, wide)
+        x = F.dropout(x, self.config.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, rotation, cache)
+        if cache is not None:
+            cache.length += T
+        x = self.norm(x)
+        weight = self.embedding.weight if self.config.tied else self.head.weight
+        if targets is not None:
+            return linear_cross_entropy(x, weight, targets, reduction)
+        logits = F.linear(x, weight)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def n_parameters(self) -> int:
+        """Number of trained values."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations to train on one token, forward and backward.
+
+        6 for each weight of a matrix product, 12 · layers · width · sequence_length for attention
+        (PaLM, appendix B: the causal half that a kernel may skip is counted).
+        """
+        c = self.config
+        matrices = sum(p.numel() for p in self.blocks.parameters() if p.dim() == 2)
+        head = self.embedding.weight.numel()
+        return 6 * (matrices + head) + 12 * c.layers * c.width * c.sequence_length

@@ -1,0 +1,290 @@
+"""Gradient descent: SGD, AdamW and Muon in the open, parameter groups, schedules.
+
+A schedule is a pure function of the step, so nothing of it needs to be saved.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Muon",
+    "OptimConfig",
+    "ScheduleConfig",
+    "build_optimizers",
+    "learning_rate_factor",
+    "newton_schulz",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """What moves the parameters, and how far."""
+
+    name: Literal["muon", "adamw", "sgd"] = "muon"
+    """muon: Muon for the matrices of the layers, AdamW for all else; adamw, sgd: one for all."""
+    lr: float = 0.02
+    """Peak learning rate of the matrices."""
+    embedding_lr: float = 0.0
+    """Of embedding and positions; 0: ``lr``, with muon 0.3 × (256 / width)^½."""
+    head_lr: float = 0.0
+    """Of the head; 0: ``lr``, with muon 0.008 × (256 / width)^½."""
+    vector_lr: float = 0.0
+    """Of norms and biases; 0: ``lr``, with muon 0.02."""
+    momentum: float = 0.95
+    """Of Muon and SGD."""
+    newton_schulz_steps: int = 5
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    """Decoupled, times the learning rate; for everything with two axes."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "embedding_lr", "head_lr", "vector_lr", "eps", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"optim.{name} = {getattr(self, name)}: must be at least 0")
+        for name, value in [("momentum", self.momentum), *(("betas", b) for b in self.betas)]:
+            if not 0 <= value < 1:
+                raise ValueError(f"optim.{name} = {value}: must be at least 0 and below 1")
+        if self.newton_schulz_steps < 1:
+            raise ValueError(f"optim.newton_schulz_steps = {self.newton_schulz_steps}: at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """How the learning rate follows the progress of the run, as fractions of all steps."""
+
+    name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
+    """After the warm-up: flat; a line down; half a cosine down; flat, then a line down."""
+    warmup: float = 0.02
+    """Fraction of the steps in which the rate rises from 0 along a line."""
+    decay: float = 0.6
+    """wsd: fraction of the steps in which it falls."""
+    final: float = 0.0
+    """Rate at the end, as a fraction of the peak."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "decay", "final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"schedule.{name} = {getattr(self, name)}: must be from 0 to 1")
+
+
+def learning_rate_factor(config: ScheduleConfig, step: int, steps: int) -> float:
+    """Return the factor on every learning rate in update ``step`` (0, …, ``steps`` − 1)."""
+    warmup = round(config.warmup * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    start = warmup
+    if config.name == "wsd":
+        start = max(warmup, steps - round(config.decay * steps))
+    if config.name == "constant" or step < start:
+        return 1.0
+    left = (steps - step) / (steps - start + 1)  # below 1 in the first step, above 0 in the last
+    if config.name == "cosine":
+        left = (1 - math.cos(math.pi * left)) / 2
+    return config.final + (1 - config.final) * left
+
+
+class SGD(torch.optim.Optimizer):
+    """v ← μ v + g, θ ← θ − η v: gradient descent with momentum μ (Polyak 1964).
+
+    ``weight_decay`` λ shrinks θ by the factor 1 − η λ first.
+    """
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p, gradient in _gradients(group["params"]):
+                velocity = gradient
+                if group["momentum"]:
+                    state = self.state[p]
+                    if "momentum" not in state:
+                        state["momentum"] = torch.zeros_like(p)
+                    velocity = state["momentum"].mul_(group["momentum"]).add_(gradient)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(velocity, alpha=-group["lr"])
+
+
+class AdamW(torch.optim.Optimizer):
+    """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
+
+    m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², and with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ):
+    θ ← θ (1 − η λ) − η m̂ / (√v̂ + ε). ``fused`` takes torch's kernel for the same update.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        fused: bool = True,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults | {"fused": fused})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            pairs = _gradients(group["params"])
+            for p, _ in pairs:
+                state = self.state[p]
+                if not state:
+                    state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
+                    state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
+            if group["fused"]:
+                self._fused(group, pairs)
+                continue
+            beta1, beta2 = group["betas"]
+            for p, gradient in pairs:
+                step, mean, square = (self.state[p][key] for key in ("step", "mean", "square"))
+                t = step.add_(1).item()
+                mean.lerp_(gradient, 1 - beta1)
+                square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+                mean_hat, square_hat = mean / (1 - beta1**t), square / (1 - beta2**t)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(group["lr"] * mean_hat / (square_hat.sqrt() + group["eps"]))
+
+    def _fused(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
+        states = [self.state[p] for p, _ in pairs]
+        adamw(
+            [p for p, _ in pairs],
+            [gradient for _, gradient in pairs],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose step is made orthogonal (Jordan et al. 2024), for matrices (rows, columns).
+
+    M ← μ M + (1 − μ) G, θ ← θ (1 − η λ) − η √max(1, rows / columns) · O((1 − μ) G + μ M), where O
+    sets all singular values to about 1. Matrices of one shape are moved together.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        steps: int = 5,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """``dtype`` is that of the matrix products; None: bfloat16 on a GPU, float32 on a CPU."""
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
+        super().__init__(params, defaults | {"dtype": dtype})
+        if any(p.dim() != 2 for group in self.param_groups for p in group["params"]):
+            raise ValueError("Muon moves matrices only; give everything else to AdamW")
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+            for p, gradient in _gradients(group["params"]):
+                shapes.setdefault(p.shape, []).append((p, gradient))
+            for shape, pairs in shapes.items():
+                updates = []
+                for p, gradient in pairs:
+                    state = self.state[p]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(p)
+                    momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+                    updates.append(torch.lerp(gradient, momentum, group["momentum"]))
+                dtype = group["dtype"] or (torch.bfloat16 if momentum.is_cuda else torch.float32)
+                stack = newton_schulz(torch.stack(updates).to(dtype), group["steps"])
+                rate = group["lr"] * math.sqrt(max(1, shape[0] / shape[1]))
+                for (p, _), update in zip(pairs, stack, strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+
+
+def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Return ``matrices`` (n, rows, columns) with every singular value moved to about 1.
+
+    Iterates X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X on X / ‖X‖; the coefficients raise small singular
+    values fastest and leave the result between 0.7 and 1.2 (Jordan et al. 2024).
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrices.size(-2) <= matrices.size(-1)
+    x = matrices if wide else matrices.mT
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x if wide else x.mT
+
+
+def _gradients(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Each parameter that has a gradient, with it."""
+    return [(p, p.grad) for p in params if p.grad is not None]
+
+
+def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+    """Return the optimizers for ``model``: its matrices, embedding, head and vectors in groups.
+
+    Each group keeps its peak rate as ``peak_lr``; a step's rate is that × its schedule's factor.
+    """
+    roles: dict[str, list[Tensor]] = {"matrix": [], "embedding": [], "head": [], "vector": []}
+    for name, parameter in model.named_parameters():
+        role = "matrix" if parameter.dim() == 2 else "vector"
+        if name.startswith(("embedding.", "positions.")):
+            role = "embedding"
+        elif name.startswith("head."):
+            role = "head"
+        roles[role].append(parameter)
+    width = roles["embedding"][0].size(1)
+    muon, scale = config.name == "muon", math.sqrt(256 / width)
+    rates = {
+        "matrix": config.lr,
+        "embedding": config.embedding_lr or (0.3 * scale if muon else config.lr),
+        "head": config.head_lr or (0.008 * scale if muon else config.lr),
+        "vector": config.vector_lr or (0.02 if muon else config.lr),
+    }
+    groups = [
+        {
+            "params": parameters,
+            "lr": rates[role],
+            "peak_lr": rates[role],
+            "weight_decay": config.weight_decay if role != "vector" else 0.0,
+        }
+        for role, parameters in roles.items()
+        if parameters
+    ]
+    if config.name == "sgd":
+        return [SGD(groups, momentum=config.momentum)]
+    if config.name == "adamw" or not roles["matrix"]:
+        return [AdamW(groups, betas=config.betas, eps=config.eps)]
+    return [
+        Muon(groups[:1], momentum=config.momentum, steps=config.newton_schulz_steps),
+        AdamW(groups[1:], betas=config.betas, eps=config.eps),
+    ]

@@ -1,0 +1,103 @@
+"""Where to compute: the device, its number format, and the processes of torchrun."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+__all__ = ["Ranks", "autocast", "process_group", "ranks", "resolve_device", "resolve_dtype"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that work on one model."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over all processes."""
+        if self.world_size == 1:
+            return values
+        # nccl adds up on GPUs only
+        total = values.cuda() if dist.get_backend() == "nccl" else values.clone()
+        dist.all_reduce(total)
+        return total.to(values.device)
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+def ranks() -> Ranks:
+    """Return this process's place, alone outside of :func:`process_group`."""
+    if dist.is_available() and dist.is_initialized():
+        return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks()
+
+
+@contextlib.contextmanager
+def process_group(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, if it did; leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield ranks()
+        return
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield ranks()
+    finally:
+        dist.destroy_process_group()
+
+
+def resolve_device(name: str) -> str:
+    """Return the device that ``name`` means here: auto is cuda where there is one, else cpu.
+
+    Under torchrun, cuda is the device of this process's local rank.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise ValueError(f"device = {name!r}: give auto, cpu, cuda, cuda:N or mps") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device = {name!r}: torch sees no CUDA device here; use cpu or auto")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device = {name!r}: torch sees no MPS device here; use cpu or auto")
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(name)
+    return name
+
+
+def resolve_dtype(name: str, device: str) -> str:
+    """Return float32 or bfloat16; auto is bfloat16 on cuda, and float32 elsewhere.
+
+    Few CPUs have bfloat16 instructions; without them it is ten times slower than float32.
+    """
+    if name != "auto":
+        return name
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def autocast(device: str, dtype: str) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which the forward pass computes in ``dtype``."""
+    if dtype == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, dtype))

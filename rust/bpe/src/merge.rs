@@ -1,0 +1,282 @@
+//! Merging a piece: from bytes to the ids that the model makes of them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use lslm_runtime::{Error, Result, Task};
+
+use crate::TokenId;
+use crate::model::{Model, NONE, Pairs, Symbol};
+
+/// Pieces up to this many bytes are merged on the stack by scanning for the lowest rank.
+const SHORT: usize = 64;
+
+/// Memory that is used again from piece to piece.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    symbols: Vec<Symbol>,
+    next: Vec<u32>,
+    previous: Vec<u32>,
+    heap: BinaryHeap<Reverse<u64>>,
+}
+
+/// Appends the ids of `piece` to `out`.
+///
+/// Every byte of `piece` must have a symbol; the caller has looked when the model is incomplete.
+/// Only a long piece can be interrupted, through `task`.
+pub(crate) fn merge(
+    model: &Model,
+    piece: &[u8],
+    scratch: &mut Scratch,
+    task: &Task,
+    out: &mut Vec<TokenId>,
+) -> Result<()> {
+    if piece.len() <= SHORT {
+        let mut symbols = [0; SHORT];
+        for (symbol, &byte) in symbols.iter_mut().zip(piece) {
+            *symbol = model.starts[usize::from(byte)];
+        }
+        let count = merge_short(model, &mut symbols, piece.len());
+        out.extend(symbols[..count].iter().map(|&symbol| model.ids[symbol as usize]));
+        Ok(())
+    } else {
+        merge_long(model, piece, scratch, task, out)
+    }
+}
+
+/// Merges the first `count` of `symbols` in place; returns how many are left.
+#[inline]
+fn merge_short(model: &Model, symbols: &mut [Symbol; SHORT], mut count: usize) -> usize {
+    let mut ranks = [NONE; SHORT];
+    for i in 1..count {
+        ranks[i - 1] = model.pairs.get(symbols[i - 1], symbols[i]);
+    }
+    while count > 1 {
+        let (mut place, mut lowest) = (0, NONE);
+        for (i, &rank) in ranks[..count - 1].iter().enumerate() {
+            if rank < lowest {
+                (place, lowest) = (i, rank);
+            }
+        }
+        if lowest == NONE {
+            break;
+        }
+        symbols[place] = model.results[lowest as usize];
+        symbols.copy_within(place + 2..count, place + 1);
+        ranks.copy_within(place + 1..count - 1, place);
+        count -= 1;
+        ranks[place] = if place + 1 < count {
+            model.pairs.get(symbols[place], symbols[place + 1])
+        } else {
+            NONE
+        };
+        if place > 0 {
+            ranks[place - 1] = model.pairs.get(symbols[place - 1], symbols[place]);
+        }
+    }
+    count
+}
+
+/// The same for any length, with vectors; the way to derive merges, where no model is there yet.
+pub(crate) fn merge_by_scan(
+    pairs: &Pairs,
+    result: impl Fn(u32) -> Symbol,
+    symbols: &mut Vec<Symbol>,
+    ranks: &mut Vec<u32>,
+) {
+    ranks.clear();
+    ranks.extend(symbols.windows(2).map(|pair| pairs.get(pair[0], pair[1])));
+    loop {
+        let (mut place, mut lowest) = (0, NONE);
+        for (i, &rank) in ranks.iter().enumerate() {
+            if rank < lowest {
+                (place, lowest) = (i, rank);
+            }
+        }
+        if lowest == NONE {
+            return;
+        }
+        symbols[place] = result(lowest);
+        symbols.remove(place + 1);
+        ranks.remove(place);
+        if place < ranks.len() {
+            ranks[place] = pairs.get(symbols[place], symbols[place + 1]);
+        }
+        if place > 0 {
+            ranks[place - 1] = pairs.get(symbols[place - 1], symbols[place]);
+        }
+    }
+}
+
+/// Merging with a queue over a linked list: n log n in the length of the piece.
+fn merge_long(
+    model: &Model,
+    piece: &[u8],
+    scratch: &mut Scratch,
+    task: &Task,
+    out: &mut Vec<TokenId>,
+) -> Result<()> {
+    let Scratch { symbols, next, previous, heap } = scratch;
+    let count = piece.len();
+    if count >= NONE as usize {
+        return Err(Error::invalid(format!(
+            "a piece of {count} bytes without a cut; pieces must be below 4 GB"
+        )));
+    }
+    symbols.clear();
+    symbols.extend(piece.iter().map(|&byte| model.starts[usize::from(byte)]));
+    next.clear();
+    next.extend(1..=count as u32);
+    previous.clear();
+    previous.push(NONE);
+    previous.extend(0..count as u32 - 1);
+    let mut entries = std::mem::take(heap).into_vec();
+    entries.clear();
+    entries.extend(symbols.windows(2).enumerate().filter_map(|(place, pair)| {
+        let rank = model.pairs.get(pair[0], pair[1]);
+        (rank != NONE).then(|| Reverse(u64::from(rank) << 32 | place as u64))
+    }));
+    // rank above place: the lowest rank first, the leftmost of equals
+    *heap = BinaryHeap::from(entries);
+    let mut steps = 0_u32;
+    while let Some(Reverse(entry)) = heap.pop() {
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(1 << 16) {
+            task.check()?;
+        }
+        let (rank, place) = ((entry >> 32) as u32, entry as u32 as usize);
+        let left = symbols[place];
+        let second = next[place] as usize;
+        // the entry is stale when one of its two has been merged since
+        if left == NONE || second >= count || model.pairs.get(left, symbols[second]) != rank {
+            continue;
+        }
+        let symbol = model.results[rank as usize];
+        symbols[place] = symbol;
+        symbols[second] = NONE;
+        let third = next[second];
+        next[place] = third;
+        if (third as usize) < count {
+            previous[third as usize] = place as u32;
+            let rank = model.pairs.get(symbol, symbols[third as usize]);
+            if rank != NONE {
+                heap.push(Reverse(u64::from(rank) << 32 | place as u64));
+            }
+        }
+        let before = previous[place];
+        if before != NONE {
+            let rank = model.pairs.get(symbols[before as usize], symbol);
+            if rank != NONE {
+                heap.push(Reverse(u64::from(rank) << 32 | u64::from(before)));
+            }
+        }
+    }
+    out.extend(
+        symbols.iter().filter(|&&symbol| symbol != NONE).map(|&symbol| model.ids[symbol as usize]),
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Merge, Rules};
+    use crate::naive;
+    use crate::vocabulary::Vocabulary;
+
+    fn bytes_and(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        for word in words {
+            if !tokens.contains(word) {
+                tokens.push(word.clone());
+            }
+        }
+        tokens
+    }
+
+    fn vocabulary(tokens: &[Vec<u8>]) -> Vocabulary {
+        Vocabulary::new(tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..])))
+            .unwrap()
+    }
+
+    /// Merges with the two fast ways, which must agree.
+    fn fast(model: &Model, piece: &[u8]) -> Vec<TokenId> {
+        let mut scratch = Scratch::default();
+        let mut out = Vec::new();
+        let task = Task::default();
+        merge_long(model, piece, &mut scratch, &task, &mut out).unwrap();
+        let mut again = Vec::new();
+        merge(model, piece, &mut scratch, &task, &mut again).unwrap();
+        assert_eq!(out, again);
+        out
+    }
+
+    fn letters(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'c')], 2..most)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Any set of words as ranks: trained-like or not, the ids are tiktoken's.
+        #[test]
+        fn ranks_are_followed(
+            words in proptest::collection::vec(letters(7), 0..12),
+            piece in letters(100),
+        ) {
+            let tokens = bytes_and(&words);
+            let model = Model::from_ranks(vocabulary(&tokens)).unwrap();
+            let ranks: HashMap<Vec<u8>, TokenId> =
+                tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+            let mut ids = fast(&model, &piece);
+            if model.rules.whole_first && let Some(id) = model.vocabulary.find(&piece) {
+                ids = vec![id];
+            }
+            prop_assert_eq!(ids, naive::by_ranks(&ranks, &piece));
+        }
+
+        /// A grown list (each merge joins two tokens that are there), shuffled or not.
+        #[test]
+        fn lists_are_followed(
+            seeds in proptest::collection::vec((0_usize..100, 0_usize..100), 0..14),
+            swaps in proptest::collection::vec((0_usize..14, 0_usize..14), 0..4),
+            piece in letters(80),
+        ) {
+            let mut tokens = bytes_and(&[]);
+            let mut alive: Vec<u32> = vec![97, 98, 99];
+            let mut merges = Vec::new();
+            for (left, right) in seeds {
+                let (left, right) = (alive[left % alive.len()], alive[right % alive.len()]);
+                let joined = [&tokens[left as usize][..], &tokens[right as usize][..]].concat();
+                let token = tokens.iter().position(|t| *t == joined).unwrap_or(tokens.len());
+                if token == tokens.len() {
+                    tokens.push(joined);
+                }
+                let token = token as u32;
+                alive.push(token);
+                merges.push(Merge { left, right, token });
+            }
+            for (a, b) in swaps {
+                if a < merges.len() && b < merges.len() {
+                    merges.swap(a, b);
+                }
+            }
+            let model = Model::new(vocabulary(&tokens), merges, Rules::default()).unwrap();
+            prop_assert_eq!(fast(&model, &piece), naive::by_list(&model, &piece));
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_left() {
+        let tokens = bytes_and(&[b"aa".to_vec(), b"aaa".to_vec()]);
+        let model = Model::from_ranks(vocabulary(&tokens)).unwrap();
+        for length in 2..150 {
+            let piece = vec![b'a'; length];
+            assert_eq!(fast(&model, &piece), naive::by_list(&model, &piece), "{length}");
+        }
+    }
+}

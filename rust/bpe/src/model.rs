@@ -1,0 +1,315 @@
+//! The merge model: which two neighbours become which token, and which pair goes first.
+//!
+//! Two rules exist in the wild. Hugging Face's files list merges, and the earliest pair in the
+//! list goes first. tiktoken has no list: two neighbours may merge whenever their joined bytes are
+//! a token, the one with the lowest rank goes first, and a piece that is a token as a whole is
+//! taken whole. Both are held here as a list of merges in order of priority.
+//!
+//! For a vocabulary in which every token of rank r is made, by the tokens below r, from exactly two
+//! parts, the two rules agree ([`Model::from_ranks`] says why), so that its list is the one and
+//! only: it is what a trainer would have written. Other vocabularies keep tiktoken's rule as it is.
+//!
+//! Inside, tokens are *symbols*: the 256 bytes first, then the results of the merges in order of
+//! priority. What a pair's place in the list is and what it becomes is then mostly one number.
+
+use crate::TokenId;
+use crate::vocabulary::Vocabulary;
+
+/// A token's number inside the model.
+pub(crate) type Symbol = u32;
+
+/// Stands for "no symbol" and "no rank".
+pub(crate) const NONE: u32 = u32::MAX;
+
+const BITS: u32 = 21;
+/// Symbols and ranks have to fit 21 bits, so that a pair and its rank fill one word.
+const MOST: usize = (1 << BITS) - 1;
+
+/// Two neighbours and what they become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Merge {
+    pub(crate) left: TokenId,
+    pub(crate) right: TokenId,
+    pub(crate) token: TokenId,
+}
+
+/// What is asked of a model besides its tokens and merges.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    /// Consecutive merges into the same token share one priority (tiktoken's rule).
+    pub(crate) ranked: bool,
+    /// A piece that is a token as a whole is taken whole.
+    pub(crate) whole_first: bool,
+    /// What stands for a byte that has no token.
+    pub(crate) unknown: Option<TokenId>,
+    /// A run of unknown bytes is one token.
+    pub(crate) fuse_unknown: bool,
+}
+
+/// Tokens, merges and the tables made of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) merges: Vec<Merge>,
+    pub(crate) rules: Rules,
+    /// The symbol of each byte; [`NONE`] where the byte has no token and nothing stands for it.
+    pub(crate) starts: [Symbol; 256],
+    /// Some byte has no token of its own.
+    pub(crate) incomplete: bool,
+    pub(crate) pairs: Pairs,
+    /// The symbol that a rank makes.
+    pub(crate) results: Vec<Symbol>,
+    /// The id of each symbol.
+    pub(crate) ids: Vec<TokenId>,
+}
+
+impl Model {
+    /// The model of a list of merges in order of priority.
+    pub(crate) fn new(
+        vocabulary: Vocabulary,
+        merges: Vec<Merge>,
+        rules: Rules,
+    ) -> Result<Self, String> {
+        if merges.len() >= MOST || vocabulary.len() as usize + 257 >= MOST {
+            return Err(format!("more than {} tokens or merges", MOST - 258));
+        }
+        let mut ids = vec![NONE; 256];
+        let mut symbols = vec![NONE; vocabulary.len() as usize];
+        let mut starts = [NONE; 256];
+        for byte in 0..=255_u8 {
+            if let Some(id) = vocabulary.find(&[byte]) {
+                ids[usize::from(byte)] = id;
+                symbols[id as usize] = Symbol::from(byte);
+                starts[usize::from(byte)] = Symbol::from(byte);
+            }
+        }
+        let incomplete = starts.contains(&NONE);
+        for merge in &merges {
+            let symbol = &mut symbols[merge.token as usize];
+            if *symbol == NONE {
+                *symbol = ids.len() as Symbol;
+                ids.push(merge.token);
+            }
+        }
+        if incomplete && let Some(unknown) = rules.unknown {
+            // a symbol of its own: an unknown byte never merges with its neighbours
+            starts.iter_mut().filter(|start| **start == NONE).for_each(|start| {
+                *start = ids.len() as Symbol;
+            });
+            ids.push(unknown);
+        }
+        let mut pairs = Pairs::with_capacity(merges.len());
+        let mut results = Vec::with_capacity(merges.len());
+        let mut rank = 0;
+        for (place, merge) in merges.iter().enumerate() {
+            if !(rules.ranked && place > 0 && merges[place - 1].token == merge.token) {
+                rank = place as u32;
+            }
+            results.push(symbols[merge.token as usize]);
+            let left = symbols[merge.left as usize];
+            let right = symbols[merge.right as usize];
+            // a part that nothing makes never occurs
+            if left != NONE && right != NONE {
+                pairs.insert(left, right, rank);
+            }
+        }
+        Ok(Self { vocabulary, merges, rules, starts, incomplete, pairs, results, ids })
+    }
+
+    /// The model of tiktoken's rule, with ids as ranks.
+    ///
+    /// Write E_r(x) for what the tokens below rank r make of the bytes x. If every token t of rank
+    /// r and two bytes or more has E_r(t) = (a, b), then tiktoken's rule does what the list of
+    /// these merges (a, b) → t does. Step by step through the ranks: assume that both have made
+    /// E_r of the text. Where neighbours x, y join to the bytes of t, no merge has crossed the two
+    /// ends of that span, so what lies in it is E_r(t) = (a, b); thus only (a, b) can meet there.
+    /// And a merge never brings up a lower rank q: the new token would be a part of E_q+1(t_q),
+    /// which is t_q alone. So the order by rank is the order in time, in both. In particular
+    /// E(t) = t, and taking a whole piece first changes nothing.
+    ///
+    /// If some token fails, all ways to join two tokens into a third are listed, those of one token
+    /// with one priority, and whole pieces go first: tiktoken's rule itself.
+    pub(crate) fn from_ranks(vocabulary: Vocabulary) -> Result<Self, String> {
+        if let Some(merges) = derive(&vocabulary) {
+            return Self::new(vocabulary, merges, Rules::default());
+        }
+        let merges = all_joins(&vocabulary);
+        let rules = Rules { ranked: true, whole_first: true, ..Rules::default() };
+        Self::new(vocabulary, merges, rules)
+    }
+
+    /// The merges that a trainer would have written, if this model does what its ids, read as
+    /// ranks, do: then it may as well be given by ranks.
+    ///
+    /// The list need not be that one itself. By the proof at [`Model::from_ranks`], other pairs for
+    /// a token, at the place of that token in the order, never meet; converted files have them.
+    pub(crate) fn merges_of_ranks(&self) -> Option<Vec<Merge>> {
+        if self.rules.ranked || !self.merges.is_sorted_by_key(|merge| merge.token) {
+            return None;
+        }
+        let derived = derive(&self.vocabulary)?;
+        let mut own = self.merges.iter();
+        derived.iter().all(|merge| own.any(|other| other == merge)).then_some(derived)
+    }
+
+    /// Whether taking a whole piece first never changes what comes out.
+    pub(crate) fn every_token_makes_itself(&self) -> bool {
+        let mut scratch = crate::merge::Scratch::default();
+        let mut out = Vec::new();
+        let task = lslm_runtime::Task::default();
+        self.vocabulary.iter().all(|(id, bytes)| {
+            out.clear();
+            bytes.iter().all(|&byte| self.starts[usize::from(byte)] != NONE)
+                && crate::merge::merge(self, bytes, &mut scratch, &task, &mut out).is_ok()
+                && out == [id]
+        })
+    }
+}
+
+/// The one list of merges that gives what ranks give, if there is one.
+fn derive(vocabulary: &Vocabulary) -> Option<Vec<Merge>> {
+    let mut ids: Vec<TokenId> = vec![NONE; 256];
+    for byte in 0..=255_u8 {
+        ids[usize::from(byte)] = vocabulary.find(&[byte]).unwrap_or(NONE);
+    }
+    let mut merges = Vec::with_capacity(vocabulary.len() as usize);
+    let mut pairs = Pairs::with_capacity(vocabulary.len() as usize);
+    let mut parts = Vec::new();
+    let mut ranks = Vec::new();
+    for (token, bytes) in vocabulary.iter().filter(|(_, bytes)| bytes.len() > 1) {
+        parts.clear();
+        for &byte in bytes {
+            if ids[usize::from(byte)] == NONE {
+                return None;
+            }
+            parts.push(Symbol::from(byte));
+        }
+        // symbols are ranks + 256 here
+        crate::merge::merge_by_scan(&pairs, |rank| rank + 256, &mut parts, &mut ranks);
+        let [left, right] = parts[..] else { return None };
+        if merges.len() >= MOST - 257 {
+            return None;
+        }
+        pairs.insert(left, right, merges.len() as u32);
+        merges.push(Merge { left: ids[left as usize], right: ids[right as usize], token });
+        ids.push(token);
+    }
+    Some(merges)
+}
+
+/// All pairs of tokens that join to a token, by the rank of what they make; longest left part
+/// first. This order is also the mark by which a file that lists them is known again.
+pub(crate) fn all_joins(vocabulary: &Vocabulary) -> Vec<Merge> {
+    let mut merges = Vec::new();
+    for (token, bytes) in vocabulary.iter() {
+        for cut in (1..bytes.len()).rev() {
+            let (left, right) = bytes.split_at(cut);
+            if let (Some(left), Some(right)) = (vocabulary.find(left), vocabulary.find(right)) {
+                merges.push(Merge { left, right, token });
+            }
+        }
+    }
+    merges
+}
+
+/// The rank of each pair of symbols: open addressing, one word a slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Pairs {
+    /// left, right and rank, 21 bits each; all ones when empty
+    slots: Vec<u64>,
+    shift: u32,
+}
+
+const EMPTY: u64 = u64::MAX;
+const MASK: u64 = (1 << BITS) - 1;
+
+impl Pairs {
+    /// Room for `count` pairs, at most half full.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        let size = (count * 2).next_power_of_two().max(16);
+        Self { slots: vec![EMPTY; size], shift: 64 - size.trailing_zeros() }
+    }
+
+    #[inline(always)]
+    fn home(&self, key: u64) -> usize {
+        // Fibonacci hashing: the high bits of the product depend on all bits of the pair
+        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    }
+
+    /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the
+    /// reference.
+    pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, rank: u32) {
+        let key = u64::from(left) << BITS | u64::from(right);
+        let mut place = self.home(key);
+        while self.slots[place] != EMPTY && self.slots[place] >> BITS != key {
+            place = (place + 1) & (self.slots.len() - 1);
+        }
+        self.slots[place] = key << BITS | u64::from(rank);
+    }
+
+    /// The rank of `left`, `right`; [`NONE`] when they do not merge.
+    #[inline(always)]
+    pub(crate) fn get(&self, left: Symbol, right: Symbol) -> u32 {
+        let key = u64::from(left) << BITS | u64::from(right);
+        let mut place = self.home(key);
+        loop {
+            let slot = self.slots[place];
+            if slot >> BITS == key {
+                return (slot & MASK) as u32;
+            }
+            if slot == EMPTY {
+                return NONE;
+            }
+            place = (place + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vocabulary(words: &[&str]) -> Vocabulary {
+        let bytes: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let words = words.iter().map(|word| word.as_bytes());
+        let tokens: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).chain(words).collect();
+        Vocabulary::new(tokens.iter().enumerate().map(|(id, bytes)| (id as u32, *bytes))).unwrap()
+    }
+
+    #[test]
+    fn ranks_give_the_list_a_trainer_wrote() {
+        let model = Model::from_ranks(vocabulary(&["ab", "abc", "cd", "abab"])).unwrap();
+        let merge = |left, right, token| Merge { left, right, token };
+        assert_eq!(
+            model.merges,
+            [merge(97, 98, 256), merge(256, 99, 257), merge(99, 100, 258), merge(256, 256, 259)]
+        );
+        assert!(!model.rules.whole_first && model.every_token_makes_itself());
+        assert_eq!(model.merges_of_ranks(), Some(model.merges.clone()));
+        // a converted file lists other pairs too
+        let mut merges = model.merges.clone();
+        merges.insert(1, merge(97, 99, 257));
+        let converted = Model::new(model.vocabulary.clone(), merges, Rules::default()).unwrap();
+        assert_eq!(converted.merges_of_ranks(), Some(model.merges));
+    }
+
+    #[test]
+    fn ranks_without_such_a_list_keep_their_own_rule() {
+        // "abc" is not made of two tokens below it
+        let model = Model::from_ranks(vocabulary(&["abc", "bc"])).unwrap();
+        assert!(model.rules.whole_first && model.rules.ranked && model.merges_of_ranks().is_none());
+        assert_eq!(model.merges[0], Merge { left: 97, right: 257, token: 256 });
+    }
+
+    #[test]
+    fn pairs_are_found_among_collisions() {
+        let mut pairs = Pairs::with_capacity(1000);
+        for i in 0..1000_u32 {
+            pairs.insert(i * 7 % 1000, i * 13 % 1000, i);
+        }
+        for i in 0..1000_u32 {
+            assert_eq!(pairs.get(i * 7 % 1000, i * 13 % 1000), i);
+            assert_eq!(pairs.get(i, 1000 + i), NONE);
+        }
+    }
+}

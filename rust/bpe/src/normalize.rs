@@ -1,0 +1,395 @@
+//! What happens to text before it is split: nothing, a Unicode normal form, or small rewritings.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use icu_normalizer::properties::{
+    CanonicalCombiningClassMapBorrowed, CanonicalCompositionBorrowed,
+    CanonicalDecompositionBorrowed, Decomposed,
+};
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+use serde_json::Value;
+
+use crate::matcher::Matcher;
+
+/// One step of normalisation.
+#[derive(Clone, Debug)]
+enum Step {
+    Form(Form),
+    Replace { matcher: Matcher, content: String },
+    Prepend(String),
+}
+
+/// A Unicode normal form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Nfc,
+    Nfd,
+    Nfkc,
+    Nfkd,
+}
+
+/// The normalisation of a tokenizer: steps that follow each other; most have none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Normalizer {
+    steps: Vec<Step>,
+    /// what decides the result, in words that are equal for equal normalisers
+    description: Vec<String>,
+}
+
+/// Where each place of a normalised text came from: pairs of (place there, place in the original),
+/// ascending in both.
+pub(crate) type Alignment = Vec<(usize, usize)>;
+
+impl Normalizer {
+    /// The normaliser of a `tokenizer.json`'s entry; an error names what is not supported.
+    pub(crate) fn from_json(value: &Value) -> Result<Self, String> {
+        let mut normalizer = Self::default();
+        normalizer.add(value, 0)?;
+        Ok(normalizer)
+    }
+
+    fn add(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        if value.is_null() {
+            return Ok(());
+        }
+        let kind = value.get("type").and_then(Value::as_str).unwrap_or("of no type");
+        let step = match kind {
+            "Sequence" if depth < 16 => {
+                let Some(parts) = value.get("normalizers").and_then(Value::as_array) else {
+                    return Err("the normalizer \"Sequence\" has no \"normalizers\"".to_owned());
+                };
+                return parts.iter().try_for_each(|part| self.add(part, depth + 1));
+            }
+            "NFC" => Step::Form(Form::Nfc),
+            "NFD" => Step::Form(Form::Nfd),
+            "NFKC" => Step::Form(Form::Nfkc),
+            "NFKD" => Step::Form(Form::Nfkd),
+            "Replace" => {
+                let matcher = Matcher::from_json(value.get("pattern"))?;
+                let Some(content) = value.get("content").and_then(Value::as_str) else {
+                    return Err("the normalizer \"Replace\" has no \"content\"".to_owned());
+                };
+                Step::Replace { matcher, content: content.to_owned() }
+            }
+            "Prepend" => match value.get("prepend").and_then(Value::as_str) {
+                Some(text) => Step::Prepend(text.to_owned()),
+                None => return Err("the normalizer \"Prepend\" has no \"prepend\"".to_owned()),
+            },
+            _ => {
+                return Err(format!(
+                    "the normalizer {kind:?} is not supported; known are NFC, NFD, NFKC, NFKD, \
+                     Replace, Prepend and Sequence"
+                ));
+            }
+        };
+        self.description.push(match &step {
+            Step::Form(form) => format!("{form:?}"),
+            Step::Replace { matcher, content } => format!("Replace {matcher} {content:?}"),
+            Step::Prepend(text) => format!("Prepend {text:?}"),
+        });
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// What decides the result; equal for equal normalisers, and one string a step.
+    pub(crate) fn description(&self) -> &[String] {
+        &self.description
+    }
+
+    /// Whether nothing is ever changed.
+    pub(crate) fn is_identity(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// `text` normalised; borrowed when it is so already.
+    ///
+    /// Bytes that are not UTF-8 stay as they are and act as characters that join with nothing.
+    pub(crate) fn apply<'a>(&self, text: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+        let mut text = Cow::Borrowed(text);
+        for step in &self.steps {
+            if let Some(changed) = step.apply(&text)? {
+                text = Cow::Owned(changed);
+            }
+        }
+        Ok(text)
+    }
+
+    /// The same with the alignment, which is `None` when nothing was changed.
+    pub(crate) fn apply_aligned<'a>(
+        &self,
+        text: &'a [u8],
+    ) -> Result<(Cow<'a, [u8]>, Option<Alignment>), String> {
+        let mut text = Cow::Borrowed(text);
+        let mut alignment: Option<Alignment> = None;
+        for step in &self.steps {
+            if step.apply(&text)?.is_none() {
+                continue;
+            }
+            let (changed, own) = step.apply_aligned(&text)?;
+            alignment = Some(match alignment {
+                None => own,
+                Some(before) => compose(&before, &own),
+            });
+            text = Cow::Owned(changed);
+        }
+        Ok((text, alignment))
+    }
+}
+
+/// The alignment of two steps, the second's places being the first's.
+fn compose(first: &[(usize, usize)], second: &[(usize, usize)]) -> Alignment {
+    second
+        .iter()
+        .filter_map(|&(place, middle)| {
+            let found = first.partition_point(|&(there, _)| there < middle);
+            // a cut that the first step does not have is none of both together
+            first
+                .get(found)
+                .filter(|&&(there, _)| there == middle)
+                .map(|&(_, origin)| (place, origin))
+        })
+        .collect()
+}
+
+/// The part of the original that `start..end` of the normalised text came from.
+pub(crate) fn origin(alignment: &[(usize, usize)], start: usize, end: usize) -> (usize, usize) {
+    let from = alignment.partition_point(|&(there, _)| there <= start);
+    let to = alignment.partition_point(|&(there, _)| there < end);
+    let from = from.checked_sub(1).and_then(|i| alignment.get(i)).map_or(0, |&(_, origin)| origin);
+    let to = alignment.get(to).or(alignment.last()).map_or(from, |&(_, origin)| origin);
+    (from, to.max(from))
+}
+
+impl Step {
+    /// The changed text, or `None` when it stays as it is.
+    fn apply(&self, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        match self {
+            Self::Form(form) => Ok(form.apply(text)),
+            Self::Prepend(_) if text.is_empty() => Ok(None),
+            Self::Prepend(prefix) => Ok(Some([prefix.as_bytes(), text].concat())),
+            Self::Replace { matcher, content } => {
+                let found = matcher.find_all(text)?;
+                if found.is_empty() {
+                    return Ok(None);
+                }
+                let mut changed = Vec::with_capacity(text.len());
+                let mut done = 0;
+                for (start, end) in found {
+                    changed.extend_from_slice(&text[done..start]);
+                    changed.extend_from_slice(content.as_bytes());
+                    done = end;
+                }
+                changed.extend_from_slice(&text[done..]);
+                Ok(Some(changed))
+            }
+        }
+    }
+
+    fn apply_aligned(&self, text: &[u8]) -> Result<(Vec<u8>, Alignment), String> {
+        let mut alignment = vec![(0, 0)];
+        let mut changed = Vec::with_capacity(text.len());
+        match self {
+            Self::Form(form) => {
+                let mut start = 0;
+                for end in form.boundaries(text) {
+                    let part = &text[start..end];
+                    match form.apply(part) {
+                        Some(part) => changed.extend(part),
+                        None => changed.extend_from_slice(part),
+                    }
+                    alignment.push((changed.len(), end));
+                    start = end;
+                }
+            }
+            Self::Prepend(prefix) => {
+                changed.extend_from_slice(prefix.as_bytes());
+                alignment.push((changed.len(), 0));
+                copy_aligned(text, 0..text.len(), &mut changed, &mut alignment);
+            }
+            Self::Replace { matcher, content } => {
+                let mut done = 0;
+                for (start, end) in matcher.find_all(text)? {
+                    copy_aligned(text, done..start, &mut changed, &mut alignment);
+                    changed.extend_from_slice(content.as_bytes());
+                    alignment.push((changed.len(), end));
+                    done = end;
+                }
+                copy_aligned(text, done..text.len(), &mut changed, &mut alignment);
+            }
+        }
+        Ok((changed, alignment))
+    }
+}
+
+/// Copies `range` of `text` with a cut after each byte.
+fn copy_aligned(
+    text: &[u8],
+    range: std::ops::Range<usize>,
+    changed: &mut Vec<u8>,
+    alignment: &mut Alignment,
+) {
+    for place in range {
+        changed.push(text[place]);
+        alignment.push((changed.len(), place + 1));
+    }
+}
+
+impl Form {
+    fn apply(self, text: &[u8]) -> Option<Vec<u8>> {
+        // ASCII is in every normal form
+        if text.is_ascii() {
+            return None;
+        }
+        if let Ok(text) = std::str::from_utf8(text) {
+            return match self.normalize(text) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(changed) => Some(changed.into_bytes()),
+            };
+        }
+        let mut changed = Vec::with_capacity(text.len());
+        let mut differs = false;
+        for chunk in text.utf8_chunks() {
+            let valid = self.normalize(chunk.valid());
+            differs |= matches!(valid, Cow::Owned(_));
+            changed.extend_from_slice(valid.as_bytes());
+            changed.extend_from_slice(chunk.invalid());
+        }
+        differs.then_some(changed)
+    }
+
+    fn normalize(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Nfc => ComposingNormalizerBorrowed::new_nfc().normalize(text),
+            Self::Nfkc => ComposingNormalizerBorrowed::new_nfkc().normalize(text),
+            Self::Nfd => DecomposingNormalizerBorrowed::new_nfd().normalize(text),
+            Self::Nfkd => DecomposingNormalizerBorrowed::new_nfkd().normalize(text),
+        }
+    }
+
+    /// Ends of parts of `text` that can be normalised each by itself.
+    ///
+    /// A part may end before a character whose decomposition begins with a starter that composes
+    /// with nothing before it. Which characters do compose backwards is read off the canonical
+    /// decompositions of all characters, so the rule needs no table of its own.
+    fn boundaries(self, text: &[u8]) -> Vec<usize> {
+        let mut ends = Vec::new();
+        let mut place = 0;
+        for chunk in text.utf8_chunks() {
+            for (offset, c) in chunk.valid().char_indices() {
+                if place + offset > 0 && self.starts_part(c) {
+                    ends.push(place + offset);
+                }
+            }
+            place += chunk.valid().len();
+            if !chunk.invalid().is_empty() {
+                if place > 0 {
+                    ends.push(place);
+                }
+                place += chunk.invalid().len();
+                ends.push(place);
+            }
+        }
+        ends.push(text.len());
+        ends.dedup();
+        ends
+    }
+
+    fn starts_part(self, c: char) -> bool {
+        if c.is_ascii() {
+            return true;
+        }
+        let mut buffer = [0; 4];
+        let form = if matches!(self, Self::Nfc | Self::Nfd) { Self::Nfd } else { Self::Nfkd };
+        let first = form.normalize(c.encode_utf8(&mut buffer)).chars().next().unwrap_or(c);
+        is_starter(first) && !composes_backwards(first)
+    }
+}
+
+fn is_starter(c: char) -> bool {
+    CanonicalCombiningClassMapBorrowed::new().get_u8(c) == 0
+}
+
+/// Whether `c` is the second half of some character's canonical decomposition.
+fn composes_backwards(c: char) -> bool {
+    static SECONDS: OnceLock<HashSet<char>> = OnceLock::new();
+    let seconds = SECONDS.get_or_init(|| {
+        let decompositions = CanonicalDecompositionBorrowed::new();
+        let compositions = CanonicalCompositionBorrowed::new();
+        let second = |c| match decompositions.decompose(c) {
+            Decomposed::Expansion(a, b) if compositions.compose(a, b).is_some() => Some(b),
+            _ => None,
+        };
+        ('\0'..=char::MAX).filter_map(second).collect()
+    });
+    seconds.contains(&c)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn nfc() -> Normalizer {
+        Normalizer::from_json(&json!({"type": "NFC"})).unwrap()
+    }
+
+    #[test]
+    fn text_in_normal_form_is_borrowed() {
+        for text in ["", "plain", "caf\u{E9} \u{4E2D}\u{6587}"] {
+            assert!(matches!(nfc().apply(text.as_bytes()).unwrap(), Cow::Borrowed(_)));
+        }
+        assert_eq!(&*nfc().apply("cafe\u{301}".as_bytes()).unwrap(), "caf\u{E9}".as_bytes());
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_stay() {
+        assert_eq!(
+            &*nfc().apply(b"e\xCC\x81\xFFe\xCC\x81\xE4\xB8").unwrap(),
+            b"\xC3\xA9\xFF\xC3\xA9\xE4\xB8"
+        );
+    }
+
+    #[test]
+    fn steps_follow_each_other() {
+        let normalizer = Normalizer::from_json(&json!({"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "_"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "_"},
+            {"type": "Replace", "pattern": {"Regex": "\\d+"}, "content": ""},
+        ]}))
+        .unwrap();
+        let (text, alignment) = normalizer.apply_aligned(b"a 12 b").unwrap();
+        assert_eq!(&*text, b"_a__b");
+        let alignment = alignment.unwrap();
+        assert_eq!(origin(&alignment, 0, 2), (0, 1));
+        assert_eq!(origin(&alignment, 1, 2), (0, 1));
+        assert_eq!(origin(&alignment, 4, 5), (5, 6));
+        assert_eq!(&*normalizer.apply(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn unknown_ones_are_named() {
+        let error = Normalizer::from_json(&json!({"type": "BertNormalizer"})).unwrap_err();
+        assert!(error.contains("BertNormalizer"), "{error}");
+    }
+
+    proptest! {
+        /// Normalising part by part gives the whole, and the alignment covers both texts.
+        #[test]
+        fn parts_make_the_whole(text in "[a\u{301}\u{323}\u{E9}\u{1100}\u{1161}\u{11A8}\u{AC00}\u{AC01}\u{FB01}\u{1E9B}]{0,12}", form in 0..4) {
+            let form = ["NFC", "NFD", "NFKC", "NFKD"][form as usize];
+            let normalizer = Normalizer::from_json(&json!({"type": form})).unwrap();
+            let whole = normalizer.apply(text.as_bytes()).unwrap();
+            let (parts, alignment) = normalizer.apply_aligned(text.as_bytes()).unwrap();
+            prop_assert_eq!(&whole, &parts);
+            if let Some(alignment) = alignment {
+                prop_assert!(alignment.is_sorted());
+                prop_assert_eq!(alignment.last().copied(), Some((parts.len(), text.len())));
+                prop_assert_eq!(origin(&alignment, 0, parts.len()), (0, text.len()));
+            }
+        }
+    }
+}

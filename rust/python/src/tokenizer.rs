@@ -1,0 +1,450 @@
+//! `lslm.Tokenizer` and its streaming decoder.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use lslm_bpe::split::Pattern;
+use lslm_bpe::{Encoding, Special, StreamDecoder, TokenId, Tokenizer, Unit};
+use lslm_runtime::error::nearest;
+use lslm_runtime::{Result, Task};
+use numpy::ndarray::Array2;
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::{PyImportError, PyKeyError, PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
+
+use crate::convert::{IdType, Surrogates, ids_in, ids_out, integers, special, text};
+use crate::error::to_python;
+use crate::run::run;
+
+/// Below this many bytes it takes longer to leave the interpreter than to do the work.
+const WORTH_DETACHING: usize = 1 << 12;
+/// From this many bytes on the work may take long enough for someone to press Ctrl-C.
+const LONG: usize = 1 << 20;
+
+/// A byte-level BPE tokenizer.
+#[pyclass(frozen, eq, module = "lslm", name = "Tokenizer")]
+#[derive(PartialEq, Eq)]
+pub(crate) struct PyTokenizer {
+    pub(crate) inner: Tokenizer,
+}
+
+/// Does `work` on `size` bytes or ids: here when it is small, without the interpreter when not,
+/// and watching for Ctrl-C when it is large.
+fn work<T: Send>(
+    py: Python<'_>,
+    size: usize,
+    work: impl FnOnce(&Task) -> Result<T> + Send,
+) -> PyResult<T> {
+    if size < WORTH_DETACHING {
+        work(&Task::default()).map_err(to_python)
+    } else if size < LONG {
+        py.detach(|| work(&Task::default())).map_err(to_python)
+    } else {
+        run(py, Some(PyBool::new(py, false).as_any()), work)
+    }
+}
+
+#[pymethods]
+impl PyTokenizer {
+    /// The tokenizer in a tokenizer.json, in a folder with one, or in vocab.json and merges.txt.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let inner = py.detach(|| Tokenizer::load(path)).map_err(to_python)?;
+        Ok(Self { inner })
+    }
+
+    /// The tokenizer that the text of a tokenizer.json describes.
+    #[staticmethod]
+    fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
+        let inner = py.detach(|| Tokenizer::from_json(text)).map_err(to_python)?;
+        Ok(Self { inner })
+    }
+
+    /// The tokenizer of a tiktoken rank file.
+    #[staticmethod]
+    #[pyo3(signature = (path, *, pattern, special_tokens=None))]
+    fn from_tiktoken(
+        py: Python<'_>,
+        path: PathBuf,
+        pattern: &str,
+        special_tokens: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let pattern = pattern_of(pattern)?;
+        let specials: Vec<(String, TokenId)> = match special_tokens {
+            Some(tokens) => tokens.iter().map(special_token).collect::<PyResult<_>>()?,
+            None => Vec::new(),
+        };
+        let load = || Tokenizer::from_tiktoken(path, pattern, &specials);
+        Ok(Self { inner: py.detach(load).map_err(to_python)? })
+    }
+
+    /// The tokenizer of a model on the Hugging Face hub, through huggingface_hub and its cache.
+    #[staticmethod]
+    #[pyo3(signature = (name, *, revision=None))]
+    fn from_pretrained(py: Python<'_>, name: &str, revision: Option<&str>) -> PyResult<Self> {
+        let hub = py.import("huggingface_hub").map_err(|cause| {
+            let error = PyImportError::new_err(
+                "from_pretrained needs the package huggingface_hub: pip install huggingface_hub, \
+                 or download the tokenizer.json and use Tokenizer.load",
+            );
+            error.set_cause(py, Some(cause));
+            error
+        })?;
+        let options = PyDict::new(py);
+        options.set_item("revision", revision)?;
+        let download = |file: &str| -> PyResult<PathBuf> {
+            hub.call_method("hf_hub_download", (name, file), Some(&options))?.extract()
+        };
+        // older models have the pair of files instead
+        let path = download("tokenizer.json").or_else(|first| {
+            download("vocab.json").and_then(|_| download("merges.txt")).map_err(|_| {
+                let error = PyOSError::new_err(format!(
+                    "cannot get the tokenizer of {name:?} from the Hugging Face hub: {}",
+                    first.value(py)
+                ));
+                error.set_cause(py, Some(first));
+                error
+            })
+        })?;
+        Self::load(py, path)
+    }
+
+    /// The ids of a text.
+    #[pyo3(
+        signature = (text, *, special=None, errors="replace", dtype=None),
+        text_signature = "($self, text, *, special='none', errors='replace', dtype=None)"
+    )]
+    fn encode<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        special: Option<&Bound<'_, PyAny>>,
+        errors: &str,
+        dtype: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = text.py();
+        let (content, special) = self.arguments(text, special, errors)?;
+        let kind = IdType::parse(dtype)?;
+        let ids = work(py, content.len(), |task| self.inner.encode(&content, &special, task))?;
+        Ok(ids_out(py, ids, kind))
+    }
+
+    /// The ids of many texts, end to end, with where each begins.
+    #[pyo3(
+        signature = (texts, *, special=None, errors="replace", dtype=None, threads=None),
+        text_signature = "($self, texts, *, special='none', errors='replace', dtype=None, \
+                          threads=None)"
+    )]
+    fn encode_batch<'py>(
+        &self,
+        texts: &Bound<'py, PyAny>,
+        special: Option<&Bound<'_, PyAny>>,
+        errors: &str,
+        dtype: Option<&Bound<'_, PyAny>>,
+        threads: Option<usize>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>)> {
+        let py = texts.py();
+        if texts.is_instance_of::<PyString>() || texts.is_instance_of::<PyBytes>() {
+            return Err(PyTypeError::new_err("texts must be a list of texts; for one use encode"));
+        }
+        let surrogates = Surrogates::parse(errors)?;
+        let kind = IdType::parse(dtype)?;
+        let special = self.policy(special)?;
+        let values = texts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        let contents =
+            values.iter().map(|value| text(value, surrogates)).collect::<PyResult<Vec<_>>>()?;
+        let total: usize = contents.iter().map(|content| content.len()).sum();
+        let (ids, offsets) = work(py, total + contents.len(), |task| {
+            self.inner.encode_batch(&contents, &special, threads, task)
+        })?;
+        Ok((ids_out(py, ids, kind), PyArray1::from_vec(py, offsets)))
+    }
+
+    /// How many ids a text has.
+    #[pyo3(
+        signature = (text, *, special=None, errors="replace"),
+        text_signature = "($self, text, *, special='none', errors='replace')"
+    )]
+    fn count(
+        &self,
+        text: &Bound<'_, PyAny>,
+        special: Option<&Bound<'_, PyAny>>,
+        errors: &str,
+    ) -> PyResult<usize> {
+        let (content, special) = self.arguments(text, special, errors)?;
+        work(text.py(), content.len(), |task| self.inner.count(&content, &special, task))
+    }
+
+    /// The ids of a text, and where each begins and ends in it.
+    #[pyo3(
+        signature = (text, *, unit="byte", special=None, errors="replace", dtype=None),
+        text_signature = "($self, text, *, unit='byte', special='none', errors='replace', \
+                          dtype=None)"
+    )]
+    fn encode_with_offsets<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        unit: &str,
+        special: Option<&Bound<'_, PyAny>>,
+        errors: &str,
+        dtype: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let py = text.py();
+        let unit = match unit {
+            "byte" => Unit::Byte,
+            "char" => Unit::Character,
+            _ => {
+                let message = format!("unit = {unit:?}: choose \"byte\" or \"char\"");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        let (content, special) = self.arguments(text, special, errors)?;
+        let kind = IdType::parse(dtype)?;
+        let Encoding { ids, offsets } = work(py, content.len(), |task| {
+            self.inner.encode_with_offsets(&content, &special, unit, task)
+        })?;
+        let pair = |(place, column): (usize, usize)| {
+            let range = &offsets[place];
+            (if column == 0 { range.start } else { range.end }) as i64
+        };
+        let offsets = Array2::from_shape_fn((offsets.len(), 2), pair).into_pyarray(py).into_any();
+        Ok((ids_out(py, ids, kind), offsets))
+    }
+
+    /// The longest start of a text that has at most n ids.
+    #[pyo3(
+        signature = (text, n, *, special=None),
+        text_signature = "($self, text, n, *, special='none')"
+    )]
+    fn truncate<'py>(
+        &self,
+        text: &Bound<'py, PyAny>,
+        n: usize,
+        special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = text.py();
+        let (content, special) = self.arguments(text, special, "replace")?;
+        let is_str = text.is_instance_of::<PyString>();
+        let end = work(py, content.len(), |task| {
+            self.inner.truncate(&content, n, &special, is_str, task)
+        })?;
+        let kept = &content[..end];
+        if is_str {
+            Ok(PyString::new(py, &String::from_utf8_lossy(kept)).into_any())
+        } else {
+            Ok(PyBytes::new(py, kept).into_any())
+        }
+    }
+
+    /// The text of ids.
+    #[pyo3(signature = (ids, *, errors="replace"))]
+    fn decode<'py>(&self, ids: &Bound<'py, PyAny>, errors: &str) -> PyResult<Bound<'py, PyString>> {
+        to_text(ids.py(), &self.bytes_of(ids)?, errors)
+    }
+
+    /// The bytes of ids.
+    fn decode_bytes<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(ids.py(), &self.bytes_of(ids)?))
+    }
+
+    /// The texts of many sequences of ids that lie end to end.
+    #[pyo3(signature = (ids, offsets, *, errors="replace", threads=None))]
+    fn decode_batch<'py>(
+        &self,
+        ids: &Bound<'py, PyAny>,
+        offsets: &Bound<'_, PyAny>,
+        errors: &str,
+        threads: Option<usize>,
+    ) -> PyResult<Vec<Bound<'py, PyString>>> {
+        let py = ids.py();
+        let ids = ids_in(ids)?;
+        let offsets = integers(offsets, "offsets")?;
+        let parts = work(py, ids.len() * 4 + offsets.len(), |task| {
+            self.inner.decode_batch(&ids, &offsets, threads, task)
+        })?;
+        parts.iter().map(|part| to_text(py, part, errors)).collect()
+    }
+
+    /// A decoder that takes ids as they come.
+    fn decoder(&self) -> PyStreamDecoder {
+        PyStreamDecoder { inner: Mutex::new(self.inner.decoder()) }
+    }
+
+    /// The bytes that an id stands for.
+    fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let id = TokenId::try_from(id)
+            .map_err(|_| PyKeyError::new_err(format!("the id {id} is not in the vocabulary")))?;
+        Ok(PyBytes::new(py, self.inner.token_bytes(id).map_err(to_python)?))
+    }
+
+    /// The id that stands for exactly these bytes, or None.
+    fn token_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<TokenId>> {
+        Ok(self.inner.token_id(&text(token, Surrogates::Replace)?))
+    }
+
+    /// One more than the largest id.
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    /// The control tokens with their ids.
+    #[getter]
+    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        for (name, id) in self.inner.special_tokens() {
+            tokens.set_item(name, id)?;
+        }
+        Ok(tokens)
+    }
+
+    /// The id that ends a document, or None.
+    #[getter]
+    fn eos_id(&self) -> Option<TokenId> {
+        self.inner.eos_id()
+    }
+
+    /// The name of the pattern that cuts texts, or its expression when it has none.
+    #[getter]
+    fn pattern(&self) -> &str {
+        let pattern = self.inner.pattern();
+        pattern.name().unwrap_or_else(|| pattern.regex())
+    }
+
+    /// SHA-256 over what decides ids, in hexadecimal.
+    #[getter]
+    fn fingerprint(&self, py: Python<'_>) -> String {
+        let digest = py.detach(|| self.inner.fingerprint());
+        lslm_bpe::hexadecimal(&digest)
+    }
+
+    /// What the file asked for that encoding does not do.
+    #[getter]
+    fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.inner.notes())
+    }
+
+    /// Writes tokenizer.json, or tiktoken's ranks when the name ends in .tiktoken.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| self.inner.save(path)).map_err(to_python)
+    }
+
+    /// The text of a tokenizer.json.
+    fn to_json(&self, py: Python<'_>) -> String {
+        py.detach(|| self.inner.to_json())
+    }
+
+    fn __repr__(&self) -> String {
+        let count = self.inner.special_tokens().count();
+        format!(
+            "Tokenizer(vocab_size={}, pattern={:?}, special_tokens={count})",
+            self.inner.vocab_size(),
+            self.pattern()
+        )
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> u64 {
+        let digest = py.detach(|| self.inner.fingerprint());
+        digest[..8].iter().fold(0, |hash, &byte| hash << 8 | u64::from(byte))
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    fn __copy__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: PyRef<'py, Self>, _memo: &Bound<'py, PyAny>) -> PyRef<'py, Self> {
+        slf
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((py.get_type::<Self>().getattr("from_json")?, (self.to_json(py),)))
+    }
+}
+
+impl PyTokenizer {
+    fn policy(&self, value: Option<&Bound<'_, PyAny>>) -> PyResult<Special> {
+        value.map_or(Ok(Special::None), |value| special(&self.inner, value))
+    }
+
+    fn arguments<'a>(
+        &self,
+        value: &'a Bound<'_, PyAny>,
+        special: Option<&Bound<'_, PyAny>>,
+        errors: &str,
+    ) -> PyResult<(Cow<'a, [u8]>, Special)> {
+        Ok((text(value, Surrogates::parse(errors)?)?, self.policy(special)?))
+    }
+
+    fn bytes_of(&self, ids: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        let py = ids.py();
+        let ids = ids_in(ids)?;
+        // one copy a token is too fast to be interrupted
+        let decode = || {
+            let mut out = Vec::new();
+            self.inner.decode_into(&ids, &mut out).map(|()| out)
+        };
+        if ids.len() < WORTH_DETACHING { decode() } else { py.detach(decode) }.map_err(to_python)
+    }
+}
+
+/// Decodes ids as they come, in whole characters.
+#[pyclass(frozen, module = "lslm", name = "StreamDecoder")]
+pub(crate) struct PyStreamDecoder {
+    inner: Mutex<StreamDecoder>,
+}
+
+#[pymethods]
+impl PyStreamDecoder {
+    /// The text that an id, or a sequence of ids, completes.
+    fn push(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        let ids = match ids.extract::<i64>() {
+            Ok(id) => vec![TokenId::try_from(id).map_err(|_| {
+                PyKeyError::new_err(format!("the id {id} is not in the vocabulary"))
+            })?],
+            Err(_) => ids_in(ids)?,
+        };
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.push(&ids).map_err(to_python)
+    }
+
+    /// What is still held back, with U+FFFD for a character that never came to its end.
+    fn finish(&self) -> String {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).finish()
+    }
+}
+
+fn to_text<'py>(py: Python<'py>, bytes: &[u8], errors: &str) -> PyResult<Bound<'py, PyString>> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(PyString::new(py, text));
+    }
+    // Python's own rules and words for what is not UTF-8
+    let text = PyBytes::new(py, bytes).call_method1("decode", ("utf-8", errors))?;
+    Ok(text.cast_into::<PyString>()?)
+}
+
+/// The published pattern of a name, or the user's expression.
+pub(crate) fn pattern_of(pattern: &str) -> PyResult<Pattern> {
+    if let Some(pattern) = Pattern::named(pattern) {
+        return Ok(pattern);
+    }
+    // a word that is no name is a slip, not an expression that cuts at that word
+    let is_word = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    if !pattern.is_empty() && pattern.chars().all(is_word) {
+        let names = Pattern::names();
+        let hint = match nearest(pattern, names.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("choose one of {} or give an expression", names.join(", ")),
+        };
+        return Err(PyValueError::new_err(format!("pattern = {pattern:?}: {hint}")));
+    }
+    Pattern::from_regex(pattern).map_err(to_python)
+}
+
+fn special_token((name, id): (Bound<'_, PyAny>, Bound<'_, PyAny>)) -> PyResult<(String, TokenId)> {
+    Ok((name.extract()?, id.extract()?))
+}

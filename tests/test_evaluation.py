@@ -1,0 +1,221 @@
+"""Evaluation: every target once, whatever the batches; totals that mean what they say."""
+
+import collections
+import lzma
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from small_data import EOS, documents, write_small, write_splits
+
+from lslm import MismatchError, TokenDataset, Tokenizer
+from lslm.checkpoint import open_run
+from lslm.config import load
+from lslm.evaluation import (
+    EvaluationResult,
+    bits_per_byte,
+    evaluate,
+    perplexity,
+    score,
+    token_lengths,
+    token_nats,
+    uniform_baseline,
+    unigram_baseline,
+    xz_bits_per_byte,
+)
+from lslm.generation import generate
+from lslm.loss import IGNORE
+from lslm.model import ModelConfig, Transformer
+from lslm.training import train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def validation(data):
+    return TokenDataset(str(Path(data) / "validation"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(data):
+    return Tokenizer.load(str(Path(data) / "train" / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    shape = ["width=32", "layers=2", "heads=2", "sequence_length=48", "batch_size=8", "threads=1"]
+    train(load(None, [*shape, f"data={data}", f"out={out}", "steps=80", "validate_every=40"]))
+    return str(out)
+
+
+def random_model(vocab_size=257, T=24):
+    model = Transformer(
+        ModelConfig(vocab_size=vocab_size, sequence_length=T, width=16, layers=1, heads=2)
+    )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
+    return model.double()
+
+
+def test_perplexity_is_the_exponential_of_the_mean():
+    assert perplexity(0.0, 3) == 1
+    assert perplexity(10 * math.log(50), 10) == pytest.approx(50)
+    assert math.isnan(perplexity(0.0, 0))
+    assert perplexity(1e9, 1) < math.inf
+    assert bits_per_byte(8 * math.log(2), 4) == pytest.approx(2)
+    result = EvaluationResult(nats=6 * math.log(9), tokens=6, bytes=4)
+    assert result.as_dict() == pytest.approx(
+        {"nats": result.nats, "tokens": 6, "bytes": 4, "loss": math.log(9), "perplexity": 9}
+        | {"bits_per_byte": 6 * math.log2(9) / 4}
+    )
+
+
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(validation, tokenizer):
+    model = Transformer(
+        ModelConfig(vocab_size=257, sequence_length=24, width=16, layers=1, heads=2)
+    )
+    result = score(model, validation, token_lengths(tokenizer))
+    assert result.perplexity == pytest.approx(257, rel=1e-6)
+    baseline = uniform_baseline(validation, tokenizer)
+    assert baseline.perplexity == pytest.approx(257)
+    assert (baseline.tokens, baseline.bytes) == (result.tokens, result.bytes)
+
+
+def test_counts_are_those_of_the_text(validation, tokenizer):
+    texts = documents(25, seed=1)
+    result = score(random_model(), validation, token_lengths(tokenizer))
+    assert result.bytes == sum(len(text.encode()) for text in texts)
+    assert result.tokens == validation.n_tokens == result.bytes + len(texts)
+
+
+@pytest.mark.parametrize("stride", [24, 7, 1])
+def test_each_target_has_the_context_that_the_policy_says(validation, stride):
+    """Against one forward pass for each target."""
+    T, n, model = 24, 150, random_model()
+    ids = [EOS, *validation.tokens(0, n).tolist()]
+    found = []
+    for targets, nats in token_nats(model, validation, n, stride=stride, batch_size=4):
+        counted = targets != IGNORE
+        assert (nats[~counted] == 0).all()
+        found += zip(targets[counted].tolist(), nats[counted].tolist(), strict=True)
+    assert [target for target, _ in found] == ids[1:]
+    for position, (target, nats) in enumerate(found):
+        stop = min(position - position % stride + stride, n)  # the end of its window
+        context = ids[max(0, stop - T) : position + 1]
+        expected = -model(torch.tensor([context]))[0, -1].log_softmax(-1)[target].item()
+        assert nats == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 1000])
+@pytest.mark.parametrize("tokens", [0, 1, 24, 25, 1000])
+def test_batches_and_their_padding_change_nothing(validation, tokenizer, batch_size, tokens):
+    model, lengths = random_model(), token_lengths(tokenizer)
+    one = score(model, validation, lengths, tokens=tokens, batch_size=batch_size)
+    other = score(model, validation, lengths, tokens=tokens, batch_size=3)
+    assert (one.tokens, one.bytes) == (other.tokens, other.bytes)
+    assert one.tokens == (tokens or validation.n_tokens)
+    assert one.nats == pytest.approx(other.nats, rel=1e-6)
+
+
+def test_scoring_leaves_the_model_in_its_mode(validation, tokenizer):
+    model = random_model()
+    for mode in (True, False):
+        model.train(mode)
+        score(model, validation, token_lengths(tokenizer), tokens=30)
+        assert model.training == mode
+
+
+@pytest.mark.parametrize("stride", [-1, 25])
+def test_a_stride_that_leaves_gaps_is_refused(validation, tokenizer, stride):
+    with pytest.raises(ValueError, match="stride"):
+        score(random_model(), validation, token_lengths(tokenizer), stride=stride)
+
+
+def test_unigram_baseline_equals_counting(data, validation, tokenizer):
+    train_set = TokenDataset(str(Path(data) / "train"))
+    counts = collections.Counter(train_set.tokens(0, train_set.n_tokens).tolist())
+    seen = validation.tokens(0, validation.n_tokens).tolist()
+    total = train_set.n_tokens + 257
+    nats = -math.fsum(math.log((counts[token] + 1) / total) for token in seen)
+    result = unigram_baseline(train_set, validation, tokenizer)
+    assert result.nats == pytest.approx(nats)
+    assert result.loss < uniform_baseline(validation, tokenizer).loss
+
+
+def test_xz_baseline_is_xz_on_the_text(validation, tokenizer):
+    text = "".join(documents(25, seed=1)).encode()
+    expected = 8 * len(lzma.compress(text, preset=9)) / len(text)
+    assert xz_bits_per_byte(validation, tokenizer) == pytest.approx(expected)
+
+
+def test_a_run_is_evaluated_on_its_own_validation_set(run, data, validation, tokenizer):
+    result = evaluate(run)
+    assert result.tokens == validation.n_tokens
+    assert result.bits_per_byte < 0.9 * unigram_baseline(
+        TokenDataset(str(Path(data) / "train")), validation, tokenizer
+    ).bits_per_byte  # fmt: skip
+    for path in (data, Path(data) / "validation"):
+        assert evaluate(run, data=path) == result
+    assert evaluate(run, batch_size=1).nats == pytest.approx(result.nats, rel=1e-6)
+    longer = evaluate(run, stride=8)
+    assert longer.tokens == result.tokens
+    assert longer.nats < result.nats  # more context
+    assert evaluate(open_run(run, "last")).nats == evaluate(run, checkpoint="last").nats
+    assert evaluate(run, checkpoint=80).nats == evaluate(run, checkpoint="last").nats
+
+
+def test_data_of_another_tokenizer_is_refused(run, tmp_path):
+    strange = write_small(tmp_path / "strange", documents(3), eos="<|end|>")
+    with pytest.raises(MismatchError, match="another tokenizer"):
+        evaluate(run, data=strange)
+
+
+def test_a_tokenizer_put_into_a_run_is_refused(run, tmp_path):
+    import shutil
+
+    from small_data import byte_tokenizer
+
+    shutil.copytree(run, tmp_path / "run")
+    byte_tokenizer(tmp_path / "run" / "tokenizer.json", "<|end|>")
+    with pytest.raises(MismatchError, match="not the tokenizer"):
+        evaluate(tmp_path / "run")
+
+
+def test_a_run_generates_the_same_text_for_the_same_seed(run):
+    opened = open_run(run)
+    pieces = []
+    text = generate(opened, prompt="The cat", max_tokens=60, seed=1, stream=pieces.append)
+    assert "".join(pieces) == text
+    assert text == generate(run, prompt="The cat", max_tokens=60, seed=1)
+    assert text != generate(opened, prompt="The cat", max_tokens=60, seed=2)
+    greedy = [generate(opened, prompt="The", max_tokens=20, temperature=0, seed=s) for s in (1, 2)]
+    assert greedy[0] == greedy[1]
+    assert generate(opened, prompt="", max_tokens=5, stop_at_eos=False)
+
+
+def test_generation_stops_at_the_end_of_a_document(run, tokenizer):
+    opened = open_run(run)
+    with torch.no_grad():
+        opened.model.head.weight[EOS] = 100 * opened.model.head.weight[EOS].sign()
+    texts = [
+        generate(opened, prompt="The", max_tokens=50, seed=s, temperature=2.0) for s in range(8)
+    ]
+    longer = [
+        generate(opened, prompt="The", max_tokens=50, seed=s, temperature=2.0, stop_at_eos=False)
+        for s in range(8)
+    ]
+    assert any(len(one) < len(two) for one, two in zip(texts, longer, strict=True))
+    assert all(two.startswith(one) for one, two in zip(texts, longer, strict=True))
+    assert all("<|endoftext|>" not in one for one in texts)

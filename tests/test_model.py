@@ -1,0 +1,270 @@
+"""The model against a second implementation in float64, written from the formulas alone."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lslm.loss import IGNORE, linear_cross_entropy
+from lslm.model import Cache, ModelConfig, Transformer, attention, cross_entropy
+
+SMALL = {"vocab_size": 13, "sequence_length": 6, "width": 8, "layers": 2, "heads": 2}
+SHAPES = {
+    "default": ModelConfig(**SMALL),
+    "grouped, swiglu": ModelConfig(**SMALL | {"heads": 4}, kv_heads=2, activation="swiglu"),
+    "no qk_norm, tied": ModelConfig(**SMALL, qk_norm=False, tied=True, hidden=12),
+    "gpt2": ModelConfig.gpt2(**SMALL),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def drawn(config, seed=0):
+    """A float64 model with no parameter at zero, so that every gradient says something."""
+    model = Transformer(config).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(noise, alpha=0.3)
+    return model
+
+
+def naive_loss(config, weights, inputs, targets):
+    """Mean loss by loops over sequences, positions and heads, in numpy float64."""
+
+    def norm(x, name):
+        if config.norm == "rms":
+            return x / math.sqrt((x @ x) / len(x) + 1e-6) * weights[f"{name}.weight"]
+        centred = x - x.mean()
+        scaled = centred / math.sqrt((centred @ centred) / len(x) + 1e-5)
+        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def linear(x, name):
+        return weights[f"{name}.weight"] @ x + weights.get(f"{name}.bias", 0.0)
+
+    def unit(x):
+        return x / math.sqrt((x @ x) / len(x) + np.finfo(np.float64).eps) if config.qk_norm else x
+
+    def turn(x, position):
+        if config.positions != "rope":
+            return x
+        pairs = len(x) // 2
+        angles = position * config.rope_base ** (-np.arange(pairs) / pairs)
+        z = (x[:pairs] + 1j * x[pairs:]) * np.exp(1j * angles)
+        return np.concatenate([z.real, z.imag])
+
+    def hidden(x, name):
+        up = linear(x, f"{name}.up")
+        if config.activation == "swiglu":
+            gate = linear(x, f"{name}.gate")
+            up = gate / (1 + np.exp(-gate)) * up
+        elif config.activation == "relu2":
+            up = np.maximum(up, 0) ** 2
+        else:
+            up = 0.5 * up * (1 + np.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
+        return linear(up, f"{name}.down")
+
+    size, groups = config.width // config.heads, config.heads // (config.kv_heads or config.heads)
+    head = weights["embedding.weight" if config.tied else "head.weight"]
+    losses = []
+    for row, target_row in zip(inputs, targets, strict=True):
+        xs = [weights["embedding.weight"][token] for token in row]
+        if config.positions == "learned":
+            xs = [x + weights["positions.weight"][i] for i, x in enumerate(xs)]
+        for layer in range(config.layers):
+            name = f"blocks.{layer}"
+            zs = [norm(x, f"{name}.attention_norm") for x in xs]
+            q, k, v = (
+                [linear(z, f"{name}.attention.{part}") for z in zs]
+                for part in ("query", "key", "value")
+            )
+            new = []
+            for i, x in enumerate(xs):
+                mixed = []
+                for h in range(config.heads):
+                    mine = slice(h * size, (h + 1) * size)
+                    shared = slice(h // groups * size, (h // groups + 1) * size)
+                    query = turn(unit(q[i][mine]), i)
+                    scores = np.array([query @ turn(unit(k[j][shared]), j) for j in range(i + 1)])
+                    odds = np.exp(scores / math.sqrt(size))
+                    mixed.append(sum(p * v[j][shared] for j, p in enumerate(odds / odds.sum())))
+                new.append(x + linear(np.concatenate(mixed), f"{name}.attention.output"))
+            xs = [
+                x + hidden(norm(x, f"{name}.feed_forward_norm"), f"{name}.feed_forward")
+                for x in new
+            ]
+        for x, target in zip(xs, target_row, strict=True):
+            logits = head @ norm(x, "norm")
+            losses.append(math.log(np.exp(logits).sum()) - logits[target])
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_loss_and_gradients_equal_the_naive_implementation(config):
+    model = drawn(config)
+    rng = np.random.default_rng(1)
+    inputs, targets = rng.integers(0, config.vocab_size, (2, 2, config.sequence_length))
+    loss = model(torch.tensor(inputs), torch.tensor(targets))
+    loss.backward()
+    weights = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    assert loss.item() == pytest.approx(naive_loss(config, weights, inputs, targets), abs=1e-9)
+    for name, parameter in model.named_parameters():
+        used = parameter.grad.flatten().nonzero().flatten().numpy()
+        for index in rng.choice(used, 3):
+            flat, step, losses = weights[name].reshape(-1), 1e-5, []
+            kept = flat[index]
+            for moved in (kept + step, kept - step):
+                flat[index] = moved
+                losses.append(naive_loss(config, weights, inputs, targets))
+            flat[index] = kept
+            slope = (losses[0] - losses[1]) / (2 * step)
+            assert parameter.grad.flatten()[index].item() == pytest.approx(slope, abs=2e-7), name
+
+
+def test_chunked_head_equals_the_whole():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(11, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(11, (3, 7), generator=generator)
+    targets[0, 2] = targets[2, 6] = IGNORE
+    for reduction in ("mean", "sum"):
+        whole = cross_entropy(hidden @ weight.T, targets, reduction)
+        expected = torch.autograd.grad(whole, (hidden, weight))
+        for rows in (1, 4, 21, 100):
+            loss = linear_cross_entropy(hidden, weight, targets, reduction, rows)
+            torch.testing.assert_close(loss, whole)
+            torch.testing.assert_close(
+                torch.autograd.grad(3 * loss, (hidden, weight)), tuple(3 * g for g in expected)
+            )
+    each = cross_entropy(hidden @ weight.T, targets, "none").detach()
+    torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets, "none", 4), each)
+    assert each[0, 2] == each[2, 6] == 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_equals_torch(reduction):
+    logits, targets = torch.randn(4, 9, 17) * 5, torch.randint(17, (4, 9))
+    targets[1, 1] = IGNORE
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction=reduction, ignore_index=IGNORE
+    )
+    result = cross_entropy(logits, targets, reduction)
+    torch.testing.assert_close(result.flatten() if reduction == "none" else result, expected)
+    assert cross_entropy(logits.bfloat16(), targets).dtype == torch.float32
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    T=st.integers(1, 6),
+    past=st.integers(0, 5),
+    kv=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_fast_attention_equals_the_formula(T, past, kv, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query = torch.randn(2, 4, T, 6, generator=generator)
+    key, value = torch.randn(2, 2, kv, T + past, 6, generator=generator)
+    fast, slow = (attention(query, key, value, fast=fast) for fast in (True, False))
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
+    row = torch.softmax(key[0, 0] @ query[0, 0, -1] / math.sqrt(6), 0) @ value[0, 0]
+    torch.testing.assert_close(slow[0, 0, -1], row, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_no_position_sees_a_later_one(config):
+    model = drawn(config)
+    inputs = torch.arange(6)[None]
+    before = model(inputs)
+    changed = inputs.clone()
+    changed[0, 4] = 9
+    after = model(changed)
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.allclose(before[:, 4:], after[:, 4:])
+
+
+@pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+def test_cache_gives_the_same_logits(config):
+    model = drawn(config)
+    inputs = torch.tensor([[1, 5, 2, 12, 0, 3], [4, 4, 7, 8, 1, 11]])
+    whole = model(inputs)
+    cache = Cache(config.sequence_length)
+    parts = [
+        model(part, cache=cache)
+        for part in (inputs[:, :1], inputs[:, 1:4], inputs[:, 4:5], inputs[:, 5:])
+    ]
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+    with pytest.raises(ValueError, match="7 positions"):
+        model(inputs[:, :1], cache=cache)
+
+
+def test_the_first_loss_is_that_of_a_uniform_model():
+    config = ModelConfig(vocab_size=300, sequence_length=16, width=32, layers=2, heads=2)
+    tokens = torch.randint(300, (4, 17))
+    loss = Transformer(config)(tokens[:, :-1], tokens[:, 1:])
+    assert loss.item() == pytest.approx(math.log(300), abs=1e-6)
+    gpt2 = Transformer(ModelConfig.gpt2(vocab_size=300, width=32, layers=2, heads=2))
+    assert gpt2(tokens[:, :-1], tokens[:, 1:]).item() == pytest.approx(math.log(300), abs=0.05)
+
+
+def test_init_depends_on_the_seed_alone():
+    config = SHAPES["gpt2"]
+    torch.manual_seed(1)
+    first = Transformer(config, seed=5).state_dict()
+    torch.manual_seed(2)
+    second, other = (
+        Transformer(config, seed=5).state_dict(),
+        Transformer(config, seed=6).state_dict(),
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+    assert not first["blocks.0.attention.query.bias"].any()
+
+
+def test_counts_equal_the_published_ones():
+    with torch.device("meta"):
+        assert Transformer(ModelConfig.gpt2()).n_parameters() == 124_439_808
+        medium = ModelConfig.gpt2(width=1024, layers=24, heads=16)
+        assert Transformer(medium).n_parameters() == 354_823_168
+        model = Transformer(ModelConfig(vocab_size=100, sequence_length=32, width=64, layers=3))
+    assert model.n_parameters() == 2 * 100 * 64 + 3 * (12 * 64**2 + 2 * 64) + 64
+    assert model.flops_per_token() == 6 * (100 * 64 + 3 * 12 * 64**2) + 12 * 3 * 64 * 32
+
+
+def test_one_batch_is_learned_by_heart():
+    config = ModelConfig(vocab_size=50, sequence_length=16, width=32, layers=2, heads=2)
+    model = Transformer(config)
+    tokens = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    for _ in range(60):
+        loss = model(tokens[:, :-1], tokens[:, 1:])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss.item() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 10, "heads": 4}, "width"),
+        ({"width": 12, "heads": 4}, "even size"),
+        ({"heads": 4, "kv_heads": 3}, "kv_heads"),
+        ({"layers": -1}, "layers"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_impossible_shapes_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(vocab_size=10, **changes)
+
+
+def test_a_model_without_a_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="vocab_size"):
+        Transformer(ModelConfig())

@@ -1,0 +1,442 @@
+"""Runs of training: what they write, that they resume exactly, that they stop cleanly."""
+
+import contextlib
+import copy
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from small_data import documents, write_small, write_splits
+
+from lslm import MismatchError, checkpoint
+from lslm.config import load, replace
+from lslm.loss import IGNORE
+from lslm.model import ModelConfig, Transformer
+from lslm.optim import SGD, OptimConfig, build_optimizers
+from lslm.planning import estimate
+from lslm.training import train, train_step
+
+CURVE = Path(__file__).parent.parent / "testdata" / "training" / "losses.json"
+SHAPE = ["width=32", "layers=2", "heads=2", "kv_heads=1", "sequence_length=32", "batch_size=8"]
+KNOBS = ["dropout=0.1", "clip=0.5", "micro_batch_size=4", "threads=1", "validation_tokens=512"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+def config(data, out, *changes):
+    return load(None, [*SHAPE, *KNOBS, f"data={data}", f"out={out}", *changes])
+
+
+def rows(run):
+    return [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+
+
+def numbers(run):
+    """What of metrics.jsonl must be equal in equal runs: everything but the time."""
+    timed = ("seconds", "tokens_per_second")
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows(run)]
+
+
+def weights(run):
+    folder = checkpoint.find(run)
+    return [(folder / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")]
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run of 12 steps in one go."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    result = train(config(data, run, "steps=12", "checkpoint_every=4"))
+    return run, result
+
+
+def test_a_run_learns_and_writes_what_it_should(data, whole):
+    run, result = whole
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoints",
+        "config.toml",
+        "metrics.jsonl",
+        "tokenizer.json",
+    ]
+    steps = [row for row in rows(run) if "loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, 13))
+    assert [row["tokens"] for row in steps] == list(range(256, 12 * 256 + 1, 256))
+    assert steps[0]["loss"] == pytest.approx(5.549, abs=0.001)  # ln 257: all tokens alike
+    assert result.loss == steps[-1]["loss"] < 4.5
+    validations = [row for row in rows(run) if "validation_loss" in row]
+    assert [row["step"] for row in validations] == [2, 4, 6, 8, 10, 12]
+    assert result.validation["loss"] == validations[-1]["validation_loss"]
+    assert (result.step, result.tokens, result.run) == (12, 12 * 256, run)
+    assert result.tokens_per_second > 0
+    resolved = load(run / "config.toml")
+    assert (resolved.model.vocab_size, resolved.train.dtype, resolved.train.steps) == (
+        257,
+        "float32",
+        12,
+    )
+    state = checkpoint.read_state(checkpoint.find(run))
+    assert (state["step"], state["tokens"]) == (12, 12 * 256)
+    source = Path(data) / "train" / "tokenizer.json"
+    from lslm import Tokenizer
+
+    assert state["tokenizer"] == Tokenizer.load(str(source)).fingerprint
+
+
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_a_run_stopped_and_resumed_is_the_same_run(data, whole, tmp_path, stop):
+    """Also twice, also with another checkpoint cadence, and with dropout."""
+    first = train(config(data, tmp_path / "run", "steps=12", f"stop_after={stop}"))
+    assert first.step == stop
+    if stop == 5:
+        middle = train(config(data, tmp_path / "run", "steps=12", "stop_after=7"), resume=True)
+        assert middle.step == 7
+    plain = load(None, [f"out={tmp_path / 'run'}", "stop_after=12"])
+    assert train(plain, resume=True).loss == whole[1].loss
+    assert [row for row in numbers(tmp_path / "run") if "loss" in row] == [
+        row for row in numbers(whole[0]) if "loss" in row
+    ]
+    assert weights(tmp_path / "run") == weights(whole[0])
+    again = train(plain, resume=True)
+    assert (again.step, again.loss) == (12, whole[1].loss)
+
+
+SCRIPT = """
+import sys
+from lslm.config import load
+from lslm.training import train
+try:
+    train(load(None, sys.argv[1:]), resume=True, progress=False)
+except KeyboardInterrupt as error:
+    print(error)
+    sys.exit(130)
+"""
+
+
+def start(*arguments, command=(sys.executable, "-c", SCRIPT)):
+    return subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_rows(run, n, process):
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):
+            if (Path(run) / "metrics.jsonl").read_text().count("\n") >= n:
+                return
+        time.sleep(0.005)
+    raise AssertionError(process.communicate())
+
+
+def test_kill_at_any_moment_loses_nothing_committed(data, tmp_path):
+    arguments = [
+        *SHAPE,
+        *KNOBS,
+        f"data={data}",
+        "steps=60",
+        "validate_every=50",
+        "checkpoint_every=3",
+    ]
+    expected = train(load(None, [*arguments, f"out={tmp_path / 'whole'}"]))
+    run = tmp_path / "run"
+    for n in (5, 20, 41):
+        process = start(*arguments, f"out={run}")
+        wait_for_rows(run, n, process)
+        process.kill()
+        process.communicate()
+        found = [checkpoint.read_state(folder)["step"] for folder in checkpoint.checkpoints(run)]
+        done = max((row["step"] for row in map(json.loads, whole_lines(run))), default=0)
+        assert not found or done - 3 <= max(found) <= done + 1
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "lo')  # a row cut short
+    result = train(load(None, [*arguments, f"out={run}"]), resume=True)
+    assert result.loss == expected.loss
+    assert numbers(run) == numbers(tmp_path / "whole")
+    assert weights(run) == weights(tmp_path / "whole")
+
+
+def whole_lines(run):
+    text = (run / "metrics.jsonl").read_text()
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits(data, tmp_path, number):
+    arguments = [
+        *SHAPE,
+        *KNOBS,
+        f"data={data}",
+        f"out={tmp_path / 'run'}",
+        "steps=100000",
+        "log_every=1",
+    ]
+    process = start(*arguments)
+    wait_for_rows(tmp_path / "run", 3, process)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    last = rows(tmp_path / "run")[-1]["step"]
+    assert f"stopped after step {last} of 100000" in output
+    assert checkpoint.read_state(checkpoint.find(tmp_path / "run"))["step"] == last
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_two_processes_train_the_same_model(data, tmp_path):
+    """Also when a run of one process is resumed by two; and they evaluate alike."""
+    arguments = [*SHAPE, f"data={data}", "steps=8", "threads=1", "validation_tokens=0"]
+    alone = train(load(None, [*arguments, f"out={tmp_path / 'one'}"]))
+    train(load(None, [*arguments, f"out={tmp_path / 'both'}", "stop_after=3"]))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for out, changes in (("two", []), ("both", ["stop_after=8", "micro_batch_size=2"])):
+        process = start(
+            *arguments,
+            f"out={tmp_path / out}",
+            *changes,
+            command=[*torchrun, str(tmp_path / "script.py")],
+        )
+        output = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        for mine, theirs in zip(numbers(tmp_path / "one"), numbers(tmp_path / out), strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-4)
+    state = checkpoint.read_state(checkpoint.find(tmp_path / "two"))
+    assert state["validation"]["tokens"] == alone.validation["tokens"]
+    assert state["validation"]["bytes"] == alone.validation["bytes"]
+    mine, theirs = (
+        checkpoint.read_state(checkpoint.find(tmp_path / out)) for out in ("one", "two")
+    )
+    assert mine["loader"] == theirs["loader"]
+
+
+def test_the_loss_curve_is_the_stored_one(data, tmp_path):
+    """Changes of the code that are not meant to change training do not; made by running this file."""
+    stored = json.loads(CURVE.read_text())
+    result = train(load(None, [*stored["arguments"], f"data={data}", f"out={tmp_path / 'run'}"]))
+    losses = [row["loss"] for row in rows(tmp_path / "run") if "loss" in row]
+    assert losses == pytest.approx(stored["losses"], abs=0.02)
+    assert losses[:5] == pytest.approx(stored["losses"][:5], abs=1e-4)
+    assert result.validation["bits_per_byte"] == pytest.approx(stored["bits_per_byte"], abs=0.02)
+
+
+def test_a_step_is_one_move_against_the_gradient():
+    model = Transformer(ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2))
+    tokens = torch.randint(20, (4, 9), generator=torch.Generator().manual_seed(0))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    loss = model(tokens[:, :-1], tokens[:, 1:])
+    gradients = dict(zip(before, torch.autograd.grad(loss, list(model.parameters())), strict=True))
+    found, norm = train_step(
+        model, [SGD(model.parameters(), lr=0.5)], tokens[:, :-1], tokens[:, 1:]
+    )
+    assert found == pytest.approx(loss.item())
+    assert norm == pytest.approx(sum(g.square().sum() for g in gradients.values()).sqrt().item())
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p, before[name] - 0.5 * gradients[name])
+        assert p.grad is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_micro_batches_change_nothing_even_with_uneven_targets(rows):
+    config = ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2)
+    tokens = torch.randint(20, (5, 9), generator=torch.Generator().manual_seed(0))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:].clone()
+    targets[0, 1:] = targets[3, :7] = IGNORE
+    results = []
+    for size in (0, rows):
+        model = Transformer(config).double()
+        optimizer = SGD(model.parameters(), lr=0.5)
+        results.append(
+            [
+                train_step(model, [optimizer], inputs, targets, micro_batch_size=size),
+                model.state_dict(),
+            ]
+        )
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_clipping_bounds_the_gradient():
+    model = Transformer(ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2))
+    before = [p.detach().clone() for p in model.parameters()]
+    tokens = torch.zeros(2, 9, dtype=torch.int64)
+    _, norm = train_step(
+        model, [SGD(model.parameters(), lr=1.0)], tokens[:, 1:], tokens[:, 1:], clip=0.01
+    )
+    moved = sum(
+        (p - q).square().sum() for p, q in zip(model.parameters(), before, strict=True)
+    ).sqrt()
+    assert norm > 0.01
+    assert moved.item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_moves_nothing(where):
+    model = Transformer(ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2))
+    optimizers = build_optimizers(model, OptimConfig())
+    tokens = torch.zeros(2, 9, dtype=torch.int64)
+    if where == "loss":
+        with torch.no_grad():
+            model.norm.weight[0] = torch.inf
+    else:
+        model.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError, match="nan"):
+        train_step(model, optimizers, tokens[:, 1:], tokens[:, 1:])
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_run_that_diverges_says_so_and_keeps_its_checkpoints(data, tmp_path):
+    with pytest.raises(
+        FloatingPointError, match=r"step \d+ of .*: loss nan.* lower optim.lr than 1e\+38"
+    ):
+        train(
+            config(
+                data, tmp_path, "steps=9", "optim=sgd", "lr=1e38", "warmup=0", "checkpoint_every=1"
+            )
+        )
+    assert checkpoint.checkpoints(tmp_path)
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_time_becomes_a_number_of_steps_that_resume_keeps(data, tmp_path):
+    small = config(data, tmp_path, "minutes=0.05", "stop_after=2")
+    begin = time.monotonic()
+    train(small)
+    steps = load(tmp_path / "config.toml").train.steps
+    assert steps >= 10
+    assert time.monotonic() - begin < 60
+    train(config(data, tmp_path, "minutes=0.05", "stop_after=4"), resume=True)
+    assert load(tmp_path / "config.toml").train.steps == steps
+    assert len([row for row in rows(tmp_path) if "loss" in row]) == 4
+
+
+def test_the_trial_of_the_speed_leaves_no_trace(data, tmp_path):
+    train(
+        config(
+            data,
+            tmp_path / "timed",
+            "minutes=0.02",
+            "stop_after=3",
+            "schedule=constant",
+            "warmup=0",
+        )
+    )
+    train(
+        config(
+            data, tmp_path / "counted", "steps=50", "stop_after=3", "schedule=constant", "warmup=0"
+        )
+    )
+    timed, counted = (
+        [row for row in numbers(tmp_path / name) if "loss" in row] for name in ("timed", "counted")
+    )
+    assert timed == counted
+
+
+def test_old_checkpoints_go(data, tmp_path):
+    train(
+        config(
+            data, tmp_path, "steps=9", "checkpoint_every=1", "validate_every=100", "keep_every=4"
+        )
+    )
+    steps = [checkpoint.read_state(folder)["step"] for folder in checkpoint.checkpoints(tmp_path)]
+    assert steps == [4, 8, 9]
+
+
+def test_what_does_not_belong_together_is_refused(data, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole[0], run)
+    with pytest.raises(ValueError, match="already holds a run: resume it"):
+        train(config(data, run, "steps=12"))
+    with pytest.raises(MismatchError, match=r"was started with model.width = 32, not 64"):
+        train(config(data, run, "steps=12", "width=64"), resume=True)
+    with pytest.raises(MismatchError, match=r"model.tied = False, not True"):
+        train(config(data, run, "steps=12", "tied=true"), resume=True)
+    other = write_small(tmp_path / "other", documents(30, seed=9))
+    with pytest.raises(MismatchError, match="another dataset"):
+        train(config(other, run, "steps=20"), resume=True)
+    strange = write_small(tmp_path / "strange", documents(30), eos="<|end|>")
+    with pytest.raises(MismatchError, match="another tokenizer"):
+        train(config(data, tmp_path / "new", "steps=2", f"validation={strange}"))
+    with pytest.raises(MismatchError, match=r"model\.vocab_size = 100, but the tokenizer has 257"):
+        train(config(data, tmp_path / "new", "steps=2", "vocab_size=100"))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (["out="], ValueError, "no folder for the run"),
+        (["data="], ValueError, "no data to train on"),
+        (["data=/nowhere/at/all"], FileNotFoundError, "/nowhere/at/all"),
+        (["steps=0"], ValueError, "give steps= or minutes="),
+        (["device=abacus"], ValueError, "device = 'abacus'"),
+        (["batch_size=100000", "micro_batch_size=0"], ValueError, "100000|window"),
+    ],
+)
+def test_what_is_missing_is_named(data, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        train(config(data, tmp_path / "run", "steps=2", *changes))
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_progress_is_told(data, tmp_path):
+    calls = []
+    train(config(data, tmp_path, "steps=3"), progress=lambda *call: calls.append(call))
+    assert calls[-1][:3] == ("train", 3, 3)
+    assert calls[-1][3].startswith("steps, loss ")
+
+
+def test_without_validation_data_a_run_is_shorter(tmp_path):
+    alone = write_small(tmp_path / "alone", documents(60))
+    result = train(config(alone, tmp_path / "run", "steps=3"))
+    assert result.validation is None
+    assert checkpoint.find(tmp_path / "run", "best") == checkpoint.find(tmp_path / "run", "last")
+
+
+def test_estimate_counts_what_training_makes(data):
+    plan = estimate(config(data, "", "steps=10"))
+    shape = dataclasses.replace(config(data, "").model, vocab_size=257)
+    assert plan.parameters == Transformer(shape).n_parameters()
+    assert plan.tokens == 10 * 8 * 32
+    assert plan.flops == plan.tokens * plan.flops_per_token
+    assert plan.seconds == pytest.approx(plan.tokens / plan.tokens_per_second)
+    assert plan.memory_bytes > 12 * plan.parameters
+    with pytest.raises(ValueError, match="vocabulary is open"):
+        estimate(replace(config("", ""), vocab_size=0))
+    assert estimate(config("", "", "vocab_size=50", "minutes=2")).seconds == 120
+
+
+def make_curve(data, out):
+    """Write the stored curve anew, after a change that is meant to change training."""
+    arguments = [*SHAPE, "steps=30", "threads=1", "validation_tokens=0"]
+    result = train(load(None, [*arguments, f"data={data}", f"out={out}"]))
+    losses = [round(row["loss"], 5) for row in rows(out) if "loss" in row]
+    stored = {"arguments": arguments, "losses": losses, "torch": torch.__version__}
+    stored["bits_per_byte"] = round(result.validation["bits_per_byte"], 5)
+    CURVE.parent.mkdir(parents=True, exist_ok=True)
+    CURVE.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_curve(write_splits(Path(folder) / "data"), Path(folder) / "run")
