@@ -138,6 +138,7 @@ class LoaderCore:
         epochs: int | None,
         prefetch: int,
         rows: bool,
+        access: str,
     ) -> LoaderCore: ...
     def next(self) -> tuple[NDArray[Any], NDArray[Any] | None, int] | None:
         """Return inputs, targets (None for rows) and the position behind them; None at the end."""
