@@ -114,7 +114,7 @@ def test_demo_report_shows_every_number_it_was_given():
 
 
 def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
-    funnel = report.Funnel.from_dict(
+    funnel = report.Funnel.of(
         {
             "documents": 100,
             "bytes": 10_000,
@@ -168,6 +168,29 @@ def test_run_report_reads_metrics_and_configuration(tmp_path):
 def test_run_report_of_an_empty_run_says_so(tmp_path):
     write_run(tmp_path, [])
     assert "No metrics were recorded" in report.run_report(tmp_path)
+
+
+class FakeTokenizer:
+    """Four tokens, one of them special, and an id that no token has."""
+
+    vocab_size = 5
+    pattern = "gpt2"
+    special_tokens = {"<|endoftext|>": 3}
+
+    def token_bytes(self, token):
+        return {0: b"a", 1: b"bcd", 2: b"ee", 3: b"<|endoftext|>"}[token]
+
+    def encode(self, text):
+        return [{"a": 0, "e": 2}[letter] for letter in text]
+
+
+def test_tokenizer_figures_leave_out_special_tokens_and_gaps():
+    figures_of = report.TokenizerFigures.of(
+        FakeTokenizer(), n_tokens=4, n_bytes=10, sample="ae", n_longest=3
+    )
+    assert figures_of.longest == [b"bcd", b"ee", b"a"]
+    assert figures_of.sample == [(0, b"a"), (2, b"ee")]
+    assert figures_of.bytes_per_token == 2.5
 
 
 # Hostile text

@@ -5,6 +5,7 @@ Sizes are in bytes, times in seconds, losses in nats per token, MB = 10^6 bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ class Funnel:
     changes: Sequence[Change] = ()
 
     @classmethod
-    def from_dict(cls, counts: Mapping[str, Any]) -> Funnel:
+    def of(cls, counts: Mapping[str, Any]) -> Funnel:
         """Return the funnel that cleaning has counted, from its JSON."""
         dropped = [
             FunnelRow(
@@ -195,7 +196,10 @@ class TokenizerFigures:
     ) -> TokenizerFigures:
         """Return the figures of ``tokenizer``; ``sample`` is the text shown in coloured pieces."""
         special = set(tokenizer.special_tokens.values())
-        every = (tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size) if i not in special)
+        every = []
+        for i in range(tokenizer.vocab_size):
+            with contextlib.suppress(KeyError):  # an id that no token has
+                every.append(tokenizer.token_bytes(i) if i not in special else b"")
         longest = sorted(every, key=lambda token: (-len(token), token))[:n_longest]
         ids = [int(i) for i in tokenizer.encode(sample)]
         return cls(

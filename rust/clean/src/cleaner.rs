@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use lslm_runtime::Result;
+use lslm_runtime::{Result, Task, threads};
+use rayon::prelude::*;
 
 use crate::chars::Survey;
 use crate::config::CleanConfig;
@@ -101,6 +102,9 @@ impl Changes {
     }
 }
 
+/// Batches below this many bytes are done sooner than threads are woken.
+const SMALL_BATCH: usize = 1 << 16;
+
 impl Cleaner {
     /// The rules that `config` switches on; an [`Error::Invalid`](lslm_runtime::Error::Invalid)
     /// names a setting that cannot be used.
@@ -140,6 +144,27 @@ impl Cleaner {
             Verdict::Drop(_) => text,
         };
         Cleaned { text, verdict, changes }
+    }
+
+    /// [`Cleaner::clean`] of each text, in their order, on `threads` threads; a batch too small to
+    /// be worth that stays on this one. `task` counts texts.
+    pub fn clean_batch<'t, T: AsRef<str> + Sync>(
+        &self,
+        texts: &'t [T],
+        threads: usize,
+        task: &Task,
+    ) -> Result<Vec<Cleaned<'t>>> {
+        let work = |scratch: &mut Scratch, text: &'t T| {
+            task.advance(1)?;
+            Ok(self.clean(text.as_ref(), scratch))
+        };
+        let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
+        if threads == 1 || bytes < SMALL_BATCH {
+            let mut scratch = Scratch::default();
+            return texts.iter().map(|text| work(&mut scratch, text)).collect();
+        }
+        let pool = threads::pool(threads)?;
+        pool.install(|| texts.par_iter().map_init(Scratch::default, work).collect())
     }
 
     /// Every measure of `text` after normalisation, also behind the first that fails.
@@ -311,6 +336,22 @@ mod tests {
         assert_eq!(cleaned.verdict.reason().unwrap().name(), first.name);
         assert!(measures.iter().filter(|measure| !measure.passed).count() > 3);
         assert!(measures.iter().any(|measure| measure.name == "fineweb.list_ratio"));
+    }
+
+    #[test]
+    fn a_batch_is_its_texts_in_order_on_any_number_of_threads() {
+        let texts: Vec<String> =
+            (0..3000).map(|n| format!("text {n}  with\tblanks \n").repeat(n % 9)).collect();
+        let cleaner = cleaner("gopher", &json!({"gopher_quality": false}));
+        let mut scratch = Scratch::default();
+        let single: Vec<_> = texts.iter().map(|text| cleaner.clean(text, &mut scratch)).collect();
+        for threads in [1, 3] {
+            let batch = cleaner.clean_batch(&texts, threads, &Task::default()).unwrap();
+            assert_eq!(batch, single);
+        }
+        let stopped = Task::default();
+        stopped.cancel();
+        assert!(cleaner.clean_batch(&texts, 3, &stopped).is_err());
     }
 
     #[test]

@@ -249,9 +249,13 @@ fn careful_record(fields: Fields<'_>, keys: &Keys, policy: Utf8Policy) -> Result
         return Err((BadReason::IllFormedUtf8, reason));
     }
     let mut id = None;
-    let (value, rest) = take(fields.clone(), &keys.id);
-    if value.is_some_and(|value| id_of(&value, &mut id)) {
-        fields = rest;
+    if fields.iter().any(|(name, _)| *name == keys.id.whole) {
+        fields.retain(|(name, value)| *name != keys.id.whole || !id_of(value, &mut id));
+    } else {
+        let (value, rest) = take(fields.clone(), &keys.id);
+        if value.is_some_and(|value| id_of(&value, &mut id)) {
+            fields = rest;
+        }
     }
     let mut metadata = Metadata::default();
     for (name, value) in &fields {

@@ -331,7 +331,7 @@ pub(crate) struct Rows {
     /// For the progress: stored bytes of the groups that are done, and of the open one, with its rows.
     consumed: u64,
     group_bytes: u64,
-    rows_of_group: u64,
+    in_group: u64,
 }
 
 impl std::fmt::Debug for Rows {
@@ -395,15 +395,15 @@ impl Rows {
             position,
             consumed: 0,
             group_bytes: 0,
-            rows_of_group: 0,
+            in_group: 0,
         })
     }
 
     /// The stored bytes that were read so far, in proportion to the rows.
     pub(crate) fn consumed(&self) -> u64 {
         let left = (self.left + self.batch - self.row) as u64;
-        let done = u128::from(self.rows_of_group.saturating_sub(left));
-        let share = u128::from(self.group_bytes) * done / u128::from(self.rows_of_group.max(1));
+        let done = u128::from(self.in_group.saturating_sub(left));
+        let share = u128::from(self.group_bytes) * done / u128::from(self.in_group.max(1));
         self.consumed + share as u64
     }
 
@@ -434,7 +434,7 @@ impl Rows {
         let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
         self.consumed += self.group_bytes;
         self.group_bytes = u64::try_from(metadata.compressed_size()).unwrap_or(0).max(1);
-        self.rows_of_group = rows;
+        self.in_group = rows;
         let path = self.path.clone();
         guarded(&path, || {
             let group = self.reader.get_row_group(group)?;

@@ -4,6 +4,7 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod cleaner;
 mod convert;
 mod dataset;
 mod error;
@@ -12,13 +13,13 @@ mod memory;
 mod run;
 mod tokenizer;
 
-use pyo3::prelude::*;
-
 /// The compiled part of lslm.
-#[pymodule(gil_used = false)]
+#[pyo3::pymodule(gil_used = false)]
 mod _lslm {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::cleaner::{PyCleanResult, PyCleaner};
     #[pymodule_export]
     use crate::dataset::{PyDatasetWriter, PyTokenDataset};
     #[pymodule_export]

@@ -6,19 +6,19 @@ use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
 use lslm_runtime::Result;
 
 /// A document as something that can be compared.
-pub type Plain = (String, Option<String>, Option<String>);
+pub(crate) type Plain = (String, Option<String>, Option<String>);
 
-pub fn plain(document: &Document) -> Plain {
+pub(crate) fn plain(document: &Document) -> Plain {
     let metadata = document.metadata.as_ref().map(|raw| raw.get().to_owned());
     (document.text.clone(), document.id.clone(), metadata)
 }
 
-pub fn open(path: &Path, options: &ReadOptions) -> Result<Corpus> {
+pub(crate) fn open(path: &Path, options: &ReadOptions) -> Result<Corpus> {
     Corpus::open(&[path.to_str().unwrap().to_owned()], options.clone())
 }
 
 /// All documents in partitions of `target` bytes, and the statistics of all of them.
-pub fn read(corpus: &Corpus, target: u64) -> Result<(Vec<Plain>, Statistics)> {
+pub(crate) fn read(corpus: &Corpus, target: u64) -> Result<(Vec<Plain>, Statistics)> {
     let mut documents = Vec::new();
     let mut statistics = Statistics::default();
     for partition in corpus.partitions(target)? {
@@ -32,14 +32,14 @@ pub fn read(corpus: &Corpus, target: u64) -> Result<(Vec<Plain>, Statistics)> {
     Ok((documents, statistics))
 }
 
-pub fn texts(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
+pub(crate) fn texts(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
     let corpus = open(path, options)?;
     Ok(read(&corpus, u64::MAX)?.0.into_iter().map(|document| document.0).collect())
 }
 
 /// The folder of real data; `None`, with a message, where it is missing and not required.
 #[allow(dead_code)]
-pub fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("LSLM_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
