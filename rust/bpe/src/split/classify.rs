@@ -91,6 +91,11 @@ impl Classify for Scalar {
                 block.high |= bit;
                 match byte {
                     0x80..=0xBF => block.tails |= bit,
+                    0xC2..=0xDF => block.two |= bit,
+                    0xE0..=0xEF => block.three |= bit,
+                    _ => {}
+                }
+                match byte {
                     0xE5..=0xE9 | 0xEB | 0xEC => block.easy |= bit,
                     0xE4 if bytes.get(i + 1).is_some_and(|next| *next != 0xB7) => {
                         block.easy |= bit;
