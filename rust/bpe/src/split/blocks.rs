@@ -8,10 +8,12 @@
 //! at the end of a word of o200k) keep one undecided position. `scan` holds the same rules one
 //! character at a time, and the tests hold the two equal.
 
+mod deepseek;
+
 use super::classify::Classify;
 use super::kinds::{Kind, decode, kind_of, kind_of_two};
 use super::published::NEW_NUMBERS;
-use super::scan::{contraction, contraction_any_case};
+use super::scan::{contraction, contraction_any_case, is_cjk};
 
 /// What a family of patterns asks for; see the rules in `published`.
 pub(super) trait Rules {
@@ -56,6 +58,8 @@ pub(super) struct Block {
     /// 0xEB, 0xEC, and 0xE4 unless 0xB7 follows in the block (U+4000 to U+4DBF, U+4E00 to U+9FFF,
     /// U+B000 to U+CFFF).
     pub(super) easy: u64,
+    /// What DeepSeek-V3 cuts out as Chinese or Japanese; only with [`Rules::SYMBOLS`].
+    pub(super) cjk: u64,
     /// First bytes of characters of two bytes, 0xC2 to 0xDF.
     pub(super) two: u64,
     /// First bytes of characters of three bytes, 0xE0 to 0xEF.
@@ -114,6 +118,12 @@ struct Carry {
     forced: u64,
     /// Bytes of this block that a contraction took.
     taken: u64,
+    /// DeepSeek-V3: the last byte is in [`Block::cjk`].
+    cjk: u64,
+    /// DeepSeek-V3: the last byte is one that may be a gap.
+    gap: u64,
+    /// DeepSeek-V3: the last byte is in a piece that a symbol began.
+    joined_run: u64,
     /// The first byte is not a beginning: GPT-2's contraction began before it.
     joined: u64,
     /// Numbers in the piece that reaches the end of the block.
@@ -199,7 +209,9 @@ pub(super) fn ends<R: Rules, C: Classify>(text: &[u8], flush: &mut dyn FnMut(&[u
         for i in 0..now {
             let base = (first + i) * 64;
             let [block, next, ..] = &mut blocks[i..] else { break };
-            let starts = if block.high == 0 {
+            let starts = if R::SYMBOLS {
+                deepseek::step::<R>(text, base, block, next, &mut carry, &mut ends)
+            } else if block.high == 0 {
                 step::<R, true>(text, base, block, next, &mut carry, &mut ends)
             } else {
                 step::<R, false>(text, base, block, next, &mut carry, &mut ends)
@@ -255,7 +267,7 @@ fn wide_characters<R: Rules>(text: &[u8], base: usize, block: &mut Block, next: 
     let second = block.tails >> 1 | next.tails << 63;
     let third = block.tails >> 2 | next.tails << 62;
 
-    let easy = block.easy & second & third;
+    let easy = if R::SYMBOLS { 0 } else { block.easy & second & third };
     block.kinds[Kind::Letter as usize] |= easy | easy << 1 | easy << 2;
     next.kinds[Kind::Letter as usize] |= easy >> 63 | easy >> 62;
     block.rest |= easy << 1 | easy << 2;
@@ -291,6 +303,10 @@ fn wide_characters<R: Rules>(text: &[u8], base: usize, block: &mut Block, next: 
         if i > 61 {
             next.kinds[kind as usize] |= 7 >> (64 - i);
             next.rest |= 7 >> (64 - i);
+        }
+        if R::SYMBOLS && is_cjk(code) {
+            block.cjk |= 7 << i;
+            next.cjk |= if i > 61 { 7 >> (64 - i) } else { 0 };
         }
     }
 
@@ -525,51 +541,13 @@ fn step<R: Rules, const ASCII: bool>(
     }
 
     if !R::GPT2 {
-        // White space behind the last line end of a run. It is decided where it ends, which the
-        // next block must show, since its last character may begin a piece in this one.
-        let decide = |at: usize, from: u32, carry: &mut Carry| {
-            let mut end = from + ones(blank, from);
-            let mut lines = line;
-            if end == 64 {
-                let length = ones(next.kind(Kind::Space), 0);
-                if length == 64 {
-                    carry.line_at = Some(at);
-                    return false;
-                }
-                end += length;
-                lines = next.kind(Kind::Newline);
-            }
-            lines >> (end % 64) & 1 == 0 && !(R::TAIL && base + end as usize == text.len())
-        };
-        if let Some(at) = carry.line_at.take()
-            && decide(at, 0, carry)
-        {
-            ends.push(at);
-        }
-        let mut candidates = blank & before_line;
-        while candidates != 0 {
-            let i = candidates.trailing_zeros();
-            candidates &= candidates - 1;
-            if decide(base + i as usize, i, carry) {
-                starts |= 1 << i;
-            }
-        }
+        starts |= behind_lines::<R>(text, base, blank, line, before_line, next, carry, ends);
     }
 
-    // The last of several white space characters, unless it is a line end or ends the text.
-    let ending = |block: &Block| {
-        let white = block.kind(Kind::Space) | block.kind(Kind::Newline) | !block.valid;
-        if R::DIGITS { white | block.kind(Kind::Number) } else { white }
-    };
-    let (here, there) = (ending(block), ending(next));
+    let ending = |block: &Block| if R::DIGITS { block.kind(Kind::Number) } else { 0 };
     let last = if R::GPT2 { blank | line } else { blank };
-    starts |= last & !high & !(here >> 1 | there << 63);
-    if blank & high != 0 {
-        let wide = blank & high & !rest;
-        let third = rest >> 2 | next.rest << 62;
-        starts |= wide & !third & !(here >> 2 | there << 62);
-        starts |= wide & third & !(here >> 3 | there << 61);
-    }
+    let (here, there) = (ending(block), ending(next));
+    starts |= last_blanks(block, next, last, here, there, rest, high);
 
     carry.word = word >> 63;
     carry.other = other >> 63;
@@ -581,6 +559,77 @@ fn step<R: Rules, const ASCII: bool>(
     carry.line = line >> 63;
     carry.number = number >> 63;
     starts & block.valid
+}
+
+/// The beginnings of white space behind the last line end of its run.
+///
+/// That is decided where the run ends, which the next block must show, since the last character
+/// may begin a piece in this one.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // masks
+fn behind_lines<R: Rules>(
+    text: &[u8],
+    base: usize,
+    blank: u64,
+    line: u64,
+    before_line: u64,
+    next: &Block,
+    carry: &mut Carry,
+    ends: &mut Ends<'_>,
+) -> u64 {
+    let decide = |at: usize, from: u32, carry: &mut Carry| {
+        let mut end = from + ones(blank, from);
+        let mut lines = line;
+        if end == 64 {
+            let length = ones(next.kind(Kind::Space), 0);
+            if length == 64 {
+                carry.line_at = Some(at);
+                return false;
+            }
+            end += length;
+            lines = next.kind(Kind::Newline);
+        }
+        lines >> (end % 64) & 1 == 0 && !(R::TAIL && base + end as usize == text.len())
+    };
+    if let Some(at) = carry.line_at.take()
+        && decide(at, 0, carry)
+    {
+        ends.push(at);
+    }
+    let mut starts = 0;
+    let mut candidates = blank & before_line;
+    while candidates != 0 {
+        let i = candidates.trailing_zeros();
+        candidates &= candidates - 1;
+        if decide(base + i as usize, i, carry) {
+            starts |= 1 << i;
+        }
+    }
+    starts
+}
+
+/// The beginnings of the last of several white space characters, of those in `last`, unless it
+/// ends the text; `here` and `there` are what ends it besides, in `block` and `next`.
+#[inline(always)]
+fn last_blanks(
+    block: &Block,
+    next: &Block,
+    last: u64,
+    here: u64,
+    there: u64,
+    rest: u64,
+    high: u64,
+) -> u64 {
+    let white = |block: &Block| block.kind(Kind::Space) | block.kind(Kind::Newline) | !block.valid;
+    let (here, there) = (here | white(block), there | white(next));
+    let mut starts = last & !high & !(here >> 1 | there << 63);
+    let wide = last & high & !rest;
+    if wide != 0 {
+        let third = rest >> 2 | next.rest << 62;
+        starts |= wide & !third & !(here >> 2 | there << 62);
+        starts |= wide & third & !(here >> 3 | there << 61);
+    }
+    starts
 }
 
 /// The beginnings of groups of up to `R::GROUP` numbers.
