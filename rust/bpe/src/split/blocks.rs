@@ -8,10 +8,12 @@
 //! at the end of a word of o200k) keep one undecided position. `scan` holds the same rules one
 //! character at a time, and the tests hold the two equal.
 
+mod deepseek;
+
 use super::classify::Classify;
-use super::kinds::{Kind, decode, kind_of};
+use super::kinds::{Kind, decode, kind_of, kind_of_two};
 use super::published::NEW_NUMBERS;
-use super::scan::{contraction, contraction_any_case};
+use super::scan::{contraction, contraction_any_case, is_cjk};
 
 /// What a family of patterns asks for; see the rules in `published`.
 pub(super) trait Rules {
@@ -39,7 +41,8 @@ const AHEAD: usize = 2;
 /// The masks of 64 bytes of text; bit `i` is byte `i`. Nothing is set behind the end of the text.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Block {
-    /// By [`Kind`].
+    /// By [`Kind`]. Of `Kind::Symbol` only what a table says is here: it is all that no other mask
+    /// has, which includes each ill-formed byte as the U+FFFD it stands for.
     pub(super) kinds: [u64; 9],
     /// `' '`
     pub(super) space: u64,
@@ -51,13 +54,19 @@ pub(super) struct Block {
     pub(super) high: u64,
     /// Bytes 0x80 to 0xBF.
     pub(super) tails: u64,
-    /// First bytes of letters that need no look at a table if two of `tails` follow.
+    /// First bytes of letters that need no look at a table if two of `tails` follow: 0xE5 to 0xE9,
+    /// 0xEB, 0xEC, and 0xE4 unless 0xB7 follows in the block (U+4000 to U+4DBF, U+4E00 to U+9FFF,
+    /// U+B000 to U+CFFF).
     pub(super) easy: u64,
+    /// What DeepSeek-V3 cuts out as Chinese or Japanese; only with [`Rules::SYMBOLS`].
+    pub(super) cjk: u64,
+    /// First bytes of characters of two bytes, 0xC2 to 0xDF.
+    pub(super) two: u64,
+    /// First bytes of characters of three bytes, 0xE0 to 0xEF.
+    pub(super) three: u64,
     /// Bytes of the text.
     pub(super) valid: u64,
-    /// Bytes of well-formed characters above 127.
-    pub(super) formed: u64,
-    /// Those without the first byte of each.
+    /// Bytes of well-formed characters above 127 but the first of each.
     pub(super) rest: u64,
 }
 
@@ -74,6 +83,8 @@ impl Block {
             &mut self.high,
             &mut self.tails,
             &mut self.easy,
+            &mut self.two,
+            &mut self.three,
             &mut self.valid,
         ] {
             *mask &= valid;
@@ -107,6 +118,12 @@ struct Carry {
     forced: u64,
     /// Bytes of this block that a contraction took.
     taken: u64,
+    /// DeepSeek-V3: the last byte is in [`Block::cjk`].
+    cjk: u64,
+    /// DeepSeek-V3: the last byte is one that may be a gap.
+    gap: u64,
+    /// DeepSeek-V3: the last byte is in a piece that a symbol began.
+    joined_run: u64,
     /// The first byte is not a beginning: GPT-2's contraction began before it.
     joined: u64,
     /// Numbers in the piece that reaches the end of the block.
@@ -192,7 +209,13 @@ pub(super) fn ends<R: Rules, C: Classify>(text: &[u8], flush: &mut dyn FnMut(&[u
         for i in 0..now {
             let base = (first + i) * 64;
             let [block, next, ..] = &mut blocks[i..] else { break };
-            let starts = step::<R>(text, base, block, next, &mut carry, &mut ends);
+            let starts = if R::SYMBOLS {
+                deepseek::step::<R>(text, base, block, next, &mut carry, &mut ends)
+            } else if block.high == 0 {
+                step::<R, true>(text, base, block, next, &mut carry, &mut ends)
+            } else {
+                step::<R, false>(text, base, block, next, &mut carry, &mut ends)
+            };
             ends.push_bits(base, if base == 0 { starts & !1 } else { starts });
         }
         for i in 0..AHEAD {
@@ -234,24 +257,63 @@ fn ascii<R: Rules, C: Classify>(text: &[u8], base: usize, blocks: &mut [Block]) 
 #[inline(always)]
 fn characters<R: Rules>(text: &[u8], base: usize, blocks: &mut [Block]) {
     let [block, next] = blocks else { return };
-    if block.high == 0 {
-        return;
+    if block.high != 0 {
+        wide_characters::<R>(text, base, block, next);
     }
+}
+
+#[inline(always)]
+fn wide_characters<R: Rules>(text: &[u8], base: usize, block: &mut Block, next: &mut Block) {
     let second = block.tails >> 1 | next.tails << 63;
     let third = block.tails >> 2 | next.tails << 62;
-    let easy = block.easy & second & third;
-    let letters = easy | easy << 1 | easy << 2;
-    let over = easy >> 63 | easy >> 62;
-    block.kinds[Kind::Letter as usize] |= letters;
-    next.kinds[Kind::Letter as usize] |= over;
-    block.formed |= letters;
-    next.formed |= over;
-    block.rest |= letters & !easy;
-    next.rest |= over;
-    let mut hard = block.high & !block.tails & !easy;
-    while hard != 0 {
-        let i = hard.trailing_zeros();
-        hard &= hard - 1;
+
+    let easy = if R::SYMBOLS { 0 } else { block.easy & second & third };
+    block.kinds[Kind::Letter as usize] |= easy | easy << 1 | easy << 2;
+    next.kinds[Kind::Letter as usize] |= easy >> 63 | easy >> 62;
+    block.rest |= easy << 1 | easy << 2;
+    next.rest |= easy >> 63 | easy >> 62;
+
+    let two = block.two & second;
+    block.rest |= two << 1;
+    next.rest |= two >> 63;
+    let mut left = two;
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
+        let Some([a, b, ..]) = text.get(base + i as usize..) else { break };
+        let kind = kind_of_two(*a, *b);
+        block.kinds[kind as usize] |= 3 << i;
+        if i == 63 {
+            next.kinds[kind as usize] |= 1;
+        }
+    }
+
+    let mut left = block.three & second & third & !easy;
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
+        let Some([a, b, c, ..]) = text.get(base + i as usize..) else { break };
+        let code = u32::from(a & 0x0F) << 12 | u32::from(b & 0x3F) << 6 | u32::from(c & 0x3F);
+        if code < 0x800 || code & 0xF800 == 0xD800 {
+            continue; // over-long forms and surrogates
+        }
+        let kind = kind_of(code);
+        block.kinds[kind as usize] |= 7 << i;
+        block.rest |= 6 << i;
+        if i > 61 {
+            next.kinds[kind as usize] |= 7 >> (64 - i);
+            next.rest |= 7 >> (64 - i);
+        }
+        if R::SYMBOLS && is_cjk(code) {
+            block.cjk |= 7 << i;
+            next.cjk |= if i > 61 { 7 >> (64 - i) } else { 0 };
+        }
+    }
+
+    let mut left = block.high & !block.tails & !block.two & !block.three;
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
         let (code, length) = decode(text, base + i as usize);
         if length == 1 {
             continue;
@@ -264,13 +326,9 @@ fn characters<R: Rules>(text: &[u8], base: usize, blocks: &mut [Block]) {
         let tail = bits & (bits - 1);
         block.kinds[kind as usize] |= bits as u64;
         next.kinds[kind as usize] |= (bits >> 64) as u64;
-        block.formed |= bits as u64;
-        next.formed |= (bits >> 64) as u64;
         block.rest |= tail as u64;
         next.rest |= (tail >> 64) as u64;
     }
-    // Each ill-formed byte is a U+FFFD.
-    block.kinds[Kind::Symbol as usize] |= block.high & !block.formed;
 }
 
 /// The bits of `class` that a run of set bits leads to from a set bit of `from`, with those.
@@ -287,8 +345,10 @@ fn ones(mask: u64, at: u32) -> u32 {
 }
 
 /// The beginnings of pieces in `block`; positions of earlier blocks go to `ends`.
+///
+/// With `ASCII`, all of `block` is. The masks that are then empty are constants for the compiler.
 #[inline(always)]
-fn step<R: Rules>(
+fn step<R: Rules, const ASCII: bool>(
     text: &[u8],
     base: usize,
     block: &Block,
@@ -296,14 +356,18 @@ fn step<R: Rules>(
     carry: &mut Carry,
     ends: &mut Ends<'_>,
 ) -> u64 {
-    let mark = block.kind(Kind::Mark);
+    let wide = |mask: u64| if ASCII { 0 } else { mask };
+    let rest = wide(block.rest);
+    let high = wide(block.high);
+    let mark = wide(block.kind(Kind::Mark));
     let number = block.kind(Kind::Number);
     let blank = block.kind(Kind::Space);
     let all_lines = block.kind(Kind::Newline);
-    let mut other = block.kind(Kind::Other) | block.kind(Kind::Symbol);
     let mut upper = block.kind(Kind::Upper);
     let mut lower = block.kind(Kind::Lower);
-    let mut both = block.kind(Kind::Letter);
+    let mut both = wide(block.kind(Kind::Letter));
+    let known = upper | lower | both | mark | number | blank | all_lines;
+    let mut other = block.valid & !known;
 
     // Line ends (and slashes) behind other characters belong to their piece.
     let mut tail = 0;
@@ -407,16 +471,16 @@ fn step<R: Rules>(
         starts |= words & !before_space & !carry.joined;
         carry.joined = 0;
         if R::DIGITS {
-            starts |= number & !block.rest;
+            starts |= number & !rest;
         } else {
             starts |= number & !before_number & !before_space;
         }
     } else {
         // A single other character is the beginning of the word behind it.
         let from = others << 1 | carry.successor;
-        let (sum, over) = from.overflowing_add(block.rest);
+        let (sum, over) = from.overflowing_add(rest);
         carry.successor = others >> 63 | u64::from(over);
-        let joined = sum & !block.rest;
+        let joined = sum & !rest;
         starts |= words & !joined & !before_blank;
     }
 
@@ -473,55 +537,17 @@ fn step<R: Rules>(
     }
 
     if !R::GPT2 && (number != 0) {
-        starts |= numbers::<R>(block, number, before_number, carry);
+        starts |= numbers::<R>(number, before_number, rest, high, carry);
     }
 
     if !R::GPT2 {
-        // White space behind the last line end of a run. It is decided where it ends, which the
-        // next block must show, since its last character may begin a piece in this one.
-        let decide = |at: usize, from: u32, carry: &mut Carry| {
-            let mut end = from + ones(blank, from);
-            let mut lines = line;
-            if end == 64 {
-                let length = ones(next.kind(Kind::Space), 0);
-                if length == 64 {
-                    carry.line_at = Some(at);
-                    return false;
-                }
-                end += length;
-                lines = next.kind(Kind::Newline);
-            }
-            lines >> (end % 64) & 1 == 0 && !(R::TAIL && base + end as usize == text.len())
-        };
-        if let Some(at) = carry.line_at.take()
-            && decide(at, 0, carry)
-        {
-            ends.push(at);
-        }
-        let mut candidates = blank & before_line;
-        while candidates != 0 {
-            let i = candidates.trailing_zeros();
-            candidates &= candidates - 1;
-            if decide(base + i as usize, i, carry) {
-                starts |= 1 << i;
-            }
-        }
+        starts |= behind_lines::<R>(text, base, blank, line, before_line, next, carry, ends);
     }
 
-    // The last of several white space characters, unless it is a line end or ends the text.
-    let ending = |block: &Block| {
-        let white = block.kind(Kind::Space) | block.kind(Kind::Newline) | !block.valid;
-        if R::DIGITS { white | block.kind(Kind::Number) } else { white }
-    };
-    let (here, there) = (ending(block), ending(next));
+    let ending = |block: &Block| if R::DIGITS { block.kind(Kind::Number) } else { 0 };
     let last = if R::GPT2 { blank | line } else { blank };
-    starts |= last & !block.high & !(here >> 1 | there << 63);
-    if blank & block.high != 0 {
-        let wide = blank & block.high & !block.rest;
-        let third = block.rest >> 2 | next.rest << 62;
-        starts |= wide & !third & !(here >> 2 | there << 62);
-        starts |= wide & third & !(here >> 3 | there << 61);
-    }
+    let (here, there) = (ending(block), ending(next));
+    starts |= last_blanks(block, next, last, here, there, rest, high);
 
     carry.word = word >> 63;
     carry.other = other >> 63;
@@ -535,14 +561,85 @@ fn step<R: Rules>(
     starts & block.valid
 }
 
+/// The beginnings of white space behind the last line end of its run.
+///
+/// That is decided where the run ends, which the next block must show, since the last character
+/// may begin a piece in this one.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // masks
+fn behind_lines<R: Rules>(
+    text: &[u8],
+    base: usize,
+    blank: u64,
+    line: u64,
+    before_line: u64,
+    next: &Block,
+    carry: &mut Carry,
+    ends: &mut Ends<'_>,
+) -> u64 {
+    let decide = |at: usize, from: u32, carry: &mut Carry| {
+        let mut end = from + ones(blank, from);
+        let mut lines = line;
+        if end == 64 {
+            let length = ones(next.kind(Kind::Space), 0);
+            if length == 64 {
+                carry.line_at = Some(at);
+                return false;
+            }
+            end += length;
+            lines = next.kind(Kind::Newline);
+        }
+        lines >> (end % 64) & 1 == 0 && !(R::TAIL && base + end as usize == text.len())
+    };
+    if let Some(at) = carry.line_at.take()
+        && decide(at, 0, carry)
+    {
+        ends.push(at);
+    }
+    let mut starts = 0;
+    let mut candidates = blank & before_line;
+    while candidates != 0 {
+        let i = candidates.trailing_zeros();
+        candidates &= candidates - 1;
+        if decide(base + i as usize, i, carry) {
+            starts |= 1 << i;
+        }
+    }
+    starts
+}
+
+/// The beginnings of the last of several white space characters, of those in `last`, unless it
+/// ends the text; `here` and `there` are what ends it besides, in `block` and `next`.
+#[inline(always)]
+fn last_blanks(
+    block: &Block,
+    next: &Block,
+    last: u64,
+    here: u64,
+    there: u64,
+    rest: u64,
+    high: u64,
+) -> u64 {
+    let white = |block: &Block| block.kind(Kind::Space) | block.kind(Kind::Newline) | !block.valid;
+    let (here, there) = (here | white(block), there | white(next));
+    let mut starts = last & !high & !(here >> 1 | there << 63);
+    let wide = last & high & !rest;
+    if wide != 0 {
+        let third = rest >> 2 | next.rest << 62;
+        starts |= wide & !third & !(here >> 2 | there << 62);
+        starts |= wide & third & !(here >> 3 | there << 61);
+    }
+    starts
+}
+
 /// The beginnings of groups of up to `R::GROUP` numbers.
 #[inline(always)]
-fn numbers<R: Rules>(block: &Block, number: u64, before: u64, carry: &mut Carry) -> u64 {
+fn numbers<R: Rules>(number: u64, before: u64, rest: u64, high: u64, carry: &mut Carry) -> u64 {
     if R::GROUP == 1 {
-        return number & !block.rest;
+        return number & !rest;
     }
-    if number & block.high != 0 {
-        return wide_numbers::<R>(block, number, before, carry);
+    if number & high != 0 {
+        return wide_numbers::<R>(number, before, rest, carry);
     }
     let first = number & !before;
     let mut starts = 0;
@@ -567,10 +664,10 @@ fn numbers<R: Rules>(block: &Block, number: u64, before: u64, carry: &mut Carry)
 }
 
 #[cold]
-fn wide_numbers<R: Rules>(block: &Block, number: u64, before: u64, carry: &mut Carry) -> u64 {
+fn wide_numbers<R: Rules>(number: u64, before: u64, rest: u64, carry: &mut Carry) -> u64 {
     let mut starts = 0;
     let mut count = carry.count;
-    let mut characters = number & !block.rest;
+    let mut characters = number & !rest;
     while characters != 0 {
         let i = characters.trailing_zeros();
         characters &= characters - 1;

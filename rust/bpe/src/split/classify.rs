@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::blocks::{Block, Rules};
-use super::kinds::ASCII;
+use super::kinds::Kind;
 
 /// The instructions that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,37 +70,63 @@ pub(super) trait Classify {
     fn classify<R: Rules>(bytes: &[u8; 64], block: &mut Block);
 }
 
-/// One byte at a time.
+/// Without vector instructions by name, in a form compilers make such of: on aarch64 this is NEON.
 pub(super) struct Scalar;
 
+/// The bytes of `bytes` that pass `test`.
+#[inline(always)]
+fn mask(bytes: &[u8; 64], test: impl Fn(u8) -> bool) -> u64 {
+    // Byte `i` of eight keeps bit `i`; the product's highest byte is then the sum of all eight.
+    let mut bits = [0_u8; 64];
+    for (i, (bit, byte)) in bits.iter_mut().zip(bytes).enumerate() {
+        *bit = u8::from(test(*byte)) << (i % 8);
+    }
+    let (eights, _) = bits.as_chunks::<8>();
+    let mut mask = 0;
+    for (i, eight) in eights.iter().enumerate() {
+        let sum = u64::from_le_bytes(*eight).wrapping_mul(0x0101_0101_0101_0101) >> 56;
+        mask |= sum << (8 * i);
+    }
+    mask
+}
+
 impl Classify for Scalar {
+    #[inline(always)]
     fn classify<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
         *block = Block { valid: u64::MAX, ..Block::default() };
-        let mut kinds = [0_u64; 16];
-        for (i, &byte) in bytes.iter().enumerate() {
-            let bit = 1 << i;
-            if byte < 0x80 {
-                kinds[ASCII[usize::from(byte)] as usize] |= bit;
-                match byte {
-                    b' ' => block.space |= bit,
-                    b'\'' => block.quote |= bit,
-                    b'/' => block.slash |= bit,
-                    _ => {}
-                }
-            } else {
-                block.high |= bit;
-                match byte {
-                    0x80..=0xBF => block.tails |= bit,
-                    0xE5..=0xE9 | 0xEB | 0xEC => block.easy |= bit,
-                    0xE4 if bytes.get(i + 1).is_some_and(|next| *next != 0xB7) => {
-                        block.easy |= bit;
-                    }
-                    _ => {}
-                }
-            }
+        block.high = mask(bytes, |byte| byte >= 0x80);
+        if R::CASED {
+            block.kinds[Kind::Upper as usize] = mask(bytes, |byte| byte.is_ascii_uppercase());
+            block.kinds[Kind::Lower as usize] = mask(bytes, |byte| byte.is_ascii_lowercase());
+            block.slash = mask(bytes, |byte| byte == b'/');
+        } else {
+            block.kinds[Kind::Lower as usize] = mask(bytes, |byte| byte.is_ascii_alphabetic());
         }
-        for (mask, kind) in block.kinds.iter_mut().zip(kinds) {
-            *mask = kind;
+        block.kinds[Kind::Number as usize] = mask(bytes, |byte| byte.is_ascii_digit());
+        block.space = mask(bytes, |byte| byte == b' ');
+        block.quote = mask(bytes, |byte| byte == b'\'');
+        block.kinds[Kind::Space as usize] = block.space;
+        let below = mask(bytes, |byte| byte < 0x20);
+        if below != 0 {
+            let newline = mask(bytes, |byte| byte == b'\n' || byte == b'\r');
+            let gaps = mask(bytes, |byte| (9..=13).contains(&byte)) & !newline;
+            block.kinds[Kind::Newline as usize] = newline;
+            block.kinds[Kind::Space as usize] |= gaps;
+            block.kinds[Kind::Other as usize] = below & !newline & !gaps;
+        }
+        if R::SYMBOLS {
+            block.kinds[Kind::Other as usize] |= mask(bytes, |byte| byte == 0x7F);
+        }
+        if block.high != 0 {
+            block.tails = mask(bytes, |byte| (0x80..=0xBF).contains(&byte));
+            block.two = mask(bytes, |byte| (0xC2..=0xDF).contains(&byte));
+            block.three = mask(bytes, |byte| (0xE0..=0xEF).contains(&byte));
+            if block.three != 0 {
+                let third = mask(bytes, |byte| byte == 0xB7);
+                let doubtful = mask(bytes, |byte| byte == 0xE4) & (third >> 1 | 1 << 63);
+                let known = mask(bytes, |byte| (0xE4..=0xEC).contains(&byte) && byte != 0xEA);
+                block.easy = known & !doubtful;
+            }
         }
     }
 }

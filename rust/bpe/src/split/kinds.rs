@@ -85,7 +85,7 @@ static BLOCKS: [u8; tables::BLOCKS.len()] = {
 };
 
 /// The kinds of the ASCII characters.
-pub(super) static ASCII: [Kind; 128] = {
+static ASCII: [Kind; 128] = {
     let mut kinds = [Kind::Other; 128];
     let mut i = 0;
     while i < 128 {
@@ -105,6 +105,24 @@ const _: () = assert!(tables::INDEX[0] == 0 && tables::BLOCK == 128);
 pub(super) fn kind_of(code: u32) -> Kind {
     let block = usize::from(tables::INDEX[code as usize / tables::BLOCK]);
     Kind::ALL[usize::from(BLOCKS[block * tables::BLOCK + code as usize % tables::BLOCK])]
+}
+
+/// The kinds of the characters of two bytes, U+0080 to U+07FF at 128 to 2047.
+static TWO: [Kind; 2048] = {
+    let mut kinds = [Kind::Other; 2048];
+    let mut code = 128;
+    while code < 2048 {
+        let block = tables::INDEX[code / tables::BLOCK] as usize;
+        kinds[code] = kind_of_entry(tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK]);
+        code += 1;
+    }
+    kinds
+};
+
+/// The kind of the character that is the bytes `a` and `b`.
+#[inline]
+pub(super) fn kind_of_two(a: u8, b: u8) -> Kind {
+    TWO[usize::from(a & 0x1F) << 6 | usize::from(b & 0x3F)]
 }
 
 /// The code point at `at` and its length in bytes; an ill-formed byte is U+FFFD of length 1.

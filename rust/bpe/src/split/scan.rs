@@ -37,6 +37,7 @@ impl Scheme {
             Self::Cl100k { group: 1, tail: false } => ends::<Qwen2>(level, text, flush),
             Self::O200k { group: 3, contractions: true } => ends::<O200k>(level, text, flush),
             Self::O200k { group: 1, contractions: false } => ends::<Tekken>(level, text, flush),
+            Self::DeepseekV3 => ends::<DeepseekV3>(level, text, flush),
             _ => self.scan(text, |end| flush(&[end])),
         }
     }
@@ -70,7 +71,7 @@ fn ends<R: Rules>(level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
 }
 
 macro_rules! rules {
-    ($($name:ident: $gpt2:literal $digits:literal $cased:literal $contractions:literal $group:literal $tail:literal;)*) => {
+    ($($name:ident: $gpt2:literal $digits:literal $cased:literal $contractions:literal $group:literal $tail:literal $symbols:literal;)*) => {
         $(
             struct $name;
             impl Rules for $name {
@@ -80,20 +81,21 @@ macro_rules! rules {
                 const CONTRACTIONS: bool = $contractions;
                 const GROUP: usize = $group;
                 const TAIL: bool = $tail;
-                const SYMBOLS: bool = false;
+                const SYMBOLS: bool = $symbols;
             }
         )*
     };
 }
 
 rules! {
-    Gpt2: true false false true 0 false;
-    Starcoder: true true false true 0 false;
-    Cl100k: false false false true 3 false;
-    Cl100kTail: false false false true 3 true;
-    Qwen2: false false false true 1 false;
-    O200k: false false true true 3 false;
-    Tekken: false false true false 1 false;
+    Gpt2: true false false true 0 false false;
+    Starcoder: true true false true 0 false false;
+    Cl100k: false false false true 3 false false;
+    Cl100kTail: false false false true 3 true false;
+    Qwen2: false false false true 1 false false;
+    O200k: false false true true 3 false false;
+    Tekken: false false true false 1 false false;
+    DeepseekV3: false false false false 3 false true;
 }
 
 #[inline]
@@ -338,7 +340,7 @@ fn o200k_end(text: &[u8], at: usize, group: usize, contractions: bool) -> usize 
 
 /// Whether DeepSeek-V3 cuts `code` out as Chinese or Japanese: `[一-龥぀-ゟ゠-ヿ]`.
 #[inline]
-fn is_cjk(code: u32) -> bool {
+pub(super) fn is_cjk(code: u32) -> bool {
     matches!(code, 0x4E00..=0x9FA5 | 0x3040..=0x30FF)
 }
 

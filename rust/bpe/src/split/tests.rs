@@ -263,6 +263,42 @@ fn slices() {
     }
 }
 
+/// Random texts of some kilobytes: `LSLM_FUZZ` (1) megabytes of them, from the seed
+/// `LSLM_FUZZ_SEED` (1). Each text mixes few of the parts, so that runs and repetitions are common.
+#[test]
+fn mixed_blocks() {
+    let number = |name: &str| std::env::var(name).map_or(1, |n| n.parse::<u64>().unwrap());
+    let budget = number("LSLM_FUZZ") * 1_000_000;
+    let mut state = number("LSLM_FUZZ_SEED").wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut below = |n: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let parts: Vec<Vec<u8>> = parts("characters")
+        .into_iter()
+        .chain(parts("words"))
+        .map(String::into_bytes)
+        .chain([vec![0xFF], vec![0xE4, 0xB8], vec![0xBF], vec![0xF0, 0x9F], vec![0xED, 0xA0, 0x80]])
+        .collect();
+    let mut done = 0;
+    while done < budget {
+        let few: Vec<&[u8]> = (0..2 + below(12)).map(|_| &*parts[below(parts.len())]).collect();
+        let mut text = Vec::new();
+        for _ in 0..below(400) {
+            let part = few[below(few.len())];
+            let times = if below(8) == 0 { 1 + below(150) } else { 1 };
+            for _ in 0..times {
+                text.extend_from_slice(part);
+            }
+        }
+        done += text.len() as u64 + 1;
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}
+
 /// Real text, when it is there.
 #[test]
 fn real_text() {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // vector instructions; nothing else is in this file
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi8, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8,
+    __m256i, _mm256_add_epi8, _mm256_andnot_si256, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8,
     _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
     _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_loadu_si512,
     _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8,
@@ -54,52 +54,6 @@ impl Classify for Avx512 {
     }
 }
 
-/// Masks as both ways find them.
-struct Masks {
-    upper: u64,
-    /// All letters unless the rules ask for capitals.
-    lower: u64,
-    digit: u64,
-    newline: u64,
-    /// Bytes below 32.
-    control: u64,
-    /// Bytes 9 to 13, if there are controls but line ends.
-    gaps: u64,
-    space: u64,
-    quote: u64,
-    slash: u64,
-    delete: u64,
-    high: u64,
-    tails: u64,
-    easy: u64,
-}
-
-impl Masks {
-    #[inline(always)]
-    fn fill(self, block: &mut Block) {
-        let blank = (self.gaps & !self.newline) | self.space;
-        let other = (self.control & !self.gaps & !self.newline) | self.delete;
-        let known = self.upper | self.lower | self.digit | self.newline | blank | other | self.high;
-        block.kinds = [0; 9];
-        block.kinds[Kind::Upper as usize] = self.upper;
-        block.kinds[Kind::Lower as usize] = self.lower;
-        block.kinds[Kind::Number as usize] = self.digit;
-        block.kinds[Kind::Newline as usize] = self.newline;
-        block.kinds[Kind::Space as usize] = blank;
-        block.kinds[Kind::Other as usize] = other;
-        block.kinds[Kind::Symbol as usize] = !known;
-        block.space = self.space;
-        block.quote = self.quote;
-        block.slash = self.slash;
-        block.high = self.high;
-        block.tails = self.tails;
-        block.easy = self.easy;
-        block.valid = u64::MAX;
-        block.formed = 0;
-        block.rest = 0;
-    }
-}
-
 #[inline]
 #[target_feature(enable = "avx2")]
 fn avx2_masks<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
@@ -124,47 +78,55 @@ fn avx2_masks<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
     };
     let high = bits(a, b);
     let newline = bits(either(a, b'\n', b'\r'), either(b, b'\n', b'\r'));
-    let (upper, lower) = if R::CASED {
-        (range(b'A', b'Z'), range(b'a', b'z'))
+    let below = bits(_mm256_cmpgt_epi8(set(32), a), _mm256_cmpgt_epi8(set(32), b));
+    *block = Block { high, valid: u64::MAX, ..Block::default() };
+    if R::CASED {
+        block.kinds[Kind::Upper as usize] = range(b'A', b'Z');
+        block.kinds[Kind::Lower as usize] = range(b'a', b'z');
+        block.slash = equal(b'/');
     } else {
         let (a, b) = (_mm256_or_si256(a, set(0x20)), _mm256_or_si256(b, set(0x20)));
-        (0, bits(within(a, b'a', b'z'), within(b, b'a', b'z')))
-    };
-    let below = bits(_mm256_cmpgt_epi8(set(32), a), _mm256_cmpgt_epi8(set(32), b));
-    let control = below & !high;
-    let mut masks = Masks {
-        upper,
-        lower,
-        digit: range(b'0', b'9'),
-        newline,
-        control,
-        gaps: 0,
-        space: equal(b' '),
-        quote: equal(b'\''),
-        slash: if R::CASED { equal(b'/') } else { 0 },
-        delete: if R::SYMBOLS { equal(127) } else { 0 },
-        high,
-        tails: 0,
-        easy: 0,
-    };
-    if control & !newline != 0 {
-        masks.gaps = range(9, 13);
+        block.kinds[Kind::Lower as usize] = bits(within(a, b'a', b'z'), within(b, b'a', b'z'));
     }
-    if high != 0 {
-        masks.tails = range(0x80, 0xBF);
-        let known = |v: __m256i| {
-            let hangul = set(0xEA);
-            let outside =
-                _mm256_or_si256(_mm256_cmpgt_epi8(v, hangul), _mm256_cmpgt_epi8(hangul, v));
-            _mm256_and_si256(within(v, 0xE4, 0xEC), outside)
-        };
-        masks.easy = bits(known(a), known(b));
-        let doubtful = equal(0xE4);
-        if doubtful != 0 {
-            masks.easy &= !(doubtful & (equal(0xB7) >> 1 | 1 << 63));
+    block.kinds[Kind::Number as usize] = range(b'0', b'9');
+    block.kinds[Kind::Newline as usize] = newline;
+    block.space = equal(b' ');
+    block.kinds[Kind::Space as usize] = block.space;
+    block.quote = equal(b'\'');
+    if below & !high & !newline != 0 {
+        let gaps = avx2_gaps(a, b);
+        block.kinds[Kind::Space as usize] |= gaps;
+        if R::SYMBOLS {
+            block.kinds[Kind::Other as usize] = below & !high & !newline & !gaps;
         }
     }
-    masks.fill(block);
+    if R::SYMBOLS {
+        block.kinds[Kind::Other as usize] |= equal(127);
+    }
+    if high != 0 {
+        block.tails = range(0x80, 0xBF);
+        block.two = range(0xC2, 0xDF);
+        block.three = range(0xE0, 0xEF);
+        let known = |v: __m256i| {
+            _mm256_andnot_si256(_mm256_cmpeq_epi8(v, set(0xEA)), within(v, 0xE4, 0xEC))
+        };
+        let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
+        block.easy = bits(known(a), known(b)) & !doubtful;
+    }
+}
+
+/// `[\t\v\f]`. A function of its own, since the compiler would otherwise follow the bits of the
+/// mask one by one through the branch that needs it.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn avx2_gaps(a: __m256i, b: __m256i) -> u64 {
+    let set = |byte: u8| _mm256_set1_epi8(byte as i8);
+    let gaps = |v: __m256i| {
+        let gap = |byte: u8| _mm256_cmpeq_epi8(v, set(byte));
+        _mm256_movemask_epi8(_mm256_or_si256(gap(b'\t'), _mm256_or_si256(gap(0x0B), gap(0x0C))))
+            as u32
+    };
+    u64::from(gaps(a)) | u64::from(gaps(b)) << 32
 }
 
 #[inline]
@@ -179,38 +141,36 @@ fn avx512_masks<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
     };
     let high = _mm512_movepi8_mask(bytes);
     let newline = equal(b'\n') | equal(b'\r');
-    let (upper, lower) = if R::CASED {
-        (range(b'A', b'Z'), range(b'a', b'z'))
+    let below = _mm512_cmplt_epu8_mask(bytes, set(32));
+    *block = Block { high, valid: u64::MAX, ..Block::default() };
+    if R::CASED {
+        block.kinds[Kind::Upper as usize] = range(b'A', b'Z');
+        block.kinds[Kind::Lower as usize] = range(b'a', b'z');
+        block.slash = equal(b'/');
     } else {
         let folded = _mm512_sub_epi8(_mm512_or_si512(bytes, set(0x20)), set(b'a'));
-        (0, _mm512_cmple_epu8_mask(folded, set(25)))
-    };
-    let control = _mm512_cmplt_epu8_mask(bytes, set(32));
-    let mut masks = Masks {
-        upper,
-        lower,
-        digit: range(b'0', b'9'),
-        newline,
-        control,
-        gaps: 0,
-        space: equal(b' '),
-        quote: equal(b'\''),
-        slash: if R::CASED { equal(b'/') } else { 0 },
-        delete: if R::SYMBOLS { equal(127) } else { 0 },
-        high,
-        tails: 0,
-        easy: 0,
-    };
-    if control & !newline != 0 {
-        masks.gaps = range(9, 13);
+        block.kinds[Kind::Lower as usize] = _mm512_cmple_epu8_mask(folded, set(25));
     }
-    if high != 0 {
-        masks.tails = range(0x80, 0xBF);
-        masks.easy = range(0xE4, 0xEC) & !equal(0xEA);
-        let doubtful = equal(0xE4);
-        if doubtful != 0 {
-            masks.easy &= !(doubtful & (equal(0xB7) >> 1 | 1 << 63));
+    block.kinds[Kind::Number as usize] = range(b'0', b'9');
+    block.kinds[Kind::Newline as usize] = newline;
+    block.space = equal(b' ');
+    block.kinds[Kind::Space as usize] = block.space;
+    block.quote = equal(b'\'');
+    if below & !newline != 0 {
+        let gaps = equal(b'\t') | equal(0x0B) | equal(0x0C);
+        block.kinds[Kind::Space as usize] |= gaps;
+        if R::SYMBOLS {
+            block.kinds[Kind::Other as usize] = below & !newline & !gaps;
         }
     }
-    masks.fill(block);
+    if R::SYMBOLS {
+        block.kinds[Kind::Other as usize] |= equal(127);
+    }
+    if high != 0 {
+        block.tails = range(0x80, 0xBF);
+        block.two = range(0xC2, 0xDF);
+        block.three = range(0xE0, 0xEF);
+        let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
+        block.easy = range(0xE4, 0xEC) & !equal(0xEA) & !doubtful;
+    }
 }
