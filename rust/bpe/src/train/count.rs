@@ -53,18 +53,20 @@ impl WordCounter {
         let mut start = 0;
         let mut look = STRIDE;
         let mut result = task.check();
-        self.pattern.for_each(document, |word| {
-            let end = start + word.len();
-            if result.is_ok() {
-                self.queue.add(&mut self.table, document, start, end);
-                if end >= look {
-                    look = end + STRIDE;
-                    result = task
-                        .check()
-                        .and_then(|()| spill(self.limit.as_ref(), &mut self.table, &mut self.runs));
-                }
+        self.pattern.for_each_batch(document, |ends| {
+            if result.is_err() {
+                return;
             }
-            start = end;
+            for &end in ends {
+                self.queue.add(&mut self.table, document, start, end);
+                start = end;
+            }
+            if start >= look {
+                look = start + STRIDE;
+                result = task
+                    .check()
+                    .and_then(|()| spill(self.limit.as_ref(), &mut self.table, &mut self.runs));
+            }
         });
         result?;
         spill(self.limit.as_ref(), &mut self.table, &mut self.runs)

@@ -11,6 +11,10 @@
 //! positions are made by one merge) and only falls afterwards, so what is below the threshold at
 //! birth stays there until the next round, which counts anew with a lower threshold. Most pairs
 //! occur a few times and are never joined, so most pairs are never stored.
+//!
+//! Memory: two bytes a slot (four with ids past 16 bits), four for each position of a pair that is
+//! followed, and while a round begins some 50 for each different pair; so about ten bytes for each
+//! byte of distinct words, whatever their lengths.
 
 use std::collections::BinaryHeap;
 
@@ -490,6 +494,7 @@ impl<'a, T: Slot> Engine<'a, T> {
                 })
                 .collect::<Result<_>>()
         })?;
+        task.check()?;
         // Any threshold will do. A good one brings some more pairs than there are merges left, but
         // not all of the small ones at once. The largest shard speaks for all.
         let all = tables.len() as u64;
@@ -512,6 +517,7 @@ impl<'a, T: Slot> Engine<'a, T> {
         self.heap.clear();
         let share = self.threshold.div_ceil(all);
         for table in &tables {
+            task.check()?;
             for (pair, count) in table.iter() {
                 if count < share || self.index.contains_key(&pair) {
                     continue;
