@@ -305,7 +305,7 @@ def test_what_is_not_finite_moves_nothing(where):
 
 def test_a_run_that_diverges_says_so_and_keeps_its_checkpoints(data, tmp_path):
     with pytest.raises(
-        FloatingPointError, match=r"step \d+ of .*: loss nan.* lower optim.lr than 1e\+38"
+        FloatingPointError, match=r"step \d+ of .*: loss (nan|inf), .* lower optim.lr than 1e\+38"
     ):
         train(
             config(
@@ -388,7 +388,7 @@ def test_what_does_not_belong_together_is_refused(data, whole, tmp_path):
         (["data=/nowhere/at/all"], FileNotFoundError, "/nowhere/at/all"),
         (["steps=0"], ValueError, "give steps= or minutes="),
         (["device=abacus"], ValueError, "device = 'abacus'"),
-        (["batch_size=100000", "micro_batch_size=0"], ValueError, "100000|window"),
+        (["sequence_length=1000000"], ValueError, "1000000"),
     ],
 )
 def test_what_is_missing_is_named(data, tmp_path, changes, error, message):
