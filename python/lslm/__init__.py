@@ -1,6 +1,16 @@
 """lslm: raw text to a measured language model."""
 
-from lslm._lslm import __version__
+from lslm._lslm import Cleaner, CleanResult, StreamDecoder, TokenDataset, Tokenizer, __version__
 from lslm.exceptions import FormatError, LslmError, MismatchError
 
-__all__ = ["FormatError", "LslmError", "MismatchError", "__version__"]
+__all__ = [
+    "CleanResult",
+    "Cleaner",
+    "FormatError",
+    "LslmError",
+    "MismatchError",
+    "StreamDecoder",
+    "TokenDataset",
+    "Tokenizer",
+    "__version__",
+]

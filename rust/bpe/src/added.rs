@@ -255,8 +255,12 @@ impl Scanner {
             if done < start {
                 f(Part::Text(done..start))?;
             }
-            f(Part::Token { id: token.id, control: *control, range: start.min(end)..end })?;
-            done = end;
+            // blanks that one token has taken can be another token: as in the reference, it is
+            // dropped when all of it is gone, and else found all the same
+            if start < end {
+                f(Part::Token { id: token.id, control: *control, range: start..end })?;
+            }
+            done = end.max(start);
         }
         if done < text.len() {
             f(Part::Text(done..text.len()))?;

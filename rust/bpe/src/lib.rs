@@ -22,6 +22,7 @@ mod normalize;
 mod pretokenize;
 pub mod split;
 mod tokenizer;
+pub mod train;
 mod vocabulary;
 
 pub use added::{Special, SpecialSet};

@@ -4,16 +4,26 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+mod cleaner;
 mod convert;
+mod dataset;
 mod error;
+mod loader;
+mod memory;
 mod run;
 mod tokenizer;
 
 /// The compiled part of lslm.
-#[pymodule(gil_used = false)]
+#[pyo3::pymodule(gil_used = false)]
 mod _lslm {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::cleaner::{PyCleanResult, PyCleaner};
+    #[pymodule_export]
+    use crate::dataset::{PyDatasetWriter, PyTokenDataset};
+    #[pymodule_export]
+    use crate::loader::PyLoaderCore;
     #[pymodule_export]
     use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 

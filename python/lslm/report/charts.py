@@ -1,0 +1,260 @@
+"""Line charts and bars as inline SVG and HTML: crisp at any size, text that can be selected.
+
+Drawn by hand and not by a plotting library: two kinds of chart are needed, they must follow the
+reader's light or dark setting, and the cleaning report has to work in the base install.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lslm.report.markup import Child, Markup, element
+from lslm.report.numbers import compact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Bar", "Reference", "Series", "bars", "line_chart", "smooth", "ticks"]
+
+Point = tuple[float, float]
+
+# One viewBox for all charts: at 400 units a 12-unit letter is still 10 pixels high on a phone.
+_WIDTH, _HEIGHT = 400.0, 250.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 12.0, 38.0
+_MOST_POINTS = 240
+_MOST_STRIPES = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One curve: its name, its (x, y) points in order of x, and how it is drawn."""
+
+    label: str
+    points: Sequence[Point]
+    style: Literal["line", "faint", "dots"] = "line"
+    colour: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A dashed horizontal line at ``y``, with its name."""
+
+    label: str
+    y: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar: ``value`` decides its length, ``shown`` is written beside it."""
+
+    label: Child
+    value: float
+    shown: str
+    kind: Literal["plain", "good", "bad"] = "plain"
+    note: Child = None
+
+
+def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
+    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
+    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+        return [low] if math.isfinite(low) else []
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = min(
+        (m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda m: abs(math.log(m / raw))
+    )
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def smooth(points: Sequence[Point], *, width: int) -> list[Point]:
+    """Return the mean over a centred window of ``width`` points, narrower towards both ends.
+
+    Points that are not finite count for nothing; a window without a finite point has mean NaN.
+    """
+    sums, counts = [0.0], [0]
+    for _, y in points:
+        good = math.isfinite(y)
+        sums.append(sums[-1] + (y if good else 0.0))
+        counts.append(counts[-1] + good)
+    half, n = width // 2, len(points)
+    result = []
+    for i, (x, _) in enumerate(points):
+        reach = min(half, i, n - 1 - i)
+        low, high = i - reach, i + reach + 1
+        count = counts[high] - counts[low]
+        result.append((x, (sums[high] - sums[low]) / count if count else math.nan))
+    return result
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    references: Sequence[Reference] = (),
+    from_zero: bool = False,
+    format_y: Callable[[float], str] | None = None,
+) -> Markup:
+    """Return a figure with axes, the curves, a legend, and the values under the pointer.
+
+    Points that are not finite leave a gap. Without any finite point the figure says so.
+    """
+    write = format_y or compact
+    finite = [p for s in series for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]
+    if not finite:
+        return element("p", f"no {y_label} was recorded", class_="note")
+    x_low, x_high = min(p[0] for p in finite), max(p[0] for p in finite)
+    heights = [p[1] for p in finite] + [r.y for r in references if math.isfinite(r.y)]
+    y_low, y_high = (0.0 if from_zero else min(heights)), max(heights)
+    margin = 0.06 * (y_high - y_low) or 0.5 * abs(y_high) or 1.0
+    y_low, y_high = (y_low if from_zero else y_low - margin), y_high + margin
+    x_span, y_span = (x_high - x_low) or 1.0, y_high - y_low
+
+    def x_of(x: float) -> float:
+        return _LEFT + (x - x_low) / x_span * (_WIDTH - _LEFT - _RIGHT)
+
+    def y_of(y: float) -> float:
+        return _HEIGHT - _BOTTOM - (y - y_low) / y_span * (_HEIGHT - _TOP - _BOTTOM)
+
+    drawn: list[Markup] = []
+    for y in ticks(y_low, y_high):
+        drawn.append(_line(_LEFT, y_of(y), _WIDTH - _RIGHT, y_of(y), "grid"))
+        drawn.append(_text(_LEFT - 6, y_of(y) + 4, write(y), "end"))
+    for x in ticks(x_low, x_high, about=4):
+        drawn.append(_line(x_of(x), _HEIGHT - _BOTTOM, x_of(x), _HEIGHT - _BOTTOM + 4, "axis"))
+        drawn.append(_text(x_of(x), _HEIGHT - _BOTTOM + 17, compact(x), "middle"))
+    drawn.append(_line(_LEFT, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM, "axis"))
+    drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, x_label, "middle"))
+    for reference in references:
+        if math.isfinite(reference.y):
+            y = y_of(reference.y)
+            drawn.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "reference"))
+            drawn.append(_text(_WIDTH - _RIGHT - 2, y - 4, reference.label, "end"))
+    for one in series:
+        drawn.extend(_curve(one, x_of, y_of))
+    drawn.extend(_stripes(series, x_of, x_label, write))
+    svg = element(
+        "svg",
+        drawn,
+        viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
+        role="img",
+        aria_label=f"{y_label} against {x_label}",
+    )
+    legend = [
+        element("span", element("i", class_=f"swatch {s.style} c{s.colour}"), s.label)
+        for s in series
+        if s.points
+    ]
+    return element(
+        "figure", element("figcaption", element("b", y_label), legend), svg, class_="chart"
+    )
+
+
+def bars(rows: Sequence[Bar], *, most: float | None = None) -> Markup:
+    """Return horizontal bars, each as long as its value is in relation to ``most``."""
+    largest = most if most is not None else max((r.value for r in rows), default=0.0)
+    drawn = []
+    for row in rows:
+        share = min(1.0, max(0.0, row.value / largest)) if largest > 0 else 0.0
+        drawn.append(
+            element(
+                "div",
+                element("div", row.label, class_="label"),
+                element("div", row.shown, class_="shown"),
+                element(
+                    "div",
+                    element("i", style=f"width:{100 * share:.2f}%", class_=row.kind),
+                    class_="track",
+                ),
+                element("div", row.note, class_="about") if row.note is not None else None,
+                class_="bar",
+            )
+        )
+    return element("div", drawn, class_="bars")
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    return element(
+        "line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", class_=class_
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> Markup:
+    return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
+
+
+def _curve(
+    series: Series, x_of: Callable[[float], float], y_of: Callable[[float], float]
+) -> list[Markup]:
+    runs: list[list[Point]] = [[]]
+    for x, y in _thin(series.points):
+        if math.isfinite(x) and math.isfinite(y):
+            runs[-1].append((x, y))
+        elif runs[-1]:
+            runs.append([])
+    colour = f"c{series.colour}"
+    drawn = []
+    for run in runs:
+        path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in run)
+        if len(run) > 1:
+            drawn.append(element("polyline", points=path, class_=f"{series.style} {colour}"))
+        if series.style == "dots" or len(run) == 1:
+            drawn.extend(
+                element("circle", cx=f"{x_of(x):.1f}", cy=f"{y_of(y):.1f}", r="2.6", class_=colour)
+                for x, y in run
+            )
+    return drawn
+
+
+def _thin(points: Sequence[Point]) -> Sequence[Point]:
+    """Return at most about _MOST_POINTS points, the lowest and highest of each group among them."""
+    if len(points) <= _MOST_POINTS:
+        return points
+    size = math.ceil(len(points) / (_MOST_POINTS // 2))
+    kept: list[Point] = []
+    for start in range(0, len(points), size):
+        group = points[start : start + size]
+        finite = [p for p in group if math.isfinite(p[1])]
+        if len(finite) < len(group):
+            kept.append(next(p for p in group if not math.isfinite(p[1])))
+        if finite:
+            ends = (min(finite, key=lambda p: p[1]), max(finite, key=lambda p: p[1]))
+            kept.extend(sorted(set(ends)))
+    return kept
+
+
+def _stripes(
+    series: Sequence[Series],
+    x_of: Callable[[float], float],
+    x_label: str,
+    write: Callable[[float], str],
+) -> list[Markup]:
+    """Return invisible columns whose tooltips give the values of every curve at that place."""
+    places = sorted({p[0] for s in series if s.style != "faint" for p in s.points})
+    places = places[:: math.ceil(len(places) / _MOST_STRIPES)] if places else []
+    drawn = []
+    for i, x in enumerate(places):
+        left = x_of(x) if i == 0 else (x_of(places[i - 1]) + x_of(x)) / 2
+        right = x_of(x) if i == len(places) - 1 else (x_of(x) + x_of(places[i + 1])) / 2
+        lines = [f"{x_label} {x:,.0f}"]
+        for one in series:
+            near = min(one.points, key=lambda p: abs(p[0] - x), default=None)
+            if one.style != "faint" and near is not None:
+                at = "" if near[0] == x else f" (at {near[0]:,.0f})"
+                lines.append(f"{one.label}: {write(near[1])}{at}")
+        drawn.append(
+            element(
+                "rect",
+                element("title", "\n".join(lines)),
+                x=f"{left:.1f}",
+                y=f"{_TOP:g}",
+                width=f"{max(right - left, 1.0):.1f}",
+                height=f"{_HEIGHT - _TOP - _BOTTOM:g}",
+                class_="stripe",
+            )
+        )
+    return drawn

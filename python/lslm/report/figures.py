@@ -1,0 +1,308 @@
+"""What goes into a report: plain values, so that whoever has measured them can fill them in.
+
+Sizes are in bytes, times in seconds, losses in nats per token, MB = 10^6 bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lslm.exceptions import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lslm import Tokenizer
+
+__all__ = [
+    "Baselines",
+    "Change",
+    "Command",
+    "DemoResults",
+    "Evaluation",
+    "Example",
+    "Funnel",
+    "FunnelRow",
+    "MetricRow",
+    "Result",
+    "Sample",
+    "StageFigure",
+    "TokenizerFigures",
+    "read_metrics",
+]
+
+
+class Result(Protocol):
+    """What an evaluation has summed up; ``lslm.evaluation.EvaluationResult`` is one."""
+
+    @property
+    def nats(self) -> float:
+        """The sum of -ln p over all targets."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of targets."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of their text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The plain sums, for whoever has no torch: the smallest :class:`Result`."""
+
+    nats: float
+    tokens: int
+    bytes: int
+
+
+def loss(result: Result) -> float:
+    """Return nats per token, NaN without tokens."""
+    return result.nats / result.tokens if result.tokens else math.nan
+
+
+def perplexity(result: Result) -> float:
+    """Return exp(nats / tokens), infinity where that is beyond a float."""
+    mean = loss(result)
+    return math.exp(mean) if not mean > 700 else math.inf
+
+
+def bits_per_byte(result: Result) -> float:
+    """Return nats / (ln 2 · bytes), NaN without bytes."""
+    return result.nats / math.log(2) / result.bytes if result.bytes else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """What the same held-out text costs without a model of its context.
+
+    ``uniform``: each token of the vocabulary equally likely. ``unigram``: each token as likely as
+    it was frequent in the training part. ``xz_bits_per_byte``: the held-out text after ``xz -9``.
+    The last two may be None when not measured.
+    """
+
+    uniform: Result
+    unigram: Result | None = None
+    xz_bits_per_byte: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """How a dropped document begins; ``measured`` is what was measured of it, and the limit."""
+
+    text: str
+    measured: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunnelRow:
+    """One reason for which documents were dropped; bytes as they were read."""
+
+    reason: str
+    documents: int
+    bytes: int
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one rule changed: in how many documents, and how many characters or finds."""
+
+    rule: str
+    documents: int
+    amount: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Funnel:
+    """What went into cleaning, what came out, and why the rest did not.
+
+    ``bytes`` counts the documents as they were read, ``bytes_kept`` the kept ones as written.
+    """
+
+    documents: int
+    bytes: int
+    documents_kept: int
+    bytes_kept: int
+    dropped: Sequence[FunnelRow] = ()
+    changes: Sequence[Change] = ()
+
+    @classmethod
+    def of(cls, counts: Mapping[str, Any]) -> Funnel:
+        """Return the funnel that cleaning has counted, from its JSON."""
+        dropped = [
+            FunnelRow(
+                reason=reason,
+                documents=row["documents"],
+                bytes=row["bytes"],
+                examples=[
+                    Example(text=e["text"], measured=e["measured"] and tuple(e["measured"]))
+                    for e in row["examples"]
+                ],
+            )
+            for reason, row in counts["dropped"].items()
+        ]
+        changes = [Change(rule=rule, **row) for rule, row in counts["changes"].items()]
+        totals = ("documents", "bytes", "documents_kept", "bytes_kept")
+        return cls(dropped=dropped, changes=changes, **{name: counts[name] for name in totals})
+
+    @property
+    def bytes_dropped(self) -> int:
+        """Bytes of all dropped documents, as they were read."""
+        return sum(row.bytes for row in self.dropped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFigure:
+    """One step of the way: what it did, how much of what, how long, and where the result lies.
+
+    ``amount`` of ``unit`` went through in ``seconds``; unit "bytes" is shown as MB/s.
+    """
+
+    name: str
+    seconds: float
+    amount: float = 0
+    unit: str = "bytes"
+    output: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFigures:
+    """What is worth knowing of a vocabulary; held-out text of ``n_bytes`` took ``n_tokens``."""
+
+    vocab_size: int
+    pattern: str
+    n_tokens: int
+    n_bytes: int
+    longest: Sequence[bytes] = ()
+    sample: Sequence[tuple[int, bytes]] = ()
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        *,
+        n_tokens: int,
+        n_bytes: int,
+        sample: str = "",
+        n_longest: int = 40,
+    ) -> TokenizerFigures:
+        """Return the figures of ``tokenizer``; ``sample`` is the text shown in coloured pieces."""
+        special = set(tokenizer.special_tokens.values())
+        every = []
+        for i in range(tokenizer.vocab_size):
+            with contextlib.suppress(KeyError):  # an id that no token has
+                every.append(tokenizer.token_bytes(i) if i not in special else b"")
+        longest = sorted(every, key=lambda token: (-len(token), token))[:n_longest]
+        ids = [int(i) for i in tokenizer.encode(sample)]
+        return cls(
+            vocab_size=tokenizer.vocab_size,
+            pattern=tokenizer.pattern,
+            n_tokens=n_tokens,
+            n_bytes=n_bytes,
+            longest=longest,
+            sample=[(i, tokenizer.token_bytes(i)) for i in ids],
+        )
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text per token, NaN without tokens."""
+        return self.n_bytes / self.n_tokens if self.n_tokens else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricRow:
+    """One row of ``metrics.jsonl``; what a row does not hold is None."""
+
+    step: int
+    n_tokens: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What the model wrote after ``prompt``; ``note`` says how it was sampled."""
+
+    prompt: str
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line that does one step, and what it does."""
+
+    purpose: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResults:
+    """All that ``lslm demo`` has found out, in the order of the page.
+
+    ``model`` and ``facts`` are rows of two columns: the shape of the model, and the machine,
+    versions, seed and whatever else a reader needs to do it again.
+    """
+
+    corpus: str
+    folder: str
+    funnel: Funnel
+    stages: Sequence[StageFigure]
+    tokenizer: TokenizerFigures
+    metrics: Sequence[MetricRow]
+    evaluation: Result
+    baselines: Baselines
+    samples: Sequence[Sample] = ()
+    commands: Sequence[Command] = ()
+    model: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_metrics(path: str | Path) -> list[MetricRow]:
+    """Return the rows of a ``metrics.jsonl``, one for each step, in order.
+
+    Rows of one step, such as of training and of validation, become one. A last line without its
+    line end is one that was being written and is left out; any other line that is no JSON object
+    with a step raises ``FormatError`` with its line number.
+    """
+    text = Path(path).read_bytes()
+    rows: dict[int, dict[str, Any]] = {}
+    offset = 0
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            rows.setdefault(_metric_row(row).step, {}).update(row)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise FormatError(
+                f"{path}: line {number} is not a row of metrics ({error}); "
+                "remove the line or train again",
+                str(path),
+                offset,
+            ) from None
+        offset += len(line) + 1
+    return [_metric_row(row) for _, row in sorted(rows.items())]
+
+
+def _metric_row(row: Mapping[str, Any]) -> MetricRow:
+    def number(name: str) -> float | None:
+        return None if row.get(name) is None else float(row[name])
+
+    tokens = number("tokens")
+    return MetricRow(
+        step=int(row["step"]),
+        n_tokens=None if tokens is None else int(tokens),
+        loss=number("loss"),
+        validation_loss=number("validation_loss"),
+        learning_rate=number("lr"),
+        tokens_per_second=number("tokens_per_second"),
+    )

@@ -1,0 +1,128 @@
+"""HTML out of nested calls: whatever is not markup already is escaped, without exception.
+
+A report shows text that nobody has vetted: web pages, file names, what a model made up. With an
+element builder the safe way is the only way; with a template it is a setting. The page also
+carries a content security policy that forbids scripts and every network request.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import unicodedata
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["Child", "Markup", "details", "element", "join", "page", "printable", "table"]
+
+_VOID = frozenset({"br", "hr", "meta"})
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Markup(str):
+    """Text that is HTML already and goes into a page as it is."""
+
+    __slots__ = ()
+
+
+Child: TypeAlias = "str | Markup | Iterable[Child] | None"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with each character that would act instead of being seen shown by its number.
+
+    Controls other than tab and newline, line separators, surrogates, non-characters and the marks
+    that turn the writing direction become ⟨U+202E⟩; the rest stays.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(f"⟨U+{ord(c):04X}⟩" if _acts(c) else c for c in text)
+
+
+def _acts(character: str) -> bool:
+    if character in "\n\t":
+        return False
+    if (
+        character in _BIDI
+        or ord(character) & 0xFFFE == 0xFFFE
+        or 0xFDD0 <= ord(character) <= 0xFDEF
+    ):
+        return True
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def join(children: Child) -> Markup:
+    """Return the children in a row, escaped where they are not markup; None is nothing."""
+    if children is None:
+        return Markup()
+    if isinstance(children, Markup):
+        return children
+    if isinstance(children, str):
+        return Markup(html.escape(printable(children)))
+    return Markup("".join(join(child) for child in children))
+
+
+def element(tag: str, *children: Child, **attributes: str | float | None) -> Markup:
+    """Return ``<tag …>children</tag>``; attributes that are None are left out.
+
+    A trailing underscore in an attribute's name is dropped (``class_``), others become hyphens.
+    """
+    inside = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(printable(str(value)))}"'
+        for name, value in attributes.items()
+        if value is not None
+    )
+    if tag in _VOID:
+        return Markup(f"<{tag}{inside}>")
+    return Markup(f"<{tag}{inside}>{join(children)}</{tag}>")
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[Child]], *, text_columns: Iterable[int] = (0,)
+) -> Markup:
+    """Return a table that scrolls sideways by itself when the screen is narrow.
+
+    Columns in ``text_columns`` are set flush left, the others right, as numbers are.
+    """
+    left = set(text_columns)
+
+    def cells(tag: str, row: Sequence[Child]) -> Markup:
+        return element(
+            "tr",
+            [
+                element(tag, cell, class_=None if column in left else "number")
+                for column, cell in enumerate(row)
+            ],
+        )
+
+    body = element("tbody", [cells("td", row) for row in rows])
+    return element(
+        "div",
+        element("table", element("thead", cells("th", head)), body),
+        class_="scroll",
+        tabindex="0",
+    )
+
+
+def details(summary: Child, *children: Child) -> Markup:
+    """Return a part that is folded away until the reader opens it."""
+    return element("details", element("summary", summary), *children)
+
+
+def page(title: str, *body: Child) -> str:
+    """Return the whole document: one file, no network, light or dark as the reader's system is."""
+    style = importlib.resources.files("lslm.report").joinpath("style.css").read_text("utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", title),
+        element("style", Markup(style)),
+    )
+    document = element("html", head, "\n", element("body", element("main", *body)), lang="en")
+    return f"<!doctype html>\n{document}\n"

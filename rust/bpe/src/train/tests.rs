@@ -1,0 +1,281 @@
+use lslm_runtime::Task;
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::split::Pattern;
+
+fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
+    train(words, options, threads, &Task::default()).unwrap()
+}
+
+fn words(words: &[(&str, u64)]) -> WordCounts {
+    WordCounts::from_words(words.iter().copied()).unwrap()
+}
+
+/// Few letters, so that runs, overlaps and ties are everywhere; some words are long.
+fn any_words() -> impl Strategy<Value = WordCounts> {
+    let word = prop_oneof![
+        4 => "[ab]{1,12}",
+        4 => "[a-e]{2,6}",
+        1 => "[ab]{30,80}",
+        1 => "(ab|aba|b){1,20}",
+        1 => "\\PC{1,6}",
+    ];
+    proptest::collection::vec((word, prop_oneof![0..4u64, 0..50_000u64]), 0..40)
+        .prop_map(|words| WordCounts::from_words(words).unwrap())
+}
+
+fn any_options() -> impl Strategy<Value = TrainOptions> {
+    (
+        0..80usize,
+        proptest::collection::hash_set("[ab]{1,3}|<eos>", 0..3),
+        any::<bool>(),
+        prop_oneof![Just(0), 1..20u64],
+        prop_oneof![3 => Just(None), 1 => (0..9usize).prop_map(Some)],
+    )
+        .prop_map(|(merges, specials, front, min_frequency, max_token_length)| TrainOptions {
+            vocab_size: 256 + specials.len() + merges,
+            special_tokens: specials.into_iter().collect(),
+            placement: if front { Placement::Front } else { Placement::End },
+            min_frequency,
+            max_token_length,
+        })
+}
+
+proptest! {
+    #[test]
+    fn equals_the_naive_trainer(words in any_words(), options in any_options()) {
+        prop_assert_eq!(learned(&words, &options, 1), naive::train(&words, &options));
+    }
+}
+
+#[test]
+fn the_byte_order_is_that_of_the_published_alphabet() {
+    let order = byte_order();
+    assert_eq!(&order[..3], b"!\"#");
+    assert_eq!(order[187], 0xFF);
+    assert_eq!(&order[188..191], &[0, 1, 2]);
+    assert_eq!(order[188 + 32], b' ');
+    assert_eq!(order[255], 0xAD);
+    let mut sorted = order;
+    sorted.sort_unstable();
+    assert!(sorted.iter().copied().eq(0..=255));
+    assert_eq!(bytes_spelled("Ġthe").as_deref(), Some(&b" the"[..]));
+    assert_eq!(bytes_spelled("Ń").as_deref(), Some(&[0xAD][..]));
+    assert_eq!(bytes_spelled("two words"), None);
+}
+
+#[test]
+fn counts_pass_thirty_two_bits() {
+    // "ab" beats "cd" only when both sums are kept whole: they differ in the last digits
+    let words = words(&[("ab", 1 << 33), ("xab", 1), ("cd", (1 << 33) + 3), ("ef", 1 << 34)]);
+    let trained = learned(&words, &TrainOptions::new(259), 2);
+    let tokens: Vec<_> = trained.tokens[256..].iter().map(|t| String::from_utf8_lossy(t)).collect();
+    assert_eq!(tokens, ["ef", "cd", "ab"]);
+}
+
+#[test]
+fn counts_that_could_overflow_are_refused() {
+    let words = words(&[("ab", 1 << 63), ("cd", 1)]);
+    let error = train(&words, &TrainOptions::new(300), 1, &Task::default()).unwrap_err();
+    assert!(error.to_string().contains("2^64"), "{error}");
+    assert!(WordCounts::from_words([("a", u64::MAX), ("a", 1)]).is_err());
+}
+
+#[test]
+fn contradictions_are_named() {
+    let fails = |options: TrainOptions| {
+        train(&WordCounts::default(), &options, 1, &Task::default()).unwrap_err().to_string()
+    };
+    let base = TrainOptions::new(300);
+    assert!(fails(TrainOptions::new(255)).contains("need 256"));
+    let specials = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let special_tokens = specials(&["<s>", "<s>"]);
+    assert!(fails(TrainOptions { special_tokens, ..base.clone() }).contains("twice"));
+    let special_tokens = specials(&[""]);
+    assert!(fails(TrainOptions { special_tokens, ..base.clone() }).contains("empty"));
+    for placement in [Placement::Front, Placement::End] {
+        // in a tokenizer.json this is the space
+        let special_tokens = specials(&["Ġ"]);
+        let options = TrainOptions { special_tokens, placement, ..base.clone() };
+        assert!(fails(options).contains("another spelling"));
+    }
+}
+
+#[test]
+fn special_tokens_lie_where_they_are_asked_for() {
+    let words = words(&[("aaaa", 10), ("bb", 3)]);
+    let options = |placement| TrainOptions {
+        special_tokens: vec!["<eos>".to_owned(), "<pad>".to_owned()],
+        placement,
+        ..TrainOptions::new(260)
+    };
+    let end = learned(&words, &options(Placement::End), 1);
+    assert_eq!(end.special_tokens, [("<eos>".to_owned(), 258), ("<pad>".to_owned(), 259)]);
+    assert_eq!(end.tokens.len(), 260);
+    assert_eq!(&*end.tokens[258], b"<eos>");
+    let front = learned(&words, &options(Placement::Front), 1);
+    assert_eq!(front.special_tokens, [("<eos>".to_owned(), 0), ("<pad>".to_owned(), 1)]);
+    assert_eq!(&*front.tokens[2], b"!");
+    assert_eq!(front.tokens[258], end.tokens[256]);
+}
+
+#[test]
+fn a_stopped_task_stops_training() {
+    let task = Task::default();
+    task.cancel();
+    let words = words(&[("aaaa", 10)]);
+    let result = train(&words, &TrainOptions::new(300), 1, &task);
+    assert!(matches!(result, Err(Error::Cancelled)));
+}
+
+#[test]
+fn many_words_give_the_same_on_any_number_of_threads() {
+    // enough slots for several shards
+    let mut state = 1u64;
+    let mut list = Vec::new();
+    for _ in 0..300_000 {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let length = 2 + (state >> 60) as usize % 9;
+        let word: Vec<u8> =
+            (0..length).map(|i| b'a' + ((state >> (5 * i)) as u8 & 31).min(25)).collect();
+        list.push((word, 1 + (state >> 50) % 100));
+    }
+    let words = WordCounts::from_words(list).unwrap();
+    let options = TrainOptions::new(600);
+    let one = learned(&words, &options, 1);
+    assert_eq!(one.merges.len(), 600 - 256);
+    for threads in [2, 3] {
+        assert_eq!(learned(&words, &options, threads), one);
+    }
+}
+
+fn json(text: &str) -> Vec<serde_json::Value> {
+    let mut file: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert!(file["made_with"].as_str().unwrap().starts_with("tokenizers 0.23."));
+    match file["cases"].take() {
+        serde_json::Value::Array(cases) => cases,
+        other => panic!("{other}"),
+    }
+}
+
+fn count<'a>(documents: impl IntoIterator<Item = &'a str>, pattern: &str) -> WordCounts {
+    let mut counter = WordCounter::new(&Pattern::named(pattern).unwrap());
+    for document in documents {
+        counter.add(document.as_bytes());
+    }
+    WordCounter::finish(vec![counter], 1).unwrap()
+}
+
+#[test]
+fn equals_hugging_face() {
+    for case in json(include_str!("../../../../testdata/train/small.json")) {
+        let strings = |key: &str| -> Vec<String> {
+            let list = case[key].as_array().into_iter().flatten();
+            list.map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let pattern = case["pattern"].as_str().unwrap_or("gpt2");
+        let words = count(strings("texts").iter().map(String::as_str), pattern);
+        let options = TrainOptions {
+            special_tokens: strings("special_tokens"),
+            placement: Placement::Front,
+            min_frequency: case["min_frequency"].as_u64().unwrap_or(0),
+            max_token_length: case["max_token_length"].as_u64().map(|length| length as usize),
+            ..TrainOptions::new(case["vocab_size"].as_u64().unwrap() as usize)
+        };
+        let trained = learned(&words, &options, 1);
+        let merges: Vec<_> = trained.merges.iter().map(|m| vec![m.left, m.right]).collect();
+        assert_eq!(serde_json::to_value(merges).unwrap(), case["merges"], "{}", case["name"]);
+        assert_eq!(trained.tokens.len() as u64, case["size"].as_u64().unwrap(), "{}", case["name"]);
+        assert_eq!(trained, naive::train(&words, &options), "{}", case["name"]);
+    }
+}
+
+/// The documents of a case of `large.json`, if the file is there.
+fn documents(case: &serde_json::Value) -> Option<Vec<String>> {
+    let folder = std::env::var("LSLM_DATA").map_or_else(
+        |_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        std::path::PathBuf::from,
+    );
+    let path = folder.join(case["file"].as_str().unwrap());
+    let Ok(file) = std::fs::File::open(&path) else {
+        let required = std::env::var("LSLM_REQUIRE_DATA").is_ok_and(|value| value == "1");
+        assert!(!required, "{} is missing", path.display());
+        return None;
+    };
+    let text = String::from_utf8(zstd::decode_all(file).unwrap()).unwrap();
+    let count = match case["count"].as_u64().unwrap() {
+        0 => usize::MAX,
+        count => count as usize,
+    };
+    Some(match case["documents"].as_str().unwrap() {
+        "whole" => vec![text],
+        "lines" => text.split_inclusive('\n').take(count).map(str::to_owned).collect(),
+        "jsonl" => text
+            .lines()
+            .take(count)
+            .map(|line| {
+                let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                row["text"].as_str().unwrap().to_owned()
+            })
+            .collect(),
+        other => panic!("{other}"),
+    })
+}
+
+#[allow(clippy::print_stdout)] // a skip must be seen
+fn equals_hugging_face_on(name: &str) {
+    let cases = json(include_str!("../../../../testdata/train/large.json"));
+    let case = cases.iter().find(|case| case["name"] == name).unwrap();
+    let Some(documents) = documents(case) else {
+        println!("skipped: the corpora are not there");
+        return;
+    };
+    let words = count(documents.iter().map(String::as_str), case["pattern"].as_str().unwrap());
+    let options = TrainOptions::new(case["vocab_size"].as_u64().unwrap() as usize);
+    let trained = learned(&words, &options, 2);
+    let mut hasher = Sha256::new();
+    for merge in &trained.merges {
+        hasher.update(merge.left.to_le_bytes());
+        hasher.update(merge.right.to_le_bytes());
+    }
+    assert_eq!(trained.merges.len() as u64, case["merges"].as_u64().unwrap());
+    let expected = case["sha256"].as_str().unwrap();
+    let expected: Vec<u8> = (0..expected.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&expected[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(hasher.finalize()[..], expected);
+}
+
+#[test]
+fn equals_hugging_face_on_english_articles() {
+    equals_hugging_face_on("enwiki-gpt2");
+}
+
+#[test]
+fn equals_hugging_face_on_novels() {
+    equals_hugging_face_on("novels-o200k");
+}
+
+#[test]
+fn equals_hugging_face_on_chinese_articles() {
+    equals_hugging_face_on("zhwiki-o200k");
+}
+
+#[test]
+fn equals_hugging_face_on_chinese_prose() {
+    equals_hugging_face_on("prose-cl100k");
+}
+
+#[test]
+fn equals_hugging_face_on_many_languages() {
+    equals_hugging_face_on("languages-qwen");
+}
+
+#[test]
+fn equals_hugging_face_on_web_pages() {
+    equals_hugging_face_on("c4-cl100k");
+}

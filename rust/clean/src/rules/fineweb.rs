@@ -1,0 +1,86 @@
+//! The quality heuristics of FineWeb (Penedo et al. 2024), as datatrove measures them.
+//!
+//! Equal to datatrove 0.10's `FineWebQualityFilter`, with the words of [`crate::view::Words`] in the
+//! place of spaCy's and with the sentence ends of a newer Unicode added to its list.
+
+use lslm_runtime::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::chars::{Class, classes};
+use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
+use crate::view::View;
+
+pub(super) const RULE: Rule = Rule::filter::<FineWeb>(
+    "fineweb",
+    1,
+    "FineWeb's heuristics: lines without an end, short lines, repeated lines, lists",
+);
+
+/// A bound that is null is not looked at.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    /// The share of lines that end like a sentence.
+    min_line_punct_ratio: Option<f64>,
+    /// The share of lines of at most `short_line_chars`.
+    max_short_line_ratio: Option<f64>,
+    short_line_chars: usize,
+    /// The share of characters in lines that were there before.
+    max_char_dup_ratio: Option<f64>,
+    /// Line feeds per word.
+    max_list_ratio: Option<f64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            min_line_punct_ratio: Some(0.12),
+            max_short_line_ratio: Some(0.67),
+            short_line_chars: 30,
+            max_char_dup_ratio: Some(0.01),
+            max_list_ratio: Some(0.3),
+        }
+    }
+}
+
+struct FineWeb(Settings);
+
+impl Build for FineWeb {
+    type Settings = Settings;
+
+    fn build(settings: Settings) -> Result<Self> {
+        Ok(Self(settings))
+    }
+}
+
+impl Filter for FineWeb {
+    fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow {
+        let settings = &self.0;
+        let text = document.text();
+        let table = classes();
+        let (mut count, mut ended, mut short, mut repeated_chars) = (0, 0, 0, 0);
+        let lines = document.lines();
+        for line in lines.all().iter().filter(|line| !line.is_blank()) {
+            count += 1;
+            let last = line.of(text).chars().next_back().unwrap_or('\n');
+            ended += usize::from(table.of(last).has(Class::END));
+            short += usize::from(line.chars() <= settings.short_line_chars);
+            if line.is_repeat() {
+                repeated_chars += line.chars();
+            }
+        }
+        if count == 0 {
+            return judge.at_least("empty", 0.0, Some(1.0));
+        }
+        let feeds = lines.all().len() - 1;
+        judge.at_least("line_punct_ratio", ratio(ended, count), settings.min_line_punct_ratio)?;
+        judge.at_most("short_line_ratio", ratio(short, count), settings.max_short_line_ratio)?;
+        let share = ratio(repeated_chars, document.chars() - feeds);
+        judge.at_most("char_dup_ratio", share, settings.max_char_dup_ratio)?;
+        if settings.max_list_ratio.is_some() {
+            let share = ratio(feeds, document.words().len());
+            judge.at_most("list_ratio", share, settings.max_list_ratio)?;
+        }
+        Flow::Continue(())
+    }
+}

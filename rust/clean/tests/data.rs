@@ -1,0 +1,183 @@
+//! Published cases and the verdicts of a peer, from `../shared/data` (see `data`).
+
+#![allow(clippy::unwrap_used)] // a broken fact is a failed test
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use lslm_clean::{CleanConfig, Cleaner, Scratch};
+use serde_json::{Value, json};
+
+/// The file `name` of the shared data; `None`, with a message, where there is none.
+#[allow(clippy::print_stderr)] // a test that skips says so
+fn data(name: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var_os("LSLM_DATA")
+        .map_or_else(|| root.join("../shared/data"), |given| root.join(given));
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var("LSLM_REQUIRE_DATA").is_ok_and(|value| value == "1");
+    assert!(!required, "{} is missing and LSLM_REQUIRE_DATA=1", path.display());
+    eprintln!("skipped: {} is missing", path.display());
+    None
+}
+
+fn unpacked(path: PathBuf) -> String {
+    let bytes = std::fs::read(path).unwrap();
+    String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap()
+}
+
+/// The names that a peer's settings and reasons have here.
+const NAMES: [(&str, &str); 30] = [
+    ("min_doc_words", "min_words"),
+    ("max_doc_words", "max_words"),
+    ("line_punct_thr", "min_line_punct_ratio"),
+    ("short_line_thr", "max_short_line_ratio"),
+    ("short_line_length", "short_line_chars"),
+    ("new_line_ratio", "max_list_ratio"),
+    ("gopher_short_doc", "gopher_quality.too_few_words"),
+    ("gopher_long_doc", "gopher_quality.too_many_words"),
+    ("gopher_below_avg_threshold", "gopher_quality.short_words"),
+    ("gopher_above_avg_threshold", "gopher_quality.long_words"),
+    ("gopher_too_many_hashes", "gopher_quality.hashes"),
+    ("gopher_too_many_ellipsis", "gopher_quality.ellipses"),
+    ("gopher_too_many_bullets", "gopher_quality.bullet_lines"),
+    ("gopher_too_many_end_ellipsis", "gopher_quality.ellipsis_lines"),
+    ("gopher_below_alpha_threshold", "gopher_quality.letter_words"),
+    ("gopher_enough_stop_words", "gopher_quality.stop_words"),
+    ("dup_line_frac", "gopher_repetition.dup_line_frac"),
+    ("dup_para_frac", "gopher_repetition.dup_para_frac"),
+    ("dup_line_char_frac", "gopher_repetition.dup_line_char_frac"),
+    ("dup_para_char_frac", "gopher_repetition.dup_para_char_frac"),
+    ("top_2_gram", "gopher_repetition.top_2_gram"),
+    ("top_3_gram", "gopher_repetition.top_3_gram"),
+    ("top_4_gram", "gopher_repetition.top_4_gram"),
+    ("duplicated_5_n_grams", "gopher_repetition.dup_5_gram"),
+    ("duplicated_6_n_grams", "gopher_repetition.dup_6_gram"),
+    ("duplicated_7_n_grams", "gopher_repetition.dup_7_gram"),
+    ("line_punct_ratio", "fineweb.line_punct_ratio"),
+    ("short_line_ratio", "fineweb.short_line_ratio"),
+    ("char_dup_ratio", "fineweb.char_dup_ratio"),
+    ("list_ratio", "fineweb.list_ratio"),
+];
+
+fn ours(name: &str) -> &str {
+    NAMES.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours)
+}
+
+#[test]
+fn the_verdicts_of_datatroves_own_tests() {
+    let Some(path) = data("cases/datatrove_filter_cases.json") else { return };
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut scratch = Scratch::default();
+    let mut count = 0;
+    for case in &cases {
+        let rule = match case["filter"].as_str().unwrap() {
+            "GopherRepetition" => "gopher_repetition",
+            "GopherQuality" => "gopher_quality",
+            "FineWebQuality" => "fineweb",
+            _ => continue,
+        };
+        let params = case["params"].as_object().unwrap();
+        let settings: serde_json::Map<_, _> =
+            params.iter().map(|(name, value)| (ours(name).to_owned(), value.clone())).collect();
+        let config = CleanConfig::profile("none").unwrap();
+        let config = config.with(&json!({ rule: settings })).unwrap();
+        let text = case["text"].as_str().unwrap();
+        let cleaned = Cleaner::new(&config).unwrap();
+        let cleaned = cleaned.clean(text, &mut scratch);
+        assert_eq!(cleaned.verdict.keeps(), case["keep"].as_bool().unwrap(), "{text:?}");
+        if let (Some(reason), Some(expected)) = (cleaned.verdict.reason(), case["reason"].as_str())
+        {
+            let expected = if expected == "empty" { "fineweb.empty" } else { ours(expected) };
+            assert_eq!(reason.name(), expected, "{text:?}");
+        }
+        count += 1;
+    }
+    assert_eq!(count, 19);
+}
+
+#[test]
+fn unicode_normalisation_conformance() {
+    let Some(path) = data("cases/NormalizationTest-15.0.txt.zst") else { return };
+    let cleaner = CleanConfig::profile("none").unwrap().with(&json!({"nfc": true})).unwrap();
+    let cleaner = Cleaner::new(&cleaner).unwrap();
+    let mut scratch = Scratch::default();
+    let mut count = 0;
+    for line in unpacked(path).lines() {
+        let line = line.split('#').next().unwrap();
+        if line.is_empty() || line.starts_with('@') {
+            continue;
+        }
+        let columns: Vec<String> = line
+            .split(';')
+            .take(5)
+            .map(|codes| {
+                let char = |code| char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap();
+                codes.split_whitespace().map(char).collect()
+            })
+            .collect();
+        for (source, expected) in [(0, 1), (1, 1), (2, 1), (3, 3), (4, 3)] {
+            // alone, and where text that needs nothing stands around it
+            let found = cleaner.clean(&columns[source], &mut scratch).text.into_owned();
+            assert_eq!(found, columns[expected], "{line}");
+            let text = format!("before {} after 中", columns[source]);
+            let expected = format!("before {} after 中", columns[expected]);
+            assert_eq!(cleaner.clean(&text, &mut scratch).text, expected, "{line}");
+        }
+        count += 1;
+    }
+    assert!(count > 19_000, "{count} lines");
+}
+
+/// The same rules, thresholds and words, in datatrove: `testdata/clean/datatrove.py` wrote them.
+#[test]
+fn the_verdicts_of_datatrove_on_real_text() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/clean");
+    let facts: Value =
+        serde_json::from_slice(&std::fs::read(root.join("datatrove.json")).unwrap()).unwrap();
+    let mut scratch = Scratch::default();
+    for corpus in facts["corpora"].as_array().unwrap() {
+        let Some(path) = data(corpus["file"].as_str().unwrap()) else { continue };
+        let text = unpacked(path);
+        let documents = text.lines().map(|line| {
+            let document: Value = serde_json::from_str(line).unwrap();
+            document["text"].as_str().unwrap().to_owned()
+        });
+        let documents: Vec<String> =
+            documents.take(corpus["documents"].as_u64().unwrap() as usize).collect();
+        for (rule, verdicts) in corpus["verdicts"].as_object().unwrap() {
+            let config = CleanConfig::profile(corpus["profile"].as_str().unwrap()).unwrap();
+            let on = config.to_value()[rule].clone();
+            let none = CleanConfig::profile("none").unwrap();
+            let config = none.with(&json!({ "unit": corpus["unit"], rule: on })).unwrap();
+            let cleaner = Cleaner::new(&config).unwrap();
+            let mut dropped = HashMap::new();
+            for (reason, numbers) in verdicts.as_object().unwrap() {
+                for number in numbers.as_array().unwrap() {
+                    dropped.insert(number.as_u64().unwrap(), reason.as_str());
+                }
+            }
+            let mut differ = Vec::new();
+            for (index, document) in documents.iter().enumerate() {
+                let document = document.replace("\r\n", "\n").replace('\r', "\n");
+                let cleaned = cleaner.clean(&document, &mut scratch);
+                let found = cleaned.verdict.reason().map(|reason| reason.name().to_owned());
+                let expected = dropped.get(&(index as u64)).copied();
+                if found.as_deref() != expected {
+                    differ.push(format!("{index}: {found:?} here, {expected:?} there"));
+                }
+            }
+            let name = format!("{} {rule}", corpus["file"]);
+            assert!(
+                differ.is_empty(),
+                "{name}: {} differ: {:?}",
+                differ.len(),
+                &differ[..differ.len().min(8)]
+            );
+            assert!(!dropped.is_empty() || rule == "gopher_quality", "{name} tests nothing");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The loader: the same samples for every number of ranks, from every position.
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{counting, write};
+use lslm_dataset::loader::Position;
+use lslm_dataset::{Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions};
+use lslm_runtime::Error;
+use proptest::prelude::*;
+
+const T: usize = 8;
+
+fn options(batch_size: usize, rank: usize, world_size: usize, prefetch: usize) -> LoaderOptions {
+    LoaderOptions {
+        batch_size,
+        rank,
+        world_size,
+        global_batch_size: None,
+        epochs: None,
+        prefetch,
+        layout: Layout::Rows,
+    }
+}
+
+fn plan(sources: &[Dataset], weights: Option<&[f64]>, seed: u64, shuffle: bool) -> Arc<Plan> {
+    let options = PlanOptions { sequence_length: T, seed, shuffle, verify: true };
+    Arc::new(Plan::new(sources.to_vec(), weights, options).unwrap())
+}
+
+fn next(loader: &mut Loader) -> Option<Vec<u16>> {
+    loader.next(&mut || Ok(())).unwrap().map(|batch| narrow(&batch))
+}
+
+fn narrow(batch: &Batch) -> Vec<u16> {
+    match batch.buffer() {
+        Buffer::Narrow(tokens) => tokens.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first `n` samples, straight from the plan.
+fn naive(plan: &Arc<Plan>, n: u64) -> Vec<Vec<u16>> {
+    let samples = (0..n).map(|sample| {
+        let place = plan.reader().locate(sample);
+        plan.sources()[place.source].tokens(place.start, place.start + T as u64 + 1).unwrap()
+    });
+    samples.collect()
+}
+
+#[test]
+fn global_batches_do_not_depend_on_ranks_or_prefetch() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(folder.path(), &counting(4000), 4000, 5000);
+    let plan = plan(&[dataset], None, 7, true);
+    let expected = naive(&plan, 24 * 60).concat();
+    for (world_size, prefetch) in [(1, 0), (1, 2), (2, 1), (3, 3), (8, 2)] {
+        let batch_size = 24 / world_size;
+        let mut loaders: Vec<Loader> = (0..world_size)
+            .map(|rank| {
+                let options = options(batch_size, rank, world_size, prefetch);
+                Loader::new(Arc::clone(&plan), options).unwrap()
+            })
+            .collect();
+        let mut tokens = Vec::new();
+        for _ in 0..60 {
+            for loader in &mut loaders {
+                tokens.extend(next(loader).unwrap());
+            }
+        }
+        assert!(tokens == expected, "{world_size} ranks");
+        assert!(loaders.iter().all(|loader| loader.position().samples == 24 * 60));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Any sequence of stops, each followed by another number of ranks, yields the same samples.
+    #[test]
+    fn work_goes_on_from_any_step(
+        seed: u64,
+        shuffle: bool,
+        mixed: bool,
+        stages in proptest::collection::vec((1_usize..5, 1_usize..5, 0_usize..3, 1_usize..6), 1..5),
+    ) {
+        let folders = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut sources = vec![write(folders.0.path(), &counting(300), 4000, 4300)];
+        if mixed {
+            sources.push(write(folders.1.path(), &counting(100), 4000, 4300));
+        }
+        let weights = [0.3, 0.7];
+        let plan = plan(&sources, mixed.then_some(&weights[..]), seed, shuffle);
+        let mut position = Position { samples: 0, round: 0 };
+        let mut tokens = Vec::new();
+        for (batch_size, world_size, prefetch, steps) in stages {
+            let mut loaders: Vec<Loader> = (0..world_size)
+                .map(|rank| {
+                    let options = options(batch_size, rank, world_size, prefetch);
+                    let mut loader = Loader::new(Arc::clone(&plan), options).unwrap();
+                    loader.seek(position);
+                    loader
+                })
+                .collect();
+            for _ in 0..steps {
+                for loader in &mut loaders {
+                    tokens.extend(next(loader).unwrap());
+                }
+            }
+            position = loaders[0].position();
+        }
+        prop_assert_eq!(tokens, naive(&plan, position.samples).concat());
+    }
+}
+
+#[test]
+fn pairs_are_rows_moved_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for vocab_size in [4000, 100_000] {
+        let folder = folder.path().join(vocab_size.to_string());
+        let plan = plan(&[write(&folder, &counting(4000), vocab_size, 5000)], None, 1, true);
+        let mut pairs = options(3, 0, 1, 2);
+        pairs.layout = Layout::Pairs;
+        let mut pairs = Loader::new(Arc::clone(&plan), pairs).unwrap();
+        let mut rows = Loader::new(plan, options(3, 0, 1, 2)).unwrap();
+        for _ in 0..300 {
+            let pair = pairs.next(&mut || Ok(())).unwrap().unwrap();
+            let row = rows.next(&mut || Ok(())).unwrap().unwrap();
+            let row: Vec<i64> = match row.buffer() {
+                Buffer::Narrow(row) => row.iter().map(|id| i64::from(*id)).collect(),
+                Buffer::Wide(row) => row.iter().map(|id| i64::from(*id)).collect(),
+                Buffer::Pairs(_) => panic!("pairs instead of rows"),
+            };
+            let Buffer::Pairs(pair) = pair.buffer() else { panic!("rows instead of pairs") };
+            let (inputs, targets) = pair.split_at(3 * T);
+            for (index, row) in row.chunks(T + 1).enumerate() {
+                assert_eq!(&inputs[index * T..(index + 1) * T], &row[..T]);
+                assert_eq!(&targets[index * T..(index + 1) * T], &row[1..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_is_used_again_only_after_it_was_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&[write(folder.path(), &counting(4000), 4000, 5000)], None, 1, true);
+    let mut loader = Loader::new(Arc::clone(&plan), options(2, 0, 1, 2)).unwrap();
+    let kept: Vec<Batch> = (0..40).map(|_| loader.next(&mut || Ok(())).unwrap().unwrap()).collect();
+    let tokens: Vec<Vec<u16>> = kept.iter().map(narrow).collect();
+    assert_eq!(tokens.concat(), naive(&plan, 80).concat());
+    let places: std::collections::BTreeSet<*const u16> = kept.iter().map(place).collect();
+    assert_eq!(places.len(), kept.len());
+    drop(kept);
+    let mut later = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        later.insert(place(&loader.next(&mut || Ok(())).unwrap().unwrap()));
+    }
+    assert!(later.len() <= 10, "{} buffers for 3 batches", later.len());
+}
+
+fn place(batch: &Batch) -> *const u16 {
+    match batch.buffer() {
+        Buffer::Narrow(tokens) => tokens.as_ptr(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn passes_end_and_begin_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&[write(folder.path(), &counting(201), 4000, 5000)], None, 1, false);
+    assert_eq!(plan.samples_per_epoch(), Some(25));
+    for prefetch in [0, 3] {
+        let mut ends = options(3, 0, 2, prefetch);
+        ends.epochs = Some(2);
+        ends.global_batch_size = Some(12);
+        let mut loader = Loader::new(Arc::clone(&plan), ends).unwrap();
+        assert_eq!((loader.n_batches(), loader.left_out()), (Some(8), 2));
+        let first: Vec<_> = std::iter::from_fn(|| next(&mut loader)).collect();
+        assert_eq!(first.len(), 8);
+        assert!(next(&mut loader).is_none() && next(&mut loader).is_none());
+        let end = loader.position();
+        assert_eq!(end.samples, 48);
+        // another loader that goes to the end is at the end
+        let mut other = Loader::new(Arc::clone(&plan), ends).unwrap();
+        other.seek(end);
+        assert!(next(&mut other).is_none());
+        // without order, the second run through equals the first
+        loader.restart();
+        let second: Vec<_> = std::iter::from_fn(|| next(&mut loader)).collect();
+        assert_eq!(first, second);
+        assert_eq!(loader.position(), Position { samples: 98, round: 1 });
+        loader.seek(Position { samples: 47, round: 0 });
+        assert!(next(&mut loader).is_none());
+        loader.seek(Position { samples: 42, round: 0 });
+        assert!(next(&mut loader).is_some() && next(&mut loader).is_none());
+    }
+}
+
+#[test]
+fn every_window_occurs_once_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(&[write(folder.path(), &counting(4000), 4000, 5000)], None, 3, true);
+    let n = plan.samples_per_epoch().unwrap();
+    let mut reader = plan.reader();
+    let mut orders = Vec::new();
+    for epoch in 0..3 {
+        let starts: Vec<u64> = (0..n).map(|index| reader.locate(epoch * n + index).start).collect();
+        let mut sorted = starts.clone();
+        sorted.sort_unstable();
+        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] == T as u64));
+        orders.push(starts);
+    }
+    assert!(orders[0] != orders[1] && orders[1] != orders[2]);
+}
+
+#[test]
+fn a_mixture_keeps_its_proportions() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources: Vec<Dataset> = (0..3_u32)
+        .map(|i| write(&folder.path().join(i.to_string()), &counting(900 * (i + 1)), 4000, 9000))
+        .collect();
+    let plan = plan(&sources, Some(&[1.0, 2.0, 5.0]), 5, true);
+    let mut reader = plan.reader();
+    let mut counts = BTreeMap::new();
+    let mut epochs = BTreeMap::new();
+    for sample in 0..8 * 1024 {
+        let place = reader.locate(sample);
+        assert_eq!(plan.reader().locate(sample), place);
+        *counts.entry(place.source).or_insert(0) += 1;
+        *epochs.entry((place.source, place.epoch)).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [1024, 2048, 5120]);
+    // a pass over a source is whole before its next one begins
+    assert_eq!(epochs[&(0, 0)], 900 / 8 - 1);
+    assert!(plan.samples_per_epoch().is_none());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(&folder.path().join("a"), &counting(100), 4000, 9000);
+    let other = write(&folder.path().join("b"), &counting(100), 4001, 9000);
+    let base = PlanOptions { sequence_length: 8, seed: 0, shuffle: true, verify: false };
+    let make = |sources: &[&Dataset], weights: Option<&[f64]>, options| {
+        Plan::new(sources.iter().map(|d| (*d).clone()).collect(), weights, options)
+    };
+    let message = |result: Result<Plan, Error>| result.unwrap_err().to_string();
+    let long = PlanOptions { sequence_length: 100, ..base };
+    assert!(message(make(&[&dataset], None, long)).contains("needs 101 tokens"));
+    let none = PlanOptions { sequence_length: 0, ..base };
+    assert!(message(make(&[&dataset], None, none)).contains("sequence_length = 0"));
+    let most = PlanOptions { sequence_length: usize::MAX, ..base };
+    assert!(make(&[&dataset], None, most).is_err());
+    assert!(make(&[], None, base).is_err());
+    assert!(make(&[&dataset, &dataset], Some(&[1.0]), base).is_err());
+    assert!(matches!(make(&[&dataset, &other], None, base), Err(Error::Mismatch { .. })));
+
+    let plan = Arc::new(make(&[&dataset], None, base).unwrap());
+    let refused = |options: LoaderOptions| {
+        Loader::new(Arc::clone(&plan), options).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(refused(options(0, 0, 1, 1)).contains("batch_size = 0"));
+    assert!(refused(options(1, 2, 2, 1)).contains("rank = 2"));
+    assert!(refused(options(usize::MAX, 0, 2, 1)).contains("too large"));
+    assert!(refused(options(usize::MAX / 9, 0, 1, 1)).contains("too large"));
+    let odd = LoaderOptions { global_batch_size: Some(7), ..options(2, 0, 2, 1) };
+    assert!(refused(odd).contains("must be a multiple"));
+    let large = LoaderOptions { epochs: Some(1), ..options(50, 0, 1, 1) };
+    assert!(refused(large).contains("only 11 samples"));
+    let never = LoaderOptions { epochs: Some(0), ..options(1, 0, 1, 1) };
+    assert!(refused(never).contains("epochs = 0"));
+}
+
+#[test]
+fn damage_is_found_before_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(folder.path(), &counting(400), 4000, 1 << 20);
+    let path = folder.path().join(&dataset.manifest().shards[0].file);
+    drop(dataset);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let plan = plan(&[Dataset::open(folder.path()).unwrap()], None, 1, true);
+    for prefetch in [0, 2] {
+        let mut loader = Loader::new(Arc::clone(&plan), options(2, 0, 1, prefetch)).unwrap();
+        let error = loader.next(&mut || Ok(())).unwrap_err();
+        assert!(matches!(error, Error::Format { path: ref at, .. } if *at == path), "{error}");
+        assert_eq!(loader.position().samples, 0);
+    }
+}

@@ -1,0 +1,276 @@
+//! `TokenDataset`, and the writer under `lslm.data.write_dataset`.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use lslm_dataset::format::{from_hex, hex};
+use lslm_dataset::{Dataset, DatasetWriter, DocumentEnd, Manifest, TokenizerEntry};
+use lslm_runtime::Error;
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::to_python;
+use crate::run::run;
+
+/// A tokenized dataset, mapped into memory: opening reads no payload.
+#[pyclass(frozen, module = "lslm", name = "TokenDataset")]
+pub(crate) struct PyTokenDataset {
+    pub(crate) dataset: Dataset,
+}
+
+#[pymethods]
+impl PyTokenDataset {
+    /// Open the dataset in the folder `path`.
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        py.detach(|| Dataset::open(path)).map(|dataset| Self { dataset }).map_err(to_python)
+    }
+
+    /// The folder, as it was given.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.dataset.folder().to_owned()
+    }
+
+    /// How many tokens there are.
+    #[getter]
+    fn n_tokens(&self) -> u64 {
+        self.dataset.n_tokens()
+    }
+
+    /// How many documents there are.
+    #[getter]
+    fn n_documents(&self) -> u64 {
+        self.dataset.n_documents()
+    }
+
+    /// How many bytes of text the documents have; None if not known.
+    #[getter]
+    fn n_bytes(&self) -> Option<u64> {
+        let n_bytes = self.dataset.n_bytes();
+        (n_bytes > 0 || self.dataset.n_tokens() == 0).then_some(n_bytes)
+    }
+
+    /// Each id is below this.
+    #[getter]
+    fn vocab_size(&self) -> u32 {
+        self.dataset.vocab_size()
+    }
+
+    /// The type of the ids as stored: "uint16" or "uint32".
+    #[getter]
+    fn dtype(&self) -> &str {
+        &self.dataset.manifest().token_dtype
+    }
+
+    /// The id that ends each document, or None.
+    #[getter]
+    fn eos_id(&self) -> Option<u32> {
+        self.dataset.manifest().document_end.eos
+    }
+
+    /// The id that begins each document, or None.
+    #[getter]
+    fn bos_id(&self) -> Option<u32> {
+        self.dataset.manifest().document_end.bos
+    }
+
+    /// Identifies the content, in hexadecimal.
+    #[getter]
+    fn fingerprint(&self) -> String {
+        hex(&self.dataset.fingerprint())
+    }
+
+    /// The fingerprint of the tokenizer, in hexadecimal, or None if not known.
+    #[getter]
+    fn tokenizer_fingerprint(&self) -> Option<&str> {
+        self.dataset.manifest().tokenizer.fingerprint.as_deref()
+    }
+
+    /// The tokenizer's file in the dataset's folder, or None.
+    #[getter]
+    fn tokenizer_path(&self) -> Option<PathBuf> {
+        self.dataset.tokenizer_path()
+    }
+
+    /// What manifest.json says, as a dict.
+    #[getter]
+    fn manifest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let text = serde_json::to_string(self.dataset.manifest())
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.import("json")?.call_method1("loads", (text,))
+    }
+
+    /// The tokens of document `index`, as an array of the stored type.
+    fn document<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
+        let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
+        self.array(py, span.start, span.end)
+    }
+
+    /// Where document `index` begins and ends, in tokens of the dataset.
+    fn document_span(&self, index: i64) -> PyResult<(u64, u64)> {
+        let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
+        Ok((span.start, span.end))
+    }
+
+    /// The tokens at positions `start` to `stop`, across documents, as an array of the stored type.
+    #[pyo3(signature = (start=0, stop=None))]
+    fn tokens<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        stop: Option<u64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.array(py, start, stop.unwrap_or(self.dataset.n_tokens()))
+    }
+
+    /// How many bytes of text document `index` has; None if not known.
+    fn document_bytes(&self, index: i64) -> PyResult<Option<u64>> {
+        self.dataset.document_bytes(self.place(index)?).map_err(to_python)
+    }
+
+    /// The name of the input that document `index` is from, or None.
+    fn source(&self, index: i64) -> PyResult<Option<&str>> {
+        self.dataset.source(self.place(index)?).map_err(to_python)
+    }
+
+    /// The id of document `index` in its input, or None.
+    fn document_id(&self, index: i64) -> PyResult<Option<&str>> {
+        self.dataset.document_id(self.place(index)?).map_err(to_python)
+    }
+
+    /// Read everything and check it; a fault is a FormatError with file and byte.
+    ///
+    /// Returns the number of bytes that were checked.
+    #[pyo3(signature = (*, threads=None, progress=None))]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        threads: Option<usize>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        Ok(run(py, progress, |task| self.dataset.verify(threads, task))?.bytes)
+    }
+
+    fn __len__(&self) -> usize {
+        self.dataset.n_documents() as usize
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
+        self.document(py, index)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "TokenDataset({:?}, n_tokens={}, n_documents={}, vocab_size={})",
+            self.dataset.folder().display().to_string(),
+            self.dataset.n_tokens(),
+            self.dataset.n_documents(),
+            self.dataset.vocab_size()
+        )
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> (Py<PyAny>, (PathBuf,)) {
+        (slf.get_type().into_any().unbind(), (slf.get().path(),))
+    }
+}
+
+impl PyTokenDataset {
+    /// The document that `index` means; a negative one counts from the end.
+    fn place(&self, index: i64) -> PyResult<u64> {
+        let n = self.dataset.n_documents();
+        let place =
+            if index < 0 { n.checked_sub(index.unsigned_abs()) } else { Some(index as u64) };
+        place.filter(|place| *place < n).ok_or_else(|| {
+            PyIndexError::new_err(format!("document {index}: the dataset has {n} documents"))
+        })
+    }
+
+    fn array<'py>(&self, py: Python<'py>, start: u64, stop: u64) -> PyResult<Bound<'py, PyAny>> {
+        if self.dataset.token_width() == 2 {
+            let tokens =
+                py.detach(|| self.dataset.tokens::<u16>(start, stop)).map_err(to_python)?;
+            Ok(PyArray1::from_vec(py, tokens).into_any())
+        } else {
+            let tokens =
+                py.detach(|| self.dataset.tokens::<u32>(start, stop)).map_err(to_python)?;
+            Ok(PyArray1::from_vec(py, tokens).into_any())
+        }
+    }
+}
+
+/// Writes a dataset document by document; see `lslm.data.write_dataset`.
+#[pyclass(frozen, module = "lslm._lslm", name = "DatasetWriter")]
+pub(crate) struct PyDatasetWriter {
+    writer: Mutex<Option<DatasetWriter>>,
+}
+
+#[pymethods]
+impl PyDatasetWriter {
+    #[new]
+    #[pyo3(signature = (
+        path, *, vocab_size, shard_bytes, eos_id=None, bos_id=None, split=None,
+        tokenizer_file=None, tokenizer_fingerprint=None,
+    ))]
+    #[allow(clippy::too_many_arguments)] // keywords, passed through
+    fn new(
+        path: PathBuf,
+        vocab_size: u32,
+        shard_bytes: u64,
+        eos_id: Option<u32>,
+        bos_id: Option<u32>,
+        split: Option<String>,
+        tokenizer_file: Option<String>,
+        tokenizer_fingerprint: Option<String>,
+    ) -> PyResult<Self> {
+        if tokenizer_fingerprint.as_deref().is_some_and(|text| from_hex(text).is_none()) {
+            let text = "tokenizer_fingerprint: must be 64 hexadecimal digits";
+            return Err(PyValueError::new_err(text));
+        }
+        let mut template = Manifest::new(vocab_size);
+        template.document_end = DocumentEnd { eos: eos_id, bos: bos_id };
+        template.split = split;
+        template.tokenizer =
+            TokenizerEntry { file: tokenizer_file, fingerprint: tokenizer_fingerprint };
+        let writer = DatasetWriter::create(path, template, shard_bytes).map_err(to_python)?;
+        Ok(Self { writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Add a document.
+    #[pyo3(signature = (tokens, n_bytes=0, source=None, id=None))]
+    #[allow(clippy::needless_pass_by_value)] // arguments from Python are owned
+    fn push(
+        &self,
+        tokens: PyReadonlyArray1<'_, u32>,
+        n_bytes: u64,
+        source: Option<&str>,
+        id: Option<&str>,
+    ) -> PyResult<()> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.as_mut().ok_or_else(finished)?;
+        let source = source.map_or(0, |name| writer.source(name));
+        let tokens = tokens.as_slice()?;
+        writer.push_document(tokens, n_bytes, source, id).map_err(to_python)
+    }
+
+    /// Write the last shard and the manifest, which makes the folder a dataset.
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = writer.ok_or_else(finished)?;
+        let manifest = py.detach(|| writer.finish()).map_err(to_python)?;
+        let text = serde_json::to_string(&manifest)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.import("json")?.call_method1("loads", (text,))?.cast_into()?)
+    }
+
+    /// Drop what was written.
+    fn close(&self) {
+        drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+fn finished() -> PyErr {
+    to_python(Error::invalid("the dataset is finished; nothing can be added"))
+}

@@ -1,0 +1,199 @@
+//! `LoaderCore`, the part of `lslm.data.TokenLoader` that reads; torch is known only there.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use lslm_dataset::format::hex;
+use lslm_dataset::loader::{Position, check_belongs};
+use lslm_dataset::{Layout, Loader, LoaderOptions, Plan, PlanOptions};
+use lslm_runtime::Error;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::dataset::PyTokenDataset;
+use crate::error::to_python;
+use crate::memory::{Array, arrays};
+
+/// Reads batches; the position is the number of samples that all ranks have used.
+#[pyclass(frozen, module = "lslm._lslm", name = "LoaderCore")]
+pub(crate) struct PyLoaderCore {
+    loader: Mutex<Loader>,
+    /// The process that used the loader last; another one is a fork of it.
+    process: AtomicU32,
+}
+
+#[pymethods]
+impl PyLoaderCore {
+    #[new]
+    #[pyo3(signature = (
+        datasets, weights, *, sequence_length, seed, shuffle, verify, batch_size, rank, world_size,
+        global_batch_size, epochs, prefetch, rows,
+    ))]
+    // keywords, passed through; arguments from Python are owned
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        clippy::needless_pass_by_value
+    )]
+    fn new(
+        datasets: Vec<PyRef<'_, PyTokenDataset>>,
+        weights: Option<Vec<f64>>,
+        sequence_length: usize,
+        seed: u64,
+        shuffle: bool,
+        verify: bool,
+        batch_size: usize,
+        rank: usize,
+        world_size: usize,
+        global_batch_size: Option<usize>,
+        epochs: Option<u64>,
+        prefetch: usize,
+        rows: bool,
+    ) -> PyResult<Self> {
+        let sources = datasets.iter().map(|dataset| dataset.dataset.clone()).collect();
+        let options = PlanOptions { sequence_length, seed, shuffle, verify };
+        let plan = Plan::new(sources, weights.as_deref(), options).map_err(to_python)?;
+        let layout = if rows { Layout::Rows } else { Layout::Pairs };
+        let options = LoaderOptions {
+            batch_size,
+            rank,
+            world_size,
+            global_batch_size,
+            epochs,
+            prefetch,
+            layout,
+        };
+        let loader = Loader::new(Arc::new(plan), options).map_err(to_python)?;
+        Ok(Self { loader: Mutex::new(loader), process: AtomicU32::new(std::process::id()) })
+    }
+
+    /// The next batch: inputs, targets and the position behind it, or rows, None and the position.
+    ///
+    /// None at the end of all epochs. The arrays share memory that serves a later batch once no
+    /// array refers to it.
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Array<'py>, Option<Array<'py>>, u64)>> {
+        let mut raised = None;
+        let result = py.detach(|| {
+            self.lock()?
+                .next(&mut || {
+                    #[allow(clippy::redundant_closure_for_method_calls)] // lifetimes differ
+                    Python::attach(|py| py.check_signals()).map_err(|exception| {
+                        raised = Some(exception);
+                        Error::Cancelled
+                    })
+                })
+                .map_err(to_python)
+        });
+        if let Some(exception) = raised {
+            return Err(exception);
+        }
+        let Some(batch) = result? else { return Ok(None) };
+        let samples = batch.samples;
+        let (rows, length) = self.shape()?;
+        let (inputs, targets) = arrays(py, batch, rows, length)?;
+        Ok(Some((inputs, targets, samples)))
+    }
+
+    /// Go to a position; `round` counts how often a loader that ends has begun again.
+    fn seek(&self, py: Python<'_>, samples: u64, round: u64) -> PyResult<()> {
+        py.detach(|| {
+            self.lock()?.seek(Position { samples, round });
+            Ok(())
+        })
+    }
+
+    /// Begin again after the end, with the epochs that follow; otherwise do nothing.
+    fn restart(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            self.lock()?.restart();
+            Ok(())
+        })
+    }
+
+    /// Raise a MismatchError if a saved state belongs to another sequence of samples.
+    fn check(
+        &self,
+        fingerprint: &str,
+        sequence_length: u64,
+        seed: u64,
+        shuffle: bool,
+    ) -> PyResult<()> {
+        let plan = Arc::clone(self.lock()?.plan());
+        check_belongs(&plan, fingerprint, sequence_length, seed, shuffle).map_err(to_python)
+    }
+
+    /// The position: samples that all ranks have used, and rounds.
+    #[getter]
+    fn position(&self) -> PyResult<(u64, u64)> {
+        let Position { samples, round } = self.lock()?.position();
+        Ok((samples, round))
+    }
+
+    /// Identifies the data, in hexadecimal.
+    #[getter]
+    fn fingerprint(&self) -> PyResult<String> {
+        Ok(hex(&self.lock()?.plan().fingerprint()))
+    }
+
+    /// Samples of one epoch; None for a mixture.
+    #[getter]
+    fn samples_per_epoch(&self) -> PyResult<Option<u64>> {
+        Ok(self.lock()?.plan().samples_per_epoch())
+    }
+
+    /// The rows of all ranks between two updates.
+    #[getter]
+    fn global_batch_size(&self) -> PyResult<u64> {
+        Ok(self.lock()?.global_batch_size())
+    }
+
+    /// The batches of all epochs; None for an endless loader.
+    #[getter]
+    fn n_batches(&self) -> PyResult<Option<u64>> {
+        Ok(self.lock()?.n_batches())
+    }
+
+    /// Tokens of each epoch that are in no sample, and samples of all epochs that fill no batch.
+    #[getter]
+    fn left_out(&self) -> PyResult<(u64, u64)> {
+        let loader = self.lock()?;
+        Ok((loader.plan().left_out(), loader.left_out()))
+    }
+
+    /// Source, epoch and first token of the sample `sample`.
+    fn locate(&self, sample: u64) -> PyResult<(usize, u64, u64)> {
+        let place = self.lock()?.plan().reader().locate(sample);
+        Ok((place.source, place.epoch, place.start))
+    }
+}
+
+impl PyLoaderCore {
+    fn lock(&self) -> PyResult<MutexGuard<'_, Loader>> {
+        let process = std::process::id();
+        if self.process.load(Ordering::Relaxed) == process {
+            return Ok(self.loader.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        // after a fork a lock that another thread held is held for ever
+        let guard = match self.loader.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(PyRuntimeError::new_err(
+                    "the loader was in use by another thread when this process was forked; make \
+                     a new one",
+                ));
+            }
+        };
+        self.process.store(process, Ordering::Relaxed);
+        Ok(guard)
+    }
+
+    /// Rows and sequence length of a batch.
+    fn shape(&self) -> PyResult<(usize, usize)> {
+        let loader = self.lock()?;
+        Ok((loader.options().batch_size, loader.plan().options().sequence_length))
+    }
+}

@@ -1,0 +1,145 @@
+"""lslm.Cleaner."""
+
+import copy
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lslm import Cleaner
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def test_a_result_says_what_became_of_the_text():
+    result = Cleaner().clean("a\r\nb\u200b  c")
+    assert result.text == "a\nb c"
+    assert result.keep
+    assert result.reason is None
+    assert result.measured is None
+    assert result.changes == {"breaks": 1, "hidden": 1, "spaces": 1}
+    dropped = Cleaner("fineweb").clean("too short")
+    assert not dropped.keep
+    assert dropped.reason == "gopher_repetition.top_2_gram"
+    assert dropped.measured == (1.0, 0.2)
+    assert "top_2_gram" in repr(dropped)
+
+
+def test_clean_text_is_the_same_object():
+    for text in ["plain\n", "中文，全角！", "naïve 👩\u200d💻"]:
+        assert Cleaner().clean(text).text is text
+
+
+@given(text)
+def test_cleaning_is_idempotent_and_bounded(text):
+    cleaner = Cleaner("default")
+    once = cleaner.clean(text)
+    twice = cleaner.clean(once.text)
+    assert twice.text == once.text
+    assert not twice.changes
+    assert len(once.text.encode()) <= 3 * len(text.encode())
+
+
+@given(st.lists(text, max_size=20))
+def test_a_batch_is_its_texts(texts):
+    cleaner = Cleaner("gopher", redact=True)
+    expected = [cleaner.clean(text) for text in texts]
+    for threads in (1, 2, None):
+        found = cleaner.clean_batch(texts, threads=threads)
+        assert [(r.text, r.keep, r.reason, r.changes) for r in found] == [
+            (r.text, r.keep, r.reason, r.changes) for r in expected
+        ]
+
+
+def test_a_large_batch_runs_on_threads_in_order():
+    texts = [f"text {n}\r\n" * 40 for n in range(2000)]
+    found = Cleaner().clean_batch(texts, threads=2)
+    assert [r.text for r in found] == [text.replace("\r", "") for text in texts]
+
+
+def test_overrides_change_the_profile():
+    assert Cleaner("default", length={"min_chars": 10}).clean("short").reason == "length.too_short"
+    assert Cleaner("default", length=False).clean("").keep
+    assert Cleaner("default", length=None).config["length"] is False
+    assert Cleaner("fineweb", gopher_quality={"min_words": None}).config["gopher_quality"][
+        "min_words"
+    ] is None
+    assert Cleaner("default", spaces=False).clean("a  b").text == "a  b"
+
+
+def test_redaction_masks_what_is_private():
+    text = "me@site.org, 8.8.8.8, 10.0.0.1, 11010519491231002X, 13812345678"
+    result = Cleaner("none", redact=True).clean(text)
+    assert result.text == (
+        "email@example.com, 192.0.2.1, 10.0.0.1, 000000000000000000, 10000000000"
+    )
+    assert result.changes == {"email": 1, "ipv4": 1, "resident_id": 1, "mobile_phone": 1}
+    only = Cleaner("none", email={"replacement": "<mail>"}).clean(text)
+    assert only.text.startswith("<mail>, 8.8.8.8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides", "message"),
+    [
+        (["finweb"], {}, 'unknown profile "finweb": did you mean "fineweb"'),
+        ([], {"lenght": True}, 'unknown cleaning rule "lenght": did you mean "length"'),
+        ([], {"length": {"min_char": 1}}, "did you mean length.min_chars"),
+        ([], {"length": {"min_chars": "1"}}, "length.min_chars"),
+        ([], {"length": 3}, "length = 3: use true, false or a table"),
+        ([], {"unit": "line"}, "unit"),
+        ([], {"gopher_repetition": {"top_n_grams": [[1, 0.1]]}}, "choose n from 2"),
+        ([], {"length": {"min_chars": float("nan")}}, "overrides"),
+    ],
+)
+def test_mistakes_are_named(arguments, overrides, message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace("[", r"\[")):
+        Cleaner(*arguments, **overrides)
+
+
+def test_values_that_are_no_data_are_refused():
+    with pytest.raises(TypeError):
+        Cleaner(length=object())
+
+
+def test_lone_surrogates_are_refused():
+    with pytest.raises(UnicodeEncodeError):
+        Cleaner().clean("\ud800")
+
+
+@pytest.mark.parametrize("profile", Cleaner.profiles())
+def test_pickle_copy_and_config_give_an_equal_cleaner(profile):
+    cleaner = Cleaner(profile, email=True, length={"min_chars": 7})
+    config = json.loads(json.dumps(cleaner.config))
+    for other in (
+        pickle.loads(pickle.dumps(cleaner)),
+        copy.deepcopy(cleaner),
+        Cleaner(config.pop("profile"), **config),
+    ):
+        assert other == cleaner
+        assert hash(other) == hash(cleaner)
+        assert other.config == cleaner.config
+        assert other.fingerprint == cleaner.fingerprint
+    assert len(cleaner.fingerprint) == 32
+    assert profile in repr(cleaner)
+    assert Cleaner(profile, length={"min_chars": 8}) != cleaner
+
+
+def test_explain_gives_every_measure():
+    cleaner = Cleaner("fineweb")
+    document = "x\n" * 20
+    measures = cleaner.explain(document)
+    failed = [measure["name"] for measure in measures if not measure["passed"]]
+    assert failed[0] == cleaner.clean(document).reason
+    assert {"name", "value", "limit", "passed"} == set(measures[0])
+    assert "fineweb.list_ratio" in failed
+
+
+def test_one_cleaner_serves_many_threads():
+    cleaner = Cleaner("fineweb")
+    texts = [f"word{n} and the rest of it\n" * n for n in range(1, 60)]
+    expected = [cleaner.clean(text).reason for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: cleaner.clean(text).reason, texts)) == expected

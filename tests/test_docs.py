@@ -1,0 +1,102 @@
+"""The documents tell the truth: their Python runs, prints what they show, and links lead somewhere."""
+
+import contextlib
+import doctest
+import io
+import pathlib
+import random
+import re
+import unicodedata
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+WITH_CODE = ["README.md", "README.zh.md", "docs/tutorial.md", "docs/tutorial.zh.md"]
+# What a reader gives minutes gets seconds here.
+SHORTER = {'"minutes=3"': '"minutes=0.05"'}
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MATCHES = doctest.OutputChecker().check_output
+
+
+def blocks(path):
+    """Each (line number, language, text) of the fenced blocks of a document."""
+    text = path.read_text(encoding="utf-8")
+    return [(text.count("\n", 0, m.start()) + 2, m[1], m[2]) for m in BLOCK.finditer(text)]
+
+
+def write_corpus(folder):
+    """Some text for blocks that begin with a corpus on disk: the README's."""
+    words = re.findall(r"\w+", (ROOT / "LICENSE").read_text(encoding="utf-8"))
+    rng = random.Random(0)
+    (folder / "corpus").mkdir()
+    for k in range(60):
+        text = " ".join(rng.choices(words, k=400))
+        (folder / "corpus" / f"{k}.txt").write_text(text + "\n", encoding="utf-8")
+
+
+def shortened(source):
+    for long, short in SHORTER.items():
+        source = source.replace(long, short)
+    return source
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_python_blocks_run_and_print_what_stands_below_them(name, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path)
+    namespace = {"__name__": "__main__"}
+    fenced = blocks(ROOT / name)
+    assert any(language == "python" for _, language, _ in fenced)
+    for (line, language, source), (_, below, expected) in zip(
+        fenced, [*fenced[1:], (0, "", "")], strict=True
+    ):
+        if language != "python":
+            continue
+        code = compile("\n" * (line - 1) + shortened(source), name, "exec")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, namespace)
+        if below == "text":
+            assert MATCHES(expected, printed.getvalue(), doctest.ELLIPSIS), printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [("README.md", "README.zh.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")],
+)
+def test_translations_have_the_same_blocks_and_headings(english, chinese):
+    def outline(name):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        outside = BLOCK.sub("", text)
+        headings = [len(m) for m in re.findall(r"^(#+) ", outside, re.MULTILINE)]
+        return headings, [
+            (language, block.count("\n")) for _, language, block in blocks(ROOT / name)
+        ]
+
+    assert outline(english) == outline(chinese)
+
+
+def anchors(path):
+    """The anchors that GitHub makes of a document's headings."""
+    outside = BLOCK.sub("", path.read_text(encoding="utf-8"))
+    made = set()
+    for heading in re.findall(r"^#+ (.*)$", outside, re.MULTILINE):
+        kept = (c for c in heading.lower() if c in "-_ " or unicodedata.category(c)[0] in "LN")
+        made.add("".join(kept).replace(" ", "-"))
+    return made
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_inside_the_repository_lead_somewhere(path):
+    text = BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = (path.parent / file).resolve() if file else path
+        assert aim.exists(), target
+        if anchor:
+            assert anchor in anchors(aim), target
