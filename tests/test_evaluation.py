@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_data import EOS, documents, write_small, write_splits
-
 from lslm import MismatchError, TokenDataset, Tokenizer
 from lslm.checkpoint import open_run
 from lslm.config import load
@@ -28,6 +26,7 @@ from lslm.generation import generate
 from lslm.loss import IGNORE
 from lslm.model import ModelConfig, Transformer
 from lslm.training import train
+from small_data import EOS, documents, write_small, write_splits
 
 
 @pytest.fixture(autouse=True, scope="module")

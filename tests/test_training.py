@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_data import documents, write_small, write_splits
-
 from lslm import MismatchError, checkpoint
 from lslm.config import load, replace
 from lslm.loss import IGNORE
@@ -23,6 +21,7 @@ from lslm.model import ModelConfig, Transformer
 from lslm.optim import SGD, OptimConfig, build_optimizers
 from lslm.planning import estimate
 from lslm.training import train, train_step
+from small_data import documents, write_small, write_splits
 
 CURVE = Path(__file__).parent.parent / "testdata" / "training" / "losses.json"
 SHAPE = ["width=32", "layers=2", "heads=2", "kv_heads=1", "sequence_length=32", "batch_size=8"]
