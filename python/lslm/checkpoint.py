@@ -101,10 +101,15 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state | {"step": step}
 
 
-def check(checkpoint: Path) -> dict[str, Any]:
-    """Compare every file of ``checkpoint`` with its saved size and hash; return its state."""
+def check(checkpoint: Path, *, optimizer: bool = True) -> dict[str, Any]:
+    """Compare every file of ``checkpoint`` with its saved size and hash; return its state.
+
+    Without ``optimizer`` the optimizer's file is not touched, and need not be there.
+    """
     state = read_state(checkpoint)
     for name, expected in state["files"].items():
+        if not optimizer and name.startswith("optimizer"):
+            continue
         path = checkpoint / name
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
             raise FormatError(
@@ -120,9 +125,10 @@ def load(
 ) -> dict[str, Any]:
     """Fill ``model`` and ``optimizers`` from ``checkpoint``; return its state.
 
-    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``.
+    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
+    ``optimizers`` their file is not touched, and need not be there.
     """
-    state = check(checkpoint)
+    state = check(checkpoint, optimizer=optimizers is not None)
     tensors = _read_tensors(checkpoint, "model", state)
     mine = model.state_dict()
     _compare(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})

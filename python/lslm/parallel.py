@@ -20,7 +20,7 @@ __all__ = ["Ranks", "autocast", "process_group", "ranks", "resolve_device", "res
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that work on one model."""
+    """The place of this process among those that work on one model."""
 
     rank: int = 0
     world_size: int = 1
