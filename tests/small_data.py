@@ -20,7 +20,9 @@ def documents(n, seed=0):
         lines = []
         for _ in range(rng.randint(1, 6)):
             one, other = rng.choice(NAMES), rng.choice(NAMES)
-            lines.append(f"The {one} {rng.choice(VERBS)} the {other}, says the {one} – {rng.randint(1, 99)}.")
+            lines.append(
+                f"The {one} {rng.choice(VERBS)} the {other}, says the {one} – {rng.randint(1, 99)}."
+            )
         texts.append("\n".join(lines))
     return texts
 
@@ -29,15 +31,28 @@ def byte_tokenizer(path, eos="<|endoftext|>"):
     """Write a tokenizer.json whose tokens are the 256 bytes and an end of text."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
-    letters = {byte: chr(byte) for byte in shown} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
+    letters = {byte: chr(byte) for byte in shown} | {
+        byte: chr(256 + i) for i, byte in enumerate(hidden)
+    }
     added = {"id": EOS, "content": eos, "special": True, "single_word": False}
     added |= {"lstrip": False, "rstrip": False, "normalized": False}
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
     model = {"type": "BPE", "vocab": {letters[byte]: byte for byte in range(256)}, "merges": []}
     model |= {"dropout": None, "unk_token": None, "fuse_unk": False, "byte_fallback": False}
     model |= {"continuing_subword_prefix": None, "end_of_word_suffix": None, "ignore_merges": False}
     file = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [added]}
-    file |= {"normalizer": None, "pre_tokenizer": level, "post_processor": None, "decoder": level, "model": model}
+    file |= {
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": None,
+        "decoder": level,
+        "model": model,
+    }
     Path(path).write_text(json.dumps(file))
 
 

@@ -268,3 +268,22 @@ def test_impossible_shapes_are_refused(changes, message):
 def test_a_model_without_a_vocabulary_is_refused():
     with pytest.raises(ValueError, match="vocab_size"):
         Transformer(ModelConfig())
+
+
+def test_bfloat16_is_near_float32_and_its_gradients_stay_float32():
+    config = ModelConfig(vocab_size=50, sequence_length=16, width=32, layers=2, heads=4, kv_heads=2)
+    model = drawn(config).float()
+    tokens = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(0))
+    results = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = model(tokens[:, :-1], tokens[:, 1:])
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        results.append((loss, gradient))
+    (exact, gradient), (rounded, narrow) = results
+    assert exact.dtype == rounded.dtype == narrow.dtype == torch.float32
+    assert rounded.item() != exact.item()
+    torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0.02)
+    assert torch.nn.functional.cosine_similarity(gradient, narrow, 0) > 0.99

@@ -6,8 +6,9 @@ import math
 import re
 import types
 
-import lslm
 import pytest
+
+import lslm
 from lslm import report
 from lslm.report import charts, figures, markup, numbers
 
