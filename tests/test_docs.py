@@ -1,11 +1,13 @@
 """The documents tell the truth: their Python runs, prints what they show, and links lead somewhere."""
 
+import ast
 import contextlib
 import io
 import math
 import pathlib
 import random
 import re
+import shlex
 import unicodedata
 
 import pytest
@@ -93,15 +95,54 @@ def test_python_blocks_run_and_print_what_stands_below_them(name, tmp_path, monk
     [("README.md", "README.zh.md"), ("docs/tutorial.md", "docs/tutorial.zh.md")],
 )
 def test_translations_have_the_same_blocks_and_headings(english, chinese):
+    def shape(language, block):
+        if language != "python":
+            return block.count("\n")
+        return [type(statement).__name__ for statement in ast.parse(block).body]
+
     def outline(name):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        outside = BLOCK.sub("", text)
+        outside = BLOCK.sub("", (ROOT / name).read_text(encoding="utf-8"))
         headings = [len(m) for m in re.findall(r"^(#+) ", outside, re.MULTILINE)]
-        return headings, [
-            (language, block.count("\n")) for _, language, block in blocks(ROOT / name)
-        ]
+        fenced = blocks(ROOT / name)
+        return headings, [(language, shape(language, block)) for _, language, block in fenced]
 
     assert outline(english) == outline(chinese)
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_commands_in_shell_blocks_exist_with_their_options(name):
+    typer = pytest.importorskip("typer")
+    from lslm.cli import app
+    from lslm.config import keys
+
+    commands = typer.main.get_command(app).commands
+    lines = [
+        shlex.split(line, comments=True)
+        for _, language, block in blocks(ROOT / name)
+        if language == "sh"
+        for line in block.splitlines()
+        if line.startswith("lslm ")
+    ]
+    assert len(lines) >= 6
+    for _, verb, *words in lines:
+        options = {option for param in commands[verb].params for option in param.opts}
+        assert {word for word in words if word.startswith("-")} <= options, verb
+        for word in words:
+            if word.endswith(".toml"):
+                assert (ROOT / word).is_file(), word
+            if verb == "train" and "=" in word:
+                key = word.partition("=")[0]
+                assert key == "data" or any(k.endswith(f".{key}") for k in keys()), word
+
+
+def test_table_of_the_readme_lists_every_command():
+    typer = pytest.importorskip("typer")
+    from lslm.cli import app
+
+    for name in ("README.md", "README.zh.md"):
+        rows = re.findall(r"^\| (`.*?) \|", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+        listed = {verb for row in rows for verb in re.findall(r"`([a-z-]+)`", row)}
+        assert listed == set(typer.main.get_command(app).commands)
 
 
 def anchors(path):
