@@ -180,7 +180,7 @@ class FakeTokenizer:
     special_tokens = types.MappingProxyType({"<|endoftext|>": 3})
 
     def token_bytes(self, token):
-        return {0: b"a", 1: b"bcd", 2: b"ee", 3: b"<|endoftext|>"}[token]
+        return {0: b"ab", 1: b"bcd", 2: b"eee", 3: b"<|endoftext|>"}[token]
 
     def encode(self, text):
         return [{"a": 0, "e": 2}[letter] for letter in text]
@@ -190,8 +190,8 @@ def test_tokenizer_figures_leave_out_special_tokens_and_gaps():
     figures_of = report.TokenizerFigures.of(
         FakeTokenizer(), n_tokens=4, n_bytes=10, sample="ae", n_longest=3
     )
-    assert figures_of.longest == [b"bcd", b"ee", b"a"]
-    assert figures_of.sample == [(0, b"a"), (2, b"ee")]
+    assert figures_of.longest == [b"bcd", b"ab"]
+    assert figures_of.sample == [(0, b"ab"), (2, b"eee")]
     assert figures_of.bytes_per_token == 2.5
 
 

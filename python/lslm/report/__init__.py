@@ -361,7 +361,7 @@ def _tokenizer_parts(figures: TokenizerFigures) -> list[Child]:
             )
         )
     if figures.longest:
-        parts.append(element("h3", "The longest tokens"))
+        parts.append(element("h3", "The longest tokens, runs of one character aside"))
         parts.append(
             element(
                 "p",

@@ -194,12 +194,17 @@ class TokenizerFigures:
         sample: str = "",
         n_longest: int = 40,
     ) -> TokenizerFigures:
-        """Return the figures of ``tokenizer``; ``sample`` is the text shown in coloured pieces."""
+        """Return the figures of ``tokenizer``; ``sample`` is the text shown in coloured pieces.
+
+        Among the longest tokens, runs of one byte are left out: rows of spaces say little.
+        """
         special = set(tokenizer.special_tokens.values())
         every = []
         for i in range(tokenizer.vocab_size):
             with contextlib.suppress(KeyError):  # an id that no token has
-                every.append(tokenizer.token_bytes(i) if i not in special else b"")
+                token = tokenizer.token_bytes(i)
+                if i not in special and len(set(token)) > 1:
+                    every.append(token)
         longest = sorted(every, key=lambda token: (-len(token), token))[:n_longest]
         ids = [int(i) for i in tokenizer.encode(sample)]
         return cls(
