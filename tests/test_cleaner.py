@@ -64,9 +64,10 @@ def test_overrides_change_the_profile():
     assert Cleaner("default", length={"min_chars": 10}).clean("short").reason == "length.too_short"
     assert Cleaner("default", length=False).clean("").keep
     assert Cleaner("default", length=None).config["length"] is False
-    assert Cleaner("fineweb", gopher_quality={"min_words": None}).config["gopher_quality"][
-        "min_words"
-    ] is None
+    assert (
+        Cleaner("fineweb", gopher_quality={"min_words": None}).config["gopher_quality"]["min_words"]
+        is None
+    )
     assert Cleaner("default", spaces=False).clean("a  b").text == "a  b"
 
 

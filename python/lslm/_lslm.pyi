@@ -87,9 +87,7 @@ class Cleaner:
         Raises:
             UnicodeEncodeError: ``text`` has lone surrogates, which no UTF-8 can hold.
         """
-    def clean_batch(
-        self, texts: Sequence[str], *, threads: int | None = None
-    ) -> list[CleanResult]:
+    def clean_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[CleanResult]:
         """Clean many texts, in their order, on ``threads`` threads (None: all cores).
 
         Ctrl-C ends it within a text per thread.

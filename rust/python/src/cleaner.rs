@@ -58,6 +58,7 @@ impl PyCleaner {
 
     /// Cleans many texts on `threads` threads.
     #[pyo3(signature = (texts, *, threads = None))]
+    #[allow(clippy::needless_pass_by_value)] // an argument that Python hands over
     fn clean_batch(
         &self,
         py: Python<'_>,
@@ -107,12 +108,10 @@ impl PyCleaner {
     }
 
     fn __repr__(&self) -> String {
-        let mut short = String::new();
-        for byte in &self.cleaner.fingerprint()[..4] {
-            short.push_str(&format!("{byte:02x}"));
-        }
+        let [a, b, c, d, ..] = self.cleaner.fingerprint();
+        let short = u32::from_be_bytes([a, b, c, d]);
         let profile = self.cleaner.config().profile_name();
-        format!("Cleaner({profile:?}, fingerprint={short}…)")
+        format!("Cleaner({profile:?}, fingerprint={short:08x}…)")
     }
 
     fn __eq__(&self, other: &Self) -> bool {
