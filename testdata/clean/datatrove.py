@@ -17,6 +17,7 @@ from pathlib import Path
 import regex
 import zstandard
 
+# ruff: noqa: INP001, RUF001
 root, data = Path(sys.argv[1]), Path(sys.argv[2])
 
 WORD = r"[\p{L}\p{M}\p{N}\p{Pc}\u200c\u200d]"
@@ -43,6 +44,7 @@ def module(name: str, **names: object) -> None:
 
 
 def load(name: str) -> types.ModuleType:
+    """Load one file of the peer, without the packages around it."""
     path = root / (name.replace(".", "/") + ".py")
     spec = importlib.util.spec_from_file_location(name, path)
     loaded = importlib.util.module_from_spec(spec)
@@ -52,6 +54,8 @@ def load(name: str) -> types.ModuleType:
 
 
 class Filter:
+    """What the peer's filters are derived from."""
+
     def __init__(self, writer: object = None) -> None:
         pass
 
@@ -62,7 +66,7 @@ module("datatrove.pipeline.filters.base_filter", BaseFilter=Filter)
 module("datatrove.pipeline.writers.disk_base", DiskWriter=object)
 module("datatrove.utils.typeshelper", Languages=types.SimpleNamespace(english="en"))
 text_module = load("datatrove.utils.text")
-text_module.split_into_words = lambda text, language: [
+text_module.split_into_words = lambda text, _language: [
     match.group() for match in WORDS[unit].finditer(text)
 ]
 repetition = load("datatrove.pipeline.filters.gopher_repetition_filter")
@@ -74,6 +78,7 @@ plain_grams = repetition.get_n_grams
 
 
 def grams(words: list[str], n: int) -> list[str]:
+    """All n-grams, as the strings whose length counts."""
     if unit == "word":
         return plain_grams(words, n)
     return ["".join(words[i : i + n]) for i in range(len(words) - n + 1)]
@@ -87,6 +92,7 @@ chinese = json.loads(
 
 
 def filters(profile: str) -> dict[str, object]:
+    """Each rule of a profile as a filter of the peer."""
     if profile == "fineweb":
         return {
             "gopher_repetition": repetition.GopherRepetitionFilter(),
@@ -136,12 +142,14 @@ QUALITY = {
 
 
 def reason(rule: str, name: str) -> str:
+    """The name that a reason of the peer has here."""
     if rule == "gopher_quality":
         name = QUALITY[name.removeprefix("gopher_")]
     return f"{rule}." + regex.sub(r"duplicated_(\d+)_n_grams", r"dup_\1_gram", name)
 
 
 def texts(file: str, count: int) -> list[str]:
+    """The first documents of a file, with one kind of line break."""
     with (data / file).open("rb") as raw:
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), "utf-8")
         found = [json.loads(line)["text"] for _, line in zip(range(count), lines, strict=False)]

@@ -82,7 +82,27 @@ impl Classes {
     /// The classes of `char`.
     #[inline]
     pub(crate) fn of(&self, char: char) -> Class {
-        let code = char as usize;
+        self.of_code(char as usize)
+    }
+
+    /// The classes of the character that begins at `at` in well-formed UTF-8, and its bytes.
+    #[inline]
+    pub(crate) fn at(&self, bytes: &[u8], at: usize) -> (Class, usize) {
+        let part = |place: usize| bytes.get(at + place).map_or(0, |byte| usize::from(byte & 0x3f));
+        let first = part(0);
+        match bytes[at] {
+            byte @ 0..0x80 => (self.of_byte(byte), 1),
+            0x80..0xe0 => (self.of_code((first & 0x1f) << 6 | part(1)), 2),
+            0xe0..0xf0 => (self.of_code((first & 0xf) << 12 | part(1) << 6 | part(2)), 3),
+            _ => {
+                let high = (first & 0x7) << 18 | part(1) << 12;
+                (self.of_code(high | part(2) << 6 | part(3)), 4)
+            }
+        }
+    }
+
+    #[inline]
+    fn of_code(&self, code: usize) -> Class {
         let block = usize::from(self.places[code >> BITS]);
         self.blocks[(block << BITS) | (code & (BLOCK - 1))]
     }
@@ -214,6 +234,8 @@ mod tests {
                 run += 1;
             }
             assert_eq!(class_of(char), Class(RUNS[run].1), "{char:?}");
+            let text = format!("{char}");
+            assert_eq!(classes().at(text.as_bytes(), 0), (class_of(char), char.len_utf8()));
             if char.is_ascii() {
                 assert_eq!(classes().of_byte(char as u8), class_of(char));
             }

@@ -9,6 +9,7 @@ mod table;
 mod words;
 
 use std::cell::{OnceCell, RefCell};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,17 +117,17 @@ impl<'t> View<'t> {
         })
     }
 
-    /// Calls `each` with the n-grams of 2, 3, … `longest` words, until it breaks.
+    /// Calls `each` with the n-grams of each number of words in `lengths`, until it breaks.
     pub fn for_n_grams(
         &self,
-        longest: usize,
+        lengths: RangeInclusive<usize>,
         each: impl FnMut(usize, &mut Grams<'_>) -> Flow,
     ) -> Flow {
         let words = self.words();
         // taken out, so that `each` may ask for anything else of this view
         let mut table = std::mem::take(&mut self.buffers.borrow_mut().table);
         let mut grams = std::mem::take(&mut self.buffers.borrow_mut().grams);
-        let flow = grams::for_each(words.hashes(), longest, &mut table, &mut grams, each);
+        let flow = grams::for_each(words.hashes(), lengths, &mut table, &mut grams, each);
         let mut buffers = self.buffers.borrow_mut();
         (buffers.table, buffers.grams) = (table, grams);
         flow

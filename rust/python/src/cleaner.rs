@@ -66,6 +66,7 @@ impl PyCleaner {
 
     /// Cleans many texts on `threads` threads.
     #[pyo3(signature = (texts, *, threads = None))]
+    #[allow(clippy::needless_pass_by_value)] // an argument that Python hands over
     fn clean_batch(
         &self,
         py: Python<'_>,

@@ -1,7 +1,7 @@
 //! Written by `scripts/classes.py`, not by hand: the classes of each run of code points.
-//! From regex 2026.11.15 and Unicode 14.0.0 (composition).
+//! From regex 2026.11.15; composition from Unicode 14.0.0.
 
-/// Where each run begins and the classes of its code points, as the bits of [`super::Class`].
+/// Where each run begins and the classes of its code points: the bits of [`super::Class`].
 #[rustfmt::skip]
 pub(super) static RUNS: [(u32, u16); 2867] = [
     (0x0, 4104), (0x9, 1), (0xb, 2057), (0xe, 4104), (0x1c, 4105), (0x20, 1), (0x21, 24), (0x22, 8),

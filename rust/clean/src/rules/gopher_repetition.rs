@@ -6,6 +6,8 @@
 //! characters of a script without spaces, where the peer's segmenter puts them too). A duplicate
 //! n-gram is one that has been met before; the search then goes on behind it.
 
+use std::ops::RangeInclusive;
+
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +54,8 @@ impl Default for Settings {
 
 struct GopherRepetition {
     settings: Settings,
-    longest: usize,
+    /// From the shortest to the longest n that is asked for; empty if none is.
+    lengths: RangeInclusive<usize>,
 }
 
 impl Build for GopherRepetition {
@@ -65,8 +68,8 @@ impl Build for GopherRepetition {
                 "gopher_repetition: n-grams of {n} words: choose n from 2 to {LONGEST}"
             )));
         }
-        let longest = all().max().unwrap_or(0);
-        Ok(Self { settings, longest })
+        let lengths = all().min().unwrap_or(1)..=all().max().unwrap_or(0);
+        Ok(Self { settings, lengths })
     }
 }
 
@@ -99,13 +102,13 @@ impl Filter for GopherRepetition {
             ratio(lines.repeated_chars, chars),
             settings.dup_line_char_frac,
         )?;
-        if self.longest == 0 {
+        if self.lengths.is_empty() {
             return Flow::Continue(());
         }
         // one table for all n: the shorter n-grams say which longer ones can come again
         let mut duplicates = [0; LONGEST + 1];
         let words = document.words();
-        document.for_n_grams(self.longest, |n, grams| {
+        document.for_n_grams(self.lengths.clone(), |n, grams| {
             for (_, limit) in settings.top_n_grams.iter().filter(|(wanted, _)| *wanted == n) {
                 let share = ratio(grams.top_chars(words), chars);
                 judge.at_most(format_args!("top_{n}_gram"), share, Some(*limit))?;

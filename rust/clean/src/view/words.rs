@@ -136,15 +136,10 @@ impl Cutter<'_> {
     /// The classes and the bytes of the character at `at`; none at the end.
     #[inline(always)]
     fn class(&self, at: usize) -> (Class, usize) {
-        let Some(&byte) = self.text.as_bytes().get(at) else { return (Class::NONE, 0) };
+        let bytes = self.text.as_bytes();
+        let Some(&byte) = bytes.get(at) else { return (Class::NONE, 0) };
         let class = self.table.of_byte(byte);
-        if class.has(Class::WIDE) { self.wide_class(at) } else { (class, 1) }
-    }
-
-    #[inline]
-    fn wide_class(&self, at: usize) -> (Class, usize) {
-        let char = self.text[at..].chars().next().unwrap_or('\0');
-        (self.table.of(char), char.len_utf8())
+        if class.has(Class::WIDE) { self.table.at(bytes, at) } else { (class, 1) }
     }
 
     /// The end of the marks that begin at `at`, and their number.
