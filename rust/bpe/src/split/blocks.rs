@@ -56,7 +56,7 @@ pub(super) struct Block {
     pub(super) tails: u64,
     /// First bytes of letters that need no look at a table if two of `tails` follow: 0xE5 to 0xE9,
     /// 0xEB, 0xEC, and 0xE4 unless 0xB7 follows in the block (U+4000 to U+4DBF, U+4E00 to U+9FFF,
-    /// U+B000 to U+CFFF).
+    /// U+B000 to U+CFFF). With [`Rules::SYMBOLS`] 0xE5 to 0xE8, which are in `cjk` as well.
     pub(super) easy: u64,
     /// What DeepSeek-V3 cuts out as Chinese or Japanese; only with [`Rules::SYMBOLS`].
     pub(super) cjk: u64,
@@ -267,11 +267,17 @@ fn wide_characters<R: Rules>(text: &[u8], base: usize, block: &mut Block, next: 
     let second = block.tails >> 1 | next.tails << 63;
     let third = block.tails >> 2 | next.tails << 62;
 
-    let easy = if R::SYMBOLS { 0 } else { block.easy & second & third };
-    block.kinds[Kind::Letter as usize] |= easy | easy << 1 | easy << 2;
-    next.kinds[Kind::Letter as usize] |= easy >> 63 | easy >> 62;
-    block.rest |= easy << 1 | easy << 2;
-    next.rest |= easy >> 63 | easy >> 62;
+    let easy = block.easy & second & third;
+    let rest = easy << 1 | easy << 2;
+    let over = easy >> 63 | easy >> 62;
+    block.kinds[Kind::Letter as usize] |= easy | rest;
+    next.kinds[Kind::Letter as usize] |= over;
+    block.rest |= rest;
+    next.rest |= over;
+    if R::SYMBOLS {
+        block.cjk |= easy | rest;
+        next.cjk |= over;
+    }
 
     let two = block.two & second;
     block.rest |= two << 1;

@@ -121,7 +121,9 @@ impl Classify for Scalar {
             block.tails = mask(bytes, |byte| (0x80..=0xBF).contains(&byte));
             block.two = mask(bytes, |byte| (0xC2..=0xDF).contains(&byte));
             block.three = mask(bytes, |byte| (0xE0..=0xEF).contains(&byte));
-            if block.three != 0 {
+            if R::SYMBOLS {
+                block.easy = mask(bytes, |byte| (0xE5..=0xE8).contains(&byte));
+            } else if block.three != 0 {
                 let third = mask(bytes, |byte| byte == 0xB7);
                 let doubtful = mask(bytes, |byte| byte == 0xE4) & (third >> 1 | 1 << 63);
                 let known = mask(bytes, |byte| (0xE4..=0xEC).contains(&byte) && byte != 0xEA);

@@ -110,8 +110,12 @@ fn avx2_masks<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
         let known = |v: __m256i| {
             _mm256_andnot_si256(_mm256_cmpeq_epi8(v, set(0xEA)), within(v, 0xE4, 0xEC))
         };
-        let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
-        block.easy = bits(known(a), known(b)) & !doubtful;
+        block.easy = if R::SYMBOLS {
+            range(0xE5, 0xE8)
+        } else {
+            let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
+            bits(known(a), known(b)) & !doubtful
+        };
     }
 }
 
@@ -170,7 +174,11 @@ fn avx512_masks<R: Rules>(bytes: &[u8; 64], block: &mut Block) {
         block.tails = range(0x80, 0xBF);
         block.two = range(0xC2, 0xDF);
         block.three = range(0xE0, 0xEF);
-        let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
-        block.easy = range(0xE4, 0xEC) & !equal(0xEA) & !doubtful;
+        block.easy = if R::SYMBOLS {
+            range(0xE5, 0xE8)
+        } else {
+            let doubtful = equal(0xE4) & (equal(0xB7) >> 1 | 1 << 63);
+            range(0xE4, 0xEC) & !equal(0xEA) & !doubtful
+        };
     }
 }
