@@ -8,10 +8,11 @@ import pathlib
 import random
 import types
 
-import lslm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import lslm
 
 ROOT = pathlib.Path(__file__).parent.parent
 TEXTS = [

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, RUF001
 """Makes the reference vocabularies of this folder with Hugging Face `tokenizers`.
 
     RAYON_NUM_THREADS=2 python testdata/train/make.py small > testdata/train/small.json
