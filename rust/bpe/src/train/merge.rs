@@ -89,11 +89,15 @@ pub(super) fn learn(
     threads: usize,
     task: &Task,
 ) -> Result<Vec<Merge>> {
-    if limit <= usize::from(u16::MAX - 1) {
-        Engine::<u16>::new(words, vocabulary, options, threads, task)?.run(limit)
-    } else {
-        Engine::<u32>::new(words, vocabulary, options, threads, task)?.run(limit)
-    }
+    // all of it on a thread of the pool: what is handed to the others can then be taken back, so a
+    // busy machine does not make this thread wait at each merge
+    threads::pool(threads)?.install(|| {
+        if limit <= usize::from(u16::MAX - 1) {
+            Engine::<u16>::new(words, vocabulary, options, threads, task)?.run(limit)
+        } else {
+            Engine::<u32>::new(words, vocabulary, options, threads, task)?.run(limit)
+        }
+    })
 }
 
 /// Sums of counts by neighbouring token.
@@ -296,7 +300,6 @@ struct Engine<'a, T> {
     vocabulary: &'a mut Vocabulary,
     options: &'a TrainOptions,
     task: &'a Task,
-    pool: std::sync::Arc<rayon::ThreadPool>,
     lengths: Vec<u32>,
     shards: Vec<Shard<T>>,
     /// The pairs of this round, and where each is found.
@@ -326,7 +329,6 @@ impl<'a, T: Slot> Engine<'a, T> {
             vocabulary,
             options,
             task,
-            pool: threads::pool(threads)?,
             pairs: Vec::new(),
             index: HashMap::default(),
             heap: BinaryHeap::new(),
@@ -373,8 +375,7 @@ impl<'a, T: Slot> Engine<'a, T> {
         work: impl Fn(&mut Shard<T>) -> Result<()> + Send + Sync,
     ) -> Result<()> {
         if parallel && self.shards.len() > 1 {
-            let shards = &mut self.shards;
-            self.pool.install(|| shards.par_iter_mut().try_for_each(work))
+            self.shards.par_iter_mut().try_for_each(work)
         } else {
             self.shards.iter_mut().try_for_each(work)
         }
@@ -481,19 +482,17 @@ impl<'a, T: Slot> Engine<'a, T> {
         let (task, lengths) = (self.task, &self.lengths);
         let expected = self.distinct;
         let shards = &self.shards;
-        let tables: Vec<PairTable> = self.pool.install(|| {
-            shards
-                .par_iter()
-                .map(|shard| {
-                    let mut table = PairTable::new(lengths.len(), expected);
-                    shard.each_pair(lengths, task, |_, left, right, count| {
-                        table.add(left, right, count);
-                    })?;
-                    table.settle();
-                    Ok(table)
-                })
-                .collect::<Result<_>>()
-        })?;
+        let tables: Vec<PairTable> = shards
+            .par_iter()
+            .map(|shard| {
+                let mut table = PairTable::new(lengths.len(), expected);
+                shard.each_pair(lengths, task, |_, left, right, count| {
+                    table.add(left, right, count);
+                })?;
+                table.settle();
+                Ok(table)
+            })
+            .collect::<Result<_>>()?;
         task.check()?;
         // Any threshold will do. A good one brings some more pairs than there are merges left, but
         // not all of the small ones at once. The largest shard speaks for all.
@@ -528,21 +527,18 @@ impl<'a, T: Slot> Engine<'a, T> {
             }
         }
         let (index, pairs, lengths) = (&self.index, &self.pairs, &self.lengths);
-        let shards = &mut self.shards;
-        self.pool.install(|| {
-            shards.par_iter_mut().zip(tables).try_for_each(|(shard, table)| {
-                let known = |pair: &Pair| table.get(key(pair.left, pair.right)).1 as usize;
-                let mut positions: Vec<Vec<u32>> =
-                    pairs.iter().map(|pair| Vec::with_capacity(known(pair))).collect();
-                drop(table);
-                shard.each_pair(lengths, task, |position, left, right, _| {
-                    if let Some(&pair) = index.get(&key(left, right)) {
-                        positions[pair as usize].push(position);
-                    }
-                })?;
-                shard.positions = positions;
-                Ok(())
-            })
+        self.shards.par_iter_mut().zip(tables).try_for_each(|(shard, table)| -> Result<()> {
+            let known = |pair: &Pair| table.get(key(pair.left, pair.right)).1 as usize;
+            let mut positions: Vec<Vec<u32>> =
+                pairs.iter().map(|pair| Vec::with_capacity(known(pair))).collect();
+            drop(table);
+            shard.each_pair(lengths, task, |position, left, right, _| {
+                if let Some(&pair) = index.get(&key(left, right)) {
+                    positions[pair as usize].push(position);
+                }
+            })?;
+            shard.positions = positions;
+            Ok(())
         })?;
         Ok(true)
     }
