@@ -1,20 +1,31 @@
 //! What a piece became the last time it was seen.
 //!
 //! Most pieces of a text have been seen before, and most are a few bytes and become one to four
-//! ids. Those are kept in one flat table: exact keys, no hash is ever trusted, so a hit is right.
-//! The table is bounded; when it is full it starts again, which costs one pass over the words that
-//! are common, every few million bytes of rare ones.
+//! ids. Those are kept in one flat table of exact keys: no hash is ever trusted, so a hit is right.
+//! A piece has four places in the table, next to each other; when all are taken, one of them is
+//! given up. So memory is bounded, words that recur stay, and no choice of words makes it slow.
+//! Pieces of 16 to 31 bytes have a second, smaller table of the same kind.
 
 use crate::TokenId;
+use crate::encode;
 use crate::merge::Scratch;
 
-/// The longest piece that is kept, in bytes.
-pub(crate) const LONGEST: usize = 15;
-/// The most ids of a piece that is kept.
-pub(crate) const MOST_IDS: usize = 4;
+/// The longest piece of the first table, in bytes.
+pub(crate) const SHORT: usize = 15;
+/// The longest piece of the second table, in bytes.
+pub(crate) const LONG: usize = 31;
+/// The most ids of a piece in the first table.
+pub(crate) const LANES: usize = 4;
+/// The most ids of a piece in the second table.
+pub(crate) const LONG_LANES: usize = 7;
 
+/// The places of a piece.
+const WAYS: usize = 4;
 const SMALLEST: usize = 1 << 12;
+/// 8 MB: some hundred thousand words, what tens of megabytes of one language have
 const LARGEST: usize = 1 << 18;
+/// 4 MB
+const LONG_LARGEST: usize = 1 << 16;
 
 /// The working memory of one worker: what is remembered between pieces, and scratch space.
 ///
@@ -22,22 +33,151 @@ const LARGEST: usize = 1 << 18;
 #[derive(Debug, Default)]
 pub struct Cache {
     owner: u64,
-    entries: Vec<Entry>,
-    count: usize,
+    short: Table<Short>,
+    long: Table<Long>,
     pub(crate) scratch: Scratch,
+    /// where ids are gathered
+    pub(crate) block: Vec<TokenId>,
 }
 
+/// The ids of a piece of at most [`SHORT`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
-struct Entry {
+struct Short {
     /// the bytes of the piece and, in the highest byte, their number; zero when empty
     key: u128,
     /// the ids; the number of them in the high byte of the first
-    ids: [TokenId; MOST_IDS],
+    ids: [TokenId; LANES],
+}
+
+/// The ids of a piece of more than [`SHORT`] and at most [`LONG`] bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Long {
+    key: (u128, u128),
+    count: u32,
+    ids: [TokenId; LONG_LANES],
+}
+
+trait Entry: Copy + Default {
+    type Key: Copy + PartialEq;
+    fn key(&self) -> Self::Key;
+    fn is_empty(&self) -> bool;
+    fn hash(key: Self::Key) -> u64;
+}
+
+impl Entry for Short {
+    type Key = u128;
+
+    #[inline(always)]
+    fn key(&self) -> u128 {
+        self.key
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.key == 0
+    }
+
+    #[inline(always)]
+    fn hash(key: u128) -> u64 {
+        mix(key as u64, (key >> 64) as u64)
+    }
+}
+
+impl Entry for Long {
+    type Key = (u128, u128);
+
+    #[inline(always)]
+    fn key(&self) -> (u128, u128) {
+        self.key
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[inline(always)]
+    fn hash((low, high): (u128, u128)) -> u64 {
+        let low = mix(low as u64, (low >> 64) as u64);
+        mix(low ^ (high as u64).rotate_left(32), (high >> 64) as u64)
+    }
+}
+
+/// A product of both halves, folded: every bit of the key reaches every bit of the place.
+#[inline(always)]
+fn mix(low: u64, high: u64) -> u64 {
+    let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
+        .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[derive(Debug)]
+struct Table<E> {
+    /// a power of two, and three more, so that the last place has others behind it, too
+    entries: Vec<E>,
+    count: usize,
+}
+
+impl<E> Default for Table<E> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), count: 0 }
+    }
+}
+
+impl<E: Entry> Table<E> {
+    /// The four places of a key begin here.
+    #[inline(always)]
+    fn home(&self, key: E::Key) -> usize {
+        E::hash(key) as usize & (self.entries.len() - WAYS)
+    }
+
+    #[inline(always)]
+    fn find(&self, key: E::Key) -> Option<&E> {
+        let home = self.home(key);
+        self.entries[home..home + WAYS].iter().find(|entry| entry.key() == key)
+    }
+
+    fn insert(&mut self, entry: E, largest: usize) {
+        if self.count * 2 >= self.entries.len() && self.entries.len() <= largest {
+            self.grow();
+        }
+        self.place(entry);
+    }
+
+    fn place(&mut self, entry: E) {
+        let home = self.home(entry.key());
+        let ways = &mut self.entries[home..home + WAYS];
+        if let Some(place) = ways.iter_mut().find(|place| place.is_empty()) {
+            *place = entry;
+            self.count += 1;
+        } else {
+            // bits that did not choose the home
+            ways[(E::hash(entry.key()) >> 40) as usize % WAYS] = entry;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let size = (self.entries.len() - (WAYS - 1)) * 4;
+        let larger = vec![E::default(); size + WAYS - 1];
+        let entries = std::mem::replace(&mut self.entries, larger);
+        self.count = 0;
+        for entry in entries.into_iter().filter(|entry| !entry.is_empty()) {
+            self.place(entry);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.entries.resize(SMALLEST + WAYS - 1, E::default());
+        self.count = 0;
+    }
 }
 
 impl Cache {
-    /// An empty cache; it grows with use, to 8 MB.
+    /// An empty cache; it grows with use, to 12 MB.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,85 +185,89 @@ impl Cache {
     /// Makes this the cache of the tokenizer with the number `owner`.
     pub(crate) fn claim(&mut self, owner: u64) {
         if self.owner != owner {
-            self.entries.clear();
-            self.count = 0;
             self.owner = owner;
-        }
-        if self.entries.is_empty() {
-            self.entries = vec![Entry::default(); SMALLEST];
-        }
-    }
-
-    /// Appends the ids of the piece with `key` to `out`; false when it is not known.
-    #[inline]
-    pub(crate) fn find(&self, key: u128, out: &mut Vec<TokenId>) -> bool {
-        let mask = self.entries.len() - 1;
-        let mut place = hash(key) & mask;
-        loop {
-            let entry = &self.entries[place];
-            if entry.key == key {
-                let count = (entry.ids[0] >> 24) as usize;
-                let mut ids = entry.ids;
-                ids[0] &= 0xFF_FFFF;
-                out.extend_from_slice(&ids[..count]);
-                return true;
-            }
-            if entry.key == 0 {
-                return false;
-            }
-            place = (place + 1) & mask;
+            self.short.clear();
+            self.long.clear();
+            self.block.resize(encode::ROOM, 0);
         }
     }
 
-    /// Remembers the ids of the piece with `key`, at most [`MOST_IDS`] of them.
+    /// The ids of the piece with `key`, if they are known, and their number; what stands behind
+    /// the last of them is of no meaning.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: u128) -> Option<([TokenId; LANES], usize)> {
+        let entry = self.short.find(key)?;
+        let mut ids = entry.ids;
+        let count = (ids[0] >> 24) as usize;
+        ids[0] &= 0xFF_FFFF;
+        Some((ids, count))
+    }
+
+    /// Remembers the ids of the piece with `key`, if they are not too many.
     pub(crate) fn insert(&mut self, key: u128, found: &[TokenId]) {
-        if self.count * 2 >= self.entries.len() {
-            self.make_room();
+        if found.len() <= LANES {
+            let mut ids = [0; LANES];
+            ids[..found.len()].copy_from_slice(found);
+            ids[0] |= (found.len() as u32) << 24;
+            self.short.insert(Short { key, ids }, LARGEST);
         }
-        let mut ids = [0; MOST_IDS];
-        ids[..found.len()].copy_from_slice(found);
-        ids[0] |= (found.len() as u32) << 24;
-        self.place(Entry { key, ids });
     }
 
-    fn place(&mut self, entry: Entry) {
-        let mask = self.entries.len() - 1;
-        let mut place = hash(entry.key) & mask;
-        while self.entries[place].key != 0 {
-            place = (place + 1) & mask;
-        }
-        self.entries[place] = entry;
-        self.count += 1;
+    /// The ids of the long piece with `key`, if they are known.
+    #[inline]
+    pub(crate) fn find_long(&self, key: (u128, u128)) -> Option<&[TokenId]> {
+        self.long.find(key).map(|entry| &entry.ids[..entry.count as usize])
     }
 
-    #[cold]
-    fn make_room(&mut self) {
-        self.count = 0;
-        if self.entries.len() >= LARGEST {
-            self.entries.fill(Entry::default());
-            return;
+    /// Remembers the ids of the long piece with `key`, if they are not too many.
+    pub(crate) fn insert_long(&mut self, key: (u128, u128), found: &[TokenId]) {
+        if found.len() <= LONG_LANES {
+            let mut ids = [0; LONG_LANES];
+            ids[..found.len()].copy_from_slice(found);
+            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST);
         }
-        let larger = vec![Entry::default(); self.entries.len() * 2];
-        let entries = std::mem::replace(&mut self.entries, larger);
-        entries.into_iter().filter(|entry| entry.key != 0).for_each(|entry| self.place(entry));
     }
 }
 
-/// The key of a piece of 1 to [`LONGEST`] bytes; different for different pieces.
-#[inline]
-pub(crate) fn key(piece: &[u8]) -> u128 {
-    let mut bytes = [0; 16];
-    bytes[..piece.len()].copy_from_slice(piece);
-    bytes[15] = piece.len() as u8;
-    u128::from_le_bytes(bytes)
+/// Ones in the lowest bytes, as many as the index says.
+const MASKS: [u128; 16] = {
+    let mut masks = [0; 16];
+    let mut count = 1;
+    while count < 16 {
+        masks[count] = u128::MAX >> (128 - 8 * count);
+        count += 1;
+    }
+    masks
+};
+
+/// The key of the `length` bytes of `text` from `start` on, 1 to [`SHORT`]; different for different
+/// pieces. `inner` keeps parts of pieces apart from whole ones.
+#[inline(always)]
+pub(crate) fn key(text: &[u8], start: usize, length: usize, inner: bool) -> u128 {
+    let window = text.get(start..start + 16).and_then(|bytes| bytes.try_into().ok());
+    let bytes = match window {
+        Some(bytes) => u128::from_le_bytes(bytes) & MASKS[length & 15],
+        None => tail(&text[start..start + length]),
+    };
+    bytes | ((length as u128) | u128::from(inner) << 7) << 120
 }
 
+/// The bytes of a piece at the end of the text, where no whole window is.
+#[cold]
+fn tail(piece: &[u8]) -> u128 {
+    piece.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte))
+}
+
+/// The key of a piece of more than [`SHORT`] and at most [`LONG`] bytes.
 #[inline]
-fn hash(key: u128) -> usize {
-    let (low, high) = (key as u64, (key >> 64) as u64);
-    let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
-        .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
-    ((product as u64) ^ ((product >> 64) as u64)) as usize
+pub(crate) fn long_key(text: &[u8], start: usize, length: usize, inner: bool) -> (u128, u128) {
+    let first = text.get(start..start + 16).and_then(|bytes| bytes.try_into().ok());
+    let first = first.map_or(0, u128::from_le_bytes);
+    if length == 16 {
+        return (first, (16 | u128::from(inner) << 7) << 120);
+    }
+    let rest = key(text, start + 16, length - 16, inner);
+    (first, rest | 16_u128 << 120)
 }
 
 #[cfg(test)]
@@ -134,28 +278,71 @@ mod tests {
     fn keys_tell_all_pieces_apart() {
         let pieces: [&[u8]; 6] =
             [b"a", b"a\0", b"\0a", b"\0", b"123456789012345", b"12345678901234"];
-        for (i, a) in pieces.iter().enumerate() {
-            for b in &pieces[i + 1..] {
-                assert_ne!(key(a), key(b));
+        let mut keys = Vec::new();
+        for piece in pieces {
+            for inner in [false, true] {
+                let alone = key(piece, 0, piece.len(), inner);
+                // the same with and without text behind it
+                let padded = [piece, &[b'x'; 20]].concat();
+                assert_eq!(key(&padded, 0, piece.len(), inner), alone);
+                keys.push(alone);
             }
-            assert_ne!(key(a), 0);
         }
+        assert!(!keys.contains(&0));
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
     }
 
     #[test]
-    fn a_full_cache_starts_again() {
+    fn long_keys_tell_all_pieces_apart() {
+        let text: Vec<u8> = (0..40).collect();
+        let mut keys: Vec<(u128, u128)> = Vec::new();
+        for length in SHORT + 1..=LONG {
+            for inner in [false, true] {
+                let alone = long_key(&text[..length], 0, length, inner);
+                assert_eq!(long_key(&text, 0, length, inner), alone);
+                keys.push(alone);
+            }
+        }
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn a_full_cache_gives_up_old_pieces() {
         let mut cache = Cache::new();
         cache.claim(1);
-        let piece = |i: u32| key(&i.to_le_bytes());
-        for i in 0..LARGEST as u32 * 2 {
+        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4, false);
+        let count = LARGEST as u32 * 2;
+        for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
-            assert!(cache.count * 2 <= cache.entries.len() + 1);
         }
-        assert_eq!(cache.entries.len(), LARGEST);
-        let mut out = Vec::new();
-        assert!(cache.find(piece(LARGEST as u32 * 2 - 1), &mut out));
-        assert_eq!(out, [0xFFFF, 7]);
+        assert_eq!(cache.short.entries.len(), LARGEST + WAYS - 1);
+        assert_eq!(cache.find(piece(count - 1)), Some(([0xFFFF, 7, 0, 0], 2)));
+        let kept = (0..count).filter(|&i| cache.find(piece(i)).is_some()).count();
+        assert!(kept > LARGEST / 2 && kept <= LARGEST + WAYS, "{kept}");
         cache.claim(2);
-        assert!(!cache.find(piece(LARGEST as u32 * 2 - 1), &mut out));
+        assert!(cache.find(piece(count - 1)).is_none());
+    }
+
+    #[test]
+    fn long_pieces_are_kept_too() {
+        let mut cache = Cache::new();
+        cache.claim(1);
+        let keys: Vec<_> = (0..100_000_u32)
+            .map(|i| long_key(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20, false))
+            .collect();
+        for (i, &key) in keys.iter().enumerate() {
+            cache.insert_long(key, &[i as u32; 8][..i % 9]);
+        }
+        assert_eq!(cache.long.entries.len(), LONG_LARGEST + WAYS - 1);
+        let last = keys.len() - 3;
+        assert_eq!(cache.find_long(keys[last]).map(<[u32]>::len), Some(last % 9));
+        let ids = cache.find_long(keys[last]).unwrap();
+        assert!(ids.iter().all(|&id| id as usize == last));
     }
 }

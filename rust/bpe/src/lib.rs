@@ -9,7 +9,9 @@
 mod added;
 mod bytes;
 mod cache;
+mod cuts;
 mod decode;
+mod encode;
 mod fingerprint;
 mod json;
 mod load;

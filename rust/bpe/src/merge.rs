@@ -31,25 +31,25 @@ pub(crate) fn merge(
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
-    if piece.len() <= SHORT {
-        let mut symbols = [0; SHORT];
-        for (symbol, &byte) in symbols.iter_mut().zip(piece) {
-            *symbol = model.starts[usize::from(byte)];
-        }
-        let count = merge_short(model, &mut symbols, piece.len());
-        out.extend(symbols[..count].iter().map(|&symbol| model.ids[symbol as usize]));
-        Ok(())
-    } else {
-        merge_long(model, piece, scratch, task, out)
+    match piece.len() {
+        0..=16 => merge_short::<16>(model, piece, out),
+        17..=SHORT => merge_short::<SHORT>(model, piece, out),
+        _ => return merge_long(model, piece, scratch, task, out),
     }
+    Ok(())
 }
 
-/// Merges the first `count` of `symbols` in place; returns how many are left.
+/// Merges a piece of at most `N` bytes.
 #[inline]
-fn merge_short(model: &Model, symbols: &mut [Symbol; SHORT], mut count: usize) -> usize {
-    let mut ranks = [NONE; SHORT];
-    for i in 1..count {
-        ranks[i - 1] = model.pairs.get(symbols[i - 1], symbols[i]);
+fn merge_short<const N: usize>(model: &Model, piece: &[u8], out: &mut Vec<TokenId>) {
+    let mut count = piece.len();
+    let mut symbols = [0; N];
+    for (symbol, &byte) in symbols.iter_mut().zip(piece) {
+        *symbol = model.starts[usize::from(byte)];
+    }
+    let mut ranks = [NONE; N];
+    for (rank, pair) in ranks.iter_mut().zip(piece.windows(2)) {
+        *rank = model.byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
     }
     while count > 1 {
         let (mut place, mut lowest) = (0, NONE);
@@ -74,7 +74,7 @@ fn merge_short(model: &Model, symbols: &mut [Symbol; SHORT], mut count: usize) -
             ranks[place - 1] = model.pairs.get(symbols[place - 1], symbols[place]);
         }
     }
-    count
+    out.extend(symbols[..count].iter().map(|&symbol| model.ids[symbol as usize]));
 }
 
 /// The same for any length, with vectors; the way to derive merges, where no model is there yet.
@@ -132,8 +132,8 @@ fn merge_long(
     previous.extend(0..count as u32 - 1);
     let mut entries = std::mem::take(heap).into_vec();
     entries.clear();
-    entries.extend(symbols.windows(2).enumerate().filter_map(|(place, pair)| {
-        let rank = model.pairs.get(pair[0], pair[1]);
+    entries.extend(piece.windows(2).enumerate().filter_map(|(place, pair)| {
+        let rank = model.byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
         (rank != NONE).then(|| Reverse(u64::from(rank) << 32 | place as u64))
     }));
     // rank above place: the lowest rank first, the leftmost of equals

@@ -13,6 +13,7 @@
 //! priority. What a pair's place in the list is and what it becomes is then mostly one number.
 
 use crate::TokenId;
+use crate::cuts::Cuts;
 use crate::vocabulary::Vocabulary;
 
 /// A token's number inside the model.
@@ -57,6 +58,13 @@ pub(crate) struct Model {
     /// Some byte has no token of its own.
     pub(crate) incomplete: bool,
     pub(crate) pairs: Pairs,
+    /// The rank of each pair of bytes, the left one first: the same as `pairs` says, but together,
+    /// since every piece that is not known begins with these.
+    pub(crate) byte_pairs: Vec<u32>,
+    /// Where a piece may be cut; none when bytes are missing, since runs of them are one token.
+    pub(crate) cuts: Option<Cuts>,
+    /// Every token is known to be what merging makes of its bytes.
+    pub(crate) sound: bool,
     /// The symbol that a rank makes.
     pub(crate) results: Vec<Symbol>,
     /// The id of each symbol.
@@ -113,7 +121,22 @@ impl Model {
                 pairs.insert(left, right, rank);
             }
         }
-        Ok(Self { vocabulary, merges, rules, starts, incomplete, pairs, results, ids })
+        let byte_pairs = byte_pairs(&pairs, &starts);
+        let cuts = (!incomplete).then(|| Cuts::new(&vocabulary));
+        let sound = false;
+        Ok(Self {
+            vocabulary,
+            merges,
+            rules,
+            starts,
+            incomplete,
+            pairs,
+            byte_pairs,
+            cuts,
+            sound,
+            results,
+            ids,
+        })
     }
 
     /// The model of tiktoken's rule, with ids as ranks.
@@ -131,7 +154,8 @@ impl Model {
     /// with one priority, and whole pieces go first: tiktoken's rule itself.
     pub(crate) fn from_ranks(vocabulary: Vocabulary) -> Result<Self, String> {
         if let Some(merges) = derive(&vocabulary) {
-            return Self::new(vocabulary, merges, Rules::default());
+            let model = Self::new(vocabulary, merges, Rules::default())?;
+            return Ok(Self { sound: true, ..model });
         }
         let merges = all_joins(&vocabulary);
         let rules = Rules { ranked: true, whole_first: true, ..Rules::default() };
@@ -164,6 +188,17 @@ impl Model {
                 && out == [id]
         })
     }
+}
+
+/// The ranks of all pairs of bytes.
+fn byte_pairs(pairs: &Pairs, starts: &[Symbol; 256]) -> Vec<u32> {
+    let mut ranks = Vec::with_capacity(1 << 16);
+    for &left in starts {
+        ranks.extend(starts.iter().map(|&right| {
+            if left == NONE || right == NONE { NONE } else { pairs.get(left, right) }
+        }));
+    }
+    ranks
 }
 
 /// The one list of merges that gives what ranks give, if there is one.

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::TokenId;
 use crate::added::{Added, AddedToken, Part, Scanners, Special};
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::decode::Table;
-use crate::merge;
-use crate::model::{Merge, Model, NONE, Rules};
+use crate::encode::Run;
+use crate::model::{Merge, Model, Rules};
 use crate::normalize::{self, Normalizer};
 use crate::pretokenize::{self, Pretokenizer};
 use crate::split::Pattern;
@@ -84,8 +84,6 @@ pub enum Unit {
 
 /// Below this many bytes a batch is encoded by the thread that asks; starting others takes longer.
 const WORTH_THREADS: usize = 1 << 16;
-/// How many bytes pass between two looks at the task.
-const BETWEEN_CHECKS: usize = 1 << 18;
 /// The most caches that are kept for later calls.
 const MOST_CACHES: usize = 64;
 
@@ -342,92 +340,21 @@ impl Tokenizer {
         task: &Task,
         out: &mut Vec<TokenId>,
     ) -> Result<()> {
+        let model = &self.0.model;
         let Some(pattern) = self.0.pretokenizer.only_pattern() else {
             return self.0.pretokenizer.for_each(text, &mut |piece, _| {
-                task.check()?;
-                self.encode_piece(piece, cache, task, out)
+                let mut run = Run::new(model, piece, cache, task, out);
+                run.piece(0, piece.len());
+                run.finish()
             });
         };
-        let mut failure = None;
-        let mut unchecked = 0;
+        let mut run = Run::new(model, text, cache, task, out);
+        let mut start = 0;
         pattern.for_each(text, |piece| {
-            if failure.is_some() {
-                return;
-            }
-            unchecked += piece.len();
-            if unchecked > BETWEEN_CHECKS {
-                unchecked = 0;
-                failure = task.check().err();
-            }
-            if let Err(error) = self.encode_piece(piece, cache, task, out) {
-                failure = Some(error);
-            }
+            run.piece(start, piece.len());
+            start += piece.len();
         });
-        failure.map_or(Ok(()), Err)
-    }
-
-    #[inline]
-    fn encode_piece(
-        &self,
-        piece: &[u8],
-        cache: &mut Cache,
-        task: &Task,
-        out: &mut Vec<TokenId>,
-    ) -> Result<()> {
-        if piece.len() > cache::LONGEST {
-            return self.merge_piece(piece, cache, task, out);
-        }
-        let key = cache::key(piece);
-        if cache.find(key, out) {
-            return Ok(());
-        }
-        let start = out.len();
-        self.merge_piece(piece, cache, task, out)?;
-        if out.len() - start <= cache::MOST_IDS {
-            cache.insert(key, &out[start..]);
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn merge_piece(
-        &self,
-        piece: &[u8],
-        cache: &mut Cache,
-        task: &Task,
-        out: &mut Vec<TokenId>,
-    ) -> Result<()> {
-        let model = &self.0.model;
-        if model.rules.whole_first
-            && let Some(id) = model.vocabulary.find(piece)
-        {
-            out.push(id);
-            return Ok(());
-        }
-        if !model.incomplete {
-            return merge::merge(model, piece, &mut cache.scratch, task, out);
-        }
-        if let Some(byte) = piece.iter().find(|&&byte| model.starts[usize::from(byte)] == NONE) {
-            return Err(Error::invalid(format!(
-                "the vocabulary has no token for the byte 0x{byte:02X}: it was made without it"
-            )));
-        }
-        let start = out.len();
-        merge::merge(model, piece, &mut cache.scratch, task, out)?;
-        if model.rules.fuse_unknown
-            && let Some(unknown) = model.rules.unknown
-        {
-            let mut kept = start;
-            for place in start..out.len() {
-                let again = place > start && out[place] == unknown && out[kept - 1] == unknown;
-                if !again {
-                    out[kept] = out[place];
-                    kept += 1;
-                }
-            }
-            out.truncate(kept);
-        }
-        Ok(())
+        run.finish()
     }
 
     /// Lends `f` a cache that earlier calls have warmed.
@@ -595,9 +522,11 @@ impl Tokenizer {
                 };
                 let inner = range.start;
                 self.0.pretokenizer.for_each(&normal[range], &mut |piece, place| {
-                    task.check()?;
                     let first = encoding.ids.len();
-                    self.encode_piece(piece, cache, task, &mut encoding.ids)?;
+                    let model = &self.0.model;
+                    let mut run = Run::new(model, piece, cache, task, &mut encoding.ids);
+                    run.piece(0, piece.len());
+                    run.finish()?;
                     // the blank that a piece may have got in front lies nowhere
                     let extra = piece.len() - place.len();
                     let mut done = 0;

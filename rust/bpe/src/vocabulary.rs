@@ -17,6 +17,8 @@ pub(crate) struct Vocabulary {
     /// Where the bytes of an id begin; one entry more than there are ids.
     starts: Vec<u32>,
     index: HashTable<TokenId>,
+    /// the number of bytes of the longest token
+    longest: usize,
 }
 
 const HASHER: FixedState = FixedState::with_seed(0x6c73_6c6d);
@@ -28,7 +30,7 @@ impl Vocabulary {
     pub(crate) fn new<'a>(
         tokens: impl Iterator<Item = (TokenId, &'a [u8])> + Clone,
     ) -> Result<Self, String> {
-        let (mut count, mut size, mut past) = (0_usize, 0_usize, 0_u32);
+        let (mut count, mut size, mut past, mut longest) = (0_usize, 0_usize, 0_u32, 0);
         for (id, bytes) in tokens.clone() {
             if id >= MOST_IDS {
                 return Err(format!("id {id} is too large; ids must be below {MOST_IDS}"));
@@ -36,6 +38,7 @@ impl Vocabulary {
             count += 1;
             size += bytes.len();
             past = past.max(id + 1);
+            longest = longest.max(bytes.len());
         }
         if u32::try_from(size).is_err() {
             return Err(format!("the tokens have {size} bytes together; 4 GB is the limit"));
@@ -70,7 +73,8 @@ impl Vocabulary {
                 flat[start..start + bytes.len()].copy_from_slice(bytes);
             }
         }
-        let mut vocabulary = Self { bytes: flat, starts, index: HashTable::with_capacity(count) };
+        let mut vocabulary =
+            Self { bytes: flat, starts, index: HashTable::with_capacity(count), longest };
         vocabulary.build_index()?;
         Ok(vocabulary)
     }
@@ -109,6 +113,9 @@ impl Vocabulary {
 
     /// The id that stands for `bytes`.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<TokenId> {
+        if bytes.len() > self.longest {
+            return None;
+        }
         self.index.find(HASHER.hash_one(bytes), |&id| self.get(id) == bytes).copied()
     }
 
