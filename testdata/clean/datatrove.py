@@ -17,7 +17,6 @@ from pathlib import Path
 import regex
 import zstandard
 
-# ruff: noqa: INP001, RUF001
 root, data = Path(sys.argv[1]), Path(sys.argv[2])
 
 WORD = r"[\p{L}\p{M}\p{N}\p{Pc}\u200c\u200d]"

@@ -6,7 +6,7 @@ is inert under NFC is fixed for ever once a code point is assigned, so that an o
 only makes the fast path shorter, never wrong.
 """
 
-# ruff: noqa: INP001, SIM905
+# ruff: noqa: SIM905
 import unicodedata
 from collections.abc import Callable
 from itertools import groupby
@@ -15,7 +15,7 @@ import regex
 
 # datatrove 0.10.1, utils/text.py: the signs that do not make a word (data, Apache-2.0)
 PEER_SYMBOLS = set(
-    "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"  # noqa: RUF001
+    "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
 )
 # the same file calls these three the end of a sentence; Unicode does not
 PEER_ENDS = {0x17D6, 0x17D9, 0x17DA}
