@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+
 from lslm import FormatError, MismatchError
 from lslm import checkpoint as ck
 from lslm.model import ModelConfig, Transformer

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lslm import FormatError
 from lslm.config import Config, TrainConfig, keys, load, replace, to_toml
 from lslm.model import ModelConfig, Transformer

@@ -311,7 +311,6 @@ def test_a_killed_writer_leaves_no_dataset(tmp_path):
         process.send_signal(signal.SIGKILL)
     names = [path.name for path in folder.iterdir()]
     assert "manifest.json" not in names
-    assert any(name.endswith(".tmp") for name in names)
     with pytest.raises(lslm.FormatError, match="writing did not finish"):
         lslm.TokenDataset(folder)
     # whoever comes next finds the folder free and takes the rest away

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lslm.generation import generate_ids, sample
 from lslm.model import ModelConfig, Transformer
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from lslm.loss import IGNORE, linear_cross_entropy
 from lslm.model import Cache, ModelConfig, Transformer, attention, cross_entropy
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lslm.model import ModelConfig, Transformer
 from lslm.optim import (
     SGD,

@@ -12,12 +12,13 @@ import os
 import random
 import sys
 
-import lslm
 import numpy as np
 import pytest
 import tiktoken
 import tiktoken.load
 import tokenizers as hf
+
+import lslm
 from conftest import read_bytes, read_documents
 
 FULL = os.environ.get("LSLM_FULL_PARITY") == "1"
@@ -58,6 +59,9 @@ class Tiktoken:
         )
 
     def ids(self, texts):
+        if len(texts) > 10_000:
+            # a pool that is handed single characters only costs time
+            return [self.reference.encode_ordinary(text) for text in texts]
         return self.reference.encode_ordinary_batch(texts, num_threads=THREADS)
 
 
@@ -148,26 +152,24 @@ def test_naughty_strings(pairs, shared_data, name):
 
 @pytest.mark.parametrize("name", [*ENCODINGS, "qwen2_5"])
 def test_every_code_point(pairs, name):
-    """Each scalar value alone, between letters, behind a blank and behind a digit.
+    """Each scalar value alone, between letters, behind a blank and before a digit.
 
     The references' tables are Unicode 16 for these patterns, as ours; where a reference's tables
     are others, testdata/unicode/differences.json lists the points.
     """
-    points = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
-    step = 20_000
     pair = pairs[name]
-    alone = [[c] for c in points]
-    differing = []
-    for start in range(0, len(points), step):
-        part = points[start : start + step]
-        texts = [form for c in part for form in (c, f"a{c}b", f" {c} 1{c}")]
-        expected = pair.ids(texts)
-        ids, offsets = pair.tok.encode_batch(texts)
-        for i, want in enumerate(expected):
-            if ids[offsets[i] : offsets[i + 1]].tolist() != want:
-                differing.append(f"U+{ord(part[i // 3]):04X}")
-    assert len(alone) == 1_112_064 - 0
-    assert not differing, sorted(set(differing))
+    points = [chr(c) for c in range(sys.maxunicode + 1) if not 0xD800 <= c < 0xE000]
+    # with neighbours: many a text, since nothing reaches over the line ends
+    texts = [
+        "".join(f"a{c}b\n {c}1\n" for c in points[start : start + 500])
+        for start in range(0, len(points), 500)
+    ]
+    assert_equal(pair, texts)
+    if name == "qwen2_5" and not FULL:
+        # planes 3 to 13 are empty; the reference is slow
+        points = [c for c in points if c < "\U00032000" or "\U000e0000" <= c < "\U000e1000"]
+    for start in range(0, len(points), 50_000):
+        assert_equal(pair, points[start : start + 50_000])
 
 
 # one character of each class that patterns know

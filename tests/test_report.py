@@ -4,9 +4,11 @@ import html.parser
 import json
 import math
 import re
+import types
+
+import pytest
 
 import lslm
-import pytest
 from lslm import report
 from lslm.report import charts, figures, markup, numbers
 
@@ -175,7 +177,7 @@ class FakeTokenizer:
 
     vocab_size = 5
     pattern = "gpt2"
-    special_tokens = {"<|endoftext|>": 3}
+    special_tokens = types.MappingProxyType({"<|endoftext|>": 3})
 
     def token_bytes(self, token):
         return {0: b"a", 1: b"bcd", 2: b"ee", 3: b"<|endoftext|>"}[token]

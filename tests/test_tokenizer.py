@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 
-import lslm
 import numpy as np
 import pytest
 import tokenizers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+
+import lslm
 
 TRAINING_TEXT = [
     "The quick brown fox jumps over the lazy dog; the dog doesn't mind, and the fox won't stop.",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lslm import MismatchError, checkpoint
 from lslm.config import load, replace
 from lslm.loss import IGNORE

@@ -9,13 +9,28 @@ from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+__all__ = [
+    "CleanResult",
+    "Cleaner",
+    "DatasetWriter",
+    "LoaderCore",
+    "StreamDecoder",
+    "TokenDataset",
+    "Tokenizer",
+    "__version__",
+    "clean",
+    "documents",
+    "tokenize",
+    "train_tokenizer",
+]
+
 __version__: str
 
 _Path: TypeAlias = str | os.PathLike[str]
 _Inputs: TypeAlias = _Path | Iterable[_Path]
 _Progress: TypeAlias = bool | Callable[[str, int, int | None, str], object] | None
 
-class Measure(TypedDict):
+class _Measure(TypedDict):
     """One measure of a text beside its limit."""
 
     name: str
@@ -87,14 +102,12 @@ class Cleaner:
         Raises:
             UnicodeEncodeError: ``text`` has lone surrogates, which no UTF-8 can hold.
         """
-    def clean_batch(
-        self, texts: Sequence[str], *, threads: int | None = None
-    ) -> list[CleanResult]:
+    def clean_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[CleanResult]:
         """Clean many texts, in their order, on ``threads`` threads (None: all cores).
 
         Ctrl-C ends it within a text per thread.
         """
-    def explain(self, text: str) -> list[Measure]:
+    def explain(self, text: str) -> list[_Measure]:
         """Return every measure of ``text`` after normalisation, in the order of the filters.
 
         :meth:`clean` ends at the first measure that is not passed; this goes on.
@@ -106,16 +119,18 @@ class Cleaner:
         ``Cleaner(config.pop("profile"), **config)`` is an equal cleaner.
         """
     @property
-    def fingerprint(self) -> bytes:
-        """SHA-256 (32 bytes) over everything that decides the result.
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that decides the result, 64 hexadecimal digits.
 
         That is the unit and the name, version and settings of each rule that is on. It goes into
         the manifest of what is made with it.
         """
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, value: object, /) -> bool:
         """Whether both have the same fingerprint."""
     def __hash__(self) -> int:
         """A hash of the fingerprint."""
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
+        """What pickle and deepcopy make an equal cleaner of."""
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _Text = TypeVar("_Text", str, bytes)
@@ -204,7 +219,7 @@ class Tokenizer:
         *,
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
     ) -> NDArray[Any]:
         """Return the ids of ``text``: a one-dimensional array of ``dtype``.
 
@@ -220,7 +235,7 @@ class Tokenizer:
         *,
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
         threads: int | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the ids of all ``texts`` end to end, and the offsets of the texts in them.
@@ -246,7 +261,7 @@ class Tokenizer:
         unit: Literal["byte", "char"] = "byte",
         special: _Special = "none",
         errors: _Surrogates = "replace",
-        dtype: DTypeLike = None,
+        dtype: DTypeLike = "uint32",
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the ids of ``text`` and, for each, where it begins and ends in it.
 
@@ -497,6 +512,7 @@ class LoaderCore:
         epochs: int | None,
         prefetch: int,
         rows: bool,
+        access: str,
     ) -> LoaderCore: ...
     def next(self) -> tuple[NDArray[Any], NDArray[Any] | None, int] | None:
         """Return inputs, targets (None for rows) and the position behind them; None at the end."""
@@ -526,3 +542,155 @@ class LoaderCore:
         """Tokens of an epoch in no sample, and samples of all epochs that fill no batch."""
     def locate(self, sample: int) -> tuple[int, int, int]:
         """Return dataset, epoch and first token of a sample."""
+
+def clean(
+    inputs: _Inputs,
+    *,
+    output: _Path,
+    profile: str = "default",
+    dedup: str | None = None,
+    redact: bool = False,
+    overrides: dict[str, Any] | None = None,
+    text_key: str = "text",
+    id_key: str = "id",
+    split: str = "file",
+    separator: str | None = None,
+    extensions: list[str] | None = None,
+    utf8: str = "replace",
+    format: str = "jsonl.zst",
+    partition_bytes: int = 268435456,
+    threads: int | None = None,
+    progress: _Progress = None,
+) -> dict[str, Any]:
+    """Clean documents, files to files, and return what was kept and dropped, and why.
+
+    ``inputs`` are files, folders, globs, or ``-`` for standard input: plain text, JSONL or Parquet,
+    plain or compressed with gzip or zstd. ``output`` is a folder; each partition of the inputs, of
+    about ``partition_bytes`` bytes, becomes one file ``part-NNNNNN.<format>`` in it. The files are
+    the same bytes for any number of threads. After a kill the same call goes on where it stopped.
+
+    ``profile`` names the rules (see ``Cleaner.profiles()``), ``overrides`` changes single values of
+    them, ``redact`` masks e-mail addresses and the like. ``dedup="exact"`` keeps only the first of
+    documents whose cleaned text is equal.
+
+    ``text_key`` and ``id_key`` name the fields of JSONL and columns of Parquet; the other fields
+    are carried through. In plain text a document is a file, or with ``split="lines"`` a line, with
+    ``split="blank_lines"`` what lies between empty lines, with ``separator`` what lies between
+    lines of exactly that text. ``extensions`` says which files of a folder are read. ``utf8`` says
+    what happens to bytes that are not UTF-8: ``"replace"`` by U+FFFD, or ``"refuse"`` the document.
+
+    Returns a dict: ``files`` (names), ``n_documents`` and ``n_bytes`` (of the text in them),
+    ``funnel`` (documents and bytes in, kept, and dropped by reason; changes by kind), ``reading``
+    (what was read, and the bad documents), ``fingerprint`` of the rules.
+
+    Raises ``FileNotFoundError`` for a missing input, ``FormatError`` for a file that is broken or
+    of no known format, ``ValueError`` for an option that cannot be used or an ``output`` that holds
+    other work.
+    """
+
+def train_tokenizer(
+    inputs: _Inputs | None = None,
+    *,
+    texts: Iterable[str] | None = None,
+    vocab_size: int,
+    pattern: str = "o200k_base",
+    special_tokens: list[str] = ...,
+    special_first: bool = False,
+    min_frequency: int = 2,
+    max_token_length: int | None = None,
+    clean: str | Cleaner | None = None,
+    sample_bytes: int | None = None,
+    seed: int = 0,
+    memory: int | None = None,
+    text_key: str = "text",
+    split: str = "file",
+    separator: str | None = None,
+    extensions: list[str] | None = None,
+    utf8: str = "replace",
+    threads: int | None = None,
+    progress: _Progress = None,
+) -> Tokenizer:
+    """Learn a BPE vocabulary from documents and return its tokenizer.
+
+    The documents come from ``inputs``, read as by :func:`clean`, or are the ``str`` of the iterable
+    ``texts``. The result depends on them alone: not on threads, nor on how they lie in files.
+
+    ``vocab_size`` counts the 256 bytes, the merges and ``special_tokens`` (by default
+    ``<|endoftext|>``), which have the last ids, or with ``special_first`` the first. Fewer tokens
+    come out when no pair occurs ``min_frequency`` times any more. ``pattern`` says how text is cut
+    before pairs are counted: a published name such as ``gpt2``, ``cl100k_base``, ``o200k_base`` or
+    ``qwen2``, or a regular expression. With ``max_token_length`` tokens of more than two bytes stay
+    shorter than that many bytes, as in Hugging Face's trainer.
+
+    ``sample_bytes`` learns from a uniform sample of documents of about that size, which ``seed``
+    chooses. ``memory`` bounds the bytes that the counted words take; what does not fit goes to
+    files in the folder for temporary ones, and the result stays the same.
+
+    The merges are those of Hugging Face tokenizers 0.23 with the same pattern and the byte
+    alphabet: the most frequent pair first, of equal ones that with the smaller ids (Sennrich,
+    Haddow and Birch 2016, https://aclanthology.org/P16-1162).
+
+    Raises ``ValueError`` for a vocabulary that is too small or an unknown pattern.
+
+    >>> tok = train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
+    >>> tok.decode(tok.encode("lower"))
+    'lower'
+    """
+
+def tokenize(
+    inputs: _Inputs,
+    *,
+    output: _Path,
+    tokenizer: Tokenizer,
+    clean: str | Cleaner | None = None,
+    validation_fraction: float = 0.005,
+    seed: int = 0,
+    eos_token: str | None = None,
+    bos_token: str | None = None,
+    text_key: str = "text",
+    id_key: str = "id",
+    split: str = "file",
+    separator: str | None = None,
+    extensions: list[str] | None = None,
+    utf8: str = "replace",
+    partition_bytes: int = 268435456,
+    threads: int | None = None,
+    progress: _Progress = None,
+) -> dict[str, Any]:
+    """Turn documents into datasets of tokens, and return their manifests.
+
+    ``inputs`` are read, and with ``clean`` (a profile or a ``Cleaner``) cleaned, as by
+    :func:`clean`. ``output/train`` and ``output/validation`` become datasets for ``TokenDataset``.
+    A document is held out for validation when the hash of its cleaned text and ``seed`` falls below
+    ``validation_fraction``, so equal texts fall on the same side.
+
+    Each document ends with the id of ``eos_token``, by default the tokenizer's own, and begins
+    with that of ``bos_token`` if one is named. A special token that stands in the text is encoded
+    as the text that it is.
+
+    The shards are the same bytes for any number of threads, and after a kill the same call goes on
+    where it stopped. Memory holds a few megabytes a thread and the largest document.
+
+    Returns a dict: ``train`` and ``validation`` (manifests, the latter None if nothing was to be
+    held out; ``tokens``, ``documents``, ``bytes``, ``shards`` …), ``funnel``, ``reading``.
+
+    Raises as :func:`clean` does, and ``ValueError`` when the tokenizer has no such special token.
+    """
+
+def documents(
+    inputs: _Inputs,
+    *,
+    limit: int = 2,
+    text_key: str = "text",
+    id_key: str = "id",
+    split: str = "file",
+    separator: str | None = None,
+    extensions: list[str] | None = None,
+    utf8: str = "replace",
+    progress: _Progress = None,
+) -> dict[str, Any]:
+    """Read all documents of ``inputs``, as :func:`clean` does, and return what there is.
+
+    Returns a dict: ``n_documents``, ``n_bytes`` of text, ``reading`` (bad documents and their
+    places), and as ``samples`` the first ``limit`` documents (``text``, ``id``, ``source``).
+    """

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "check",
     "checkpoints",
     "find",
     "load",
@@ -100,6 +101,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state | {"step": step}
 
 
+<<<<<<< HEAD
 def load(
     checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer] | None = None
 ) -> dict[str, Any]:
@@ -108,6 +110,10 @@ def load(
     Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
     ``optimizers`` their file is not touched, and need not be there.
     """
+=======
+def check(checkpoint: Path) -> dict[str, Any]:
+    """Compare every file of ``checkpoint`` with its saved size and hash; return its state."""
+>>>>>>> main
     state = read_state(checkpoint)
     for name, expected in state["files"].items():
         if optimizers is None and name.startswith("optimizer"):
@@ -119,6 +125,17 @@ def load(
                 f"from the checkpoint before it",
                 str(path),
             )
+    return state
+
+
+def load(
+    checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer] | None = None
+) -> dict[str, Any]:
+    """Fill ``model`` and ``optimizers`` from ``checkpoint``; return its state.
+
+    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``.
+    """
+    state = check(checkpoint)
     tensors = _read_tensors(checkpoint, "model", state)
     mine = model.state_dict()
     _compare(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})

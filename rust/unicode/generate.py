@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Writes src/tables.rs, the general category of every code point.
 
     pip install unicodedata2==16.0.0

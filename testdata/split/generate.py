@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Writes huggingface.json: how Hugging Face tokenizers cuts texts by the published patterns.
 
     pip install tokenizers==0.23.3

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, RUF001
 """Makes the reference vocabularies of this folder with Hugging Face `tokenizers`.
 
     RAYON_NUM_THREADS=2 python testdata/train/make.py small > testdata/train/small.json
@@ -17,11 +18,14 @@ import os
 import pathlib
 import struct
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import tokenizers
 import zstandard
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LETTER_CASES = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 UPPER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
@@ -51,27 +55,55 @@ SMALL = [
     {"name": "words", "texts": [WORDS], "vocab_size": 300},
     {"name": "until nothing is left", "texts": [WORDS, WORDS], "vocab_size": 5000},
     {"name": "min_frequency", "texts": [WORDS] * 3, "vocab_size": 5000, "min_frequency": 6},
-    {"name": "runs", "texts": ["a" * 37 + " " * 19 + "\n" * 23 + "=" * 80, "ababababababa" * 3, "aaab" * 9],
-     "vocab_size": 400},
+    {
+        "name": "runs",
+        "texts": ["a" * 37 + " " * 19 + "\n" * 23 + "=" * 80, "ababababababa" * 3, "aaab" * 9],
+        "vocab_size": 400,
+    },
     {"name": "all tied", "texts": ["zy yx xw wv vu ut zyx"], "vocab_size": 400},
-    {"name": "special tokens", "texts": [WORDS], "vocab_size": 300,
-     "special_tokens": ["<|endoftext|>", "<|pad|>"]},
-    {"name": "special token that is learned", "texts": ["the theme then there other the the"],
-     "vocab_size": 320, "special_tokens": ["the", "<|endoftext|>"]},
-    {"name": "special token of one byte", "texts": ["the theme then there other the the"],
-     "vocab_size": 320, "special_tokens": ["h"]},
+    {
+        "name": "special tokens",
+        "texts": [WORDS],
+        "vocab_size": 300,
+        "special_tokens": ["<|endoftext|>", "<|pad|>"],
+    },
+    {
+        "name": "special token that is learned",
+        "texts": ["the theme then there other the the"],
+        "vocab_size": 320,
+        "special_tokens": ["the", "<|endoftext|>"],
+    },
+    {
+        "name": "special token of one byte",
+        "texts": ["the theme then there other the the"],
+        "vocab_size": 320,
+        "special_tokens": ["h"],
+    },
     {"name": "max_token_length 5", "texts": [WORDS * 3], "vocab_size": 1000, "max_token_length": 5},
     {"name": "max_token_length 2", "texts": [WORDS * 3], "vocab_size": 1000, "max_token_length": 2},
     {"name": "max_token_length 1", "texts": [WORDS * 3], "vocab_size": 1000, "max_token_length": 1},
-    {"name": "scripts", "texts": ["我们的世界，你们的世界。世界和平！", "мир миру мир", "😀😀😁😀", "naïve café naïf"],
-     "vocab_size": 330},
-    {"name": "o200k", "texts": [WORDS, "I'LL we'll 12345 12345 12345\r\n\r\n  x/y//\n"],
-     "vocab_size": 330, "pattern": "o200k_base"},
+    {
+        "name": "scripts",
+        "texts": [
+            "我们的世界，你们的世界。世界和平！",
+            "мир миру мир",
+            "😀😀😁😀",
+            "naïve café naïf",
+        ],
+        "vocab_size": 330,
+    },
+    {
+        "name": "o200k",
+        "texts": [WORDS, "I'LL we'll 12345 12345 12345\r\n\r\n  x/y//\n"],
+        "vocab_size": 330,
+        "pattern": "o200k_base",
+    },
     {"name": "nothing", "texts": [""], "vocab_size": 300},
 ]
 
 
 def train(texts: Iterator[str], pattern: str, vocab_size: int, **options: object) -> Tokenizer:
+    """Train on `texts`, each a document, with the byte alphabet."""
     tokenizer = Tokenizer(models.BPE())
     if pattern == "gpt2":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -93,13 +125,15 @@ def train(texts: Iterator[str], pattern: str, vocab_size: int, **options: object
 
 
 def merges(tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    """The pairs of ids that are merged, in order."""
     model = json.loads(tokenizer.to_str())["model"]
     ids = model["vocab"]
     return [(ids[left], ids[right]) for left, right in model["merges"]]
 
 
 def documents(file: str, unit: str, count: int) -> Iterator[str]:
-    with open(DATA / file, "rb") as handle:
+    """The documents of a corpus."""
+    with (DATA / file).open("rb") as handle:
         reader = zstandard.ZstdDecompressor().stream_reader(handle)
         lines = io.TextIOWrapper(reader, encoding="utf-8", newline="\n")
         if unit == "whole":
@@ -110,6 +144,7 @@ def documents(file: str, unit: str, count: int) -> Iterator[str]:
 
 
 def main(which: str) -> None:
+    """Print `small.json` or `large.json`."""
     cases = []
     if which == "small":
         for case in SMALL:
@@ -122,8 +157,13 @@ def main(which: str) -> None:
             packed = b"".join(struct.pack("<II", *pair) for pair in pairs)
             cases.append(
                 {
-                    "name": name, "file": file, "documents": unit, "count": count,
-                    "pattern": pattern, "vocab_size": vocab_size, "merges": len(pairs),
+                    "name": name,
+                    "file": file,
+                    "documents": unit,
+                    "count": count,
+                    "pattern": pattern,
+                    "vocab_size": vocab_size,
+                    "merges": len(pairs),
                     "sha256": hashlib.sha256(packed).hexdigest(),
                 }
             )

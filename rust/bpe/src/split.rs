@@ -4,18 +4,23 @@
 //! exactly. A text may be any bytes: each byte that is not part of well-formed UTF-8 is treated
 //! as U+FFFD and keeps its value.
 
+mod blocks;
+mod classify;
 mod engine;
 mod kinds;
 mod published;
 mod scan;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::fmt;
 use std::sync::Arc;
 
 use lslm_runtime::Result;
 
+use classify::Level;
 use engine::Engine;
 pub use published::{Behavior, Step};
 use scan::Scheme;
@@ -98,15 +103,24 @@ impl Pattern {
     }
 
     /// Calls `f` with each piece of `text`, in order; together they are `text`.
+    #[inline]
     pub fn for_each(&self, text: &[u8], mut f: impl FnMut(&[u8])) {
         let mut start = 0;
-        let emit = |end| {
-            f(&text[start..end]);
-            start = end;
-        };
+        self.for_each_batch(text, |ends| {
+            for &end in ends {
+                f(&text[start..end]);
+                start = end;
+            }
+        });
+    }
+
+    /// Calls `f` with where the pieces of `text` end, in bytes from its beginning, a batch of
+    /// some hundred at a time; the first piece begins at 0, each other where the one before ends,
+    /// and the last one ends with `text`. Nothing is called for an empty text.
+    pub fn for_each_batch(&self, text: &[u8], mut f: impl FnMut(&[usize])) {
         match &self.0.method {
-            Method::Scan(scheme) => scheme.ends(text, emit),
-            Method::Search(engine) => engine.ends(text, emit),
+            Method::Scan(scheme) => scheme.ends(Level::current(), text, &mut f),
+            Method::Search(engine) => engine.ends(text, |end| f(&[end])),
         }
     }
 }

@@ -93,6 +93,7 @@ impl Tokenizer {
     /// The tokenizer of `tokens` (the bytes of each id, in order) and `merges` (pairs of ids, in
     /// order of priority), as a trainer makes it.
     ///
+    /// An id without bytes is none of the vocabulary's, such as one of a special token in front.
     /// Texts are cut by `pattern`; `special_tokens` are strings with ids of their own, usually the
     /// ones behind `tokens`. [`Error::Invalid`] when a merge names no token, when its joined bytes
     /// are none, or when names or ids occur twice.
@@ -102,7 +103,8 @@ impl Tokenizer {
         pattern: Pattern,
         special_tokens: &[(String, TokenId)],
     ) -> Result<Self> {
-        let numbered = tokens.iter().enumerate().map(|(id, token)| (id as TokenId, &token[..]));
+        let numbered = (0..).zip(tokens).filter(|(_, token)| !token.is_empty());
+        let numbered = numbered.map(|(id, token)| (id, &token[..]));
         let vocabulary = Vocabulary::new(numbered).map_err(Error::Invalid)?;
         let mut listed = Vec::with_capacity(merges.len());
         let mut joined = Vec::new();

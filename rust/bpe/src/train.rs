@@ -26,17 +26,24 @@ use std::collections::HashMap;
 
 use lslm_runtime::{Error, Result, Task};
 
-use crate::TokenId;
+use crate::split::Pattern;
+use crate::{TokenId, Tokenizer};
 
 mod count;
+mod figures;
 mod merge;
 #[cfg(test)]
 mod naive;
+mod pairs;
+mod prefetch;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use count::WordCounter;
+pub use figures::Figures;
+pub use sample::Sample;
 pub use words::WordCounts;
 
 /// On which side of the learned tokens the ids of the special tokens lie.
@@ -88,6 +95,22 @@ pub struct Trained {
     pub special_tokens: Vec<(String, TokenId)>,
 }
 
+impl Trained {
+    /// The tokenizer with this vocabulary; `pattern` is the one the words were counted with.
+    pub fn into_tokenizer(self, pattern: &Pattern) -> Result<Tokenizer> {
+        let mut tokens: Vec<Vec<u8>> = self.tokens.into_iter().map(Vec::from).collect();
+        // a special token is no entry of the model, unless text can also spell its id
+        for (_, id) in &self.special_tokens {
+            let token = &mut tokens[*id as usize];
+            if token.len() > 1 && self.merges.iter().all(|merge| merge.result != *id) {
+                token.clear();
+            }
+        }
+        let merges: Vec<_> = self.merges.iter().map(|merge| (merge.left, merge.right)).collect();
+        Tokenizer::new(&tokens, &merges, pattern.clone(), &self.special_tokens)
+    }
+}
+
 /// Two neighbouring tokens and the one that replaces them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Merge {
@@ -136,7 +159,7 @@ fn bytes_spelled(text: &str) -> Option<Vec<u8>> {
 /// `task` sees the stage "learn merges". Fails with [`Error::Invalid`] when the options contradict
 /// each other or a count could overflow, and with [`Error::Cancelled`].
 pub fn train(
-    words: &WordCounts,
+    words: WordCounts,
     options: &TrainOptions,
     threads: usize,
     task: &Task,

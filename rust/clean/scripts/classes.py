@@ -12,19 +12,62 @@ from itertools import groupby
 import regex
 
 # datatrove 0.10.1, utils/text.py: the signs that do not make a word (data, Apache-2.0)
-PEER_SYMBOLS = set("!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»")
+PEER_SYMBOLS = set(
+    "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
+)
 # the same file calls these three the end of a sentence; Unicode does not
 PEER_ENDS = {0x17D6, 0x17D9, 0x17DA}
 
 # scripts whose spelling uses ZERO WIDTH JOINER and NON-JOINER
-JOINING = (
-    "Arabic Syriac Mandaic Nko Mongolian Phags_Pa Manichaean Psalter_Pahlavi Hanifi_Rohingya "
-    "Sogdian Adlam Thaana Devanagari Bengali Gurmukhi Gujarati Oriya Tamil Telugu Kannada "
-    "Malayalam Sinhala Myanmar Khmer Tibetan Balinese Javanese Sundanese Chakma Kaithi Sharada "
-    "Grantha Tirhuta Siddham Modi Takri Newa Khojki Khudawadi Brahmi Limbu Meetei_Mayek "
-    "Saurashtra Tai_Tham Batak Cham"
-).split()
-UNSPACED = "Han Hiragana Katakana Bopomofo".split()
+JOINING = [
+    "Arabic",
+    "Syriac",
+    "Mandaic",
+    "Nko",
+    "Mongolian",
+    "Phags_Pa",
+    "Manichaean",
+    "Psalter_Pahlavi",
+    "Hanifi_Rohingya",
+    "Sogdian",
+    "Adlam",
+    "Thaana",
+    "Devanagari",
+    "Bengali",
+    "Gurmukhi",
+    "Gujarati",
+    "Oriya",
+    "Tamil",
+    "Telugu",
+    "Kannada",
+    "Malayalam",
+    "Sinhala",
+    "Myanmar",
+    "Khmer",
+    "Tibetan",
+    "Balinese",
+    "Javanese",
+    "Sundanese",
+    "Chakma",
+    "Kaithi",
+    "Sharada",
+    "Grantha",
+    "Tirhuta",
+    "Siddham",
+    "Modi",
+    "Takri",
+    "Newa",
+    "Khojki",
+    "Khudawadi",
+    "Brahmi",
+    "Limbu",
+    "Meetei_Mayek",
+    "Saurashtra",
+    "Tai_Tham",
+    "Batak",
+    "Cham",
+]
+UNSPACED = ["Han", "Hiragana", "Katakana", "Bopomofo"]
 
 BREAKS = {0x0B, 0x0C, 0x0D, 0x85, 0x2028, 0x2029}
 HIDDEN = {
@@ -95,9 +138,13 @@ def classes(code: int) -> int:
 
 
 print("//! Written by `scripts/classes.py`, not by hand: the classes of each run of code points.")
-print(f"//! From regex {regex.__version__} and Unicode {unicodedata.unidata_version} (composition).")
+print(
+    f"//! From regex {regex.__version__} and Unicode {unicodedata.unidata_version} (composition)."
+)
 print()
-print("/// Where each run begins and the classes of its code points, as the bits of [`super::Class`].")
+print(
+    "/// Where each run begins and the classes of its code points, as the bits of [`super::Class`]."
+)
 print("#[rustfmt::skip]")
 starts = [(next(run), value) for value, run in groupby(range(0x110000), classes)]
 print(f"pub(super) static RUNS: [(u32, u16); {len(starts)}] = [")

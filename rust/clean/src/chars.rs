@@ -44,11 +44,19 @@ impl Class {
     pub const HIDDEN: Self = Self(1 << 13);
     /// U+FFFD, which stands where a decoder gave up.
     pub const REPLACEMENT: Self = Self(1 << 14);
+    /// Of a byte, not of a character: part of one beyond ASCII.
+    pub(crate) const WIDE: Self = Self(1 << 15);
 
     /// Whether this has one of the properties of `other`.
     #[inline]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The properties that this has not.
+    #[inline]
+    pub(crate) const fn missing(self) -> Self {
+        Self(!self.0)
     }
 
     /// The properties of both.
@@ -67,7 +75,7 @@ const BLOCKS: usize = 0x11_0000 >> BITS;
 pub(crate) struct Classes {
     places: Box<[u16]>,
     blocks: Vec<Class>,
-    ascii: [Class; 128],
+    bytes: [Class; 256],
 }
 
 impl Classes {
@@ -79,10 +87,10 @@ impl Classes {
         self.blocks[(block << BITS) | (code & (BLOCK - 1))]
     }
 
-    /// The classes of an ASCII byte; of a higher one those of its lower seven bits.
+    /// The classes of an ASCII character; [`Class::WIDE`] for any other byte.
     #[inline]
-    pub(crate) fn of_ascii(&self, byte: u8) -> Class {
-        self.ascii[usize::from(byte & 0x7f)]
+    pub(crate) fn of_byte(&self, byte: u8) -> Class {
+        self.bytes[usize::from(byte)]
     }
 
     fn build() -> Self {
@@ -104,8 +112,9 @@ impl Classes {
                 blocks.extend_from_slice(&fresh);
             }
         }
-        let ascii = std::array::from_fn(|byte| blocks[byte]);
-        Self { places, blocks, ascii }
+        let bytes =
+            std::array::from_fn(|byte| if byte < 0x80 { blocks[byte] } else { Class::WIDE });
+        Self { places, blocks, bytes }
     }
 }
 
@@ -142,7 +151,7 @@ impl Survey {
         let mut classes = Class::NONE;
         if control {
             for &byte in bytes {
-                classes = classes.or(CLASSES.of_ascii(byte));
+                classes = classes.or(CLASSES.of_byte(byte));
             }
             let wanted = Class::CONTROL.or(Class::BREAK);
             classes = Class(classes.0 & wanted.0);
@@ -206,7 +215,7 @@ mod tests {
             }
             assert_eq!(class_of(char), Class(RUNS[run].1), "{char:?}");
             if char.is_ascii() {
-                assert_eq!(classes().of_ascii(char as u8), class_of(char));
+                assert_eq!(classes().of_byte(char as u8), class_of(char));
             }
         }
     }

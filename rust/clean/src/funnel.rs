@@ -105,6 +105,16 @@ impl Funnel {
         }
     }
 
+    /// Moves a document that was counted as kept, such as one found to be a duplicate later, to
+    /// those dropped for `reason`; of `bytes_before` bytes before cleaning and `bytes_after` after.
+    pub fn drop_kept(&mut self, reason: &str, bytes_before: u64, bytes_after: u64) {
+        self.documents_kept -= 1;
+        self.bytes_kept -= bytes_after;
+        let dropped = self.dropped.entry(reason.to_owned()).or_default();
+        dropped.documents += 1;
+        dropped.bytes += bytes_before;
+    }
+
     /// Adds what `other` has counted.
     pub fn merge(&mut self, other: Self) {
         self.documents += other.documents;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lslm_runtime::partition::Cuts;
 use lslm_runtime::{Error, Result};
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::options::{Compression, Format, ReadOptions, Split};
 use crate::stream::Stream;
@@ -63,8 +64,8 @@ pub(crate) enum Body {
     File,
     /// A stream that can be read once: standard input or a pipe.
     Once(Mutex<Option<Stream>>),
-    /// A stream that was written to a nameless file, since its format needs seeking.
-    Spooled(File),
+    /// A stream that was written to a temporary file, since its format needs seeking.
+    Spooled(NamedTempFile),
 }
 
 /// A file that was met in a folder, or twice, and is not read.
@@ -82,6 +83,8 @@ pub struct Skipped {
 pub enum SkipReason {
     /// Its name begins with a dot; a hidden folder is one entry.
     Hidden,
+    /// Its name is among those to leave out; a folder is one entry.
+    Excluded,
     /// Its extension is not among those that are read from folders.
     Extension,
     /// A link to a folder, which could lead round in circles.
@@ -97,6 +100,7 @@ impl SkipReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
+            Self::Excluded => "excluded",
             Self::Extension => "extension",
             Self::LinkedFolder => "linked_folder",
             Self::Special => "special",
@@ -224,8 +228,11 @@ impl Finder<'_> {
                 let entry = entry.map_err(Error::io(&folder))?;
                 let path = entry.path();
                 let kind = entry.file_type().map_err(Error::io(&path))?;
-                let reason = if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                let name = entry.file_name();
+                let reason = if name.as_encoded_bytes().starts_with(b".") {
                     SkipReason::Hidden
+                } else if self.options.exclude.iter().any(|excluded| name == excluded.as_str()) {
+                    SkipReason::Excluded
                 } else if kind.is_dir() {
                     folders.push(path);
                     continue;
@@ -359,9 +366,9 @@ fn open_stream(
     let name = path.to_string_lossy().into();
     let (mut size, mut cuts) = (0, Cuts::Nowhere);
     let body = if format == Format::Parquet {
-        let mut file = tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?;
-        stream.copy_to(&mut file)?;
-        let units = table::row_group_sizes(path, &file, options)?;
+        let mut file = NamedTempFile::new().map_err(Error::io(std::env::temp_dir()))?;
+        stream.copy_to(file.as_file_mut())?;
+        let units = table::row_group_sizes(path, file.as_file(), options)?;
         (size, cuts) = (units.iter().sum(), Cuts::Units(units));
         Body::Spooled(file)
     } else {
@@ -390,7 +397,8 @@ impl Input {
     /// The file, for a format that needs seeking.
     pub(crate) fn file(&self) -> Result<File> {
         match &self.body {
-            Body::Spooled(file) => file.try_clone(),
+            // opened anew: readers on several threads must not share a place in it
+            Body::Spooled(file) => file.reopen(),
             Body::File | Body::Once(_) => File::open(&self.path),
         }
         .map_err(Error::io(&self.path))
@@ -482,5 +490,66 @@ fn refuse_binary(path: &Path, head: &[u8], first: &[u8]) -> Result<()> {
             "binary data, or UTF-16 without a mark (a NUL byte): leave it out, or convert it to UTF-8",
         ),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lslm_runtime::Task;
+
+    fn stream(bytes: &[u8]) -> Result<Input> {
+        let reader = io::Cursor::new(bytes.to_vec());
+        open_stream(Path::new("-"), reader, &ReadOptions::default())
+    }
+
+    #[test]
+    fn a_stream_is_known_by_its_first_bytes() {
+        let gzip = {
+            let mut encoder =
+                flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::fast());
+            io::Write::write_all(&mut encoder, b" {\"text\":1}").unwrap();
+            encoder.finish().unwrap()
+        };
+        let zstd = zstd::encode_all(&b"plain"[..], 1).unwrap();
+        for (bytes, format, compression) in [
+            (&b""[..], Format::Text, Compression::None),
+            (b"{", Format::Text, Compression::None),
+            (b"{}\n", Format::Jsonl, Compression::None),
+            (b"\xef\xbb\xbf {\"a\":1}", Format::Jsonl, Compression::None),
+            (b"{ int main; }", Format::Text, Compression::None),
+            (&gzip, Format::Jsonl, Compression::Gzip),
+            (&zstd, Format::Text, Compression::Zstd),
+        ] {
+            let input = stream(bytes).unwrap();
+            assert_eq!((input.format, input.compression), (format, compression));
+        }
+    }
+
+    #[test]
+    fn a_stream_can_be_read_once() {
+        let input = stream(b"one\ntwo").unwrap();
+        let mut lines = input.stream(0).unwrap();
+        let task = Task::default();
+        assert_eq!(lines.line(&task).unwrap(), Some(&b"one\n"[..]));
+        assert_eq!(lines.rest(&task).unwrap(), b"two");
+        let error = input.stream(0).unwrap_err().to_string();
+        assert!(error.contains("only once"), "{error}");
+    }
+
+    #[test]
+    fn parquet_from_a_stream_is_kept_in_a_file() {
+        let bytes = include_bytes!("../tests/data/foreign.parquet");
+        let options = ReadOptions { text_key: "content".into(), ..ReadOptions::default() };
+        let input = open_stream(Path::new("-"), io::Cursor::new(bytes), &options).unwrap();
+        assert!(matches!(&input.cuts, Cuts::Units(units) if units.len() == 2));
+        for _ in 0..2 {
+            let mut rows = table::Rows::open(&input, None, &options).unwrap();
+            let mut count = 0;
+            while rows.next(&Task::default()).unwrap().is_some() {
+                count += 1;
+            }
+            assert_eq!(count, 4);
+        }
     }
 }

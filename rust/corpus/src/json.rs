@@ -401,16 +401,45 @@ impl Metadata {
     }
 }
 
-/// Appends `text` as a JSON string.
+/// Appends `text` as a JSON string, with the escapes that JSON asks for and no others.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else if let Ok(escaped) = serde_json::to_string(text) {
-        out.push_str(&escaped);
+    /// Whether a byte must be escaped: controls, the quotation mark, the backslash.
+    const SPECIAL: [bool; 256] = {
+        let mut special = [false; 256];
+        let mut byte = 0;
+        while byte < 0x20 {
+            special[byte] = true;
+            byte += 1;
+        }
+        special[b'"' as usize] = true;
+        special[b'\\' as usize] = true;
+        special
+    };
+    out.reserve(text.len() + text.len() / 32 + 2);
+    out.push('"');
+    let mut written = 0;
+    for (place, byte) in text.bytes().enumerate() {
+        if !SPECIAL[usize::from(byte)] {
+            continue;
+        }
+        out.push_str(&text[written..place]);
+        written = place + 1;
+        out.push('\\');
+        match byte {
+            b'"' | b'\\' => out.push(char::from(byte)),
+            b'\n' => out.push('n'),
+            b'\r' => out.push('r'),
+            b'\t' => out.push('t'),
+            0x08 => out.push('b'),
+            0x0c => out.push('f'),
+            _ => {
+                out.push_str(if byte < 0x10 { "u000" } else { "u001" });
+                out.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+            }
+        }
     }
+    out.push_str(&text[written..]);
+    out.push('"');
 }
 
 #[cfg(test)]
@@ -503,7 +532,22 @@ mod tests {
         assert_eq!(read(&line, "text", "id").unwrap_err().0, BadReason::TextNotString);
     }
 
+    #[test]
+    fn every_character_is_escaped_as_serde_json_does() {
+        let all: String = ('\0'..'\u{250}').chain(['😀']).collect();
+        let mut out = String::new();
+        push_string(&mut out, &all);
+        assert_eq!(out, serde_json::to_string(&all).unwrap());
+    }
+
     proptest! {
+        #[test]
+        fn strings_are_escaped_as_serde_json_does(text in "[\\x00-\\x7f]*|\\PC*") {
+            let mut out = String::from("x");
+            push_string(&mut out, &text);
+            prop_assert_eq!(&out[1..], serde_json::to_string(&text).unwrap());
+        }
+
         /// The fast path, the careful one and serde_json's own values agree.
         #[test]
         fn both_paths_equal_serde_json(text: String, id: String, other: String, name: String) {

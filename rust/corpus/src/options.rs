@@ -145,6 +145,9 @@ pub struct ReadOptions {
     /// Which files are taken from folders, by extension, such as `py` (with or without the dot;
     /// a `.gz` or `.zst` after it is fine). By default those of the known formats.
     pub extensions: Option<Vec<String>>,
+    /// Names of files and folders that are left out wherever they are met within a named folder,
+    /// such as `site-packages`.
+    pub exclude: Vec<String>,
     /// Makes the first bad document an error instead of counting it.
     pub strict: bool,
 }
@@ -158,6 +161,7 @@ impl Default for ReadOptions {
             format: None,
             utf8: Utf8Policy::Replace,
             extensions: None,
+            exclude: Vec::new(),
             strict: false,
         }
     }

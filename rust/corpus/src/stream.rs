@@ -198,11 +198,11 @@ impl Stream {
         }
     }
 
-    /// Writes everything that is left to `file`.
+    /// Writes everything that is left to `file`, which lies in the folder for temporary files.
     pub(crate) fn copy_to(&mut self, file: &mut File) -> Result<()> {
         loop {
-            let path = &self.path;
-            file.write_all(&self.window[self.start..self.end]).map_err(Error::io(path))?;
+            let window = &self.window[self.start..self.end];
+            file.write_all(window).map_err(Error::io(std::env::temp_dir()))?;
             self.skip(self.end - self.start);
             if self.ended {
                 return Ok(());

@@ -259,6 +259,12 @@ fn folders_globs_and_names_are_found_in_order() {
     assert_eq!(names(&corpus, top), ["a.py"]);
     assert_eq!(corpus.inputs()[0].format(), Format::Text);
 
+    let without = ReadOptions { exclude: vec!["b".into(), "c1.txt".into()], ..default.clone() };
+    let corpus = found(&[arg("")], &without).unwrap();
+    assert_eq!(names(&corpus, top), ["A.TXT", "b-1.md", "b.jsonl", "c[1].txt"]);
+    let excluded = corpus.skipped().iter().filter(|s| s.reason == SkipReason::Excluded);
+    assert_eq!(excluded.count(), 2);
+
     // arguments keep their order, a file comes once, a name with brackets is that file
     let corpus =
         found(&[arg("c[1].txt"), arg("*.txt"), arg("b/../c1.txt"), arg("a.py")], &default).unwrap();

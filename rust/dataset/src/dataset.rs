@@ -1,7 +1,8 @@
 //! A dataset opened through memory maps.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +55,13 @@ impl Token for i64 {
         out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u32::from_le_bytes(*id).into());
         true
     }
+}
+
+/// Memory for reading, kept between reads.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    part: Vec<u8>,
+    all: Vec<u8>,
 }
 
 /// A dataset, ready to be read. Clones share the maps.
@@ -175,7 +183,7 @@ impl Shard {
     }
 
     /// Checks the blocks of the bytes `range` of the tokens, each only the first time.
-    fn check(&self, range: Range<usize>) -> Result<()> {
+    fn check(&self, range: Range<usize>, file: Option<&File>) -> Result<()> {
         let Some(section) = self.header.section(kind::TOKENS) else { return Ok(()) };
         let block_size = BLOCK as usize;
         for block in range.start / block_size..range.end.div_ceil(block_size) {
@@ -183,18 +191,87 @@ impl Shard {
             if word.load(Ordering::Relaxed) & bit != 0 {
                 continue;
             }
-            let tokens = &self.map.bytes()[self.tokens.clone()];
-            let start = block * block_size;
-            let found = crc32fast::hash(&tokens[start..tokens.len().min(start + block_size)]);
+            let start = self.tokens.start + block * block_size;
+            let end = self.tokens.end.min(start + block_size);
+            let mut scratch = Vec::new();
+            let found = crc32fast::hash(self.stored(start..end, file, &mut scratch)?);
             let at = section.checksums as usize + 4 * block;
-            let stored = self.map.bytes()[at..at + 4].iter().rev();
-            let stored = stored.fold(0, |crc, byte| crc << 8 | u32::from(*byte));
+            let stored = self.stored(at..at + 4, file, &mut scratch)?.iter().rev();
+            let stored = stored.fold(0, |crc, byte| (crc << 8) | u32::from(*byte));
             if found != stored {
-                return Err(wrong_checksum(&self.path, self.tokens.start + start, found, stored));
+                return Err(wrong_checksum(&self.path, start, found, stored));
             }
             word.fetch_or(bit, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// The bytes `range` of the file, read from `file` into `scratch`, or from the map.
+    fn stored<'a>(
+        &'a self,
+        range: Range<usize>,
+        file: Option<&File>,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
+        let Some(file) = file else { return Ok(&self.map.bytes()[range]) };
+        scratch.resize(range.len(), 0);
+        read_at(file, scratch, range.start as u64).map_err(Error::io(&self.path))?;
+        Ok(scratch)
+    }
+}
+
+/// Fills `bytes` from `file`, from byte `at` on.
+fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        #[cfg(unix)]
+        let result = std::os::unix::fs::FileExt::read_at(file, bytes, at);
+        #[cfg(windows)]
+        let result = std::os::windows::fs::FileExt::seek_read(file, bytes, at);
+        match result {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                bytes = &mut bytes[count..];
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// How many files a [`Files`] keeps open; half of what many systems allow a process is 512.
+const MOST_FILES: usize = 256;
+
+/// Shards opened as files, for reading without maps.
+///
+/// Random windows of a large dataset are cheaper to read than to map: a page that is touched for
+/// the first time costs more than a call, and pages that stay mapped count as this process's
+/// memory.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    open: HashMap<PathBuf, File>,
+}
+
+impl Files {
+    fn get(&mut self, shard: &Shard) -> Result<&File> {
+        if !self.open.contains_key(&shard.path) {
+            if self.open.len() >= MOST_FILES {
+                self.open.clear();
+            }
+            let file = File::open(&shard.path).map_err(Error::io(&shard.path))?;
+            let size = file.metadata().map_err(Error::io(&shard.path))?.len();
+            if size != shard.header.file_size {
+                return Err(Error::format(
+                    &shard.path,
+                    size.min(shard.header.file_size),
+                    format!("the file has {size} bytes, had {} before", shard.header.file_size),
+                ));
+            }
+            self.open.insert(shard.path.clone(), file);
+        }
+        let missing = || Error::io(&shard.path)(io::ErrorKind::NotFound.into());
+        self.open.get(&shard.path).ok_or_else(missing)
     }
 }
 
@@ -362,50 +439,60 @@ impl Dataset {
     ///
     /// [`Error::Invalid`] if the dataset ends before that, or `T` is too narrow for its ids.
     pub fn read<T: Token>(&self, start: u64, out: &mut [T]) -> Result<()> {
-        let width = self.0.width;
         let mut filled = 0;
         for (shard, range) in self.pieces(start, out.len())? {
             let bytes = &shard.map.bytes()[shard.tokens.start + range.start..][..range.len()];
-            let count = range.len() / width;
-            let out = &mut out[filled..filled + count];
-            let fits = if width == 2 {
-                T::from_narrow(bytes.as_chunks().0, out)
-            } else {
-                T::from_wide(bytes.as_chunks().0, out)
-            };
-            if !fits {
-                return Err(Error::invalid("ids of 32 bits do not fit in 16"));
-            }
+            let count = range.len() / self.0.width;
+            self.widen(bytes, &mut out[filled..filled + count])?;
             filled += count;
         }
         Ok(())
     }
 
+    /// Fills `out` with the ids in `bytes`.
+    pub(crate) fn widen<T: Token>(&self, bytes: &[u8], out: &mut [T]) -> Result<()> {
+        let fits = if self.0.width == 2 {
+            T::from_narrow(bytes.as_chunks().0, out)
+        } else {
+            T::from_wide(bytes.as_chunks().0, out)
+        };
+        if fits { Ok(()) } else { Err(Error::invalid("ids of 32 bits do not fit in 16")) }
+    }
+
     /// Checks the checksums of all blocks with tokens from `start` to `start + count`, each block
     /// only the first time that it is asked for.
     pub fn check(&self, start: u64, count: usize) -> Result<()> {
-        self.pieces(start, count)?.try_for_each(|(shard, range)| shard.check(range))
+        self.pieces(start, count)?.try_for_each(|(shard, range)| shard.check(range, None))
     }
 
-    /// Says that the tokens from `start` to `start + count` will be read soon.
-    pub fn will_need(&self, start: u64, count: usize) -> Result<()> {
+    /// The tokens from `start` to `start + count` as they are stored: from the map, or collected
+    /// in `scratch` where `files` are given or the tokens lie in several shards.
+    pub(crate) fn stored<'a>(
+        &'a self,
+        start: u64,
+        count: usize,
+        check: bool,
+        mut files: Option<&mut Files>,
+        scratch: &'a mut Scratch,
+    ) -> Result<&'a [u8]> {
+        scratch.all.clear();
         for (shard, range) in self.pieces(start, count)? {
-            shard.map.will_need(shard.tokens.start + range.start..shard.tokens.start + range.end);
+            let file = match &mut files {
+                Some(files) => Some(files.get(shard)?),
+                None => None,
+            };
+            if check {
+                shard.check(range.clone(), file)?;
+            }
+            let place = shard.tokens.start + range.start..shard.tokens.start + range.end;
+            let whole = range.len() == count * self.0.width;
+            if whole {
+                return shard.stored(place, file, &mut scratch.part);
+            }
+            let part = shard.stored(place, file, &mut scratch.part)?;
+            scratch.all.extend_from_slice(part);
         }
-        Ok(())
-    }
-
-    /// Takes the pages of the shard that holds position `start` out of this process's resident
-    /// memory; they stay in the system's cache.
-    pub fn release(&self, shard: usize) {
-        if let Some(shard) = self.0.shards.get(shard) {
-            shard.map.release();
-        }
-    }
-
-    /// Which shard holds position `start`.
-    pub fn shard_at(&self, start: u64) -> usize {
-        self.0.token_starts.partition_point(|first| *first <= start).saturating_sub(1)
+        Ok(&scratch.all)
     }
 
     /// The parts of shards that hold `count` tokens from `start` on, as bytes of their tokens.
@@ -419,7 +506,7 @@ impl Dataset {
             Error::invalid(format!("{count} tokens from {start} on: the dataset has {n}"))
         })?;
         let Inner { width, shards, token_starts: starts, .. } = &*self.0;
-        let first = self.shard_at(start);
+        let first = starts.partition_point(|first| *first <= start).saturating_sub(1);
         let pieces = (first..shards.len()).take_while(move |&shard| starts[shard] < stop);
         Ok(pieces.map(move |index| {
             let shard = &shards[index];

@@ -30,7 +30,7 @@ pub use loader::{Batch, Buffer, Layout, Loader, LoaderOptions};
 pub use manifest::{DatasetWriter, DocumentEnd, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
-pub use plan::{Plan, PlanOptions};
+pub use plan::{Access, Plan, PlanOptions};
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
 pub use windows::Windows;
 

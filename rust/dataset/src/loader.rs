@@ -124,6 +124,8 @@ pub struct Loader {
     ended: bool,
     pool: Arc<Pool>,
     filler: Option<Filler>,
+    /// Reads where no thread does.
+    reader: Reader,
 }
 
 /// Where a loader stands; with the plan, all that is needed to go on.
@@ -182,6 +184,7 @@ impl Loader {
             }
         };
         Ok(Self {
+            reader: plan.reader(),
             plan,
             options,
             global_batch_size: global as u64,
@@ -271,8 +274,8 @@ impl Loader {
             return Ok(None);
         }
         let batch = if self.options.prefetch == 0 {
-            let mut reader = self.plan.reader();
-            fill(&mut reader, &self.options, &self.pool, self.samples, self.per_step())?
+            let (samples, per_step) = (self.samples, self.per_step());
+            fill(&mut self.reader, &self.options, &self.pool, samples, per_step)?
         } else {
             self.prefetched(idle)?
         };

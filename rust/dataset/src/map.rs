@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 
 use memmap2::{Mmap, MmapOptions};
 
@@ -33,27 +32,5 @@ impl Mapping {
     /// The bytes of the file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
-    }
-
-    /// Says that `range` will be read soon, so that it can be fetched ahead.
-    pub(crate) fn will_need(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        {
-            // only a hint: a system that refuses it reads when the bytes are used
-            let _ = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
-        }
-        #[cfg(not(unix))]
-        let _ = range;
-    }
-
-    /// Takes the pages that were read out of this process's resident memory. They stay in the
-    /// system's cache, and the next access finds them there.
-    pub(crate) fn release(&self) {
-        #[cfg(unix)]
-        {
-            // SAFETY: "don't need" throws away changes of private memory; this is a shared map of
-            // a file that is only read, so the pages come back from the file with the same bytes.
-            let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-        }
     }
 }

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use lslm_runtime::{Error, Result};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{Dataset, Token};
+use crate::dataset::{Dataset, Files, Scratch, Token};
 use crate::format::hex;
 use crate::mixture::{Block, Mixture};
 use crate::windows::{Epoch, Windows};
 
-/// How much of the files may stay in this process's resident memory.
-const RESIDENT: u64 = 256 << 20;
-/// What the system maps at once around a byte that is read.
-const AROUND: u64 = 64 << 10;
+/// Up to this size in bytes the files of a plan are read through their maps, which is fastest and
+/// makes them count as this process's memory; larger ones are read by calls.
+const MAPPED: u64 = 256 << 20;
 
 /// What decides the sequence, beside the datasets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +29,22 @@ pub struct PlanOptions {
     pub shuffle: bool,
     /// Whether each block's checksum is checked before its first use.
     pub verify: bool,
+    /// How tokens are read.
+    pub access: Access,
+}
+
+/// How the tokens of samples are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// By map up to 256 MiB of files, else by call.
+    #[default]
+    Auto,
+    /// Through the memory map: fastest once the pages are there, and they count as this process's
+    /// memory. A file that is cut while it is open ends the process.
+    Map,
+    /// By one system call a sample: no memory, and every fault of the disk is an error. For large
+    /// data and network file systems.
+    Call,
 }
 
 /// Where a sample lies.
@@ -142,13 +157,17 @@ impl Plan {
     pub fn reader(self: &Arc<Self>) -> Reader {
         let bytes: u64 =
             self.sources.iter().flat_map(|s| &s.manifest().shards).map(|s| s.size).sum();
+        let by_call = match self.options.access {
+            Access::Auto => bytes > MAPPED,
+            Access::Map => false,
+            Access::Call => true,
+        };
         Reader {
             plan: Arc::clone(self),
             block: None,
             epochs: vec![None; self.sources.len()],
-            bounded: bytes > RESIDENT,
-            touched: Vec::new(),
-            resident: 0,
+            files: by_call.then(Files::default),
+            scratch: Scratch::default(),
         }
     }
 }
@@ -159,12 +178,9 @@ pub struct Reader {
     plan: Arc<Plan>,
     block: Option<Block>,
     epochs: Vec<Option<Epoch>>,
-    /// Whether the files are larger than what may stay resident.
-    bounded: bool,
-    /// Source and shard of what was read since the last release.
-    touched: Vec<(usize, usize)>,
-    /// About how many bytes that made resident.
-    resident: u64,
+    /// Where the files are too large to be read through their maps.
+    files: Option<Files>,
+    scratch: Scratch,
 }
 
 impl Reader {
@@ -200,46 +216,29 @@ impl Reader {
         inputs: &mut [i64],
         targets: &mut [i64],
     ) -> Result<()> {
-        let place = self.prepare(sample)?;
-        let dataset = &self.plan.sources[place.source];
-        dataset.read(place.start, inputs)?;
-        dataset.read(place.start + 1, targets)
+        let width = self.plan.token_width();
+        self.read(sample, |dataset, bytes| {
+            dataset.widen(&bytes[..bytes.len() - width], inputs)?;
+            dataset.widen(&bytes[width..], targets)
+        })
     }
 
     /// Fills `row` with the T + 1 tokens of a sample.
     pub fn fill_row<T: Token>(&mut self, sample: u64, row: &mut [T]) -> Result<()> {
-        let place = self.prepare(sample)?;
-        self.plan.sources[place.source].read(place.start, row)
+        self.read(sample, |dataset, bytes| dataset.widen(bytes, row))
     }
 
-    fn prepare(&mut self, sample: u64) -> Result<Place> {
+    /// Calls `use_bytes` with the T + 1 tokens of a sample as they are stored.
+    fn read(
+        &mut self,
+        sample: u64,
+        use_bytes: impl FnOnce(&Dataset, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         let place = self.locate(sample);
         let dataset = &self.plan.sources[place.source];
-        let count = self.plan.options.sequence_length + 1;
-        if self.plan.options.verify {
-            dataset.check(place.start, count)?;
-        }
-        if self.bounded {
-            let shard = (place.source, dataset.shard_at(place.start));
-            if self.touched.last() != Some(&shard) {
-                self.touched.push(shard);
-            }
-            self.resident += (count * dataset.token_width()) as u64 + AROUND;
-            if self.resident > RESIDENT {
-                self.release();
-            }
-        }
-        Ok(place)
-    }
-
-    fn release(&mut self) {
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        for (source, shard) in self.touched.drain(..) {
-            // a sample that reaches into the next shard makes little of that resident
-            self.plan.sources[source].release(shard);
-            self.plan.sources[source].release(shard + 1);
-        }
-        self.resident = 0;
+        let PlanOptions { sequence_length, verify, .. } = self.plan.options;
+        let (files, scratch) = (self.files.as_mut(), &mut self.scratch);
+        let bytes = dataset.stored(place.start, sequence_length + 1, verify, files, scratch)?;
+        use_bytes(dataset, bytes)
     }
 }

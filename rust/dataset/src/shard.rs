@@ -142,11 +142,16 @@ impl ShardWriter {
         let text_bytes = self.text_bytes.checked_add(n_bytes).ok_or_else(|| {
             Error::invalid(format!("n_bytes = {n_bytes}: the sum does not fit in 64 bits"))
         })?;
-        self.scratch.clear();
+        self.scratch.resize(tokens.len() * token_width(vocab_size), 0);
         if token_width(vocab_size) == 2 {
-            self.scratch.extend(tokens.iter().flat_map(|id| (*id as u16).to_le_bytes()));
+            let places = self.scratch.as_chunks_mut().0;
+            places
+                .iter_mut()
+                .zip(tokens)
+                .for_each(|(place, id)| *place = (*id as u16).to_le_bytes());
         } else {
-            self.scratch.extend(tokens.iter().flat_map(|id| id.to_le_bytes()));
+            let places = self.scratch.as_chunks_mut().0;
+            places.iter_mut().zip(tokens).for_each(|(place, id)| *place = id.to_le_bytes());
         }
         self.tokens.update(&self.scratch);
         self.file.write_all(&self.scratch).map_err(Error::io(self.file.path()))?;

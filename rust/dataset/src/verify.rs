@@ -117,14 +117,19 @@ impl Dataset {
         };
         match section.kind {
             kind::TOKENS => {
+                // the largest first: that needs no branch a token, and is all a good block needs
                 let vocab_size = self.vocab_size();
                 let place = if section.width == 2 {
-                    let mut ids = bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id));
-                    ids.position(|id| u32::from(id) >= vocab_size)
+                    let ids = bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id));
+                    let largest = ids.clone().max().map_or(0, u32::from);
+                    (largest >= vocab_size)
+                        .then(|| ids.clone().position(|id| u32::from(id) >= vocab_size))
                 } else {
-                    let mut ids = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
-                    ids.position(|id| id >= vocab_size)
+                    let ids = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
+                    let largest = ids.clone().max().unwrap_or(0);
+                    (largest >= vocab_size).then(|| ids.clone().position(|id| id >= vocab_size))
                 };
+                let place = if bytes.is_empty() { None } else { place.flatten() };
                 if let Some(place) = place {
                     return fault(place, format!("a token that is not one of {vocab_size}"));
                 }

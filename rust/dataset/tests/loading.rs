@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use common::{counting, write};
 use lslm_dataset::loader::Position;
-use lslm_dataset::{Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions};
+use lslm_dataset::{
+    Access, Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions,
+};
 use lslm_runtime::Error;
 use proptest::prelude::*;
 
@@ -27,8 +29,14 @@ fn options(batch_size: usize, rank: usize, world_size: usize, prefetch: usize) -
 }
 
 fn plan(sources: &[Dataset], weights: Option<&[f64]>, seed: u64, shuffle: bool) -> Arc<Plan> {
-    let options = PlanOptions { sequence_length: T, seed, shuffle, verify: true };
+    let options =
+        PlanOptions { sequence_length: T, seed, shuffle, verify: true, access: access(seed) };
     Arc::new(Plan::new(sources.to_vec(), weights, options).unwrap())
+}
+
+/// Both ways of reading take turns over the seeds.
+fn access(seed: u64) -> Access {
+    if seed.is_multiple_of(2) { Access::Map } else { Access::Call }
 }
 
 fn next(loader: &mut Loader) -> Option<Vec<u16>> {
@@ -245,7 +253,13 @@ fn what_does_not_fit_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(&folder.path().join("a"), &counting(100), 4000, 9000);
     let other = write(&folder.path().join("b"), &counting(100), 4001, 9000);
-    let base = PlanOptions { sequence_length: 8, seed: 0, shuffle: true, verify: false };
+    let base = PlanOptions {
+        sequence_length: 8,
+        seed: 0,
+        shuffle: true,
+        verify: false,
+        access: Access::Auto,
+    };
     let make = |sources: &[&Dataset], weights: Option<&[f64]>, options| {
         Plan::new(sources.iter().map(|d| (*d).clone()).collect(), weights, options)
     };
@@ -285,11 +299,36 @@ fn damage_is_found_before_it_is_used() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4100] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let plan = plan(&[Dataset::open(folder.path()).unwrap()], None, 1, true);
-    for prefetch in [0, 2] {
+    for (prefetch, seed) in [(0, 0), (0, 1), (2, 0), (2, 1)] {
+        let plan = plan(&[Dataset::open(folder.path()).unwrap()], None, seed, true);
         let mut loader = Loader::new(Arc::clone(&plan), options(2, 0, 1, prefetch)).unwrap();
         let error = loader.next(&mut || Ok(())).unwrap_err();
         assert!(matches!(error, Error::Format { path: ref at, .. } if *at == path), "{error}");
         assert_eq!(loader.position().samples, 0);
     }
+}
+
+#[test]
+fn files_that_shrink_are_an_error_for_reading_by_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(folder.path(), &counting(4000), 4000, 5000);
+    let path = folder.path().join(&dataset.manifest().shards[1].file);
+    let plan = plan(&[dataset], None, 1, false);
+    let mut reader = plan.reader();
+    let mut row = [0_u16; T + 1];
+    for sample in 0..400 {
+        reader.fill_row(sample, &mut row).unwrap();
+    }
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let mut late = plan.reader();
+    let errors: Vec<Error> =
+        (0..400).filter_map(|sample| late.fill_row(sample, &mut row).err()).collect();
+    assert!(!errors.is_empty() && errors.len() < 400);
+    for error in errors {
+        assert!(matches!(error, Error::Format { path: ref at, .. } if *at == path), "{error}");
+    }
+    // the file that was open before misses its end only where it is
+    let errors = (0..400).filter(|sample| reader.fill_row(*sample, &mut row).is_err()).count();
+    assert!(errors > 0 && errors < 400);
 }

@@ -23,15 +23,16 @@ fn read(corpus: &Corpus, target: u64) -> (Vec<Plain>, Statistics) {
     (documents, statistics)
 }
 
-fuzz_target!(|input: (u8, Vec<u8>)| {
-    let (target, bytes) = input;
+// the first byte chooses the cut, the rest is the file
+fuzz_target!(|input: &[u8]| {
+    let Some((&target, bytes)) = input.split_first() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let open = |name: &str| {
         let options = ReadOptions { format: Some(Format::Jsonl), ..ReadOptions::default() };
         Corpus::open(&[path(name).to_str().expect("a name").to_owned()], options)
     };
-    std::fs::write(path("a"), &bytes).expect("room");
+    std::fs::write(path("a"), bytes).expect("room");
     let Ok(corpus) = open("a") else { return };
     if corpus.inputs()[0].compression() != lslm_corpus::Compression::None {
         return;

@@ -6,12 +6,14 @@
 use libfuzzer_sys::fuzz_target;
 use lslm_corpus::{Corpus, ReadOptions, Split};
 
-fuzz_target!(|input: (u8, u8, u8, Vec<u8>)| {
-    let (name, split, target, bytes) = input;
+// three bytes choose the name, the rule and the cut, the rest is the file
+fuzz_target!(|input: &[u8]| {
+    let Some((&[name, split, target], bytes)) = input.split_first_chunk() else { return };
     if bytes.starts_with(b"PAR1") {
         return;
     }
-    let name = ["a.txt", "a.jsonl", "a.txt.gz", "a.jsonl.zst", "a", "a.json"][usize::from(name % 6)];
+    let name =
+        ["a.txt", "a.jsonl", "a.txt.gz", "a.jsonl.zst", "a", "a.json"][usize::from(name % 6)];
     let split = match split % 5 {
         0 => Split::File,
         1 => Split::Lines,
@@ -21,7 +23,7 @@ fuzz_target!(|input: (u8, u8, u8, Vec<u8>)| {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
-    std::fs::write(&path, &bytes).expect("room");
+    std::fs::write(&path, bytes).expect("room");
     let options = ReadOptions { split, ..ReadOptions::default() };
     let Ok(corpus) = Corpus::open(&[path.to_str().expect("a name").to_owned()], options) else {
         return;

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use lslm_clean::{Changes, CleanConfig, Cleaned, Cleaner, PROFILES, Reason, Scratch, Verdict};
+use lslm_dataset::format::hex;
 use lslm_runtime::{Error, threads};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
 
 use crate::error::to_python;
@@ -15,7 +16,7 @@ use crate::run::run;
 /// Normalises, judges and redacts texts by the rules of a profile.
 #[pyclass(frozen, module = "lslm", name = "Cleaner")]
 pub(crate) struct PyCleaner {
-    cleaner: Cleaner,
+    pub(crate) cleaner: Cleaner,
 }
 
 /// What became of one text.
@@ -26,20 +27,27 @@ pub(crate) struct PyCleanResult {
     changes: Changes,
 }
 
+/// The configuration of a profile with changes to its rules.
+pub(crate) fn config_of(
+    py: Python<'_>,
+    profile: &str,
+    overrides: Option<&Bound<'_, PyDict>>,
+) -> PyResult<CleanConfig> {
+    let config = CleanConfig::profile(profile).map_err(to_python)?;
+    let Some(overrides) = overrides else { return Ok(config) };
+    let json: String = py.import("json")?.call_method1("dumps", (overrides,))?.extract()?;
+    let changes: Value = serde_json::from_str(&json)
+        .map_err(|error| to_python(Error::invalid(format!("overrides: {error}"))))?;
+    config.with(&changes).map_err(to_python)
+}
+
 #[pymethods]
 impl PyCleaner {
     /// The profile, and changes to its rules by keyword.
     #[new]
     #[pyo3(signature = (profile = "default", /, **overrides))]
     fn new(py: Python<'_>, profile: &str, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let mut config = CleanConfig::profile(profile).map_err(to_python)?;
-        if let Some(overrides) = overrides {
-            let json: String = py.import("json")?.call_method1("dumps", (overrides,))?.extract()?;
-            let changes: Value = serde_json::from_str(&json)
-                .map_err(|error| to_python(Error::invalid(format!("overrides: {error}"))))?;
-            config = config.with(&changes).map_err(to_python)?;
-        }
-        let cleaner = Cleaner::new(&config).map_err(to_python)?;
+        let cleaner = Cleaner::new(&config_of(py, profile, overrides)?).map_err(to_python)?;
         Ok(Self { cleaner })
     }
 
@@ -100,19 +108,15 @@ impl PyCleaner {
         py.import("json")?.call_method1("loads", (json,))
     }
 
-    /// SHA-256 over everything that decides the result.
+    /// SHA-256 over everything that decides the result, in hexadecimal.
     #[getter]
-    fn fingerprint<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.cleaner.fingerprint())
+    fn fingerprint(&self) -> String {
+        hex(&self.cleaner.fingerprint())
     }
 
     fn __repr__(&self) -> String {
-        let mut short = String::new();
-        for byte in &self.cleaner.fingerprint()[..4] {
-            short.push_str(&format!("{byte:02x}"));
-        }
         let profile = self.cleaner.config().profile_name();
-        format!("Cleaner({profile:?}, fingerprint={short}…)")
+        format!("Cleaner({profile:?}, fingerprint={}…)", &self.fingerprint()[..8])
     }
 
     fn __eq__(&self, other: &Self) -> bool {

@@ -4,12 +4,16 @@
 //! from the interpreter, looks at signals and calls progress; every error goes through
 //! [`error::to_python`].
 
+// PyO3 hands over owned values, and a call with keywords has as many arguments as it has keywords
+#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+
 mod cleaner;
 mod convert;
 mod dataset;
 mod error;
 mod loader;
 mod memory;
+mod pipeline;
 mod run;
 mod tokenizer;
 
@@ -24,6 +28,8 @@ mod _lslm {
     use crate::dataset::{PyDatasetWriter, PyTokenDataset};
     #[pymodule_export]
     use crate::loader::PyLoaderCore;
+    #[pymodule_export]
+    use crate::pipeline::{clean, documents, tokenize, train_tokenizer};
     #[pymodule_export]
     use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use lslm_dataset::format::hex;
 use lslm_dataset::loader::{Position, check_belongs};
-use lslm_dataset::{Layout, Loader, LoaderOptions, Plan, PlanOptions};
+use lslm_dataset::{Access, Layout, Loader, LoaderOptions, Plan, PlanOptions};
 use lslm_runtime::Error;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::dataset::PyTokenDataset;
@@ -27,7 +27,7 @@ impl PyLoaderCore {
     #[new]
     #[pyo3(signature = (
         datasets, weights, *, sequence_length, seed, shuffle, verify, batch_size, rank, world_size,
-        global_batch_size, epochs, prefetch, rows,
+        global_batch_size, epochs, prefetch, rows, access,
     ))]
     // keywords, passed through; arguments from Python are owned
     #[allow(
@@ -49,9 +49,19 @@ impl PyLoaderCore {
         epochs: Option<u64>,
         prefetch: usize,
         rows: bool,
+        access: &str,
     ) -> PyResult<Self> {
         let sources = datasets.iter().map(|dataset| dataset.dataset.clone()).collect();
-        let options = PlanOptions { sequence_length, seed, shuffle, verify };
+        let access = match access {
+            "auto" => Access::Auto,
+            "map" => Access::Map,
+            "call" => Access::Call,
+            other => {
+                let text = format!("access = {other:?}: choose \"auto\", \"map\" or \"call\"");
+                return Err(PyValueError::new_err(text));
+            }
+        };
+        let options = PlanOptions { sequence_length, seed, shuffle, verify, access };
         let plan = Plan::new(sources, weights.as_deref(), options).map_err(to_python)?;
         let layout = if rows { Layout::Rows } else { Layout::Pairs };
         let options = LoaderOptions {

@@ -15,16 +15,46 @@ pub(crate) fn run<T: Send>(
     progress: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(&Task) -> Result<T> + Send,
 ) -> PyResult<T> {
-    let reporter = py.import("lslm.progress")?.call_method1("resolve", (progress,))?;
-    let reporter = (!reporter.is_none()).then(|| reporter.unbind());
-    let mut monitor = PythonMonitor { reporter, raised: None };
-    let result = py.detach(|| supervise(&mut monitor, work));
-    if let Some(reporter) = monitor.reporter {
-        reporter.call_method1(py, "close", (result.is_ok(),))?;
+    let mut session = Session::new(py, progress)?;
+    let result = session.run(py, work);
+    session.close(py, result)
+}
+
+/// Long work in several parts with one reporter, for calls that return to Python in between.
+pub(crate) struct Session {
+    monitor: PythonMonitor,
+}
+
+impl Session {
+    /// Begins; the reporter is made of `progress`.
+    pub(crate) fn new(py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let reporter = py.import("lslm.progress")?.call_method1("resolve", (progress,))?;
+        let reporter = (!reporter.is_none()).then(|| reporter.unbind());
+        Ok(Self { monitor: PythonMonitor { reporter, raised: None } })
     }
-    match monitor.raised {
-        Some(exception) => Err(exception),
-        None => result.map_err(to_python),
+
+    /// Runs one part, as [`run`] does.
+    pub(crate) fn run<T: Send>(
+        &mut self,
+        py: Python<'_>,
+        work: impl FnOnce(&Task) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let monitor = &mut self.monitor;
+        let result = py.detach(|| supervise(monitor, work));
+        match self.monitor.raised.take() {
+            Some(exception) => Err(exception),
+            None => result.map_err(to_python),
+        }
+    }
+
+    /// Ends the reporter, and returns `result`.
+    pub(crate) fn close<T>(self, py: Python<'_>, result: PyResult<T>) -> PyResult<T> {
+        if let Some(reporter) = self.monitor.reporter {
+            let closed = reporter.call_method1(py, "close", (result.is_ok(),));
+            // what the work raised says more than what its reporter does
+            return result.and_then(|value| closed.map(|_| value));
+        }
+        result
     }
 }
 

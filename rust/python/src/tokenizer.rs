@@ -114,7 +114,7 @@ impl PyTokenizer {
     /// The ids of a text.
     #[pyo3(
         signature = (text, *, special=None, errors="replace", dtype=None),
-        text_signature = "($self, text, *, special='none', errors='replace', dtype=None)"
+        text_signature = "($self, text, *, special='none', errors='replace', dtype='uint32')"
     )]
     fn encode<'py>(
         &self,
@@ -133,8 +133,8 @@ impl PyTokenizer {
     /// The ids of many texts, end to end, with where each begins.
     #[pyo3(
         signature = (texts, *, special=None, errors="replace", dtype=None, threads=None),
-        text_signature = "($self, texts, *, special='none', errors='replace', dtype=None, \
-                          threads=None)"
+        text_signature = "($self, texts, *, special='none', errors='replace', \
+                          dtype='uint32', threads=None)"
     )]
     fn encode_batch<'py>(
         &self,
@@ -180,7 +180,7 @@ impl PyTokenizer {
     #[pyo3(
         signature = (text, *, unit="byte", special=None, errors="replace", dtype=None),
         text_signature = "($self, text, *, unit='byte', special='none', errors='replace', \
-                          dtype=None)"
+                          dtype='uint32')"
     )]
     fn encode_with_offsets<'py>(
         &self,

@@ -85,7 +85,7 @@ static BLOCKS: [u8; tables::BLOCKS.len()] = {
 };
 
 /// The kinds of the ASCII characters.
-static ASCII: [Kind; 128] = {
+pub(super) static ASCII: [Kind; 128] = {
     let mut kinds = [Kind::Other; 128];
     let mut i = 0;
     while i < 128 {

@@ -5,6 +5,8 @@
 //! length of the text. They are derived from the expressions by hand; `engine` is what the tests
 //! hold them equal to.
 
+use super::blocks::{self, Rules};
+use super::classify::{Level, Scalar};
 use super::kinds::{Kind, decode, kind_of, peek};
 use super::published::NEW_NUMBERS;
 
@@ -24,8 +26,23 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// Calls `emit` with the end of each piece of `text`, ascending; the last one is its length.
-    pub(super) fn ends(self, text: &[u8], mut emit: impl FnMut(usize)) {
+    /// Calls `flush` with the ends of the pieces of `text`, ascending, batch by batch; the last
+    /// one is its length.
+    pub(super) fn ends(self, level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
+        match self {
+            Self::Gpt2 { digits: false } => ends::<Gpt2>(level, text, flush),
+            Self::Gpt2 { digits: true } => ends::<Starcoder>(level, text, flush),
+            Self::Cl100k { group: 3, tail: false } => ends::<Cl100k>(level, text, flush),
+            Self::Cl100k { group: 3, tail: true } => ends::<Cl100kTail>(level, text, flush),
+            Self::Cl100k { group: 1, tail: false } => ends::<Qwen2>(level, text, flush),
+            Self::O200k { group: 3, contractions: true } => ends::<O200k>(level, text, flush),
+            Self::O200k { group: 1, contractions: false } => ends::<Tekken>(level, text, flush),
+            _ => self.scan(text, |end| flush(&[end])),
+        }
+    }
+
+    /// Calls `emit` with the end of each piece, found one character at a time.
+    pub(super) fn scan(self, text: &[u8], mut emit: impl FnMut(usize)) {
         match self {
             Self::Whole if text.is_empty() => {}
             Self::Whole => emit(text.len()),
@@ -40,6 +57,43 @@ impl Scheme {
             Self::DeepseekV3 => each(text, emit, deepseek_v3_end),
         }
     }
+}
+
+fn ends<R: Rules>(level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
+    match level {
+        Level::Scalar => blocks::ends::<R, Scalar>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => super::x86::avx2::<R>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => super::x86::avx512::<R>(text, flush),
+    }
+}
+
+macro_rules! rules {
+    ($($name:ident: $gpt2:literal $digits:literal $cased:literal $contractions:literal $group:literal $tail:literal;)*) => {
+        $(
+            struct $name;
+            impl Rules for $name {
+                const GPT2: bool = $gpt2;
+                const DIGITS: bool = $digits;
+                const CASED: bool = $cased;
+                const CONTRACTIONS: bool = $contractions;
+                const GROUP: usize = $group;
+                const TAIL: bool = $tail;
+                const SYMBOLS: bool = false;
+            }
+        )*
+    };
+}
+
+rules! {
+    Gpt2: true false false true 0 false;
+    Starcoder: true true false true 0 false;
+    Cl100k: false false false true 3 false;
+    Cl100kTail: false false false true 3 true;
+    Qwen2: false false false true 1 false;
+    O200k: false false true true 3 false;
+    Tekken: false false true false 1 false;
 }
 
 #[inline]
@@ -98,7 +152,7 @@ fn line_ends(text: &[u8], mut at: usize, slashes: bool) -> usize {
 
 /// The length of `'s|'t|'re|'ve|'m|'ll|'d` at `at`, 0 if there is none.
 #[inline]
-fn contraction(text: &[u8], at: usize) -> usize {
+pub(super) fn contraction(text: &[u8], at: usize) -> usize {
     match text[at..] {
         [b'\'', b's' | b't' | b'm' | b'd', ..] => 2,
         [b'\'', b'r' | b'v', b'e', ..] | [b'\'', b'l', b'l', ..] => 3,
@@ -108,7 +162,7 @@ fn contraction(text: &[u8], at: usize) -> usize {
 
 /// The same without regard to case, by which U+017F is an s as well.
 #[inline]
-fn contraction_any_case(text: &[u8], at: usize) -> usize {
+pub(super) fn contraction_any_case(text: &[u8], at: usize) -> usize {
     match text[at..] {
         [b'\'', b's' | b't' | b'm' | b'd' | b'S' | b'T' | b'M' | b'D', ..] => 2,
         [b'\'', b'r' | b'v' | b'R' | b'V', b'e' | b'E', ..]
@@ -259,16 +313,12 @@ fn o200k_end(text: &[u8], at: usize, group: usize, contractions: bool) -> usize 
     let (kind, length) = peek(text, at);
     let second = at + length;
     match kind {
-        Kind::Letter | Kind::Upper | Kind::Lower => return word_end(cased_word(text, at)),
+        // A mark may be what stands before the word, or the word's own: the end is the same.
+        Kind::Letter | Kind::Upper | Kind::Lower | Kind::Mark => {
+            return word_end(cased_word(text, at));
+        }
         Kind::Number => return numbers(text, second, group - 1),
         Kind::Newline => return white_space(text, at, true, false, peek),
-        Kind::Mark => {
-            // The mark stands before the word if the word then matches the first branch: if it
-            // has a character that may be lower case. Else the mark is the word.
-            let end = cased_word(text, second);
-            let lower = end > 0 && !all_upper(text, second, end);
-            return word_end(if lower { end } else { second });
-        }
         _ => {}
     }
     let end = cased_word(text, second);
@@ -284,11 +334,6 @@ fn o200k_end(text: &[u8], at: usize, group: usize, contractions: bool) -> usize 
     } else {
         white_space(text, at, true, false, peek)
     }
-}
-
-/// Whether `text[at..end]` has only [`Kind::Upper`].
-fn all_upper(text: &[u8], at: usize, end: usize) -> bool {
-    run(&text[..end], at, |kind| kind == Kind::Upper) == end
 }
 
 /// Whether DeepSeek-V3 cuts `code` out as Chinese or Japanese: `[一-龥぀-ゟ゠-ヿ]`.

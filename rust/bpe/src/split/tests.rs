@@ -1,6 +1,7 @@
 //! Every scanner against the regular expression engine, and known cuts.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use lslm_unicode::{Class, class_of};
 use proptest::prelude::*;
@@ -75,7 +76,13 @@ struct Pair {
 }
 
 impl Pair {
-    fn all() -> Vec<Self> {
+    /// All of them, compiled once.
+    fn all() -> &'static [Self] {
+        static PAIRS: OnceLock<Vec<Pair>> = OnceLock::new();
+        PAIRS.get_or_init(Self::compile)
+    }
+
+    fn compile() -> Vec<Self> {
         let pair = |name: &&'static str| {
             let pattern = Pattern::named(name).unwrap();
             assert!(matches!(pattern.0.method, Method::Scan(_)));
@@ -100,15 +107,29 @@ impl Pair {
         ends
     }
 
+    /// All ways to cut `text` give the engine's cuts.
     #[track_caller]
     fn check(&self, text: &[u8]) {
-        let (found, expected) = (self.found(text), self.expected(text));
+        let expected = self.expected(text);
+        let Method::Scan(scheme) = self.pattern.0.method else { unreachable!() };
+        let mut found = Vec::new();
+        scheme.scan(text, |end| found.push(end));
+        self.compare("characters", text, &found, &expected);
+        for level in Level::available() {
+            found.clear();
+            scheme.ends(level, text, &mut |ends| found.extend_from_slice(ends));
+            self.compare(level.name(), text, &found, &expected);
+        }
+    }
+
+    #[track_caller]
+    fn compare(&self, way: &str, text: &[u8], found: &[usize], expected: &[usize]) {
         if found != expected {
-            let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
+            let differ = found.iter().zip(expected).position(|(a, b)| a != b);
             let at = differ.map_or(0, |i| if i == 0 { 0 } else { found[i - 1] });
             let near = &text[at..text.len().min(at + 60)];
             panic!(
-                "{}: {:?} instead of {:?} from byte {at} on: {:?}",
+                "{} by {way}: {:?} instead of {:?} from byte {at} on: {:?}",
                 self.name,
                 found.iter().find(|end| **end > at),
                 expected.iter().find(|end| **end > at),
@@ -166,7 +187,7 @@ fn exhaustive(length: usize) {
         for digit in &digits {
             text.push_str(SORTS[*digit]);
         }
-        for pair in &pairs {
+        for pair in pairs {
             pair.check(text.as_bytes());
         }
         let Some(place) = digits.iter().rposition(|digit| digit + 1 < SORTS.len()) else { return };

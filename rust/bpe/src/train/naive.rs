@@ -8,10 +8,13 @@ use super::{Merge, TrainOptions, Trained, Vocabulary, WordCounts};
 pub(super) fn train(words: &WordCounts, options: &TrainOptions) -> Trained {
     let mut vocabulary = Vocabulary::new(options).unwrap();
     let mut corpus: Vec<(Vec<u32>, u64)> = Vec::new();
-    words.for_each(|word, count| {
-        let ids = word.iter().map(|&byte| vocabulary.bytes[usize::from(byte)]).collect();
-        corpus.push((ids, count));
-    });
+    words
+        .for_each(|word, count| {
+            let ids = word.iter().map(|&byte| vocabulary.bytes[usize::from(byte)]).collect();
+            corpus.push((ids, count));
+            Ok(())
+        })
+        .unwrap();
     let mut merges: Vec<Merge> = Vec::new();
     while vocabulary.tokens.len() + vocabulary.reserved < options.vocab_size {
         let mut counts: BTreeMap<(u32, u32), u64> = BTreeMap::new();

@@ -130,6 +130,11 @@ impl PairTable {
         (self.entries[at].count, self.entries[at].positions)
     }
 
+    /// How many different pairs there are.
+    pub(super) fn len(&self) -> usize {
+        if self.side.is_some() { self.iter().count() } else { self.used }
+    }
+
     /// Every pair with its count.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         let used = self.entries.iter().filter(|entry| entry.positions > 0);

@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use lslm_runtime::Task;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -6,7 +8,7 @@ use super::*;
 use crate::split::Pattern;
 
 fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
-    train(words, options, threads, &Task::default()).unwrap()
+    train(words.clone(), options, threads, &Task::default()).unwrap()
 }
 
 fn words(words: &[(&str, u64)]) -> WordCounts {
@@ -22,13 +24,14 @@ fn any_words() -> impl Strategy<Value = WordCounts> {
         1 => "(ab|aba|b){1,20}",
         1 => "\\PC{1,6}",
     ];
-    proptest::collection::vec((word, prop_oneof![0..4u64, 0..50_000u64]), 0..40)
+    proptest::collection::vec((word, prop_oneof![0..4u64, 0..50_000u64]), 0..24)
         .prop_map(|words| WordCounts::from_words(words).unwrap())
 }
 
 fn any_options() -> impl Strategy<Value = TrainOptions> {
     (
-        0..80usize,
+        // the last asks for more than 16-bit ids, and takes all that the words hold
+        prop_oneof![20 => 0..80usize, 1 => Just(70_000)],
         proptest::collection::hash_set("[ab]{1,3}|<eos>", 0..3),
         any::<bool>(),
         prop_oneof![Just(0), 1..20u64],
@@ -44,9 +47,14 @@ fn any_options() -> impl Strategy<Value = TrainOptions> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
     #[test]
     fn equals_the_naive_trainer(words in any_words(), options in any_options()) {
-        prop_assert_eq!(learned(&words, &options, 1), naive::train(&words, &options));
+        let expected = naive::train(&words, &options);
+        for threads in [1, 3] {
+            prop_assert_eq!(&learned(&words, &options, threads), &expected);
+        }
     }
 }
 
@@ -78,7 +86,7 @@ fn counts_pass_thirty_two_bits() {
 #[test]
 fn counts_that_could_overflow_are_refused() {
     let words = words(&[("ab", 1 << 63), ("cd", 1)]);
-    let error = train(&words, &TrainOptions::new(300), 1, &Task::default()).unwrap_err();
+    let error = train(words, &TrainOptions::new(300), 1, &Task::default()).unwrap_err();
     assert!(error.to_string().contains("2^64"), "{error}");
     assert!(WordCounts::from_words([("a", u64::MAX), ("a", 1)]).is_err());
 }
@@ -86,7 +94,7 @@ fn counts_that_could_overflow_are_refused() {
 #[test]
 fn contradictions_are_named() {
     let fails = |options: TrainOptions| {
-        train(&WordCounts::default(), &options, 1, &Task::default()).unwrap_err().to_string()
+        train(WordCounts::default(), &options, 1, &Task::default()).unwrap_err().to_string()
     };
     let base = TrainOptions::new(300);
     assert!(fails(TrainOptions::new(255)).contains("need 256"));
@@ -126,7 +134,7 @@ fn a_stopped_task_stops_training() {
     let task = Task::default();
     task.cancel();
     let words = words(&[("aaaa", 10)]);
-    let result = train(&words, &TrainOptions::new(300), 1, &task);
+    let result = train(words, &TrainOptions::new(300), 1, &task);
     assert!(matches!(result, Err(Error::Cancelled)));
 }
 
@@ -162,11 +170,18 @@ fn json(text: &str) -> Vec<serde_json::Value> {
 }
 
 fn count<'a>(documents: impl IntoIterator<Item = &'a str>, pattern: &str) -> WordCounts {
-    let mut counter = WordCounter::new(&Pattern::named(pattern).unwrap());
+    count_with(WordCounter::new(&Pattern::named(pattern).unwrap()), documents)
+}
+
+fn count_with<'a>(
+    mut counter: WordCounter,
+    documents: impl IntoIterator<Item = &'a str>,
+) -> WordCounts {
+    let task = Task::default();
     for document in documents {
-        counter.add(document.as_bytes());
+        counter.add(document.as_bytes(), &task).unwrap();
     }
-    WordCounter::finish(vec![counter], 1).unwrap()
+    WordCounter::finish(vec![counter], 1, &task).unwrap()
 }
 
 #[test]
@@ -278,4 +293,102 @@ fn equals_hugging_face_on_many_languages() {
 #[test]
 fn equals_hugging_face_on_web_pages() {
     equals_hugging_face_on("c4-cl100k");
+}
+
+#[test]
+fn a_giant_word_takes_linear_time() {
+    // without white space this is one word; quadratic work would take minutes
+    let mut state = 7u64;
+    let dna: String = (0..1_000_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b"ACGT"[(state >> 62) as usize])
+        })
+        .collect();
+    let start = std::time::Instant::now();
+    let words = count([dna.as_str(), &"=".repeat(1_000_000)], "gpt2");
+    assert_eq!(words.len(), 2);
+    let trained = learned(&words, &TrainOptions::new(2000), 2);
+    assert_eq!(trained.merges.len(), 2000 - 256);
+    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+}
+
+#[test]
+fn little_memory_gives_the_same() {
+    let folder = std::env::temp_dir();
+    let pattern = Pattern::named("o200k_base").unwrap();
+    let mut text = String::new();
+    for n in 0..20_000u64 {
+        let other = n.wrapping_mul(0x9E37_79B9) % 3001;
+        write!(text, "word{} and a longer one {other} ", n % 977).unwrap();
+    }
+    let documents = [&text[..100_000], &text[100_000..], "", "the end"];
+    let free = count_with(WordCounter::new(&pattern), documents);
+    let limit = free.memory() / 3;
+    let task = Task::default();
+    // one counter has to write, the other has not
+    let mut counters = vec![
+        WordCounter::bounded(&pattern, limit, &folder),
+        WordCounter::bounded(&pattern, usize::MAX, &folder),
+    ];
+    for (document, turn) in documents.iter().zip(0..) {
+        counters[turn / 3].add(document.as_bytes(), &task).unwrap();
+        assert!(counters[0].memory() <= limit);
+    }
+    let bounded = WordCounter::finish(counters, 2, &task).unwrap();
+    assert_eq!(bounded.memory(), 0);
+    assert_eq!(bounded.len(), free.len());
+    let options = TrainOptions::new(600);
+    assert_eq!(learned(&bounded, &options, 2), learned(&free, &options, 2));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let pattern = Pattern::named("gpt2").unwrap();
+    let mut counter = WordCounter::bounded(&pattern, 0, std::path::Path::new("/no/such/folder"));
+    let error = counter.add("some words ".repeat(100).as_bytes(), &Task::default()).unwrap_err();
+    assert!(error.to_string().contains("/no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_stopped_task_stops_counting() {
+    let task = Task::default();
+    task.cancel();
+    let mut counter = WordCounter::new(&Pattern::named("gpt2").unwrap());
+    assert!(matches!(counter.add(b"some words", &task), Err(Error::Cancelled)));
+}
+
+#[test]
+fn the_tokenizer_is_what_was_learned() {
+    let text = "the cat sat on the mat; the hat is that cat's hat. 我们的世界，你们的世界。\n\n";
+    let pattern = Pattern::named("o200k_base").unwrap();
+    for placement in [Placement::Front, Placement::End] {
+        let words = count([text], "o200k_base");
+        let options = TrainOptions {
+            special_tokens: vec!["<|endoftext|>".to_owned(), "that".to_owned()],
+            placement,
+            ..TrainOptions::new(300)
+        };
+        let trained = learned(&words, &options, 1);
+        let tokenizer = trained.clone().into_tokenizer(&pattern).unwrap();
+        assert_eq!(tokenizer.vocab_size(), trained.tokens.len());
+        for (bytes, id) in trained.tokens.iter().zip(0..) {
+            assert_eq!(tokenizer.token_bytes(id).unwrap(), &**bytes);
+        }
+        for (name, id) in &trained.special_tokens {
+            assert_eq!(tokenizer.special_tokens().find(|(own, _)| own == name).unwrap().1, *id);
+        }
+        let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
+        assert_eq!(again.fingerprint(), tokenizer.fingerprint());
+        // a text is the sum of its words
+        let task = Task::default();
+        let encode = |word: &[u8], out: &mut Vec<TokenId>| {
+            out.extend(tokenizer.encode(word, &crate::Special::None, &task)?);
+            Ok(())
+        };
+        let figures = Figures::measure(&words, trained.tokens.len(), encode).unwrap();
+        let ids = tokenizer.encode(text.as_bytes(), &crate::Special::None, &task).unwrap();
+        assert_eq!(figures.tokens, ids.len() as u64);
+        assert_eq!(figures.bytes, text.len() as u64);
+    }
 }

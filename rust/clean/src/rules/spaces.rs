@@ -87,6 +87,13 @@ fn close_gap(edit: &mut Edit<'_>, gap: Range<usize>, allowed: usize) {
 
 /// Tidies one line, which begins at `start` and ends with something visible.
 fn tidy(edit: &mut Edit<'_>, start: usize, line: &str) {
+    let blank = |byte: u8| u8::from(byte == b' ') | u8::from(byte == b'\t');
+    // no early end: this form becomes vector code
+    let meet =
+        line.as_bytes().windows(2).fold(0, |met, pair| met | (blank(pair[0]) & blank(pair[1])));
+    if meet == 0 && line.is_ascii() {
+        return;
+    }
     let body = line.len() - line.trim_start_matches(is_blank).len();
     for (at, char) in line[..body].char_indices() {
         if !matches!(char, ' ' | '\t' | '\u{3000}') {

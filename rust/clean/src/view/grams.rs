@@ -15,13 +15,18 @@ pub(crate) struct GramBuffers {
     keys: Vec<u64>,
     positions: Vec<u32>,
     places: Vec<u32>,
+    repeats: Vec<bool>,
 }
 
 /// The n-grams of one length.
 pub struct Grams<'a> {
     n: usize,
+    /// The first of the most frequent n-grams, as a place in the text, and how often it occurs.
+    top: (usize, usize),
     /// Where n-grams begin that may occur more than once; all that do are among them.
     positions: &'a [u32],
+    /// Whether each does.
+    repeats: &'a [bool],
     /// The place of each in the table.
     places: &'a [u32],
     table: &'a mut Table,
@@ -34,26 +39,19 @@ impl Grams<'_> {
         if words.len() < self.n {
             return 0;
         }
-        let (mut first, mut most) = (0, 1);
-        for (position, place) in self.positions.iter().zip(self.places) {
-            let count = self.table.count(*place);
-            if count > most {
-                (first, most) = (*position as usize, count);
-            }
-        }
+        let (first, count) = self.top;
         let spaces = if words.unit() == Unit::Word { self.n - 1 } else { 0 };
-        (words.chars(first, self.n) + spaces) * most as usize
+        (words.chars(first, self.n) + spaces) * count
     }
 
     /// The code points in n-grams that were met before, going on behind each that is found.
+    ///
+    /// It uses the table up: a second call finds more.
     pub fn duplicate_chars(&mut self, words: &Words) -> usize {
         let (mut chars, mut next) = (0, 0);
-        for (position, place) in self.positions.iter().zip(self.places) {
-            let position = *position as usize;
-            if position < next || self.table.count(*place) < 2 {
-                continue;
-            }
-            if self.table.mark(*place) {
+        for (index, repeats) in self.repeats.iter().enumerate() {
+            let position = self.positions[index] as usize;
+            if *repeats && position >= next && self.table.mark(self.places[index]) {
                 chars += words.chars(position, self.n);
                 next = position + self.n;
             }
@@ -78,7 +76,7 @@ pub(crate) fn for_each(
     buffers: &mut GramBuffers,
     mut each: impl FnMut(usize, &mut Grams<'_>) -> Flow,
 ) -> Flow {
-    let GramBuffers { keys, positions, places } = buffers;
+    let GramBuffers { keys, positions, places, repeats } = buffers;
     keys.clear();
     keys.extend(words.windows(2).map(|pair| join(pair[0], pair[1])));
     positions.clear();
@@ -86,17 +84,28 @@ pub(crate) fn for_each(
     for n in 2..=longest {
         table.clear(keys.len());
         places.clear();
-        places.extend(keys.iter().map(|key| table.add(*key)));
-        each(n, &mut Grams { n, positions, places, table })?;
+        repeats.clear();
+        repeats.resize(keys.len(), false);
+        let mut top = (0, 1);
+        for (index, key) in keys.iter().enumerate() {
+            let (place, first, count) = table.add(*key, index as u32);
+            places.push(place);
+            if count > 1 {
+                repeats[index] = true;
+                repeats[first as usize] = true;
+                let (first, count) = (positions[first as usize] as usize, count as usize);
+                if count > top.1 || (count == top.1 && first < top.0) {
+                    top = (first, count);
+                }
+            }
+        }
+        each(n, &mut Grams { n, top, positions, repeats, places, table })?;
         // the next candidates: two neighbours that both repeat
         let mut kept = 0;
         for index in 1..positions.len() {
             let (left, right) = (positions[index - 1], positions[index]);
-            let repeats = right == left + 1
-                && table.count(places[index - 1]) > 1
-                && table.count(places[index]) > 1;
             let behind = left as usize + n;
-            if repeats && behind < words.len() {
+            if repeats[index - 1] && repeats[index] && right == left + 1 && behind < words.len() {
                 keys[kept] = join(keys[index - 1], words[behind]);
                 positions[kept] = left;
                 kept += 1;

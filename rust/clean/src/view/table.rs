@@ -10,8 +10,10 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     key: u64,
+    /// What was given with the key when it came first.
+    first: u32,
+    /// How often the key was added; zero for an empty entry.
     count: u32,
-    seen: bool,
 }
 
 impl Table {
@@ -23,40 +25,36 @@ impl Table {
         self.entries.resize(size, Entry::default());
     }
 
-    /// Adds `key`; returns its place, which stays until the next `clear`.
+    /// Adds `key`, which comes from `position`; returns its place, which stays until the next
+    /// `clear`, the position that it came from first, and how often it was added by now.
     #[inline]
-    pub(crate) fn add(&mut self, key: u64) -> u32 {
+    pub(crate) fn add(&mut self, key: u64, position: u32) -> (u32, u32, u32) {
         let mut place = key as usize & self.mask;
         loop {
             let entry = &mut self.entries[place];
             if entry.count == 0 {
-                *entry = Entry { key, count: 1, seen: false };
-                return place as u32;
+                *entry = Entry { key, first: position, count: 1 };
+                return (place as u32, position, 1);
             }
             if entry.key == key {
                 entry.count = entry.count.saturating_add(1);
-                return place as u32;
+                return (place as u32, entry.first, entry.count);
             }
             place = (place + 1) & self.mask;
         }
     }
 
-    /// How often the hash at `place` was added.
-    #[inline]
-    pub(crate) fn count(&self, place: u32) -> u32 {
-        self.entries[place as usize].count
-    }
-
-    /// Marks the hash at `place`; returns whether it was marked before.
+    /// Marks the key at `place`, which can then not be added any more; returns whether it was
+    /// marked before.
     #[inline]
     pub(crate) fn mark(&mut self, place: u32) -> bool {
-        std::mem::replace(&mut self.entries[place as usize].seen, true)
+        const MARK: u32 = u32::MAX;
+        std::mem::replace(&mut self.entries[place as usize].first, MARK) == MARK
     }
 
     /// Adds `key`; returns whether it was there before.
     #[inline]
     pub(crate) fn repeats(&mut self, key: u64) -> bool {
-        let place = self.add(key);
-        self.count(place) > 1
+        self.add(key, 0).2 > 1
     }
 }

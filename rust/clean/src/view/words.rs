@@ -134,15 +134,14 @@ struct Cutter<'t> {
 
 impl Cutter<'_> {
     /// The classes and the bytes of the character at `at`; none at the end.
-    #[inline]
+    #[inline(always)]
     fn class(&self, at: usize) -> (Class, usize) {
-        match self.text.as_bytes().get(at) {
-            Some(&byte) if byte < 0x80 => (self.table.of_ascii(byte), 1),
-            Some(_) => self.wide_class(at),
-            None => (Class::NONE, 0),
-        }
+        let Some(&byte) = self.text.as_bytes().get(at) else { return (Class::NONE, 0) };
+        let class = self.table.of_byte(byte);
+        if class.has(Class::WIDE) { self.wide_class(at) } else { (class, 1) }
     }
 
+    #[inline]
     fn wide_class(&self, at: usize) -> (Class, usize) {
         let char = self.text[at..].chars().next().unwrap_or('\0');
         (self.table.of(char), char.len_utf8())
@@ -162,22 +161,34 @@ impl Cutter<'_> {
     }
 
     /// The end of the word that begins at `at`, its characters and what they are.
-    #[inline]
-    fn word(&self, mut at: usize) -> (usize, usize, Class, bool) {
+    #[inline(always)]
+    fn word(&self, start: usize) -> (usize, usize, Class, bool) {
         let bytes = self.text.as_bytes();
-        let (mut chars, mut classes, mut plain) = (0, Class::NONE, false);
-        let mut last = Class::NONE;
+        let (mut classes, mut missing) = (Class::NONE, Class::NONE);
+        let (mut at, mut last, mut more_bytes) = (start, Class::NONE, 0);
         loop {
+            // ASCII first: most words end without leaving this loop
+            while let Some(&byte) = bytes.get(at) {
+                let class = self.table.of_byte(byte);
+                if !class.has(Class::WORD) {
+                    break;
+                }
+                classes = classes.or(class);
+                missing = missing.or(class.missing());
+                last = class;
+                at += 1;
+            }
             let (class, size) = self.class(at);
             if class.has(Class::WORD) && !class.has(self.alone) {
                 classes = classes.or(class);
-                plain |= !class.has(Class::SYMBOL);
+                missing = missing.or(class.missing());
                 last = class;
             } else if !self.joins(bytes, at, size, last) {
-                return (at, chars, classes, plain);
+                let chars = at - start - more_bytes;
+                return (at, chars, classes, missing.has(Class::SYMBOL));
             }
             at += size;
-            chars += 1;
+            more_bytes += size - 1;
         }
     }
 

@@ -20,13 +20,33 @@ table = pa.table(
         "negative": pa.array([-(2**63), -1, None, 0], pa.int64()),
         "score": pa.array([0.1, float("nan"), None, -1e300], pa.float64()),
         "half": pa.array([0.1, float("inf"), None, 2.0], pa.float32()),
-        "price": pa.array([decimal.Decimal("-1.05"), None, decimal.Decimal("12.30"), decimal.Decimal(0)], pa.decimal128(20, 2)),
-        "day": pa.array([datetime.date(2024, 2, 29), None, datetime.date(1969, 12, 31), datetime.date(1970, 1, 1)]),
-        "when": pa.array([datetime.datetime(2019, 4, 21, 2, 40, 42, tzinfo=utc), None, None, None], pa.timestamp("us", "UTC")),
-        "local": pa.array([datetime.datetime(2019, 4, 21, 2, 40, 42, 500000), None, None, None], pa.timestamp("ms")),
+        "price": pa.array(
+            [decimal.Decimal("-1.05"), None, decimal.Decimal("12.30"), decimal.Decimal(0)],
+            pa.decimal128(20, 2),
+        ),
+        "day": pa.array(
+            [
+                datetime.date(2024, 2, 29),
+                None,
+                datetime.date(1969, 12, 31),
+                datetime.date(1970, 1, 1),
+            ]
+        ),
+        "when": pa.array(
+            [datetime.datetime(2019, 4, 21, 2, 40, 42, tzinfo=utc), None, None, None],
+            pa.timestamp("us", "UTC"),
+        ),
+        "local": pa.array(
+            [datetime.datetime(2019, 4, 21, 2, 40, 42, 500000), None, None, None],
+            pa.timestamp("ms"),
+        ),
         "raw": pa.array([b"bytes", b"\xff\xfe", None, b""]),
         "tags": pa.array([["a", "b"], [], None, ["c"]]),
-        "nested": pa.array([{"url": "u", "n": 1}, None, {"url": None, "n": 2}, {"url": "v", "n": None}]),
+        "nested": pa.array(
+            [{"url": "u", "n": 1}, None, {"url": None, "n": 2}, {"url": "v", "n": None}]
+        ),
     }
 )
-pq.write_table(table, Path(__file__).with_name("foreign.parquet"), row_group_size=3, compression="snappy")
+pq.write_table(
+    table, Path(__file__).with_name("foreign.parquet"), row_group_size=3, compression="snappy"
+)

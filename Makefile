@@ -1,0 +1,68 @@
+# Each target makes what it needs and reuses what is there. Needed: Python >= 3.11, cargo, a C compiler.
+
+PYTHON ?= python3
+VENV   := .venv
+ifeq ($(OS),Windows_NT)
+BIN    := $(VENV)/Scripts
+else
+BIN    := $(VENV)/bin
+endif
+RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock
+ARGS   ?=
+
+.PHONY: help demo test test-rust test-python lint format bench bench-compare wheel docs clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
+
+demo: $(VENV)/build          ## raw text to a measured language model on this machine; ARGS="--minutes 3"
+	$(BIN)/lslm demo $(ARGS)
+
+test: test-rust test-python  ## run the Rust and the Python tests
+
+test-rust:                   ## run the Rust tests
+	cargo test --workspace --locked
+
+test-python: $(VENV)/build   ## run the Python tests; ARGS="-k name"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/build          ## formatting, clippy, ruff, mypy, stubtest
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest lslm._lslm
+
+format:                      ## rewrite the sources in the project's style
+	cargo fmt --all
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/build         ## measure every stage on this machine, into benches/record
+	$(BIN)/python benches/stages.py $(ARGS)
+
+bench-compare: $(VENV)/build ## compare with the peers, into benches/record
+	$(BIN)/python benches/compare/compare.py $(ARGS)
+
+wheel: $(VENV)/tools         ## build the abi3 wheel and the source distribution into dist
+	$(BIN)/maturin build --release --locked --out dist
+	$(BIN)/maturin sdist --out dist
+
+docs: $(VENV)/build          ## run the examples of README and tutorial
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:                       ## remove everything that was made here
+	cargo clean
+	rm -rf $(VENV) dist
+
+$(VENV)/tools: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lslm needs Python >= 3.11: make PYTHON=python3.11"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+$(VENV)/build: $(VENV)/tools $(RUST)
+	$(BIN)/maturin develop --release --locked --extras train --quiet
+	touch $@

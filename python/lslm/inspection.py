@@ -1,0 +1,163 @@
+"""What a file or folder is, in numbers and samples; and whether it is undamaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lslm
+from lslm.report import TokenizerFigures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Inspection", "inspect", "tokenizer_facts", "verify"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What :func:`inspect` found."""
+
+    kind: str
+    """tokenizer, dataset, run or documents."""
+    path: str
+    facts: dict[str, Any]
+    samples: list[str] = field(default_factory=list)
+    """The first documents, or what a run wrote last; cut to a few lines."""
+
+
+def inspect(path: str | Path, *, n_samples: int = 2) -> list[Inspection]:
+    """Return what lies at ``path``: one entry, or one for each dataset in a folder of them.
+
+    ``FileNotFoundError`` when nothing is there; ``lslm.FormatError`` when it is nothing of ours and
+    holds no documents either.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(2, "there is no such file or folder", str(path))
+    datasets = _datasets(path)
+    if datasets:
+        return [_inspect_dataset(folder, n_samples) for folder in datasets]
+    if (path / "config.toml").exists() and (path / "checkpoints").is_dir():
+        return [_inspect_run(path)]
+    if _is_tokenizer(path):
+        tokenizer = lslm.Tokenizer.load(path)
+        return [Inspection(kind="tokenizer", path=str(path), facts=tokenizer_facts(tokenizer))]
+    found = lslm.documents([str(path)], limit=n_samples)
+    return [
+        Inspection(
+            kind="documents",
+            path=str(path),
+            facts={name: value for name, value in found.items() if name != "samples"},
+            samples=[_shortened(sample["text"]) for sample in found["samples"]],
+        )
+    ]
+
+
+def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = None) -> list[str]:
+    """Check every checksum at ``path``, a dataset, a folder of them, a run or a checkpoint.
+
+    Returns the names of what was checked. ``lslm.FormatError`` names the first damaged file and the
+    place in it; ``ValueError`` says that nothing there has checksums.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(2, "there is no such file or folder", str(path))
+    datasets = _datasets(path)
+    for folder in datasets:
+        lslm.TokenDataset(folder).verify(progress=progress)
+    if datasets:
+        return [str(folder) for folder in datasets]
+    checkpoints = [path] if (path / "state.json").exists() else []
+    checkpoints += sorted(p.parent for p in path.glob("checkpoints/*/state.json"))
+    if not checkpoints:
+        raise ValueError(
+            f"{path}: neither a dataset nor a run nor a checkpoint, so there are no checksums here"
+        )
+    from lslm.checkpoint import check
+
+    for checkpoint in checkpoints:
+        check(checkpoint)
+    return [str(checkpoint) for checkpoint in checkpoints]
+
+
+def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
+    """Return what people ask about a tokenizer, for a table or as JSON."""
+    longest = TokenizerFigures.of(tokenizer, n_tokens=0, n_bytes=0, n_longest=8).longest
+    return {
+        "vocab_size": tokenizer.vocab_size,
+        "pattern": tokenizer.pattern,
+        "special_tokens": tokenizer.special_tokens,
+        "eos_id": tokenizer.eos_id,
+        "fingerprint": tokenizer.fingerprint,
+        "longest_tokens": [piece.decode("utf-8", "backslashreplace") for piece in longest],
+    }
+
+
+def _datasets(path: Path) -> list[Path]:
+    """Return the dataset folders at ``path``: itself, or its parts such as train and validation."""
+    if (path / "manifest.json").exists():
+        return [path]
+    return sorted(p.parent for p in path.glob("*/manifest.json")) if path.is_dir() else []
+
+
+def _is_tokenizer(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "tokenizer.json").exists() or (path / "vocab.json").exists()
+    if path.suffix == ".tiktoken":
+        return True
+    if path.suffix != ".json":
+        return False
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and "model" in content
+
+
+def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:
+    ds = lslm.TokenDataset(folder)
+    manifest = ds.manifest
+    facts = {
+        "n_tokens": ds.n_tokens,
+        "n_documents": ds.n_documents,
+        "n_bytes": manifest["bytes"],
+        "bytes_per_token": round(manifest["bytes"] / max(ds.n_tokens, 1), 3),
+        "n_shards": len(manifest["shards"]),
+        "n_sources": len(manifest["sources"]),
+        "vocab_size": manifest["vocab_size"],
+        "token_dtype": manifest["token_dtype"],
+        "document_end": manifest["document_end"],
+        "fingerprint": ds.fingerprint,
+    }
+    samples = []
+    if (folder / "tokenizer.json").exists():
+        tokenizer = lslm.Tokenizer.load(folder)
+        samples = [
+            _shortened(tokenizer.decode(ds.document(i)[:400]))
+            for i in range(min(n_samples, ds.n_documents))
+        ]
+    return Inspection(kind="dataset", path=str(folder), facts=facts, samples=samples)
+
+
+def _inspect_run(run: Path) -> Inspection:
+    rows = []
+    metrics = run / "metrics.jsonl"
+    if metrics.exists():
+        with metrics.open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file if line.endswith("\n")]
+    facts: dict[str, Any] = {
+        "checkpoints": sorted(p.parent.name for p in run.glob("checkpoints/*/state.json"))
+    }
+    for row in rows:
+        facts |= {name: value for name, value in row.items() if isinstance(value, int | float)}
+    return Inspection(kind="run", path=str(run), facts=facts)
+
+
+def _shortened(text: str, lines: int = 8, width: int = 300) -> str:
+    """Return the first ``lines`` lines of ``text``, each at most ``width`` characters."""
+    first = text.splitlines()[: lines + 1]
+    shown = [line if len(line) <= width else line[:width] + " …" for line in first[:lines]]
+    return "\n".join(shown + (["…"] if len(first) > lines else []))

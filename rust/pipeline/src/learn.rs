@@ -1,0 +1,160 @@
+//! Files, or texts that the caller has, to a tokenizer.
+
+use std::sync::{Mutex, PoisonError};
+
+use lslm_bpe::Tokenizer;
+use lslm_bpe::split::Pattern;
+use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
+use lslm_clean::{CleanConfig, Cleaner, Scratch};
+use lslm_corpus::{Corpus, ReadOptions};
+use lslm_runtime::{Result, Task, threads};
+
+use crate::parallel::{for_each_index, overlap};
+use crate::reading::{Batches, Chunk, begin};
+
+/// How [`train_tokenizer`] works.
+#[derive(Clone, Debug)]
+pub struct LearnOptions {
+    /// How the inputs are read.
+    pub read: ReadOptions,
+    /// The cleaning to apply first, if any.
+    pub clean: Option<CleanConfig>,
+    /// How text is split into words.
+    pub pattern: Pattern,
+    /// What to learn.
+    pub train: TrainOptions,
+    /// Learn from a uniform sample of documents of about this many bytes together.
+    pub sample_bytes: Option<u64>,
+    /// Chooses the sample.
+    pub seed: u64,
+    /// About how many bytes of memory the counted words may take; what does not fit goes to files.
+    pub memory: Option<u64>,
+    /// About how many bytes of input a thread takes at a time.
+    pub partition_bytes: u64,
+    /// How many threads; see [`threads::resolve`].
+    pub threads: Option<usize>,
+}
+
+/// Learns a tokenizer from the documents of `inputs`.
+///
+/// The result depends on the documents alone: not on threads, nor on how they lie in files.
+pub fn train_tokenizer(
+    inputs: &[String],
+    options: &LearnOptions,
+    task: &Task,
+) -> Result<Tokenizer> {
+    let mut learner = Learner::new(options)?;
+    let corpus = Corpus::open(inputs, options.read.clone())?;
+    begin(task, "count words", &corpus);
+    let partitions = corpus.partitions(options.partition_bytes)?;
+    let counting = &learner;
+    for_each_index(partitions.len(), counting.threads, |index| {
+        let mut batches = Batches::new(&corpus, &partitions[index], task);
+        overlap(
+            || batches.next(),
+            |chunk: Chunk| counting.count(chunk.documents.iter().map(|d| d.text.as_str()), task),
+            |()| Ok(()),
+        )
+    })?;
+    learner.learn(task)
+}
+
+/// Counts the words of texts and learns a tokenizer from them, for texts that come in pieces.
+pub struct Learner {
+    train: TrainOptions,
+    cleaner: Option<Cleaner>,
+    pattern: Pattern,
+    threads: usize,
+    workers: Vec<Mutex<Worker>>,
+}
+
+struct Worker {
+    counter: WordCounter,
+    /// Holds documents back from the counter until all of them are known.
+    sample: Option<Sample>,
+    scratch: Scratch,
+}
+
+impl Learner {
+    /// A learner that has seen no text.
+    pub fn new(options: &LearnOptions) -> Result<Self> {
+        let threads = threads::resolve(options.threads)?;
+        let counter = || match options.memory {
+            None => WordCounter::new(&options.pattern),
+            Some(bytes) => {
+                let share = usize::try_from(bytes / threads as u64).unwrap_or(usize::MAX);
+                WordCounter::bounded(&options.pattern, share, &std::env::temp_dir())
+            }
+        };
+        let worker = || {
+            Mutex::new(Worker {
+                counter: counter(),
+                sample: options.sample_bytes.map(|bytes| Sample::new(options.seed, bytes)),
+                scratch: Scratch::default(),
+            })
+        };
+        Ok(Self {
+            train: options.train.clone(),
+            cleaner: options.clean.as_ref().map(Cleaner::new).transpose()?,
+            pattern: options.pattern.clone(),
+            threads,
+            workers: (0..threads).map(|_| worker()).collect(),
+        })
+    }
+
+    /// Counts the words of `texts`, each a document, on all threads.
+    pub fn add(&self, texts: &[String], task: &Task) -> Result<()> {
+        // enough pieces that threads end together, and each large enough to be worth a hand-over
+        let piece = texts.len().div_ceil(self.threads * 4).max(1);
+        let pieces: Vec<&[String]> = texts.chunks(piece).collect();
+        for_each_index(pieces.len(), self.threads, |index| {
+            self.count(pieces[index].iter().map(String::as_str), task)
+        })?;
+        Ok(())
+    }
+
+    fn count<'t>(&self, texts: impl Iterator<Item = &'t str>, task: &Task) -> Result<()> {
+        let thread = rayon::current_thread_index().unwrap_or(0) % self.workers.len();
+        let mut worker = self.workers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        let Worker { counter, sample, scratch } = &mut *worker;
+        for text in texts {
+            let cleaned = self.cleaner.as_ref().map(|cleaner| cleaner.clean(text, scratch));
+            let text = match &cleaned {
+                Some(cleaned) if !cleaned.verdict.keeps() => continue,
+                Some(cleaned) => cleaned.text.as_bytes(),
+                None => text.as_bytes(),
+            };
+            match sample {
+                None => counter.add(text, task)?,
+                Some(sample) => {
+                    task.check()?;
+                    sample.offer(text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns from what was counted.
+    pub fn learn(&mut self, task: &Task) -> Result<Tokenizer> {
+        let mut counters = Vec::with_capacity(self.workers.len());
+        let mut sampled: Option<Sample> = None;
+        for worker in std::mem::take(&mut self.workers) {
+            let worker = worker.into_inner().unwrap_or_else(PoisonError::into_inner);
+            counters.push(worker.counter);
+            match (&mut sampled, worker.sample) {
+                (Some(sampled), Some(more)) => sampled.merge(more),
+                (empty, more) => *empty = more,
+            }
+        }
+        if let (Some(sampled), Some(counter)) = (sampled, counters.first_mut()) {
+            for (document, times) in sampled.documents() {
+                for _ in 0..times {
+                    counter.add(document, task)?;
+                }
+            }
+        }
+        let words = WordCounter::finish(counters, self.threads, task)?;
+        train(words, &self.train, self.threads, task)?.into_tokenizer(&self.pattern)
+    }
+}

@@ -1,0 +1,187 @@
+"""Every verb from the shell: what it prints, what it writes, how it fails."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import lslm
+
+VERBS = [
+    "clean", "decode", "demo", "encode", "eval", "generate", "inspect", "tokenize", "train",
+    "train-tokenizer", "verify",
+]  # fmt: skip
+
+
+def lslm_run(*arguments, input=None, cwd=None, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "lslm", *map(str, arguments)],
+        input=input, capture_output=True, cwd=cwd, timeout=280,
+        env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"},
+    )  # fmt: skip
+    errors = done.stderr.decode()
+    assert done.returncode == code, errors
+    assert "Traceback" not in errors
+    return done.stdout.decode() if code == 0 else errors
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with a corpus, a tokenizer and a dataset, made from the shell."""
+    folder = tmp_path_factory.mktemp("cli")
+    rows = [{"id": str(i), "text": f"def f{i}(x):\n    return x + {i}\n" * 5} for i in range(300)]
+    rows += [{"id": "short", "text": "x"}]
+    (folder / "raw.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    lslm_run("train-tokenizer", "raw.jsonl", "-o", "tok.json", "--vocab-size", 400, cwd=folder)
+    lslm_run(
+        "tokenize",
+        "raw.jsonl",
+        "-o",
+        "data",
+        "-t",
+        "tok.json",
+        "--validation-fraction",
+        0.1,
+        cwd=folder,
+    )
+    return folder
+
+
+def test_help_lists_every_verb_and_only_working_ones():
+    text = lslm_run("--help")
+    listed = re.findall(
+        r"^[│ ]+([a-z]+(?:-[a-z]+)*)  ", text.partition("Commands")[2], re.MULTILINE
+    )
+    assert sorted(listed) == VERBS
+    for verb in VERBS:
+        assert "Example" in lslm_run(verb, "--help"), verb
+
+
+def test_version():
+    assert lslm_run("--version").strip() == f"lslm {lslm.__version__}"
+
+
+def test_encode_and_decode_are_inverse_for_any_bytes(work):
+    for data in (b"def f(x):\n", "语言模型 😀".encode(), b"\xff\xfe\x80 bad", b""):
+        ids = lslm_run("encode", "-t", "tok.json", input=data, cwd=work)
+        done = subprocess.run(
+            [sys.executable, "-m", "lslm", "decode", "-t", "tok.json"],
+            input=ids.encode(), capture_output=True, cwd=work, check=True,
+        )  # fmt: skip
+        assert done.stdout == data
+        assert lslm_run("encode", "-t", "tok.json", "--count", input=data, cwd=work).strip() == str(
+            len(ids.split())
+        )
+
+
+def test_encode_shows_pieces_and_obeys_special(work):
+    pieces = lslm_run("encode", "-t", "tok.json", "--pieces", input=b"return x", cwd=work)
+    assert "' x'" in pieces
+    plain = lslm_run("encode", "-t", "tok.json", input=b"<|endoftext|>", cwd=work).split()
+    special = lslm_run(
+        "encode", "-t", "tok.json", "--special", "all", input=b"<|endoftext|>", cwd=work
+    ).split()
+    assert len(plain) > 1
+    assert len(special) == 1
+    assert "<|endoftext|>" in lslm_run(
+        "encode", "-t", "tok.json", "--special", "raise", input=b"<|endoftext|>", cwd=work, code=1
+    )
+
+
+def test_clean_prints_a_funnel_and_writes_a_report(work, tmp_path):
+    text = lslm_run(
+        "clean", "raw.jsonl", "-o", tmp_path / "clean", "--set", "length.min_chars=10", "--report",
+        tmp_path / "funnel.html", cwd=work,
+    )  # fmt: skip
+    assert "300" in text
+    assert "length" in text
+    assert "<html" in (tmp_path / "funnel.html").read_text()
+    result = json.loads(
+        lslm_run(
+            "clean", "raw.jsonl", "-o", tmp_path / "again", "--profile", "none", "--json", cwd=work
+        )
+    )
+    assert result["n_documents"] == 301
+
+
+def test_standard_input_is_a_corpus(work, tmp_path):
+    data = (work / "raw.jsonl").read_bytes()
+    lslm_run(
+        "tokenize", "-", "-o", tmp_path / "data", "-t", "tok.json", "--validation-fraction", 0.1,
+        input=data, cwd=work,
+    )  # fmt: skip
+    piped = lslm.TokenDataset(tmp_path / "data/train")
+    assert piped.n_tokens == lslm.TokenDataset(work / "data/train").n_tokens
+
+
+def test_inspect_says_what_a_thing_is(work):
+    assert "301" in lslm_run("inspect", "raw.jsonl", cwd=work)
+    assert "400" in lslm_run("inspect", "tok.json", cwd=work)
+    dataset = json.loads(lslm_run("inspect", "data/train", "--json", cwd=work))
+    assert dataset["n_documents"] == lslm.TokenDataset(work / "data/train").n_documents
+    assert "return x" in lslm_run("inspect", "data/train", cwd=work)
+
+
+def test_verify_finds_one_flipped_bit(work, tmp_path):
+    lslm_run("tokenize", "raw.jsonl", "-o", tmp_path / "d", "-t", "tok.json", cwd=work)
+    assert "ok" in lslm_run("verify", tmp_path / "d", cwd=work)
+    shard = min((tmp_path / "d/train").glob("*.lslm"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert shard.name in lslm_run("verify", tmp_path / "d", cwd=work, code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tokenize", "none.jsonl", "-o", "x", "-t", "tok.json"], "none.jsonl"),
+        (["tokenize", "raw.jsonl", "-o", "x", "-t", "none.json"], "none.json"),
+        (["tokenize", "raw.jsonl", "-o", "x", "-t", "raw.jsonl"], "raw.jsonl"),
+        (["clean", "raw.jsonl", "-o", "x", "--profile", "fineweeb"], "fineweb"),
+        (["clean", "raw.jsonl", "-o", "x", "--set", "lenght.min_chars=3"], "length"),
+        (["train-tokenizer", "raw.jsonl", "-o", "x", "--pattern", "o200k_bas"], "o200k_base"),
+        (["train-tokenizer", "raw.jsonl", "-o", "x", "--vocab-size", "10"], "vocab_size"),
+        (["decode", "-t", "tok.json", "tok.json"], "not a token id"),
+        (["inspect", "nothing-here"], "nothing-here"),
+        (["verify", "tok.json"], "tok.json"),
+        (["eval", "data"], "data"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(work, arguments, said):
+    errors = lslm_run(*arguments, cwd=work, code=1)
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert errors.startswith("error: ")
+
+
+def test_wrong_usage_exits_with_2(work):
+    assert "--nope" in lslm_run("clean", "raw.jsonl", "--nope", cwd=work, code=2)
+    assert "sing" in lslm_run("sing", cwd=work, code=2)
+
+
+TINY = ["layers=1", "width=32", "heads=2", "batch_size=4", "sequence_length=32"]
+
+
+def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
+    pytest.importorskip("torch")
+    config = os.path.join(os.path.dirname(__file__), "../configs/tiny.toml")
+    run = tmp_path / "run"
+    common = ["train", os.path.abspath(config), f"data={work / 'data'}", f"out={run}", *TINY]
+    dry = lslm_run(*common, "--dry-run", cwd=work)
+    assert "parameters" in dry
+    assert not run.exists()
+    lslm_run(*common, "steps=6", "checkpoint_every=3", cwd=work)
+    assert (run / "report.html").exists()
+    lslm_run(*common, "steps=6", "checkpoint_every=3", "--resume", cwd=work)
+    result = json.loads(lslm_run("eval", run, "--json", cwd=work))
+    assert result["perplexity"] > 1
+    first = lslm_run("generate", run, "--prompt", "def f", "--max-tokens", 8, "--seed", 1, cwd=work)
+    again = lslm_run("generate", run, "--prompt", "def f", "--max-tokens", 8, "--seed", 1, cwd=work)
+    assert first == again
+    assert first.startswith("def f")
+    assert "steps" in lslm_run(*common, "step=6", cwd=work, code=1)
+    assert "run" in lslm_run("inspect", run, cwd=work)

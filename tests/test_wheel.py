@@ -1,0 +1,88 @@
+"""The wheel installs without cargo and without torch, and works from the shell and from Python."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, env, **options):
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A clean environment with the wheel in it, and the environment variables to run it with."""
+    if shutil.which("cargo") is None:
+        pytest.skip("building the wheel needs cargo")
+    folder = tmp_path_factory.mktemp("wheel")
+    maturin = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", folder]
+    run(*maturin, env=os.environ, cwd=ROOT)
+    (wheel,) = folder.glob("*.whl")
+    assert "cp311-abi3" in wheel.name
+    venv.create(folder / "env", with_pip=True)
+    bin_ = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
+    run(bin_ / "python", "-m", "pip", "install", "--quiet", wheel, env=os.environ)
+    # no cargo, no compiler, nothing of the checkout
+    keep = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG")
+    return bin_, {"PATH": str(bin_)} | {k: v for k, v in os.environ.items() if k in keep}
+
+
+def test_wheel_has_no_torch_and_tokenizes_from_the_shell_and_python(installed, tmp_path):
+    bin_, env = installed
+    text = tmp_path / "text.jsonl"
+    lines = [json.dumps({"text": f"document {i} says hello, world {i % 7}"}) for i in range(200)]
+    text.write_text("\n".join(lines), encoding="utf-8")
+    lslm = bin_ / "lslm"
+    run(
+        lslm,
+        "train-tokenizer",
+        text,
+        "-o",
+        "tok.json",
+        "--vocab-size",
+        "300",
+        env=env,
+        cwd=tmp_path,
+    )
+    run(lslm, "tokenize", text, "-o", "data", "-t", "tok.json", env=env, cwd=tmp_path)
+    code = (
+        "import importlib.util, lslm;"
+        "assert importlib.util.find_spec('torch') is None;"
+        "tok = lslm.Tokenizer.load('tok.json');"
+        "ids = tok.encode('hello, world');"
+        "assert tok.decode(ids) == 'hello, world';"
+        "print(lslm.TokenDataset('data/train').n_tokens)"
+    )
+    assert int(run(bin_ / "python", "-c", code, env=env, cwd=tmp_path)) > 1000
+
+
+def test_verbs_that_need_torch_say_how_to_get_it(installed, tmp_path):
+    bin_, env = installed
+    (tmp_path / "c.toml").write_text("")
+    done = subprocess.run(
+        [str(bin_ / "lslm"), "train", "c.toml"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "lslm[train]" in done.stderr
+    assert "Traceback" not in done.stderr
