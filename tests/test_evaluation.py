@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-<<<<<<< HEAD
-=======
 
->>>>>>> main
 from lslm import MismatchError, TokenDataset, Tokenizer
 from lslm.checkpoint import open_run
 from lslm.config import load

@@ -101,22 +101,14 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state | {"step": step}
 
 
-<<<<<<< HEAD
-def load(
-    checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer] | None = None
-) -> dict[str, Any]:
-    """Fill ``model`` and ``optimizers`` from ``checkpoint``; return its state.
+def check(checkpoint: Path, part: str = "") -> dict[str, Any]:
+    """Compare the files of ``checkpoint`` with their saved size and hash; return its state.
 
-    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
-    ``optimizers`` their file is not touched, and need not be there.
+    ``part`` = "model" looks only at the files whose names begin so.
     """
-=======
-def check(checkpoint: Path) -> dict[str, Any]:
-    """Compare every file of ``checkpoint`` with its saved size and hash; return its state."""
->>>>>>> main
     state = read_state(checkpoint)
     for name, expected in state["files"].items():
-        if optimizers is None and name.startswith("optimizer"):
+        if not name.startswith(part):
             continue
         path = checkpoint / name
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
@@ -133,9 +125,10 @@ def load(
 ) -> dict[str, Any]:
     """Fill ``model`` and ``optimizers`` from ``checkpoint``; return its state.
 
-    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``.
+    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
+    ``optimizers`` their file is not touched, and need not be there.
     """
-    state = check(checkpoint)
+    state = check(checkpoint, "model" if optimizers is None else "")
     tensors = _read_tensors(checkpoint, "model", state)
     mine = model.state_dict()
     _compare(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})
