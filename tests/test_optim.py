@@ -181,7 +181,7 @@ def test_factors_rise_then_fall_and_stay_positive(name, steps, warmup, decay, fi
         (OptimConfig, {"lr": math.nan}),
         (OptimConfig, {"betas": (0.9, 1.0)}),
         (OptimConfig, {"momentum": 1.0}),
-        (OptimConfig, {"newton_schulz_steps": 0}),
+        (OptimConfig, {"newton_schulz_steps": -1}),
         (ScheduleConfig, {"warmup": 1.5}),
     ],
 )

@@ -85,6 +85,7 @@ def test_a_run_learns_and_writes_what_it_should(data, whole):
     assert (result.step, result.tokens, result.run) == (12, 12 * 256, run)
     assert result.tokens_per_second > 0
     resolved = load(run / "config.toml")
+    assert resolved.optim.newton_schulz_steps == 3
     assert (resolved.model.vocab_size, resolved.train.dtype, resolved.train.steps) == (
         257,
         "float32",

@@ -101,14 +101,14 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state | {"step": step}
 
 
-def check(checkpoint: Path, *, optimizer: bool = True) -> dict[str, Any]:
-    """Compare every file of ``checkpoint`` with its saved size and hash; return its state.
+def check(checkpoint: Path, part: str = "") -> dict[str, Any]:
+    """Compare the files of ``checkpoint`` with their saved size and hash; return its state.
 
-    Without ``optimizer`` the optimizer's file is not touched, and need not be there.
+    ``part`` = "model" looks only at the files whose names begin so.
     """
     state = read_state(checkpoint)
     for name, expected in state["files"].items():
-        if not optimizer and name.startswith("optimizer"):
+        if not name.startswith(part):
             continue
         path = checkpoint / name
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
@@ -128,7 +128,7 @@ def load(
     Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
     ``optimizers`` their file is not touched, and need not be there.
     """
-    state = check(checkpoint, optimizer=optimizers is not None)
+    state = check(checkpoint, "model" if optimizers is None else "")
     tensors = _read_tensors(checkpoint, "model", state)
     mine = model.state_dict()
     _compare(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})

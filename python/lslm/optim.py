@@ -41,7 +41,8 @@ class OptimConfig:
     """Of norms and biases; 0: ``lr``, with muon 0.02."""
     momentum: float = 0.95
     """Of Muon and SGD."""
-    newton_schulz_steps: int = 5
+    newton_schulz_steps: int = 0
+    """Of Muon; 0: 5, and on a CPU, where they cost a fifth of a small model's step, 3."""
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.0
@@ -54,8 +55,8 @@ class OptimConfig:
         for name, value in [("momentum", self.momentum), *(("betas", b) for b in self.betas)]:
             if not 0 <= value < 1:
                 raise ValueError(f"optim.{name} = {value}: must be at least 0 and below 1")
-        if self.newton_schulz_steps < 1:
-            raise ValueError(f"optim.newton_schulz_steps = {self.newton_schulz_steps}: at least 1")
+        if self.newton_schulz_steps < 0:
+            raise ValueError(f"optim.newton_schulz_steps = {self.newton_schulz_steps}: at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +285,8 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.
         return [SGD(groups, momentum=config.momentum)]
     if config.name == "adamw" or not roles["matrix"]:
         return [AdamW(groups, betas=config.betas, eps=config.eps)]
+    steps = config.newton_schulz_steps or (3 if roles["matrix"][0].device.type == "cpu" else 5)
     return [
-        Muon(groups[:1], momentum=config.momentum, steps=config.newton_schulz_steps),
+        Muon(groups[:1], momentum=config.momentum, steps=steps),
         AdamW(groups[1:], betas=config.betas, eps=config.eps),
     ]

@@ -51,7 +51,7 @@ FREE = {
     *("train.checkpoint_every", "train.keep_last", "train.keep_best", "train.keep_every"),
 }
 """What may change when a run is resumed; anything else would make it another run."""
-RESOLVED = {"model.vocab_size": 0, "train.dtype": "auto"}
+RESOLVED = {"model.vocab_size": 0, "train.dtype": "auto", "optim.newton_schulz_steps": 0}
 """What the run's own configuration has another value for."""
 
 
@@ -351,6 +351,7 @@ def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
         config,
         vocab_size=size,
         dtype=resolve_dtype(config.train.dtype, device),
+        newton_schulz_steps=config.optim.newton_schulz_steps or (3 if device == "cpu" else 5),
         threads=config.train.threads or torch.get_num_threads(),
     )
 
