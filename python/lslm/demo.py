@@ -34,6 +34,7 @@ CONFIG: dict[str, Any] = {
     "layers": 3,
     "heads": 3,
     "batch_size": 16,
+    "validation_tokens": 16_384,
 }
 """What the demo trains: values of the configuration that suit some minutes on a few cores."""
 
