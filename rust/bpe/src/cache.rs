@@ -9,6 +9,7 @@
 use crate::TokenId;
 use crate::encode;
 use crate::merge::Scratch;
+use crate::prefetch::prefetch;
 
 /// The longest piece of the first table, in bytes.
 pub(crate) const SHORT: usize = 15;
@@ -38,6 +39,24 @@ pub struct Cache {
     pub(crate) scratch: Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
+    /// pieces that wait to be looked up
+    pub(crate) queue: Vec<Waiting>,
+}
+
+/// A short piece that waits until its place in the table has been fetched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) key: u128,
+    pub(crate) start: usize,
+}
+
+impl Waiting {
+    /// The number of bytes of the piece, and whether it is a part of a larger one.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> (usize, bool) {
+        let last = (self.key >> 120) as u8;
+        (usize::from(last & 0x7F), last & 0x80 != 0)
+    }
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -107,7 +126,7 @@ impl Entry for Long {
 
 /// A product of both halves, folded: every bit of the key reaches every bit of the place.
 #[inline(always)]
-fn mix(low: u64, high: u64) -> u64 {
+pub(crate) fn mix(low: u64, high: u64) -> u64 {
     let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
         .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
     (product as u64) ^ ((product >> 64) as u64)
@@ -189,6 +208,7 @@ impl Cache {
             self.short.clear();
             self.long.clear();
             self.block.resize(encode::ROOM, 0);
+            self.queue.resize(encode::QUEUE, Waiting::default());
         }
     }
 
@@ -201,6 +221,12 @@ impl Cache {
         let count = (ids[0] >> 24) as usize;
         ids[0] &= 0xFF_FFFF;
         Some((ids, count))
+    }
+
+    /// Fetches the places of the piece with `key`.
+    #[inline(always)]
+    pub(crate) fn prepare(&self, key: u128) {
+        prefetch(&self.short.entries[self.short.home(key)]);
     }
 
     /// Remembers the ids of the piece with `key`, if they are not too many.

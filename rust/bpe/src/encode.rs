@@ -3,7 +3,7 @@
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::cache::{self, Cache, LANES};
+use crate::cache::{self, Cache, LANES, Waiting};
 use crate::merge;
 use crate::model::{Model, NONE};
 
@@ -12,10 +12,14 @@ const BLOCK: usize = 1024;
 /// The size of the memory in which they are gathered: ids are always written four at a time.
 pub(crate) const ROOM: usize = BLOCK + LANES;
 
+/// How many pieces are looked up at once.
+pub(crate) const QUEUE: usize = 32;
+
 /// One pass over one text.
 ///
 /// Pieces are handed over by where they lie in the text, not as slices: most are read as a window
-/// of 16 bytes, whatever their length, which takes no branch.
+/// of 16 bytes, whatever their length, which takes no branch. They wait in a queue while their
+/// places in the cache are fetched, since those are spread over megabytes.
 pub(crate) struct Run<'a> {
     model: &'a Model,
     cache: &'a mut Cache,
@@ -24,6 +28,8 @@ pub(crate) struct Run<'a> {
     text: &'a [u8],
     /// ids in the cache's block
     gathered: usize,
+    /// pieces in the cache's queue
+    waiting: usize,
     failure: Option<Error>,
 }
 
@@ -35,7 +41,7 @@ impl<'a> Run<'a> {
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
-        Self { model, cache, task, out, text, gathered: 0, failure: None }
+        Self { model, cache, task, out, text, gathered: 0, waiting: 0, failure: None }
     }
 
     /// Encodes the piece of `length` bytes from `start` on.
@@ -52,6 +58,7 @@ impl<'a> Run<'a> {
 
     /// Appends what is still gathered; the first error, if there was one.
     pub(crate) fn finish(mut self) -> Result<()> {
+        self.look_up();
         self.flush();
         self.failure.map_or(Ok(()), Err)
     }
@@ -59,14 +66,33 @@ impl<'a> Run<'a> {
     #[inline(always)]
     fn short(&mut self, start: usize, length: usize, inner: bool) {
         let key = cache::key(self.text, start, length, inner);
-        if let Some((ids, count)) = self.cache.find(key) {
-            self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
-            self.gathered += count;
-            if self.gathered >= BLOCK {
-                self.flush();
+        self.cache.prepare(key);
+        self.cache.queue[self.waiting] = Waiting { key, start };
+        self.waiting += 1;
+        if self.waiting == QUEUE {
+            self.look_up();
+        }
+    }
+
+    /// Encodes the pieces that wait.
+    #[inline(never)]
+    fn look_up(&mut self) {
+        let count = std::mem::take(&mut self.waiting);
+        // room for the ids of all of them, so that nothing in the loop asks
+        if self.gathered > BLOCK - QUEUE * LANES {
+            self.flush();
+        }
+        for place in 0..count {
+            let Waiting { key, start } = self.cache.queue[place];
+            if let Some((ids, count)) = self.cache.find(key) {
+                self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+                self.gathered += count;
+            } else {
+                let (length, inner) = self.cache.queue[place].length();
+                if let Some(first) = self.merge(start, length, inner) {
+                    self.cache.insert(key, &self.out[first..]);
+                }
             }
-        } else if let Some(first) = self.merge(start, length, inner) {
-            self.cache.insert(key, &self.out[first..]);
         }
     }
 
@@ -89,8 +115,10 @@ impl<'a> Run<'a> {
         if length <= cache::SHORT {
             self.short(start, length, inner);
         } else if length <= cache::LONG {
+            self.look_up();
             self.long(start, length, inner);
         } else {
+            self.look_up();
             self.merge(start, length, inner);
         }
     }
