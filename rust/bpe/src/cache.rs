@@ -43,20 +43,15 @@ pub struct Cache {
     pub(crate) queue: Vec<Waiting>,
 }
 
-/// A short piece that waits until its place in the table has been fetched.
+/// A piece that waits until its place in a table has been fetched.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Waiting {
-    pub(crate) key: u128,
     pub(crate) start: usize,
-}
-
-impl Waiting {
-    /// The number of bytes of the piece, and whether it is a part of a larger one.
-    #[inline(always)]
-    pub(crate) fn length(&self) -> (usize, bool) {
-        let last = (self.key >> 120) as u8;
-        (usize::from(last & 0x7F), last & 0x80 != 0)
-    }
+    /// the first of its places
+    pub(crate) home: u32,
+    pub(crate) length: u16,
+    /// it is a part of a larger one
+    pub(crate) inner: bool,
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -153,8 +148,7 @@ impl<E: Entry> Table<E> {
     }
 
     #[inline(always)]
-    fn find(&self, key: E::Key) -> Option<&E> {
-        let home = self.home(key);
+    fn find(&self, home: usize, key: E::Key) -> Option<&E> {
         self.entries[home..home + WAYS].iter().find(|entry| entry.key() == key)
     }
 
@@ -215,18 +209,30 @@ impl Cache {
     /// The ids of the piece with `key`, if they are known, and their number; what stands behind
     /// the last of them is of no meaning.
     #[inline(always)]
-    pub(crate) fn find(&self, key: u128) -> Option<([TokenId; LANES], usize)> {
-        let entry = self.short.find(key)?;
+    pub(crate) fn find(&self, home: u32, key: u128) -> Option<([TokenId; LANES], usize)> {
+        let entry = self.short.find(home as usize, key)?;
         let mut ids = entry.ids;
         let count = (ids[0] >> 24) as usize;
         ids[0] &= 0xFF_FFFF;
         Some((ids, count))
     }
 
-    /// Fetches the places of the piece with `key`.
+    /// The first place of the piece with `key`, which is being fetched from now on.
+    ///
+    /// It holds until something is inserted.
     #[inline(always)]
-    pub(crate) fn prepare(&self, key: u128) {
-        prefetch(&self.short.entries[self.short.home(key)]);
+    pub(crate) fn prepare(&self, key: u128) -> u32 {
+        let home = self.short.home(key);
+        prefetch(&self.short.entries[home]);
+        home as u32
+    }
+
+    /// [`Cache::prepare`] for a long piece.
+    #[inline]
+    pub(crate) fn prepare_long(&self, key: (u128, u128)) -> u32 {
+        let home = self.long.home(key);
+        prefetch(&self.long.entries[home]);
+        home as u32
     }
 
     /// Remembers the ids of the piece with `key`, if they are not too many.
@@ -239,10 +245,14 @@ impl Cache {
         }
     }
 
-    /// The ids of the long piece with `key`, if they are known.
+    /// The ids of the long piece with `key`, if they are known, and their number.
     #[inline]
-    pub(crate) fn find_long(&self, key: (u128, u128)) -> Option<&[TokenId]> {
-        self.long.find(key).map(|entry| &entry.ids[..entry.count as usize])
+    pub(crate) fn find_long(
+        &self,
+        home: u32,
+        key: (u128, u128),
+    ) -> Option<([TokenId; LONG_LANES], usize)> {
+        self.long.find(home as usize, key).map(|entry| (entry.ids, entry.count as usize))
     }
 
     /// Remembers the ids of the long piece with `key`, if they are not too many.
@@ -348,11 +358,16 @@ mod tests {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
         assert_eq!(cache.short.entries.len(), LARGEST + WAYS - 1);
-        assert_eq!(cache.find(piece(count - 1)), Some(([0xFFFF, 7, 0, 0], 2)));
-        let kept = (0..count).filter(|&i| cache.find(piece(i)).is_some()).count();
+        assert_eq!(
+            cache.find(cache.prepare(piece(count - 1)), piece(count - 1)),
+            Some(([0xFFFF, 7, 0, 0], 2))
+        );
+        let kept =
+            (0..count).filter(|&i| cache.find(cache.prepare(piece(i)), piece(i)).is_some()).count();
         assert!(kept > LARGEST / 2 && kept <= LARGEST + WAYS, "{kept}");
         cache.claim(2);
-        assert!(cache.find(piece(count - 1)).is_none());
+        let last = piece(count - 1);
+        assert!(cache.find(cache.prepare(last), last).is_none());
     }
 
     #[test]
@@ -367,8 +382,9 @@ mod tests {
         }
         assert_eq!(cache.long.entries.len(), LONG_LARGEST + WAYS - 1);
         let last = keys.len() - 3;
-        assert_eq!(cache.find_long(keys[last]).map(<[u32]>::len), Some(last % 9));
-        let ids = cache.find_long(keys[last]).unwrap();
+        let (ids, count) = cache.find_long(cache.prepare_long(keys[last]), keys[last]).unwrap();
+        assert_eq!(count, last % 9);
+        let ids = &ids[..count];
         assert!(ids.iter().all(|&id| id as usize == last));
     }
 }

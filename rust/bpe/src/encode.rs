@@ -3,14 +3,15 @@
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::cache::{self, Cache, LANES, Waiting};
+use crate::cache::{self, Cache, LANES, LONG_LANES, Waiting};
 use crate::merge;
 use crate::model::{Model, NONE};
 
 /// How many ids are gathered before they are appended to the output.
 const BLOCK: usize = 1024;
-/// The size of the memory in which they are gathered: ids are always written four at a time.
-pub(crate) const ROOM: usize = BLOCK + LANES;
+/// The size of the memory in which they are gathered: ids are always written four, or seven, at a
+/// time.
+pub(crate) const ROOM: usize = BLOCK + LONG_LANES;
 
 /// How many pieces are looked up at once.
 pub(crate) const QUEUE: usize = 32;
@@ -66,8 +67,12 @@ impl<'a> Run<'a> {
     #[inline(always)]
     fn short(&mut self, start: usize, length: usize, inner: bool) {
         let key = cache::key(self.text, start, length, inner);
-        self.cache.prepare(key);
-        self.cache.queue[self.waiting] = Waiting { key, start };
+        self.wait(Waiting { start, home: self.cache.prepare(key), length: length as u16, inner });
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, waiting: Waiting) {
+        self.cache.queue[self.waiting] = waiting;
         self.waiting += 1;
         if self.waiting == QUEUE {
             self.look_up();
@@ -79,20 +84,41 @@ impl<'a> Run<'a> {
     fn look_up(&mut self) {
         let count = std::mem::take(&mut self.waiting);
         // room for the ids of all of them, so that nothing in the loop asks
-        if self.gathered > BLOCK - QUEUE * LANES {
+        if self.gathered > BLOCK - QUEUE * LONG_LANES {
             self.flush();
         }
         for place in 0..count {
-            let Waiting { key, start } = self.cache.queue[place];
-            if let Some((ids, count)) = self.cache.find(key) {
-                self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
-                self.gathered += count;
+            let Waiting { start, home, length, inner } = self.cache.queue[place];
+            let length = usize::from(length);
+            if length <= cache::SHORT {
+                let key = cache::key(self.text, start, length, inner);
+                if let Some((ids, count)) = self.cache.find(home, key) {
+                    self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+                    self.gathered += count;
+                } else {
+                    self.new_short(key, start, length, inner);
+                }
             } else {
-                let (length, inner) = self.cache.queue[place].length();
-                if let Some(first) = self.merge(start, length, inner) {
-                    self.cache.insert(key, &self.out[first..]);
+                let key = cache::long_key(self.text, start, length, inner);
+                if let Some((ids, count)) = self.cache.find_long(home, key) {
+                    let block = &mut self.cache.block[self.gathered..self.gathered + LONG_LANES];
+                    block.copy_from_slice(&ids);
+                    self.gathered += count;
+                } else if let Some(first) = self.merge(start, length, inner) {
+                    self.cache.insert_long(key, &self.out[first..]);
                 }
             }
+        }
+    }
+
+    /// Encodes a piece that was not known when its place was looked at.
+    fn new_short(&mut self, key: u128, start: usize, length: usize, inner: bool) {
+        // the same piece may have come in between, or the table may have grown
+        if let Some((ids, count)) = self.cache.find(self.cache.prepare(key), key) {
+            self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+            self.gathered += count;
+        } else if let Some(first) = self.merge(start, length, inner) {
+            self.cache.insert(key, &self.out[first..]);
         }
     }
 
@@ -100,38 +126,47 @@ impl<'a> Run<'a> {
     fn large(&mut self, start: usize, length: usize) {
         let piece = &self.text[start..start + length];
         // behind a blank, often
-        let wide = piece.iter().take(2).any(|&byte| byte >= 0xE0);
+        let wide = piece.iter().take(2).any(|&byte| byte & 0xF0 == 0xE0);
         match &self.model.cuts {
-            Some(cuts) if wide => cuts.for_each(piece, |from, to| {
-                let inner = self.model.rules.whole_first && to - from < length;
-                self.part(start + from, to - from, inner);
-            }),
-            _ => self.part(start, length, false),
+            Some(cuts) if wide => {
+                // ids of single characters are written at once, behind those that wait
+                self.look_up();
+                cuts.for_each(piece, |from, to, id| {
+                    if id == NONE {
+                        let inner = self.model.rules.whole_first && to - from < length;
+                        self.part(start + from, to - from, inner);
+                    } else {
+                        self.cache.block[self.gathered] = id;
+                        self.gathered += 1;
+                        if self.gathered >= BLOCK {
+                            self.flush();
+                        }
+                    }
+                });
+            }
+            _ if length > cache::LONG => {
+                self.look_up();
+                self.merge(start, length, false);
+            }
+            _ if length > cache::SHORT => {
+                let key = cache::long_key(self.text, start, length, false);
+                let home = self.cache.prepare_long(key);
+                self.wait(Waiting { start, home, length: length as u16, inner: false });
+            }
+            _ => self.short(start, length, false),
         }
     }
 
-    #[inline(always)]
+    /// Encodes a part of a piece, not by way of the queue: those before it are written already.
     fn part(&mut self, start: usize, length: usize, inner: bool) {
         if length <= cache::SHORT {
-            self.short(start, length, inner);
-        } else if length <= cache::LONG {
-            self.look_up();
-            self.long(start, length, inner);
-        } else {
-            self.look_up();
-            self.merge(start, length, inner);
-        }
-    }
-
-    fn long(&mut self, start: usize, length: usize, inner: bool) {
-        let key = cache::long_key(self.text, start, length, inner);
-        if self.cache.find_long(key).is_some() {
-            self.flush();
-            if let Some(ids) = self.cache.find_long(key) {
-                self.out.extend_from_slice(ids);
+            let key = cache::key(self.text, start, length, inner);
+            self.new_short(key, start, length, inner);
+            if self.gathered >= BLOCK {
+                self.flush();
             }
-        } else if let Some(first) = self.merge(start, length, inner) {
-            self.cache.insert_long(key, &self.out[first..]);
+        } else {
+            self.merge(start, length, inner);
         }
     }
 
