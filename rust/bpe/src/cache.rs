@@ -129,62 +129,81 @@ pub(crate) fn mix(low: u64, high: u64) -> u64 {
 
 #[derive(Debug)]
 struct Table<E> {
-    /// a power of two, and three more, so that the last place has others behind it, too
-    entries: Vec<E>,
+    /// a power of two, and one more, so that the last has another behind it, too
+    lines: Vec<Line<E>>,
     count: usize,
 }
 
+/// What the processor fetches at once, or twice that.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Line<E>([E; 2]);
+
 impl<E> Default for Table<E> {
     fn default() -> Self {
-        Self { entries: Vec::new(), count: 0 }
+        Self { lines: Vec::new(), count: 0 }
     }
 }
 
 impl<E: Entry> Table<E> {
-    /// The four places of a key begin here.
+    /// The four places of a key are in this line and the next one.
     #[inline(always)]
     fn home(&self, key: E::Key) -> usize {
-        E::hash(key) as usize & (self.entries.len() - WAYS)
+        E::hash(key) as usize & (self.lines.len() - 2)
     }
 
     #[inline(always)]
     fn find(&self, home: usize, key: E::Key) -> Option<&E> {
-        self.entries[home..home + WAYS].iter().find(|entry| entry.key() == key)
+        let [one, other] = &self.lines[home].0;
+        if one.key() == key {
+            return Some(one);
+        }
+        if other.key() == key {
+            return Some(other);
+        }
+        // places are taken in order, and never left empty again
+        if other.is_empty() {
+            return None;
+        }
+        self.lines[home + 1].0.iter().find(|entry| entry.key() == key)
     }
 
-    fn insert(&mut self, entry: E, largest: usize) {
-        if self.count * 2 >= self.entries.len() && self.entries.len() <= largest {
+    fn insert(&mut self, entry: E, most: usize) {
+        if self.count >= self.lines.len() && self.lines.len() < most {
             self.grow();
         }
         self.place(entry);
     }
 
     fn place(&mut self, entry: E) {
+        let hash = E::hash(entry.key());
         let home = self.home(entry.key());
-        let ways = &mut self.entries[home..home + WAYS];
-        if let Some(place) = ways.iter_mut().find(|place| place.is_empty()) {
+        let ways = &mut self.lines[home..home + 2];
+        let empty = ways.iter_mut().flat_map(|line| &mut line.0).find(|place| place.is_empty());
+        if let Some(place) = empty {
             *place = entry;
             self.count += 1;
         } else {
             // bits that did not choose the home
-            ways[(E::hash(entry.key()) >> 40) as usize % WAYS] = entry;
+            let way = (hash >> 40) as usize % WAYS;
+            ways[way / 2].0[way % 2] = entry;
         }
     }
 
     #[cold]
     fn grow(&mut self) {
-        let size = (self.entries.len() - (WAYS - 1)) * 4;
-        let larger = vec![E::default(); size + WAYS - 1];
-        let entries = std::mem::replace(&mut self.entries, larger);
+        let larger = vec![Line::default(); (self.lines.len() - 1) * 4 + 1];
+        let lines = std::mem::replace(&mut self.lines, larger);
         self.count = 0;
-        for entry in entries.into_iter().filter(|entry| !entry.is_empty()) {
+        let entries = lines.into_iter().flat_map(|line| line.0);
+        for entry in entries.filter(|entry| !entry.is_empty()) {
             self.place(entry);
         }
     }
 
     fn clear(&mut self) {
-        self.entries.clear();
-        self.entries.resize(SMALLEST + WAYS - 1, E::default());
+        self.lines.clear();
+        self.lines.resize(SMALLEST / 2 + 1, Line::default());
         self.count = 0;
     }
 }
@@ -223,7 +242,7 @@ impl Cache {
     #[inline(always)]
     pub(crate) fn prepare(&self, key: u128) -> u32 {
         let home = self.short.home(key);
-        prefetch(&self.short.entries[home]);
+        prefetch(&self.short.lines[home]);
         home as u32
     }
 
@@ -231,7 +250,7 @@ impl Cache {
     #[inline]
     pub(crate) fn prepare_long(&self, key: (u128, u128)) -> u32 {
         let home = self.long.home(key);
-        prefetch(&self.long.entries[home]);
+        prefetch(&self.long.lines[home]);
         home as u32
     }
 
@@ -241,7 +260,7 @@ impl Cache {
             let mut ids = [0; LANES];
             ids[..found.len()].copy_from_slice(found);
             ids[0] |= (found.len() as u32) << 24;
-            self.short.insert(Short { key, ids }, LARGEST);
+            self.short.insert(Short { key, ids }, LARGEST / 2);
         }
     }
 
@@ -260,7 +279,7 @@ impl Cache {
         if found.len() <= LONG_LANES {
             let mut ids = [0; LONG_LANES];
             ids[..found.len()].copy_from_slice(found);
-            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST);
+            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST / 2);
         }
     }
 }
@@ -357,14 +376,14 @@ mod tests {
         for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
-        assert_eq!(cache.short.entries.len(), LARGEST + WAYS - 1);
+        assert_eq!(cache.short.lines.len(), LARGEST / 2 + 1);
         assert_eq!(
             cache.find(cache.prepare(piece(count - 1)), piece(count - 1)),
             Some(([0xFFFF, 7, 0, 0], 2))
         );
         let kept =
             (0..count).filter(|&i| cache.find(cache.prepare(piece(i)), piece(i)).is_some()).count();
-        assert!(kept > LARGEST / 2 && kept <= LARGEST + WAYS, "{kept}");
+        assert!(kept > LARGEST / 2 && kept <= LARGEST + 2, "{kept}");
         cache.claim(2);
         let last = piece(count - 1);
         assert!(cache.find(cache.prepare(last), last).is_none());
@@ -380,7 +399,7 @@ mod tests {
         for (i, &key) in keys.iter().enumerate() {
             cache.insert_long(key, &[i as u32; 8][..i % 9]);
         }
-        assert_eq!(cache.long.entries.len(), LONG_LARGEST + WAYS - 1);
+        assert_eq!(cache.long.lines.len(), LONG_LARGEST / 2 + 1);
         let last = keys.len() - 3;
         let (ids, count) = cache.find_long(cache.prepare_long(keys[last]), keys[last]).unwrap();
         assert_eq!(count, last % 9);

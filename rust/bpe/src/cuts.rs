@@ -7,16 +7,20 @@
 //! characters between such places are nearly always known, and most are one character and one id.
 //!
 //! Places are between two characters of three bytes. A token spans one in two ways. It has both
-//! characters whole: then the pair is in a set, held as one bit of a hash, so that a collision only
-//! loses a cut. Or it has a part of one of them: those tokens are few, and the last byte before and
-//! the first byte behind the place are marked instead.
+//! characters whole: then the pair is in a set. Or it has a part of one of them: those tokens are
+//! few, and are in the set with as much as is there, the byte nearest to the place.
+//!
+//! The set is a hash with two bits of one word for a pair, so that it may say that a pair is there
+//! which is not. That only loses a cut. But each cut that is lost joins characters that seldom
+//! meet, which is a part that has to be merged; hence the second bit, and hence the tokens with
+//! parts are not simply held by two bytes: that joined one pair in fifteen.
 
 use crate::TokenId;
 use crate::model::NONE;
 use crate::vocabulary::Vocabulary;
 
-/// The size of the set of pairs in bits: 64 KB, small enough to stay near the processor.
-const BITS: u32 = 19;
+/// The size of the set of pairs in bits: 128 KB, small enough to stay near the processor.
+const BITS: u32 = 20;
 
 /// A character of three bytes: the 16 bits that its bytes hold. Zero, which only a spelling that
 /// is not UTF-8 gives, stands for anything else.
@@ -26,8 +30,8 @@ type Wide = u16;
 #[derive(Clone, Debug)]
 pub(crate) struct Cuts {
     pairs: Vec<u64>,
-    /// for each last byte, by its six bits, the first bytes, by their four bits, that a token with
-    /// a part of a character has behind it
+    /// For each last byte, by its six bits, the first bytes, by their four bits, that a token with
+    /// a part of a character has behind it. Where these are marked the set is asked again.
     partial: [u16; 64],
     /// what a character by itself becomes, if that is one id
     single: Vec<TokenId>,
@@ -61,22 +65,35 @@ impl Cuts {
                 continue;
             }
             let left = place.checked_sub(3).and_then(|start| wide(&token[start..]));
-            match (left, wide(&token[place..])) {
-                (Some(left), Some(right)) => {
-                    let (word, bit) = position(left, right);
-                    self.pairs[word] |= bit;
-                }
-                _ => self.partial[usize::from(last & 0x3F)] |= 1 << (lead & 15),
+            let right = wide(&token[place..]);
+            if left.is_none() || right.is_none() {
+                self.partial[usize::from(last & 0x3F)] |= 1 << (lead & 15);
             }
+            let left = left.map_or(PART | u32::from(last & 0x3F), u32::from);
+            let right = right.map_or(PART | u32::from(lead & 15), u32::from);
+            let (word, bits) = position(left, right);
+            self.pairs[word] |= bits;
         }
+    }
+
+    #[inline(always)]
+    fn joins(&self, left: u32, right: u32) -> bool {
+        let (word, bits) = position(left, right);
+        self.pairs[word] & bits == bits
     }
 
     /// Whether no token spans the place between two characters.
     #[inline(always)]
     fn between(&self, left: Wide, right: Wide) -> bool {
         let marked = self.partial[usize::from(left & 0x3F)] >> (right >> 12) & 1;
-        let (word, bit) = position(left, right);
-        self.pairs[word] & bit == 0 && marked == 0
+        !self.joins(left.into(), right.into()) && (marked == 0 || !self.joins_parts(left, right))
+    }
+
+    #[inline(never)]
+    fn joins_parts(&self, left: Wide, right: Wide) -> bool {
+        let last = PART | u32::from(left & 0x3F);
+        let lead = PART | u32::from(right >> 12);
+        self.joins(last, right.into()) || self.joins(left.into(), lead) || self.joins(last, lead)
     }
 
     /// Calls `f` with where each part of `piece` begins and ends, and with its id when the part is
@@ -120,12 +137,17 @@ fn wide(text: &[u8]) -> Option<Wide> {
     }
 }
 
-/// Where the bit of a pair is.
+/// Marks a part of a character, which is one byte, among whole ones.
+const PART: u32 = 1 << 16;
+
+/// The word of a pair and its two bits.
 #[inline(always)]
-fn position(left: Wide, right: Wide) -> (usize, u64) {
-    let pair = u64::from(left) << 16 | u64::from(right);
-    let hash = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BITS);
-    (hash as usize >> 6, 1 << (hash & 63))
+fn position(left: u32, right: u32) -> (usize, u64) {
+    let pair = u64::from(left) << 17 | u64::from(right);
+    let hash = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let word = hash >> (64 - (BITS - 6));
+    let (one, other) = (hash >> 38 & 63, hash >> 44 & 63);
+    (word as usize, 1 << one | 1 << other)
 }
 
 #[cfg(test)]
