@@ -9,6 +9,7 @@
 use crate::TokenId;
 use crate::encode;
 use crate::merge::Scratch;
+use crate::prefetch::prefetch;
 
 /// The longest piece of the first table, in bytes.
 pub(crate) const SHORT: usize = 15;
@@ -38,6 +39,19 @@ pub struct Cache {
     pub(crate) scratch: Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
+    /// pieces that wait to be looked up
+    pub(crate) queue: Vec<Waiting>,
+}
+
+/// A piece that waits until its place in a table has been fetched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) start: usize,
+    /// the first of its places
+    pub(crate) home: u32,
+    pub(crate) length: u16,
+    /// it is a part of a larger one
+    pub(crate) inner: bool,
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -107,7 +121,7 @@ impl Entry for Long {
 
 /// A product of both halves, folded: every bit of the key reaches every bit of the place.
 #[inline(always)]
-fn mix(low: u64, high: u64) -> u64 {
+pub(crate) fn mix(low: u64, high: u64) -> u64 {
     let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
         .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
     (product as u64) ^ ((product >> 64) as u64)
@@ -115,63 +129,81 @@ fn mix(low: u64, high: u64) -> u64 {
 
 #[derive(Debug)]
 struct Table<E> {
-    /// a power of two, and three more, so that the last place has others behind it, too
-    entries: Vec<E>,
+    /// a power of two, and one more, so that the last has another behind it, too
+    lines: Vec<Line<E>>,
     count: usize,
 }
 
+/// What the processor fetches at once, or twice that.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Line<E>([E; 2]);
+
 impl<E> Default for Table<E> {
     fn default() -> Self {
-        Self { entries: Vec::new(), count: 0 }
+        Self { lines: Vec::new(), count: 0 }
     }
 }
 
 impl<E: Entry> Table<E> {
-    /// The four places of a key begin here.
+    /// The four places of a key are in this line and the next one.
     #[inline(always)]
     fn home(&self, key: E::Key) -> usize {
-        E::hash(key) as usize & (self.entries.len() - WAYS)
+        E::hash(key) as usize & (self.lines.len() - 2)
     }
 
     #[inline(always)]
-    fn find(&self, key: E::Key) -> Option<&E> {
-        let home = self.home(key);
-        self.entries[home..home + WAYS].iter().find(|entry| entry.key() == key)
+    fn find(&self, home: usize, key: E::Key) -> Option<&E> {
+        let [one, other] = &self.lines[home].0;
+        if one.key() == key {
+            return Some(one);
+        }
+        if other.key() == key {
+            return Some(other);
+        }
+        // places are taken in order, and never left empty again
+        if other.is_empty() {
+            return None;
+        }
+        self.lines[home + 1].0.iter().find(|entry| entry.key() == key)
     }
 
-    fn insert(&mut self, entry: E, largest: usize) {
-        if self.count * 2 >= self.entries.len() && self.entries.len() <= largest {
+    fn insert(&mut self, entry: E, most: usize) {
+        if self.count >= self.lines.len() && self.lines.len() < most {
             self.grow();
         }
         self.place(entry);
     }
 
     fn place(&mut self, entry: E) {
+        let hash = E::hash(entry.key());
         let home = self.home(entry.key());
-        let ways = &mut self.entries[home..home + WAYS];
-        if let Some(place) = ways.iter_mut().find(|place| place.is_empty()) {
+        let ways = &mut self.lines[home..home + 2];
+        let empty = ways.iter_mut().flat_map(|line| &mut line.0).find(|place| place.is_empty());
+        if let Some(place) = empty {
             *place = entry;
             self.count += 1;
         } else {
             // bits that did not choose the home
-            ways[(E::hash(entry.key()) >> 40) as usize % WAYS] = entry;
+            let way = (hash >> 40) as usize % WAYS;
+            ways[way / 2].0[way % 2] = entry;
         }
     }
 
     #[cold]
     fn grow(&mut self) {
-        let size = (self.entries.len() - (WAYS - 1)) * 4;
-        let larger = vec![E::default(); size + WAYS - 1];
-        let entries = std::mem::replace(&mut self.entries, larger);
+        let larger = vec![Line::default(); (self.lines.len() - 1) * 4 + 1];
+        let lines = std::mem::replace(&mut self.lines, larger);
         self.count = 0;
-        for entry in entries.into_iter().filter(|entry| !entry.is_empty()) {
+        let entries = lines.into_iter().flat_map(|line| line.0);
+        for entry in entries.filter(|entry| !entry.is_empty()) {
             self.place(entry);
         }
     }
 
     fn clear(&mut self) {
-        self.entries.clear();
-        self.entries.resize(SMALLEST + WAYS - 1, E::default());
+        self.lines.clear();
+        self.lines.resize(SMALLEST / 2 + 1, Line::default());
         self.count = 0;
     }
 }
@@ -189,18 +221,37 @@ impl Cache {
             self.short.clear();
             self.long.clear();
             self.block.resize(encode::ROOM, 0);
+            self.queue.resize(encode::QUEUE, Waiting::default());
         }
     }
 
     /// The ids of the piece with `key`, if they are known, and their number; what stands behind
     /// the last of them is of no meaning.
     #[inline(always)]
-    pub(crate) fn find(&self, key: u128) -> Option<([TokenId; LANES], usize)> {
-        let entry = self.short.find(key)?;
+    pub(crate) fn find(&self, home: u32, key: u128) -> Option<([TokenId; LANES], usize)> {
+        let entry = self.short.find(home as usize, key)?;
         let mut ids = entry.ids;
         let count = (ids[0] >> 24) as usize;
         ids[0] &= 0xFF_FFFF;
         Some((ids, count))
+    }
+
+    /// The first place of the piece with `key`, which is being fetched from now on.
+    ///
+    /// It holds until something is inserted.
+    #[inline(always)]
+    pub(crate) fn prepare(&self, key: u128) -> u32 {
+        let home = self.short.home(key);
+        prefetch(&self.short.lines[home]);
+        home as u32
+    }
+
+    /// [`Cache::prepare`] for a long piece.
+    #[inline]
+    pub(crate) fn prepare_long(&self, key: (u128, u128)) -> u32 {
+        let home = self.long.home(key);
+        prefetch(&self.long.lines[home]);
+        home as u32
     }
 
     /// Remembers the ids of the piece with `key`, if they are not too many.
@@ -209,14 +260,18 @@ impl Cache {
             let mut ids = [0; LANES];
             ids[..found.len()].copy_from_slice(found);
             ids[0] |= (found.len() as u32) << 24;
-            self.short.insert(Short { key, ids }, LARGEST);
+            self.short.insert(Short { key, ids }, LARGEST / 2);
         }
     }
 
-    /// The ids of the long piece with `key`, if they are known.
+    /// The ids of the long piece with `key`, if they are known, and their number.
     #[inline]
-    pub(crate) fn find_long(&self, key: (u128, u128)) -> Option<&[TokenId]> {
-        self.long.find(key).map(|entry| &entry.ids[..entry.count as usize])
+    pub(crate) fn find_long(
+        &self,
+        home: u32,
+        key: (u128, u128),
+    ) -> Option<([TokenId; LONG_LANES], usize)> {
+        self.long.find(home as usize, key).map(|entry| (entry.ids, entry.count as usize))
     }
 
     /// Remembers the ids of the long piece with `key`, if they are not too many.
@@ -224,7 +279,7 @@ impl Cache {
         if found.len() <= LONG_LANES {
             let mut ids = [0; LONG_LANES];
             ids[..found.len()].copy_from_slice(found);
-            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST);
+            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST / 2);
         }
     }
 }
@@ -321,12 +376,17 @@ mod tests {
         for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
-        assert_eq!(cache.short.entries.len(), LARGEST + WAYS - 1);
-        assert_eq!(cache.find(piece(count - 1)), Some(([0xFFFF, 7, 0, 0], 2)));
-        let kept = (0..count).filter(|&i| cache.find(piece(i)).is_some()).count();
-        assert!(kept > LARGEST / 2 && kept <= LARGEST + WAYS, "{kept}");
+        assert_eq!(cache.short.lines.len(), LARGEST / 2 + 1);
+        assert_eq!(
+            cache.find(cache.prepare(piece(count - 1)), piece(count - 1)),
+            Some(([0xFFFF, 7, 0, 0], 2))
+        );
+        let kept =
+            (0..count).filter(|&i| cache.find(cache.prepare(piece(i)), piece(i)).is_some()).count();
+        assert!(kept > LARGEST / 2 && kept <= LARGEST + 2, "{kept}");
         cache.claim(2);
-        assert!(cache.find(piece(count - 1)).is_none());
+        let last = piece(count - 1);
+        assert!(cache.find(cache.prepare(last), last).is_none());
     }
 
     #[test]
@@ -339,10 +399,11 @@ mod tests {
         for (i, &key) in keys.iter().enumerate() {
             cache.insert_long(key, &[i as u32; 8][..i % 9]);
         }
-        assert_eq!(cache.long.entries.len(), LONG_LARGEST + WAYS - 1);
+        assert_eq!(cache.long.lines.len(), LONG_LARGEST / 2 + 1);
         let last = keys.len() - 3;
-        assert_eq!(cache.find_long(keys[last]).map(<[u32]>::len), Some(last % 9));
-        let ids = cache.find_long(keys[last]).unwrap();
+        let (ids, count) = cache.find_long(cache.prepare_long(keys[last]), keys[last]).unwrap();
+        assert_eq!(count, last % 9);
+        let ids = &ids[..count];
         assert!(ids.iter().all(|&id| id as usize == last));
     }
 }

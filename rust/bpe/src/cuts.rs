@@ -4,131 +4,150 @@
 //! side of such a place does not depend on the other. So a piece may be cut there, and its parts
 //! merged, or found in the cache, each by itself. For scripts written without blanks this makes
 //! all the difference: a Chinese sentence is a new piece nearly every time, while the one to three
-//! characters between such places are nearly always known.
+//! characters between such places are nearly always known, and most are one character and one id.
 //!
-//! Places are between two characters of three or four bytes. A token spans one in two ways. It has
-//! both characters whole: then the pair is in a set, held as one bit of a hash, so that a collision
-//! only loses a cut. Or it has a part of one of them: those tokens are few, and the last byte
-//! before and the first byte behind the place are marked instead.
+//! Places are between two characters of three bytes. A token spans one in two ways. It has both
+//! characters whole: then the pair is in a set. Or it has a part of one of them: those tokens are
+//! few, and are in the set with as much as is there, the byte nearest to the place.
+//!
+//! The set is a hash with two bits of one word for a pair, so that it may say that a pair is there
+//! which is not. That only loses a cut. But each cut that is lost joins characters that seldom
+//! meet, which is a part that has to be merged; hence the second bit, and hence the tokens with
+//! parts are not simply held by two bytes: that joined one pair in fifteen.
 
+use crate::TokenId;
+use crate::model::NONE;
 use crate::vocabulary::Vocabulary;
 
-/// The size of the set of pairs in bits: 64 KB, small enough to stay near the processor.
-const BITS: u32 = 19;
-/// The lead bytes of characters of three bytes and more.
-const WIDE: u8 = 0xE0;
+/// The size of the set of pairs in bits: 128 KB, small enough to stay near the processor.
+const BITS: u32 = 20;
 
-/// The places that no token spans.
+/// A character of three bytes: the 16 bits that its bytes hold. Zero, which only a spelling that
+/// is not UTF-8 gives, stands for anything else.
+type Wide = u16;
+
+/// The places that no token spans, and the characters that are one token.
 #[derive(Clone, Debug)]
 pub(crate) struct Cuts {
     pairs: Vec<u64>,
-    /// for each last byte, the first bytes from [`WIDE`] on that a token with a part of a
-    /// character has behind it
-    partial: [u32; 256],
+    /// For each last byte, by its six bits, the first bytes, by their four bits, that a token with
+    /// a part of a character has behind it. Where these are marked the set is asked again.
+    partial: [u16; 64],
+    /// what a character by itself becomes, if that is one id
+    single: Vec<TokenId>,
 }
 
 impl Cuts {
-    pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
-        let mut cuts = Self { pairs: vec![0; 1 << (BITS - 6)], partial: [0; 256] };
-        for (_, token) in vocabulary.iter().filter(|(_, token)| token.len() > 1) {
+    /// `merged` gives the one id that the bytes of a token become by merging, if it is one.
+    pub(crate) fn new(
+        vocabulary: &Vocabulary,
+        mut merged: impl FnMut(&[u8]) -> Option<TokenId>,
+    ) -> Self {
+        let mut cuts =
+            Self { pairs: vec![0; 1 << (BITS - 6)], partial: [0; 64], single: vec![NONE; 1 << 16] };
+        for (_, token) in vocabulary.iter() {
             cuts.join(token);
+            if let [_, _, _] = token
+                && let Some(character @ 1..) = wide(token)
+                && let Some(id) = merged(token)
+            {
+                cuts.single[usize::from(character)] = id;
+            }
         }
         cuts
     }
 
     /// Notes the places inside `token`.
     fn join(&mut self, token: &[u8]) {
-        let mut before: Option<Character> = None;
-        let mut start = 0;
-        while start < token.len() {
-            let character = Character::at(token, start);
-            if start > 0 && token[start] >= WIDE {
-                match before {
-                    Some(before) if before.whole && character.whole => {
-                        let (word, bit) = place(before.code, character.code);
-                        self.pairs[word] |= bit;
-                    }
-                    _ => {
-                        self.partial[usize::from(token[start - 1])] |= 1 << (token[start] - WIDE);
-                    }
-                }
+        for place in 1..token.len() {
+            let (last, lead) = (token[place - 1], token[place]);
+            if !is_inner(last) || lead & 0xF0 != 0xE0 {
+                continue;
             }
-            before = Some(character);
-            start += character.width;
+            let left = place.checked_sub(3).and_then(|start| wide(&token[start..]));
+            let right = wide(&token[place..]);
+            if left.is_none() || right.is_none() {
+                self.partial[usize::from(last & 0x3F)] |= 1 << (lead & 15);
+            }
+            let left = left.map_or(PART | u32::from(last & 0x3F), u32::from);
+            let right = right.map_or(PART | u32::from(lead & 15), u32::from);
+            let (word, bits) = position(left, right);
+            self.pairs[word] |= bits;
         }
     }
 
-    /// Calls `f` with where each part of `piece` begins and ends; together they are `piece`.
-    #[inline]
-    pub(crate) fn for_each(&self, piece: &[u8], mut f: impl FnMut(usize, usize)) {
-        let (mut first, mut start) = (0, 0);
-        // no character before: a code that no character has, and a cut before it is not asked for
-        let mut before = Character { code: 0, width: 0, whole: false };
+    #[inline(always)]
+    fn joins(&self, left: u32, right: u32) -> bool {
+        let (word, bits) = position(left, right);
+        self.pairs[word] & bits == bits
+    }
+
+    /// Whether no token spans the place between two characters.
+    #[inline(always)]
+    fn between(&self, left: Wide, right: Wide) -> bool {
+        let marked = self.partial[usize::from(left & 0x3F)] >> (right >> 12) & 1;
+        !self.joins(left.into(), right.into()) && (marked == 0 || !self.joins_parts(left, right))
+    }
+
+    #[inline(never)]
+    fn joins_parts(&self, left: Wide, right: Wide) -> bool {
+        let last = PART | u32::from(left & 0x3F);
+        let lead = PART | u32::from(right >> 12);
+        self.joins(last, right.into()) || self.joins(left.into(), lead) || self.joins(last, lead)
+    }
+
+    /// Calls `f` with where each part of `piece` begins and ends, and with its id when the part is
+    /// one character and one token, else with [`NONE`]; together the parts are `piece`.
+    #[inline(always)]
+    pub(crate) fn for_each(&self, piece: &[u8], mut f: impl FnMut(usize, usize, TokenId)) {
+        let (mut first, mut start, mut before) = (0, 0, 0);
         while start < piece.len() {
-            let character = Character::at(piece, start);
-            if before.width > 2 && piece[start] >= WIDE {
-                let marked =
-                    self.partial[usize::from(piece[start - 1])] >> (piece[start] - WIDE) & 1;
-                let (word, bit) = place(before.code, character.code);
-                if self.pairs[word] & bit == 0 && marked == 0 {
-                    f(first, start);
-                    first = start;
-                }
+            let Some(character) = wide(&piece[start..]) else {
+                // whatever it is: what counts is that no cut is made beside it
+                start += 1;
+                before = 0;
+                continue;
+            };
+            if before != 0 && self.between(before, character) {
+                let single = start - first == 3;
+                f(first, start, if single { self.single[usize::from(before)] } else { NONE });
+                first = start;
             }
             before = character;
-            start += character.width;
+            start += 3;
         }
-        f(first, piece.len());
+        let single = piece.len() - first == 3;
+        f(first, piece.len(), if single { self.single[usize::from(before)] } else { NONE });
     }
 }
 
-/// A character, or what there is of one.
-#[derive(Clone, Copy, Debug)]
-struct Character {
-    /// its bytes as one number
-    code: u32,
-    width: usize,
-    /// all the bytes that the first one announces are there
-    whole: bool,
-}
-
-impl Character {
-    /// What begins at `start`: a byte and, if it announces others, as many of them as follow.
-    #[inline(always)]
-    fn at(text: &[u8], start: usize) -> Self {
-        let rest = &text[start..];
-        let is_inner = |byte: u8| byte & 0xC0 == 0x80;
-        // by far the most frequent here, in one step
-        if let [lead @ 0xE0..=0xEF, second, third, ..] = *rest
-            && is_inner(second)
-            && is_inner(third)
-        {
-            let code = u32::from(lead) << 16 | u32::from(second) << 8 | u32::from(third);
-            return Self { code, width: 3, whole: true };
-        }
-        let announced = match rest[0] {
-            0xC0..=0xDF => 2,
-            0xE0..=0xEF => 3,
-            0xF0..=0xFF => 4,
-            _ => 1,
-        };
-        let mut character = Self { code: u32::from(rest[0]), width: 1, whole: false };
-        for &byte in rest.iter().take(announced).skip(1).take_while(|&&byte| is_inner(byte)) {
-            character.code = character.code << 8 | u32::from(byte);
-            character.width += 1;
-        }
-        character.whole = character.width == announced && !is_inner(rest[0]);
-        character
-    }
-}
-
-/// Where the bit of a pair is.
 #[inline(always)]
-fn place(left: u32, right: u32) -> (usize, u64) {
-    let mixed = u64::from(left).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ u64::from(right).wrapping_mul(0xC2B2_AE3D_27D4_EB4F).rotate_left(29);
-    let hash = mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> (64 - BITS);
-    (hash as usize >> 6, 1 << (hash & 63))
+fn is_inner(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
+}
+
+/// The character of three bytes that `text` begins with.
+#[inline(always)]
+fn wide(text: &[u8]) -> Option<Wide> {
+    match *text {
+        [lead, second, third, ..] if lead & 0xF0 == 0xE0 && is_inner(second) && is_inner(third) => {
+            Some(u16::from(lead) << 12 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F))
+        }
+        _ => None,
+    }
+}
+
+/// Marks a part of a character, which is one byte, among whole ones.
+const PART: u32 = 1 << 16;
+
+/// The word of a pair and its two bits.
+#[inline(always)]
+fn position(left: u32, right: u32) -> (usize, u64) {
+    let pair = u64::from(left) << 17 | u64::from(right);
+    let hash = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let word = hash >> (64 - (BITS - 6));
+    let (one, other) = (hash >> 38 & 63, hash >> 44 & 63);
+    (word as usize, 1 << one | 1 << other)
 }
 
 #[cfg(test)]
@@ -177,17 +196,19 @@ mod tests {
             }
             let numbered = tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..]));
             let model = Model::from_ranks(Vocabulary::new(numbered).unwrap()).unwrap();
-            let cuts = Cuts::new(&model.vocabulary);
+            let cuts = model.cuts.as_ref().unwrap();
             let task = lslm_runtime::Task::default();
             let mut scratch = merge::Scratch::default();
             let mut whole = Vec::new();
             merge::merge(&model, &piece, &mut scratch, &task, &mut whole).unwrap();
             let mut parts = Vec::new();
             let mut place = 0;
-            cuts.for_each(&piece, |start, end| {
+            cuts.for_each(&piece, |start, end, id| {
                 assert_eq!(start, place);
                 place = end;
+                let first = parts.len();
                 merge::merge(&model, &piece[start..end], &mut scratch, &task, &mut parts).unwrap();
+                assert!(id == NONE || parts[first..] == [id]);
             });
             prop_assert_eq!(place, piece.len());
             prop_assert_eq!(whole, parts);
@@ -198,13 +219,15 @@ mod tests {
     fn characters_that_no_token_joins_are_apart() {
         let tokens: Vec<Vec<u8>> = (0..=255)
             .map(|byte| vec![byte])
-            .chain(["\u{4E2D}\u{6587}".as_bytes().to_vec()])
+            .chain(["\u{4E2D}\u{6587}", "\u{6587}"].map(|text| text.as_bytes().to_vec()))
             .collect();
         let numbered = tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..]));
-        let cuts = Cuts::new(&Vocabulary::new(numbered).unwrap());
+        let vocabulary = Vocabulary::new(numbered).unwrap();
+        let cuts = Cuts::new(&vocabulary, |bytes| vocabulary.find(bytes));
         let mut parts = Vec::new();
         let text = "\u{6587}\u{4E2D}\u{6587}\u{4E2D}a\u{4E2D}";
-        cuts.for_each(text.as_bytes(), |start, end| parts.push(&text[start..end]));
-        assert_eq!(parts, ["\u{6587}", "\u{4E2D}\u{6587}", "\u{4E2D}a\u{4E2D}"]);
+        cuts.for_each(text.as_bytes(), |start, end, id| parts.push((&text[start..end], id)));
+        let (pair, other) = ("\u{4E2D}\u{6587}", "\u{4E2D}a\u{4E2D}");
+        assert_eq!(parts, [("\u{6587}", 257), (pair, NONE), (other, NONE)]);
     }
 }

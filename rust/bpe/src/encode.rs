@@ -3,19 +3,24 @@
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::cache::{self, Cache, LANES};
+use crate::cache::{self, Cache, LANES, LONG_LANES, Waiting};
 use crate::merge;
 use crate::model::{Model, NONE};
 
 /// How many ids are gathered before they are appended to the output.
 const BLOCK: usize = 1024;
-/// The size of the memory in which they are gathered: ids are always written four at a time.
-pub(crate) const ROOM: usize = BLOCK + LANES;
+/// The size of the memory in which they are gathered: ids are always written four, or seven, at a
+/// time.
+pub(crate) const ROOM: usize = BLOCK + LONG_LANES;
+
+/// How many pieces are looked up at once.
+pub(crate) const QUEUE: usize = 32;
 
 /// One pass over one text.
 ///
 /// Pieces are handed over by where they lie in the text, not as slices: most are read as a window
-/// of 16 bytes, whatever their length, which takes no branch.
+/// of 16 bytes, whatever their length, which takes no branch. They wait in a queue while their
+/// places in the cache are fetched, since those are spread over megabytes.
 pub(crate) struct Run<'a> {
     model: &'a Model,
     cache: &'a mut Cache,
@@ -24,6 +29,8 @@ pub(crate) struct Run<'a> {
     text: &'a [u8],
     /// ids in the cache's block
     gathered: usize,
+    /// pieces in the cache's queue
+    waiting: usize,
     failure: Option<Error>,
 }
 
@@ -35,7 +42,7 @@ impl<'a> Run<'a> {
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
-        Self { model, cache, task, out, text, gathered: 0, failure: None }
+        Self { model, cache, task, out, text, gathered: 0, waiting: 0, failure: None }
     }
 
     /// Encodes the piece of `length` bytes from `start` on.
@@ -52,6 +59,7 @@ impl<'a> Run<'a> {
 
     /// Appends what is still gathered; the first error, if there was one.
     pub(crate) fn finish(mut self) -> Result<()> {
+        self.look_up();
         self.flush();
         self.failure.map_or(Ok(()), Err)
     }
@@ -59,12 +67,56 @@ impl<'a> Run<'a> {
     #[inline(always)]
     fn short(&mut self, start: usize, length: usize, inner: bool) {
         let key = cache::key(self.text, start, length, inner);
-        if let Some((ids, count)) = self.cache.find(key) {
+        self.wait(Waiting { start, home: self.cache.prepare(key), length: length as u16, inner });
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, waiting: Waiting) {
+        self.cache.queue[self.waiting] = waiting;
+        self.waiting += 1;
+        if self.waiting == QUEUE {
+            self.look_up();
+        }
+    }
+
+    /// Encodes the pieces that wait.
+    #[inline(never)]
+    fn look_up(&mut self) {
+        let count = std::mem::take(&mut self.waiting);
+        // room for the ids of all of them, so that nothing in the loop asks
+        if self.gathered > BLOCK - QUEUE * LONG_LANES {
+            self.flush();
+        }
+        for place in 0..count {
+            let Waiting { start, home, length, inner } = self.cache.queue[place];
+            let length = usize::from(length);
+            if length <= cache::SHORT {
+                let key = cache::key(self.text, start, length, inner);
+                if let Some((ids, count)) = self.cache.find(home, key) {
+                    self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+                    self.gathered += count;
+                } else {
+                    self.new_short(key, start, length, inner);
+                }
+            } else {
+                let key = cache::long_key(self.text, start, length, inner);
+                if let Some((ids, count)) = self.cache.find_long(home, key) {
+                    let block = &mut self.cache.block[self.gathered..self.gathered + LONG_LANES];
+                    block.copy_from_slice(&ids);
+                    self.gathered += count;
+                } else if let Some(first) = self.merge(start, length, inner) {
+                    self.cache.insert_long(key, &self.out[first..]);
+                }
+            }
+        }
+    }
+
+    /// Encodes a piece that was not known when its place was looked at.
+    fn new_short(&mut self, key: u128, start: usize, length: usize, inner: bool) {
+        // the same piece may have come in between, or the table may have grown
+        if let Some((ids, count)) = self.cache.find(self.cache.prepare(key), key) {
             self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
             self.gathered += count;
-            if self.gathered >= BLOCK {
-                self.flush();
-            }
         } else if let Some(first) = self.merge(start, length, inner) {
             self.cache.insert(key, &self.out[first..]);
         }
@@ -74,36 +126,47 @@ impl<'a> Run<'a> {
     fn large(&mut self, start: usize, length: usize) {
         let piece = &self.text[start..start + length];
         // behind a blank, often
-        let wide = piece.iter().take(2).any(|&byte| byte >= 0xE0);
+        let wide = piece.iter().take(2).any(|&byte| byte & 0xF0 == 0xE0);
         match &self.model.cuts {
-            Some(cuts) if wide => cuts.for_each(piece, |from, to| {
-                let inner = self.model.rules.whole_first && to - from < length;
-                self.part(start + from, to - from, inner);
-            }),
-            _ => self.part(start, length, false),
+            Some(cuts) if wide => {
+                // ids of single characters are written at once, behind those that wait
+                self.look_up();
+                cuts.for_each(piece, |from, to, id| {
+                    if id == NONE {
+                        let inner = self.model.rules.whole_first && to - from < length;
+                        self.part(start + from, to - from, inner);
+                    } else {
+                        self.cache.block[self.gathered] = id;
+                        self.gathered += 1;
+                        if self.gathered >= BLOCK {
+                            self.flush();
+                        }
+                    }
+                });
+            }
+            _ if length > cache::LONG => {
+                self.look_up();
+                self.merge(start, length, false);
+            }
+            _ if length > cache::SHORT => {
+                let key = cache::long_key(self.text, start, length, false);
+                let home = self.cache.prepare_long(key);
+                self.wait(Waiting { start, home, length: length as u16, inner: false });
+            }
+            _ => self.short(start, length, false),
         }
     }
 
-    #[inline(always)]
+    /// Encodes a part of a piece, not by way of the queue: those before it are written already.
     fn part(&mut self, start: usize, length: usize, inner: bool) {
         if length <= cache::SHORT {
-            self.short(start, length, inner);
-        } else if length <= cache::LONG {
-            self.long(start, length, inner);
+            let key = cache::key(self.text, start, length, inner);
+            self.new_short(key, start, length, inner);
+            if self.gathered >= BLOCK {
+                self.flush();
+            }
         } else {
             self.merge(start, length, inner);
-        }
-    }
-
-    fn long(&mut self, start: usize, length: usize, inner: bool) {
-        let key = cache::long_key(self.text, start, length, inner);
-        if self.cache.find_long(key).is_some() {
-            self.flush();
-            if let Some(ids) = self.cache.find_long(key) {
-                self.out.extend_from_slice(ids);
-            }
-        } else if let Some(first) = self.merge(start, length, inner) {
-            self.cache.insert_long(key, &self.out[first..]);
         }
     }
 

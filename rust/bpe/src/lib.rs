@@ -21,6 +21,7 @@ mod model;
 #[cfg(test)]
 mod naive;
 mod normalize;
+mod prefetch;
 mod pretokenize;
 pub mod split;
 mod tokenizer;

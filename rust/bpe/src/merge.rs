@@ -32,49 +32,68 @@ pub(crate) fn merge(
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
     match piece.len() {
-        0..=16 => merge_short::<16>(model, piece, out),
-        17..=SHORT => merge_short::<SHORT>(model, piece, out),
+        0..=16 => merge_short::<16, 4>(model, piece, out),
+        17..=32 => merge_short::<32, 5>(model, piece, out),
+        33..=SHORT => merge_short::<SHORT, 6>(model, piece, out),
         _ => return merge_long(model, piece, scratch, task, out),
     }
     Ok(())
 }
 
-/// Merges a piece of at most `N` bytes.
-#[inline]
-fn merge_short<const N: usize>(model: &Model, piece: &[u8], out: &mut Vec<TokenId>) {
-    let mut count = piece.len();
+/// Merges a piece of at most `N` bytes, which is 2 to the power `BITS`.
+///
+/// Nothing is moved: a part keeps the place of its first byte, and knows the next one. For each
+/// part there is one number, the rank of the pair that it begins and below that its place, so that
+/// the least of the numbers is the pair to merge, the leftmost of equals. Finding it is a fixed
+/// number of steps without a branch.
+fn merge_short<const N: usize, const BITS: u32>(
+    model: &Model,
+    piece: &[u8],
+    out: &mut Vec<TokenId>,
+) {
+    let count = piece.len().min(N);
     let mut symbols = [0; N];
     for (symbol, &byte) in symbols.iter_mut().zip(piece) {
         *symbol = model.starts[usize::from(byte)];
     }
-    let mut ranks = [NONE; N];
-    for (rank, pair) in ranks.iter_mut().zip(piece.windows(2)) {
-        *rank = model.byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
+    // ranks have 21 bits, and 6 more fit
+    let number = |rank: u32, place: usize| {
+        if rank == NONE { NONE } else { rank << BITS | place as u32 }
+    };
+    let mut pairs = [NONE; N];
+    for (place, (slot, pair)) in pairs.iter_mut().zip(piece.windows(2)).enumerate() {
+        let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
+        *slot = number(model.byte_pairs[pair], place);
     }
-    while count > 1 {
-        let (mut place, mut lowest) = (0, NONE);
-        for (i, &rank) in ranks[..count - 1].iter().enumerate() {
-            if rank < lowest {
-                (place, lowest) = (i, rank);
-            }
-        }
+    let mut next: [u8; N] = std::array::from_fn(|place| place as u8 + 1);
+    let mut previous: [u8; N] = std::array::from_fn(|place| (place as u8).wrapping_sub(1));
+    loop {
+        let lowest = pairs.iter().fold(NONE, |lowest, &pair| lowest.min(pair));
         if lowest == NONE {
             break;
         }
-        symbols[place] = model.results[lowest as usize];
-        symbols.copy_within(place + 2..count, place + 1);
-        ranks.copy_within(place + 1..count - 1, place);
-        count -= 1;
-        ranks[place] = if place + 1 < count {
-            model.pairs.get(symbols[place], symbols[place + 1])
-        } else {
-            NONE
-        };
+        let place = lowest as usize % N;
+        let second = usize::from(next[place]) % N;
+        let third = usize::from(next[second]);
+        let symbol = model.results[(lowest >> BITS) as usize];
+        symbols[place] = symbol;
+        next[place] = third as u8;
+        pairs[second] = NONE;
+        pairs[place] = NONE;
+        if third < count {
+            previous[third % N] = place as u8;
+            pairs[place] = number(model.pairs.get(symbol, symbols[third % N]), place);
+        }
         if place > 0 {
-            ranks[place - 1] = model.pairs.get(symbols[place - 1], symbols[place]);
+            let before = usize::from(previous[place]) % N;
+            pairs[before] = number(model.pairs.get(symbols[before], symbol), before);
         }
     }
-    out.extend(symbols[..count].iter().map(|&symbol| model.ids[symbol as usize]));
+    let mut place = 0;
+    while place < count {
+        out.push(model.ids[symbols[place] as usize]);
+        place = usize::from(next[place]);
+    }
 }
 
 /// The same for any length, with vectors; the way to derive merges, where no model is there yet.

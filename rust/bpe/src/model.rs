@@ -122,9 +122,7 @@ impl Model {
             }
         }
         let byte_pairs = byte_pairs(&pairs, &starts);
-        let cuts = (!incomplete).then(|| Cuts::new(&vocabulary));
-        let sound = false;
-        Ok(Self {
+        let mut model = Self {
             vocabulary,
             merges,
             rules,
@@ -132,11 +130,15 @@ impl Model {
             incomplete,
             pairs,
             byte_pairs,
-            cuts,
-            sound,
+            cuts: None,
+            sound: false,
             results,
             ids,
-        })
+        };
+        if !incomplete {
+            model.cuts = Some(Cuts::new(&model.vocabulary, |bytes| model.merged(bytes)));
+        }
+        Ok(model)
     }
 
     /// The model of tiktoken's rule, with ids as ranks.
@@ -160,6 +162,15 @@ impl Model {
         let merges = all_joins(&vocabulary);
         let rules = Rules { ranked: true, whole_first: true, ..Rules::default() };
         Self::new(vocabulary, merges, rules)
+    }
+
+    /// The one id that merging makes of `bytes`, if it is one.
+    fn merged(&self, bytes: &[u8]) -> Option<TokenId> {
+        let mut out = Vec::new();
+        let mut scratch = crate::merge::Scratch::default();
+        let task = lslm_runtime::Task::default();
+        crate::merge::merge(self, bytes, &mut scratch, &task, &mut out).ok()?;
+        if let [id] = out[..] { Some(id) } else { None }
     }
 
     /// The merges that a trainer would have written, if this model does what its ids, read as
