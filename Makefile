@@ -10,7 +10,7 @@ endif
 RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock
 ARGS   ?=
 
-.PHONY: help demo test test-rust test-python lint format bench bench-compare wheel docs clean
+.PHONY: help demo test test-rust test-python lint format bench wheel docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -41,9 +41,6 @@ format:                      ## rewrite the sources in the project's style
 
 bench: $(VENV)/build         ## measure every stage on this machine, into benches/record
 	$(BIN)/python benches/stages.py $(ARGS)
-
-bench-compare: $(VENV)/build ## compare with the peers, into benches/record
-	$(BIN)/python benches/compare/compare.py $(ARGS)
 
 wheel: $(VENV)/tools         ## build the abi3 wheel and the source distribution into dist
 	$(BIN)/maturin build --release --locked --out dist

@@ -195,11 +195,14 @@ class Stages:
             )
 
     def training(self) -> Iterator[tuple[str, dict]]:
+        from lslm.config import load
+
         tok = self.learned()
         out = self.folder / "data-training"
         lslm.tokenize([str(self.files("code"))], output=out, tokenizer=tok, progress=False)
         run = self.folder / "run"
-        lslm.train(ROOT / "configs/tiny.toml", [f"data={out}", f"out={run}", "steps=60"])
+        overrides = [f"data={out}", f"out={run}", "steps=60"]
+        lslm.train(load(ROOT / "configs/tiny.toml", overrides), progress=False)
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         rates = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row][1:]
         yield (
@@ -212,7 +215,7 @@ class Stages:
                 "runs": len(rates),
             },
         )
-        result = lslm.evaluate(run)
+        result = lslm.evaluate(run, progress=False)
         yield (
             "evaluate/configs/tiny.toml",
             median_rate(result.tokens, "tokens/s", lambda: lslm.evaluate(run), runs=3),
@@ -279,6 +282,7 @@ def main() -> None:
     if path.exists():
         sys.exit(f"{path.name} is there already, and a record is never edited: remove it yourself")
     record = {"date": date, "machine": facts, "figures": figures}
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(path)
 
