@@ -114,8 +114,10 @@ def test_a_finished_job_is_not_done_again_and_not_overwritten(corpus, tokenizer,
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.lslm")} == before
 
 
+# a child of a job in the background would inherit that SIGINT is ignored
 TOKENIZE = """
-import sys, lslm
+import signal, sys, lslm
+signal.signal(signal.SIGINT, signal.default_int_handler)
 lslm.tokenize([sys.argv[1]], output=sys.argv[2], tokenizer=lslm.Tokenizer.load(sys.argv[3]),
               partition_bytes=4000, threads=2, clean="default", progress=False)
 """
