@@ -4,29 +4,35 @@
 //! ids. Those are kept in one flat table of exact keys: no hash is ever trusted, so a hit is right.
 //! A piece has four places in the table, next to each other; when all are taken, one of them is
 //! given up. So memory is bounded, words that recur stay, and no choice of words makes it slow.
-//! Pieces of 16 to 31 bytes have a second, smaller table of the same kind.
+//! Pieces of 16 to 31 bytes have a table of the same kind, and so have the parts of pieces that are
+//! cut before they are looked up.
 
 use crate::TokenId;
+use crate::backtrack;
 use crate::encode;
-use crate::merge::Scratch;
+use crate::merge;
 use crate::prefetch::prefetch;
 
 /// The longest piece of the first table, in bytes.
 pub(crate) const SHORT: usize = 15;
-/// The longest piece of the second table, in bytes.
+/// The longest piece of the table of long ones, in bytes.
 pub(crate) const LONG: usize = 31;
-/// The most ids of a piece in the first table.
-pub(crate) const LANES: usize = 4;
-/// The most ids of a piece in the second table.
-pub(crate) const LONG_LANES: usize = 7;
+/// The ids that have room in an entry of the first table.
+const LANES: usize = 4;
+/// The most ids of a piece in the table of long ones.
+const LONG_LANES: usize = 7;
 
 /// The places of a piece.
 const WAYS: usize = 4;
 const SMALLEST: usize = 1 << 12;
 /// 8 MB: some hundred thousand words, what tens of megabytes of one language have
 const LARGEST: usize = 1 << 18;
+/// Half a megabyte
+const MOST_PARTS: usize = 1 << 14;
 /// 4 MB
-const LONG_LARGEST: usize = 1 << 16;
+const MOST_LONG: usize = 1 << 16;
+/// 1 MB
+const MOST_IDS: usize = 1 << 18;
 
 /// The working memory of one worker: what is remembered between pieces, and scratch space.
 ///
@@ -35,8 +41,12 @@ const LONG_LARGEST: usize = 1 << 16;
 pub struct Cache {
     owner: u64,
     short: Table<Short>,
+    parts: Table<Short>,
     long: Table<Long>,
-    pub(crate) scratch: Scratch,
+    /// the ids of entries that have no room for them
+    ids: Vec<TokenId>,
+    pub(crate) scratch: merge::Scratch,
+    pub(crate) search: backtrack::Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
     /// pieces that wait to be looked up
@@ -50,8 +60,6 @@ pub(crate) struct Waiting {
     /// the first of its places
     pub(crate) home: u32,
     pub(crate) length: u16,
-    /// it is a part of a larger one
-    pub(crate) inner: bool,
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -60,7 +68,8 @@ pub(crate) struct Waiting {
 struct Short {
     /// the bytes of the piece and, in the highest byte, their number; zero when empty
     key: u128,
-    /// the ids; the number of them in the high byte of the first
+    /// The ids, and in the high byte of the first the number of them. When that is more than
+    /// [`LANES`], the second is where they begin in the cache's own list.
     ids: [TokenId; LANES],
 }
 
@@ -95,7 +104,7 @@ impl Entry for Short {
 
     #[inline(always)]
     fn hash(key: u128) -> u64 {
-        mix(key as u64, (key >> 64) as u64)
+        hash(key)
     }
 }
 
@@ -119,9 +128,15 @@ impl Entry for Long {
     }
 }
 
+/// The hash of a key of the first table.
+#[inline(always)]
+pub(crate) fn hash(key: u128) -> u64 {
+    mix(key as u64, (key >> 64) as u64)
+}
+
 /// A product of both halves, folded: every bit of the key reaches every bit of the place.
 #[inline(always)]
-pub(crate) fn mix(low: u64, high: u64) -> u64 {
+fn mix(low: u64, high: u64) -> u64 {
     let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
         .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
     (product as u64) ^ ((product >> 64) as u64)
@@ -168,8 +183,9 @@ impl<E: Entry> Table<E> {
         self.lines[home + 1].0.iter().find(|entry| entry.key() == key)
     }
 
+    /// Puts `entry` into the table, which has `most` entries at most.
     fn insert(&mut self, entry: E, most: usize) {
-        if self.count >= self.lines.len() && self.lines.len() < most {
+        if self.count >= self.lines.len() && self.lines.len() < most / 2 {
             self.grow();
         }
         self.place(entry);
@@ -209,31 +225,25 @@ impl<E: Entry> Table<E> {
 }
 
 impl Cache {
-    /// An empty cache; it grows with use, to 12 MB.
+    /// An empty cache; it grows with use, to 14 MB.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes this the cache of the tokenizer with the number `owner`.
+    /// Makes this the cache of the tokenizer with the number `owner`, before a text.
     pub(crate) fn claim(&mut self, owner: u64) {
         if self.owner != owner {
             self.owner = owner;
-            self.short.clear();
-            self.long.clear();
+            self.search = backtrack::Scratch::default();
             self.block.resize(encode::ROOM, 0);
             self.queue.resize(encode::QUEUE, Waiting::default());
+        } else if self.ids.len() < MOST_IDS {
+            return;
         }
-    }
-
-    /// The ids of the piece with `key`, if they are known, and their number; what stands behind
-    /// the last of them is of no meaning.
-    #[inline(always)]
-    pub(crate) fn find(&self, home: u32, key: u128) -> Option<([TokenId; LANES], usize)> {
-        let entry = self.short.find(home as usize, key)?;
-        let mut ids = entry.ids;
-        let count = (ids[0] >> 24) as usize;
-        ids[0] &= 0xFF_FFFF;
-        Some((ids, count))
+        self.short.clear();
+        self.parts.clear();
+        self.long.clear();
+        self.ids.clear();
     }
 
     /// The first place of the piece with `key`, which is being fetched from now on.
@@ -254,24 +264,41 @@ impl Cache {
         home as u32
     }
 
-    /// Remembers the ids of the piece with `key`, if they are not too many.
-    pub(crate) fn insert(&mut self, key: u128, found: &[TokenId]) {
-        if found.len() <= LANES {
-            let mut ids = [0; LANES];
-            ids[..found.len()].copy_from_slice(found);
-            ids[0] |= (found.len() as u32) << 24;
-            self.short.insert(Short { key, ids }, LARGEST / 2);
+    /// Writes the ids of the piece with `key` into the block at `at`, if they are known, and
+    /// returns their number. What is written behind them is of no meaning.
+    #[inline(always)]
+    pub(crate) fn write(&mut self, home: u32, key: u128, at: usize) -> Option<usize> {
+        let entry = self.short.find(home as usize, key)?;
+        Some(write(entry, &self.ids, &mut self.block, at))
+    }
+
+    /// [`Cache::write`] for a part of a piece.
+    #[inline]
+    pub(crate) fn write_part(&mut self, key: u128, at: usize) -> Option<usize> {
+        let entry = self.parts.find(self.parts.home(key), key)?;
+        Some(write(entry, &self.ids, &mut self.block, at))
+    }
+
+    /// [`Cache::write`] for a long piece.
+    #[inline]
+    pub(crate) fn write_long(&mut self, home: u32, key: (u128, u128), at: usize) -> Option<usize> {
+        let entry = self.long.find(home as usize, key)?;
+        self.block[at..at + LONG_LANES].copy_from_slice(&entry.ids);
+        Some(entry.count as usize)
+    }
+
+    /// Remembers the ids of the piece with `key`.
+    pub(crate) fn insert(&mut self, key: u128, ids: &[TokenId]) {
+        if let Some(entry) = self.entry(key, ids) {
+            self.short.insert(entry, LARGEST);
         }
     }
 
-    /// The ids of the long piece with `key`, if they are known, and their number.
-    #[inline]
-    pub(crate) fn find_long(
-        &self,
-        home: u32,
-        key: (u128, u128),
-    ) -> Option<([TokenId; LONG_LANES], usize)> {
-        self.long.find(home as usize, key).map(|entry| (entry.ids, entry.count as usize))
+    /// Remembers the ids of the part with `key`.
+    pub(crate) fn insert_part(&mut self, key: u128, ids: &[TokenId]) {
+        if let Some(entry) = self.entry(key, ids) {
+            self.parts.insert(entry, MOST_PARTS);
+        }
     }
 
     /// Remembers the ids of the long piece with `key`, if they are not too many.
@@ -279,13 +306,42 @@ impl Cache {
         if found.len() <= LONG_LANES {
             let mut ids = [0; LONG_LANES];
             ids[..found.len()].copy_from_slice(found);
-            self.long.insert(Long { key, count: found.len() as u32, ids }, LONG_LARGEST / 2);
+            self.long.insert(Long { key, count: found.len() as u32, ids }, MOST_LONG);
         }
+    }
+
+    /// The entry of a piece; none when it has many ids and the list of those is full.
+    fn entry(&mut self, key: u128, found: &[TokenId]) -> Option<Short> {
+        let mut ids = [0; LANES];
+        if found.len() <= LANES {
+            ids[..found.len()].copy_from_slice(found);
+        } else if self.ids.len() < MOST_IDS {
+            ids[1] = self.ids.len() as u32;
+            self.ids.extend_from_slice(found);
+        } else {
+            return None;
+        }
+        ids[0] |= (found.len() as u32) << 24;
+        Some(Short { key, ids })
     }
 }
 
+#[inline(always)]
+fn write(entry: &Short, all: &[TokenId], block: &mut [TokenId], at: usize) -> usize {
+    let mut ids = entry.ids;
+    let count = (ids[0] >> 24) as usize;
+    if count > LANES {
+        let first = ids[1] as usize;
+        block[at..at + count].copy_from_slice(&all[first..first + count]);
+    } else {
+        ids[0] &= 0xFF_FFFF;
+        block[at..at + LANES].copy_from_slice(&ids);
+    }
+    count
+}
+
 /// Ones in the lowest bytes, as many as the index says.
-const MASKS: [u128; 16] = {
+pub(crate) const MASKS: [u128; 16] = {
     let mut masks = [0; 16];
     let mut count = 1;
     while count < 16 {
@@ -295,16 +351,18 @@ const MASKS: [u128; 16] = {
     masks
 };
 
+/// The bytes of a piece in its key.
+pub(crate) const BYTES: u128 = u128::MAX >> 8;
+
 /// The key of the `length` bytes of `text` from `start` on, 1 to [`SHORT`]; different for different
-/// pieces. `inner` keeps parts of pieces apart from whole ones.
+/// pieces.
 #[inline(always)]
-pub(crate) fn key(text: &[u8], start: usize, length: usize, inner: bool) -> u128 {
-    let window = text.get(start..start + 16).and_then(|bytes| bytes.try_into().ok());
-    let bytes = match window {
-        Some(bytes) => u128::from_le_bytes(bytes) & MASKS[length & 15],
+pub(crate) fn key(text: &[u8], start: usize, length: usize) -> u128 {
+    let bytes = match text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
+        Some(window) => u128::from_le_bytes(*window) & MASKS[length & 15],
         None => tail(&text[start..start + length]),
     };
-    bytes | ((length as u128) | u128::from(inner) << 7) << 120
+    bytes | (length as u128) << 120
 }
 
 /// The bytes of a piece at the end of the text, where no whole window is.
@@ -315,13 +373,13 @@ fn tail(piece: &[u8]) -> u128 {
 
 /// The key of a piece of more than [`SHORT`] and at most [`LONG`] bytes.
 #[inline]
-pub(crate) fn long_key(text: &[u8], start: usize, length: usize, inner: bool) -> (u128, u128) {
+pub(crate) fn long_key(text: &[u8], start: usize, length: usize) -> (u128, u128) {
     let first = text.get(start..start + 16).and_then(|bytes| bytes.try_into().ok());
     let first = first.map_or(0, u128::from_le_bytes);
     if length == 16 {
-        return (first, (16 | u128::from(inner) << 7) << 120);
+        return (first, 16 << 120);
     }
-    let rest = key(text, start + 16, length - 16, inner);
+    let rest = key(text, start + 16, length - 16);
     (first, rest | 16_u128 << 120)
 }
 
@@ -335,13 +393,11 @@ mod tests {
             [b"a", b"a\0", b"\0a", b"\0", b"123456789012345", b"12345678901234"];
         let mut keys = Vec::new();
         for piece in pieces {
-            for inner in [false, true] {
-                let alone = key(piece, 0, piece.len(), inner);
-                // the same with and without text behind it
-                let padded = [piece, &[b'x'; 20]].concat();
-                assert_eq!(key(&padded, 0, piece.len(), inner), alone);
-                keys.push(alone);
-            }
+            let alone = key(piece, 0, piece.len());
+            // the same with and without text behind it
+            let padded = [piece, &[b'x'; 20]].concat();
+            assert_eq!(key(&padded, 0, piece.len()), alone);
+            keys.push(alone);
         }
         assert!(!keys.contains(&0));
         let count = keys.len();
@@ -355,11 +411,9 @@ mod tests {
         let text: Vec<u8> = (0..40).collect();
         let mut keys: Vec<(u128, u128)> = Vec::new();
         for length in SHORT + 1..=LONG {
-            for inner in [false, true] {
-                let alone = long_key(&text[..length], 0, length, inner);
-                assert_eq!(long_key(&text, 0, length, inner), alone);
-                keys.push(alone);
-            }
+            let alone = long_key(&text[..length], 0, length);
+            assert_eq!(long_key(&text, 0, length), alone);
+            keys.push(alone);
         }
         let count = keys.len();
         keys.sort_unstable();
@@ -367,26 +421,46 @@ mod tests {
         assert_eq!(keys.len(), count);
     }
 
+    fn find(cache: &mut Cache, key: u128) -> Option<Vec<TokenId>> {
+        let count = cache.write(cache.prepare(key), key, 0)?;
+        Some(cache.block[..count].to_vec())
+    }
+
     #[test]
     fn a_full_cache_gives_up_old_pieces() {
         let mut cache = Cache::new();
         cache.claim(1);
-        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4, false);
+        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4);
         let count = LARGEST as u32 * 2;
         for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
         assert_eq!(cache.short.lines.len(), LARGEST / 2 + 1);
-        assert_eq!(
-            cache.find(cache.prepare(piece(count - 1)), piece(count - 1)),
-            Some(([0xFFFF, 7, 0, 0], 2))
-        );
-        let kept =
-            (0..count).filter(|&i| cache.find(cache.prepare(piece(i)), piece(i)).is_some()).count();
+        assert_eq!(find(&mut cache, piece(count - 1)), Some(vec![0xFFFF, 7]));
+        let kept = (0..count).filter(|&i| find(&mut cache, piece(i)).is_some()).count();
         assert!(kept > LARGEST / 2 && kept <= LARGEST + 2, "{kept}");
         cache.claim(2);
-        let last = piece(count - 1);
-        assert!(cache.find(cache.prepare(last), last).is_none());
+        assert!(find(&mut cache, piece(count - 1)).is_none());
+    }
+
+    #[test]
+    fn pieces_of_many_ids_are_kept_until_their_list_is_full() {
+        let mut cache = Cache::new();
+        cache.claim(1);
+        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4);
+        let ids = |i: u32| (i..i + 15).collect::<Vec<_>>();
+        let count = MOST_IDS as u32 / 15 + 10;
+        for i in 0..count {
+            cache.insert(piece(i), &ids(i));
+            cache.insert_part(piece(i), &ids(i)[..6]);
+        }
+        assert!(cache.ids.len() < MOST_IDS + 15);
+        assert_eq!(find(&mut cache, piece(5)), Some(ids(5)));
+        assert_eq!(cache.write_part(piece(5), 3), Some(6));
+        assert_eq!(cache.block[3..9], ids(5)[..6]);
+        assert_eq!(find(&mut cache, piece(count - 1)), None);
+        cache.claim(1);
+        assert_eq!(find(&mut cache, piece(5)), None);
     }
 
     #[test]
@@ -394,16 +468,15 @@ mod tests {
         let mut cache = Cache::new();
         cache.claim(1);
         let keys: Vec<_> = (0..100_000_u32)
-            .map(|i| long_key(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20, false))
+            .map(|i| long_key(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
             .collect();
         for (i, &key) in keys.iter().enumerate() {
             cache.insert_long(key, &[i as u32; 8][..i % 9]);
         }
-        assert_eq!(cache.long.lines.len(), LONG_LARGEST / 2 + 1);
+        assert_eq!(cache.long.lines.len(), MOST_LONG / 2 + 1);
         let last = keys.len() - 3;
-        let (ids, count) = cache.find_long(cache.prepare_long(keys[last]), keys[last]).unwrap();
+        let count = cache.write_long(cache.prepare_long(keys[last]), keys[last], 0).unwrap();
         assert_eq!(count, last % 9);
-        let ids = &ids[..count];
-        assert!(ids.iter().all(|&id| id as usize == last));
+        assert!(cache.block[..count].iter().all(|&id| id as usize == last));
     }
 }

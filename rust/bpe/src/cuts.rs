@@ -15,8 +15,6 @@
 //! meet, which is a part that has to be merged; hence the second bit, and hence the tokens with
 //! parts are not simply held by two bytes: that joined one pair in fifteen.
 
-use crate::TokenId;
-use crate::model::NONE;
 use crate::vocabulary::Vocabulary;
 
 /// The size of the set of pairs in bits: 128 KB, small enough to stay near the processor.
@@ -24,7 +22,7 @@ const BITS: u32 = 20;
 
 /// A character of three bytes: the 16 bits that its bytes hold. Zero, which only a spelling that
 /// is not UTF-8 gives, stands for anything else.
-type Wide = u16;
+pub(crate) type Wide = u16;
 
 /// The places that no token spans, and the characters that are one token.
 #[derive(Clone, Debug)]
@@ -33,26 +31,14 @@ pub(crate) struct Cuts {
     /// For each last byte, by its six bits, the first bytes, by their four bits, that a token with
     /// a part of a character has behind it. Where these are marked the set is asked again.
     partial: [u16; 64],
-    /// what a character by itself becomes, if that is one id
-    single: Vec<TokenId>,
 }
 
 impl Cuts {
-    /// `merged` gives the one id that the bytes of a token become by merging, if it is one.
-    pub(crate) fn new(
-        vocabulary: &Vocabulary,
-        mut merged: impl FnMut(&[u8]) -> Option<TokenId>,
-    ) -> Self {
-        let mut cuts =
-            Self { pairs: vec![0; 1 << (BITS - 6)], partial: [0; 64], single: vec![NONE; 1 << 16] };
+    /// The places that no token of `vocabulary` spans.
+    pub(crate) fn new(vocabulary: &Vocabulary) -> Self {
+        let mut cuts = Self { pairs: vec![0; 1 << (BITS - 6)], partial: [0; 64] };
         for (_, token) in vocabulary.iter() {
             cuts.join(token);
-            if let [_, _, _] = token
-                && let Some(character @ 1..) = wide(token)
-                && let Some(id) = merged(token)
-            {
-                cuts.single[usize::from(character)] = id;
-            }
         }
         cuts
     }
@@ -96,10 +82,10 @@ impl Cuts {
         self.joins(last, right.into()) || self.joins(left.into(), lead) || self.joins(last, lead)
     }
 
-    /// Calls `f` with where each part of `piece` begins and ends, and with its id when the part is
-    /// one character and one token, else with [`NONE`]; together the parts are `piece`.
+    /// Calls `f` with where each part of `piece` begins and ends, and with its character when the
+    /// part is a single one, else with 0; together the parts are `piece`.
     #[inline(always)]
-    pub(crate) fn for_each(&self, piece: &[u8], mut f: impl FnMut(usize, usize, TokenId)) {
+    pub(crate) fn for_each(&self, piece: &[u8], mut f: impl FnMut(usize, usize, Wide)) {
         let (mut first, mut start, mut before) = (0, 0, 0);
         while start < piece.len() {
             let Some(character) = wide(&piece[start..]) else {
@@ -109,15 +95,23 @@ impl Cuts {
                 continue;
             };
             if before != 0 && self.between(before, character) {
-                let single = start - first == 3;
-                f(first, start, if single { self.single[usize::from(before)] } else { NONE });
+                f(first, start, if start - first == 3 { before } else { 0 });
                 first = start;
             }
             before = character;
             start += 3;
         }
-        let single = piece.len() - first == 3;
-        f(first, piece.len(), if single { self.single[usize::from(before)] } else { NONE });
+        f(first, piece.len(), if piece.len() - first == 3 { before } else { 0 });
+    }
+
+    /// Whether `window` begins with two characters of three bytes and no token spans the place
+    /// between them.
+    #[inline(always)]
+    pub(crate) fn here(&self, window: u128) -> bool {
+        match (wide_of(window), wide_of(window >> 24)) {
+            (Some(left @ 1..), Some(right @ 1..)) => self.between(left, right),
+            _ => false,
+        }
     }
 }
 
@@ -128,13 +122,21 @@ fn is_inner(byte: u8) -> bool {
 
 /// The character of three bytes that `text` begins with.
 #[inline(always)]
-fn wide(text: &[u8]) -> Option<Wide> {
+pub(crate) fn wide(text: &[u8]) -> Option<Wide> {
     match *text {
         [lead, second, third, ..] if lead & 0xF0 == 0xE0 && is_inner(second) && is_inner(third) => {
             Some(u16::from(lead) << 12 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F))
         }
         _ => None,
     }
+}
+
+/// The character of three bytes that the number `window` begins with, in its low bytes.
+#[inline(always)]
+pub(crate) fn wide_of(window: u128) -> Option<Wide> {
+    let bytes = window as u32;
+    let character = bytes << 12 | (bytes >> 8 & 0x3F) << 6 | (bytes >> 16 & 0x3F);
+    (bytes & 0xC0_C0F0 == 0x80_80E0).then_some(character as Wide)
 }
 
 /// Marks a part of a character, which is one byte, among whole ones.
@@ -196,19 +198,18 @@ mod tests {
             }
             let numbered = tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..]));
             let model = Model::from_ranks(Vocabulary::new(numbered).unwrap()).unwrap();
-            let cuts = model.cuts.as_ref().unwrap();
+            let cuts = Cuts::new(&model.vocabulary);
             let task = lslm_runtime::Task::default();
             let mut scratch = merge::Scratch::default();
             let mut whole = Vec::new();
             merge::merge(&model, &piece, &mut scratch, &task, &mut whole).unwrap();
             let mut parts = Vec::new();
             let mut place = 0;
-            cuts.for_each(&piece, |start, end, id| {
+            cuts.for_each(&piece, |start, end, character| {
                 assert_eq!(start, place);
                 place = end;
-                let first = parts.len();
+                assert!(character == 0 || wide(&piece[start..end]) == Some(character));
                 merge::merge(&model, &piece[start..end], &mut scratch, &task, &mut parts).unwrap();
-                assert!(id == NONE || parts[first..] == [id]);
             });
             prop_assert_eq!(place, piece.len());
             prop_assert_eq!(whole, parts);
@@ -223,11 +224,14 @@ mod tests {
             .collect();
         let numbered = tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..]));
         let vocabulary = Vocabulary::new(numbered).unwrap();
-        let cuts = Cuts::new(&vocabulary, |bytes| vocabulary.find(bytes));
+        let cuts = Cuts::new(&vocabulary);
         let mut parts = Vec::new();
         let text = "\u{6587}\u{4E2D}\u{6587}\u{4E2D}a\u{4E2D}";
-        cuts.for_each(text.as_bytes(), |start, end, id| parts.push((&text[start..end], id)));
+        cuts.for_each(text.as_bytes(), |start, end, character| {
+            parts.push((&text[start..end], character));
+        });
         let (pair, other) = ("\u{4E2D}\u{6587}", "\u{4E2D}a\u{4E2D}");
-        assert_eq!(parts, [("\u{6587}", 257), (pair, NONE), (other, NONE)]);
+        let single = wide("\u{6587}".as_bytes()).unwrap();
+        assert_eq!(parts, [("\u{6587}", single), (pair, 0), (other, 0)]);
     }
 }

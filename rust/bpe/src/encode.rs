@@ -3,18 +3,18 @@
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::cache::{self, Cache, LANES, LONG_LANES, Waiting};
+use crate::backtrack::Backtrack;
+use crate::cache::{self, Cache, SHORT, Waiting};
 use crate::merge;
 use crate::model::{Model, NONE};
 
-/// How many ids are gathered before they are appended to the output.
-const BLOCK: usize = 1024;
-/// The size of the memory in which they are gathered: ids are always written four, or seven, at a
-/// time.
-pub(crate) const ROOM: usize = BLOCK + LONG_LANES;
-
 /// How many pieces are looked up at once.
 pub(crate) const QUEUE: usize = 32;
+/// Ids are appended to the output when there are more than these.
+const FULL: usize = 1024;
+/// The size of the memory in which ids are gathered: what a queue may bring, and a little more,
+/// since ids are written four, seven or sixteen at a time.
+pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
 
 /// One pass over one text.
 ///
@@ -23,6 +23,8 @@ pub(crate) const QUEUE: usize = 32;
 /// places in the cache are fetched, since those are spread over megabytes.
 pub(crate) struct Run<'a> {
     model: &'a Model,
+    /// unless whole pieces come first
+    backtrack: Option<&'a Backtrack>,
     cache: &'a mut Cache,
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
@@ -42,16 +44,16 @@ impl<'a> Run<'a> {
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
-        Self { model, cache, task, out, text, gathered: 0, waiting: 0, failure: None }
+        let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
+        Self { model, backtrack, cache, task, out, text, gathered: 0, waiting: 0, failure: None }
     }
 
     /// Encodes the piece of `length` bytes from `start` on.
     #[inline]
     pub(crate) fn piece(&mut self, start: usize, length: usize) {
-        // a sentence of Han or kana is new nearly every time: its parts are looked up, not it
-        let sentence = matches!(self.text[start], 0xE3..=0xE9) && length > 3;
-        if length <= cache::SHORT && !sentence {
-            self.short(start, length, false);
+        if length <= SHORT && !is_wide(self.text, start, length) {
+            let home = self.cache.prepare(cache::key(self.text, start, length));
+            self.wait(Waiting { start, home, length: length as u16 });
         } else {
             self.large(start, length);
         }
@@ -62,12 +64,6 @@ impl<'a> Run<'a> {
         self.look_up();
         self.flush();
         self.failure.map_or(Ok(()), Err)
-    }
-
-    #[inline(always)]
-    fn short(&mut self, start: usize, length: usize, inner: bool) {
-        let key = cache::key(self.text, start, length, inner);
-        self.wait(Waiting { start, home: self.cache.prepare(key), length: length as u16, inner });
     }
 
     #[inline(always)]
@@ -83,90 +79,138 @@ impl<'a> Run<'a> {
     #[inline(never)]
     fn look_up(&mut self) {
         let count = std::mem::take(&mut self.waiting);
-        // room for the ids of all of them, so that nothing in the loop asks
-        if self.gathered > BLOCK - QUEUE * LONG_LANES {
+        if self.gathered > FULL {
             self.flush();
         }
         for place in 0..count {
-            let Waiting { start, home, length, inner } = self.cache.queue[place];
+            let Waiting { start, home, length } = self.cache.queue[place];
             let length = usize::from(length);
-            if length <= cache::SHORT {
-                let key = cache::key(self.text, start, length, inner);
-                if let Some((ids, count)) = self.cache.find(home, key) {
-                    self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+            if length <= SHORT {
+                let key = cache::key(self.text, start, length);
+                if let Some(count) = self.cache.write(home, key, self.gathered) {
                     self.gathered += count;
                 } else {
-                    self.new_short(key, start, length, inner);
+                    self.new_short(key, start, length);
                 }
             } else {
-                let key = cache::long_key(self.text, start, length, inner);
-                if let Some((ids, count)) = self.cache.find_long(home, key) {
-                    let block = &mut self.cache.block[self.gathered..self.gathered + LONG_LANES];
-                    block.copy_from_slice(&ids);
+                let key = cache::long_key(self.text, start, length);
+                if let Some(count) = self.cache.write_long(home, key, self.gathered) {
                     self.gathered += count;
-                } else if let Some(first) = self.merge(start, length, inner) {
-                    self.cache.insert_long(key, &self.out[first..]);
+                } else {
+                    self.new_long(key, start, length);
                 }
             }
         }
     }
 
     /// Encodes a piece that was not known when its place was looked at.
-    fn new_short(&mut self, key: u128, start: usize, length: usize, inner: bool) {
+    fn new_short(&mut self, key: u128, start: usize, length: usize) {
         // the same piece may have come in between, or the table may have grown
-        if let Some((ids, count)) = self.cache.find(self.cache.prepare(key), key) {
-            self.cache.block[self.gathered..self.gathered + LANES].copy_from_slice(&ids);
+        if let Some(count) = self.cache.write(self.cache.prepare(key), key, self.gathered) {
             self.gathered += count;
-        } else if let Some(first) = self.merge(start, length, inner) {
-            self.cache.insert(key, &self.out[first..]);
+            return;
         }
+        let (ids, count) = self.encode_short(key, start, length);
+        self.write(&ids, count);
+        self.cache.insert(key, &ids[..count]);
+    }
+
+    fn new_long(&mut self, key: (u128, u128), start: usize, length: usize) {
+        self.flush();
+        if let Some(first) = self.merge(start, length) {
+            self.cache.insert_long(key, &self.out[first..]);
+        }
+    }
+
+    #[inline(always)]
+    fn write(&mut self, ids: &[TokenId; SHORT + 1], count: usize) {
+        self.cache.block[self.gathered..self.gathered + ids.len()].copy_from_slice(ids);
+        self.gathered += count;
+    }
+
+    /// The ids of a piece of at most [`SHORT`] bytes, or of a part of one, and their number.
+    #[inline(always)]
+    fn encode_short(
+        &mut self,
+        key: u128,
+        start: usize,
+        length: usize,
+    ) -> ([TokenId; SHORT + 1], usize) {
+        let found = self.backtrack.and_then(|backtrack| {
+            backtrack.short(self.model, key & cache::BYTES, length, &mut self.cache.search)
+        });
+        found.unwrap_or_else(|| {
+            let mut ids = [0; SHORT + 1];
+            let mut count = 0;
+            // behind the last id, where they are taken away from again
+            if let Some(first) = self.merge(start, length) {
+                count = self.out.len() - first;
+                ids[..count].copy_from_slice(&self.out[first..]);
+                self.out.truncate(first);
+            }
+            (ids, count)
+        })
     }
 
     #[inline(never)]
     fn large(&mut self, start: usize, length: usize) {
-        let piece = &self.text[start..start + length];
-        // behind a blank, often
-        let wide = piece.iter().take(2).any(|&byte| byte & 0xF0 == 0xE0);
-        match &self.model.cuts {
-            Some(cuts) if wide => {
-                // ids of single characters are written at once, behind those that wait
-                self.look_up();
-                cuts.for_each(piece, |from, to, id| {
-                    if id == NONE {
-                        let inner = self.model.rules.whole_first && to - from < length;
-                        self.part(start + from, to - from, inner);
-                    } else {
-                        self.cache.block[self.gathered] = id;
-                        self.gathered += 1;
-                        if self.gathered >= BLOCK {
-                            self.flush();
-                        }
-                    }
-                });
-            }
-            _ if length > cache::LONG => {
-                self.look_up();
-                self.merge(start, length, false);
-            }
-            _ if length > cache::SHORT => {
-                let key = cache::long_key(self.text, start, length, false);
-                let home = self.cache.prepare_long(key);
-                self.wait(Waiting { start, home, length: length as u16, inner: false });
-            }
-            _ => self.short(start, length, false),
+        if let Some(backtrack) = self.backtrack
+            && is_wide(self.text, start, length)
+        {
+            self.wide(backtrack, start, length);
+        } else if length <= SHORT {
+            let home = self.cache.prepare(cache::key(self.text, start, length));
+            self.wait(Waiting { start, home, length: length as u16 });
+        } else if length <= cache::LONG {
+            let home = self.cache.prepare_long(cache::long_key(self.text, start, length));
+            self.wait(Waiting { start, home, length: length as u16 });
+        } else {
+            self.look_up();
+            self.flush();
+            self.merge(start, length);
         }
     }
 
-    /// Encodes a part of a piece, not by way of the queue: those before it are written already.
-    fn part(&mut self, start: usize, length: usize, inner: bool) {
-        if length <= cache::SHORT {
-            let key = cache::key(self.text, start, length, inner);
-            self.new_short(key, start, length, inner);
-            if self.gathered >= BLOCK {
+    /// Encodes a piece with characters of three bytes, which is often a sentence and new, by the
+    /// parts that no token joins, which are few and often single characters.
+    fn wide(&mut self, backtrack: &Backtrack, start: usize, length: usize) {
+        // ids are written at once, behind those that wait
+        self.look_up();
+        backtrack.cuts.for_each(&self.text[start..start + length], |from, to, character| {
+            if self.gathered > FULL {
                 self.flush();
             }
+            if let Some(symbol) = backtrack.longest.character(character) {
+                self.cache.block[self.gathered] = backtrack.tokens.id(symbol);
+                self.gathered += 1;
+            } else {
+                self.part(start + from, to - from);
+            }
+        });
+    }
+
+    /// Encodes a part of a piece.
+    fn part(&mut self, start: usize, length: usize) {
+        if length <= SHORT {
+            let key = cache::key(self.text, start, length);
+            if let Some(count) = self.cache.write_part(key, self.gathered) {
+                self.gathered += count;
+            } else {
+                let (ids, count) = self.encode_short(key, start, length);
+                self.write(&ids, count);
+                self.cache.insert_part(key, &ids[..count]);
+            }
+        } else if length <= cache::LONG {
+            let key = cache::long_key(self.text, start, length);
+            let home = self.cache.prepare_long(key);
+            if let Some(count) = self.cache.write_long(home, key, self.gathered) {
+                self.gathered += count;
+            } else {
+                self.new_long(key, start, length);
+            }
         } else {
-            self.merge(start, length, inner);
+            self.flush();
+            self.merge(start, length);
         }
     }
 
@@ -178,18 +222,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Appends the ids of a part that is not known; returns where they begin, or nothing when an
-    /// error, now or before, ends the work.
+    /// Appends the ids of a piece to the output; returns where they begin, or nothing when an error,
+    /// now or before, ends the work.
     #[inline(never)]
-    fn merge(&mut self, start: usize, length: usize, inner: bool) -> Option<usize> {
-        self.flush();
+    fn merge(&mut self, start: usize, length: usize) -> Option<usize> {
         if self.failure.is_some() {
             return None;
         }
         let first = self.out.len();
         let piece = &self.text[start..start + length];
-        let scratch = &mut self.cache.scratch;
-        match merge_piece(self.model, piece, inner, scratch, self.task, self.out) {
+        match merge_piece(self.model, piece, self.cache, self.task, self.out) {
             Ok(()) => Some(first),
             Err(error) => {
                 self.failure = Some(error);
@@ -199,22 +241,34 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Appends the ids of `piece`, which is a part of a piece when `inner`.
+/// Whether the piece is one with characters of three bytes, often behind a blank, and more than
+/// one character.
+#[inline(always)]
+fn is_wide(text: &[u8], start: usize, length: usize) -> bool {
+    let lead = |at: usize| text.get(at).is_some_and(|byte| byte & 0xF0 == 0xE0);
+    length > 3 && (lead(start) || lead(start + 1))
+}
+
+/// Appends the ids of `piece`.
 fn merge_piece(
     model: &Model,
     piece: &[u8],
-    inner: bool,
-    scratch: &mut merge::Scratch,
+    cache: &mut Cache,
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
-    // a token that merging would make of it anyway is found faster
-    if ((model.rules.whole_first && !inner) || model.sound)
+    if model.rules.whole_first
         && let Some(id) = model.vocabulary.find(piece)
     {
         out.push(id);
         return Ok(());
     }
+    if let Some(backtrack) = &model.backtrack
+        && backtrack.any(model, piece, &mut cache.search, task, out)?
+    {
+        return Ok(());
+    }
+    let scratch = &mut cache.scratch;
     if !model.incomplete {
         return merge::merge(model, piece, scratch, task, out);
     }

@@ -7,14 +7,17 @@
 //! not supported, `UnknownToken` for ids and names that are not there, `Invalid` for arguments.
 
 mod added;
+mod backtrack;
 mod bytes;
 mod cache;
 mod cuts;
 mod decode;
 mod encode;
 mod fingerprint;
+mod index;
 mod json;
 mod load;
+mod longest;
 mod matcher;
 mod merge;
 mod model;
@@ -25,6 +28,7 @@ mod prefetch;
 mod pretokenize;
 pub mod split;
 mod tokenizer;
+mod tokens;
 pub mod train;
 mod vocabulary;
 

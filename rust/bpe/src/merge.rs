@@ -206,6 +206,7 @@ mod tests {
     use crate::model::{Merge, Rules};
     use crate::naive;
     use crate::vocabulary::Vocabulary;
+    use crate::{backtrack, cache};
 
     fn bytes_and(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
@@ -222,7 +223,7 @@ mod tests {
             .unwrap()
     }
 
-    /// Merges with the two fast ways, which must agree.
+    /// Merges with all fast ways, which must agree.
     fn fast(model: &Model, piece: &[u8]) -> Vec<TokenId> {
         let mut scratch = Scratch::default();
         let mut out = Vec::new();
@@ -231,6 +232,17 @@ mod tests {
         let mut again = Vec::new();
         merge(model, piece, &mut scratch, &task, &mut again).unwrap();
         assert_eq!(out, again);
+        if let Some(backtrack) = &model.backtrack {
+            let mut search = backtrack::Scratch::default();
+            again.clear();
+            assert!(backtrack.any(model, piece, &mut search, &task, &mut again).unwrap());
+            assert_eq!(out, again, "{piece:?}");
+            if piece.len() <= cache::SHORT {
+                let key = cache::key(piece, 0, piece.len()) & cache::BYTES;
+                let (ids, count) = backtrack.short(model, key, piece.len(), &mut search).unwrap();
+                assert_eq!(out, ids[..count], "{piece:?}");
+            }
+        }
         out
     }
 

@@ -13,7 +13,11 @@
 //! priority. What a pair's place in the list is and what it becomes is then mostly one number.
 
 use crate::TokenId;
+use crate::backtrack::Backtrack;
 use crate::cuts::Cuts;
+use crate::index::Index;
+use crate::longest::Longest;
+use crate::tokens::Tokens;
 use crate::vocabulary::Vocabulary;
 
 /// A token's number inside the model.
@@ -22,9 +26,8 @@ pub(crate) type Symbol = u32;
 /// Stands for "no symbol" and "no rank".
 pub(crate) const NONE: u32 = u32::MAX;
 
-const BITS: u32 = 21;
-/// Symbols and ranks have to fit 21 bits, so that a pair and its rank fill one word.
-const MOST: usize = (1 << BITS) - 1;
+/// Ranks have to fit 21 bits, so that a rank and a place in a short piece fill one word.
+const MOST: usize = (1 << 21) - 1;
 
 /// Two neighbours and what they become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +64,8 @@ pub(crate) struct Model {
     /// The rank of each pair of bytes, the left one first: the same as `pairs` says, but together,
     /// since every piece that is not known begins with these.
     pub(crate) byte_pairs: Vec<u32>,
-    /// Where a piece may be cut; none when bytes are missing, since runs of them are one token.
-    pub(crate) cuts: Option<Cuts>,
-    /// Every token is known to be what merging makes of its bytes.
-    pub(crate) sound: bool,
+    /// The faster way than merging; none when bytes are missing, or tokens are made out of order.
+    pub(crate) backtrack: Option<Backtrack>,
     /// The symbol that a rank makes.
     pub(crate) results: Vec<Symbol>,
     /// The id of each symbol.
@@ -77,6 +78,16 @@ impl Model {
         vocabulary: Vocabulary,
         merges: Vec<Merge>,
         rules: Rules,
+    ) -> Result<Self, String> {
+        Self::build(vocabulary, merges, rules, false)
+    }
+
+    /// With `sound`, each merge is known to be what its token is made by.
+    fn build(
+        vocabulary: Vocabulary,
+        merges: Vec<Merge>,
+        rules: Rules,
+        sound: bool,
     ) -> Result<Self, String> {
         if merges.len() >= MOST || vocabulary.len() as usize + 257 >= MOST {
             return Err(format!("more than {} tokens or merges", MOST - 258));
@@ -122,7 +133,19 @@ impl Model {
             }
         }
         let byte_pairs = byte_pairs(&pairs, &starts);
-        let mut model = Self {
+        let symbol =
+            |merge: &Merge| [merge.left, merge.right, merge.token].map(|id| symbols[id as usize]);
+        let backtrack = (!incomplete && !rules.ranked)
+            .then(|| Tokens::new(&vocabulary, &ids, &merges, symbol, &pairs, sound))
+            .flatten()
+            .map(|tokens| {
+                let longest = Longest::new(&vocabulary, &starts, |id| {
+                    let symbol = symbols[id as usize];
+                    if tokens.is_made(symbol) { symbol } else { NONE }
+                });
+                Backtrack { cuts: Cuts::new(&vocabulary), longest, tokens }
+            });
+        Ok(Self {
             vocabulary,
             merges,
             rules,
@@ -130,15 +153,10 @@ impl Model {
             incomplete,
             pairs,
             byte_pairs,
-            cuts: None,
-            sound: false,
+            backtrack,
             results,
             ids,
-        };
-        if !incomplete {
-            model.cuts = Some(Cuts::new(&model.vocabulary, |bytes| model.merged(bytes)));
-        }
-        Ok(model)
+        })
     }
 
     /// The model of tiktoken's rule, with ids as ranks.
@@ -156,21 +174,11 @@ impl Model {
     /// with one priority, and whole pieces go first: tiktoken's rule itself.
     pub(crate) fn from_ranks(vocabulary: Vocabulary) -> Result<Self, String> {
         if let Some(merges) = derive(&vocabulary) {
-            let model = Self::new(vocabulary, merges, Rules::default())?;
-            return Ok(Self { sound: true, ..model });
+            return Self::build(vocabulary, merges, Rules::default(), true);
         }
         let merges = all_joins(&vocabulary);
         let rules = Rules { ranked: true, whole_first: true, ..Rules::default() };
         Self::new(vocabulary, merges, rules)
-    }
-
-    /// The one id that merging makes of `bytes`, if it is one.
-    fn merged(&self, bytes: &[u8]) -> Option<TokenId> {
-        let mut out = Vec::new();
-        let mut scratch = crate::merge::Scratch::default();
-        let task = lslm_runtime::Task::default();
-        crate::merge::merge(self, bytes, &mut scratch, &task, &mut out).ok()?;
-        if let [id] = out[..] { Some(id) } else { None }
     }
 
     /// The merges that a trainer would have written, if this model does what its ids, read as
@@ -258,56 +266,75 @@ pub(crate) fn all_joins(vocabulary: &Vocabulary) -> Vec<Merge> {
     merges
 }
 
-/// The rank of each pair of symbols: open addressing, one word a slot.
+/// The rank of each pair of symbols.
 #[derive(Clone, Debug)]
 pub(crate) struct Pairs {
-    /// left, right and rank, 21 bits each; all ones when empty
-    slots: Vec<u64>,
-    shift: u32,
+    /// Two bits for each pair (a Bloom filter in single words): most questions are about pairs that
+    /// do not merge.
+    seen: Vec<u64>,
+    index: Index,
+    list: Vec<Ranked>,
 }
 
-const EMPTY: u64 = u64::MAX;
-const MASK: u64 = (1 << BITS) - 1;
+#[derive(Clone, Copy, Debug)]
+struct Ranked {
+    left: Symbol,
+    right: Symbol,
+    rank: u32,
+}
+
+impl Ranked {
+    #[inline(always)]
+    fn is(self, left: Symbol, right: Symbol) -> bool {
+        (self.left, self.right) == (left, right)
+    }
+}
 
 impl Pairs {
-    /// Room for `count` pairs, at most half full.
+    /// Room for `count` pairs.
     pub(crate) fn with_capacity(count: usize) -> Self {
-        let size = (count * 2).next_power_of_two().max(16);
-        Self { slots: vec![EMPTY; size], shift: 64 - size.trailing_zeros() }
+        // eight bits a pair or more
+        let seen = vec![0; (count / 8).next_power_of_two()];
+        Self { seen, index: Index::new(count, count), list: Vec::with_capacity(count) }
     }
 
     #[inline(always)]
-    fn home(&self, key: u64) -> usize {
-        // Fibonacci hashing: the high bits of the product depend on all bits of the pair
-        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+    fn hash(left: Symbol, right: Symbol) -> u64 {
+        // a product folded: every bit of the pair reaches every bit of the hash
+        let pair = (u64::from(left) << 32 | u64::from(right)) ^ 0x9E37_79B9_7F4A_7C15;
+        let product = u128::from(pair) * 0xD6E8_FEB8_6659_FD93;
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    /// The word of a hash and its two bits.
+    #[inline(always)]
+    fn position(&self, hash: u64) -> (usize, u64) {
+        let word = (hash >> 12) as usize & (self.seen.len() - 1);
+        (word, 1 << (hash & 63) | 1 << (hash >> 6 & 63))
     }
 
     /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the
     /// reference.
     pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, rank: u32) {
-        let key = u64::from(left) << BITS | u64::from(right);
-        let mut place = self.home(key);
-        while self.slots[place] != EMPTY && self.slots[place] >> BITS != key {
-            place = (place + 1) & (self.slots.len() - 1);
-        }
-        self.slots[place] = key << BITS | u64::from(rank);
+        let number = self.list.len() as u32;
+        self.list.push(Ranked { left, right, rank });
+        let list = &self.list;
+        let hash = Self::hash(left, right);
+        self.index.insert(hash, number, |number| list[number as usize].is(left, right));
+        let (word, bits) = self.position(hash);
+        self.seen[word] |= bits;
     }
 
     /// The rank of `left`, `right`; [`NONE`] when they do not merge.
     #[inline(always)]
     pub(crate) fn get(&self, left: Symbol, right: Symbol) -> u32 {
-        let key = u64::from(left) << BITS | u64::from(right);
-        let mut place = self.home(key);
-        loop {
-            let slot = self.slots[place];
-            if slot >> BITS == key {
-                return (slot & MASK) as u32;
-            }
-            if slot == EMPTY {
-                return NONE;
-            }
-            place = (place + 1) & (self.slots.len() - 1);
+        let hash = Self::hash(left, right);
+        let (word, bits) = self.position(hash);
+        if self.seen[word] & bits != bits {
+            return NONE;
         }
+        let found = self.index.find(hash, |number| self.list[number as usize].is(left, right));
+        found.map_or(NONE, |number| self.list[number as usize].rank)
     }
 }
 

@@ -350,9 +350,11 @@ impl Tokenizer {
         };
         let mut run = Run::new(model, text, cache, task, out);
         let mut start = 0;
-        pattern.for_each(text, |piece| {
-            run.piece(start, piece.len());
-            start += piece.len();
+        pattern.for_each_batch(text, |ends| {
+            for &end in ends {
+                run.piece(start, end - start);
+                start = end;
+            }
         });
         run.finish()
     }

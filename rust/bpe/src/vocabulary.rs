@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use crate::TokenId;
 use crate::cache;
+use crate::index::Index;
 
 /// Ids must be below this; more would only be a broken file, and tables by id could not be dense.
 pub(crate) const MOST_IDS: u32 = (1 << 24) - 1;
@@ -20,25 +21,10 @@ pub(crate) struct Vocabulary {
     index: HashTable<TokenId>,
     /// the number of bytes of the longest token
     longest: usize,
-    /// tokens of at most 15 bytes once more, for looking up pieces: open addressing, the id below
-    /// 40 bits of the hash in a slot
-    short: Vec<u64>,
+    /// tokens of at most 15 bytes
+    short: Index,
     /// the bytes of each id, and their number in the last place; nothing for longer ones
     keys: Vec<u128>,
-}
-
-const EMPTY: u64 = u64::MAX;
-
-/// How many bits of a slot are the id; the others are a part of the hash.
-const ID_BITS: u32 = 24;
-
-fn hash(key: u128) -> u64 {
-    cache::mix(key as u64, (key >> 64) as u64)
-}
-
-/// The low 40 bits of the hash.
-fn tag(key: u128) -> u64 {
-    hash(key) & ((1 << (64 - ID_BITS)) - 1)
 }
 
 const HASHER: FixedState = FixedState::with_seed(0x6c73_6c6d);
@@ -93,13 +79,12 @@ impl Vocabulary {
                 flat[start..start + bytes.len()].copy_from_slice(bytes);
             }
         }
-        let size = (count * 2).next_power_of_two().max(16);
         let mut vocabulary = Self {
             bytes: flat,
             starts,
             index: HashTable::new(),
             longest,
-            short: vec![EMPTY; size],
+            short: Index::new(count, past as usize),
             keys: Vec::new(),
         };
         vocabulary.build_index()?;
@@ -114,11 +99,7 @@ impl Vocabulary {
             let is_short = (1..=cache::SHORT).contains(&bytes.len());
             // the bytes lie end to end, so that this is mostly one read of 16 bytes
             let start = self.starts[id as usize] as usize;
-            keys.push(if is_short {
-                cache::key(&self.bytes, start, bytes.len(), false)
-            } else {
-                0
-            });
+            keys.push(if is_short { cache::key(&self.bytes, start, bytes.len()) } else { 0 });
         }
         self.keys = keys;
         for id in 0..self.len() {
@@ -128,9 +109,10 @@ impl Vocabulary {
             }
             let key = self.keys[id as usize];
             if key != 0 {
-                match self.probe(key) {
-                    Ok(other) => return Err(self.twice(other, id)),
-                    Err(place) => self.short[place] = tag(key) << ID_BITS | u64::from(id),
+                let keys = &self.keys;
+                let before = self.short.insert(cache::hash(key), id, |id| keys[id as usize] == key);
+                if let Some(other) = before {
+                    return Err(self.twice(other, id));
                 }
                 continue;
             }
@@ -147,26 +129,6 @@ impl Vocabulary {
     fn twice(&self, one: TokenId, other: TokenId) -> String {
         let text = String::from_utf8_lossy(self.get(one));
         format!("the ids {one} and {other} both stand for {text:?}")
-    }
-
-    /// The id with `key`, or the free slot where it would be.
-    #[inline]
-    fn probe(&self, key: u128) -> Result<TokenId, usize> {
-        let mask = self.short.len() - 1;
-        let tag = tag(key);
-        // the bits that are not in the tag
-        let mut place = (hash(key) >> 40) as usize & mask;
-        loop {
-            let slot = self.short[place];
-            if slot == EMPTY {
-                return Err(place);
-            }
-            let id = (slot & ((1 << ID_BITS) - 1)) as TokenId;
-            if slot >> ID_BITS == tag && self.keys[id as usize] == key {
-                return Ok(id);
-            }
-            place = (place + 1) & mask;
-        }
     }
 
     /// One more than the largest id.
@@ -189,9 +151,16 @@ impl Vocabulary {
             return None;
         }
         if bytes.len() <= cache::SHORT {
-            return self.probe(cache::key(bytes, 0, bytes.len(), false)).ok();
+            let key = cache::key(bytes, 0, bytes.len());
+            return self.find_key(key, cache::hash(key));
         }
         self.index.find(HASHER.hash_one(bytes), |&id| self.get(id) == bytes).copied()
+    }
+
+    /// The id that stands for the at most 15 bytes whose [`cache::key`] is `key`, with its hash.
+    #[inline(always)]
+    pub(crate) fn find_key(&self, key: u128, hash: u64) -> Option<TokenId> {
+        self.short.find(hash, |id| self.keys[id as usize] == key)
     }
 
     /// Every id with its bytes, in the order of the ids.

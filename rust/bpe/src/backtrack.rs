@@ -1,0 +1,188 @@
+//! From a piece to its ids without merging: longest tokens, each held against the one before it.
+//!
+//! The longest token that fits is taken; when none fits, the last one taken is given up for a
+//! shorter one. What has been taken is always what merging makes of the text so far, and that is
+//! one row of tokens and no other. So a place from which nothing fits is no border in the end
+//! either, and is never tried again: the work is linear in the length of the piece. (The method is
+//! that of van Antwerpen and Neubeck, "So many tokens, so little time", GitHub 2024.)
+
+use lslm_runtime::{Result, Task};
+
+use crate::TokenId;
+use crate::cache::SHORT;
+use crate::cuts::Cuts;
+use crate::longest::Longest;
+use crate::model::{Model, Symbol};
+use crate::tokens::Tokens;
+
+/// The tables of a model whose tokens are all made in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Backtrack {
+    pub(crate) tokens: Tokens,
+    pub(crate) longest: Longest,
+    pub(crate) cuts: Cuts,
+}
+
+/// Pairs of tokens that were asked for lately, and whether they stay apart.
+#[derive(Debug, Default)]
+struct Memo(Vec<u64>);
+
+impl Memo {
+    const BITS: u32 = 14;
+
+    #[inline(always)]
+    fn get_or(&mut self, left: Symbol, right: Symbol, find: impl FnOnce() -> bool) -> bool {
+        if self.0.is_empty() {
+            self.0.resize(1 << Self::BITS, u64::MAX);
+        }
+        // symbols have 21 bits
+        let pair = u64::from(left) << 21 | u64::from(right);
+        let place = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Self::BITS);
+        let slot = &mut self.0[place as usize];
+        if *slot >> 1 != pair {
+            *slot = pair << 1 | u64::from(find());
+        }
+        *slot & 1 == 1
+    }
+}
+
+/// Memory that is used again from piece to piece, of one model only.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    memo: Memo,
+    taken: Vec<(Symbol, u32)>,
+    /// One bit for each place of the piece: nothing fits there.
+    dead: Vec<u64>,
+}
+
+impl Backtrack {
+    /// The ids of a piece of 1 to [`SHORT`] bytes, given as a number, and how many there are; `None`
+    /// when there is no answer.
+    #[inline]
+    pub(crate) fn short(
+        &self,
+        model: &Model,
+        piece: u128,
+        length: usize,
+        scratch: &mut Scratch,
+    ) -> Option<([TokenId; SHORT + 1], usize)> {
+        // by number of the token: what it is, and where it begins
+        let mut taken = [0; SHORT + 1];
+        let mut starts = [0; SHORT + 1];
+        let mut count = 0;
+        let mut dead = 0_u32;
+        let mut at = 0;
+        let mut most = length;
+        while at < length {
+            if most == 0 {
+                dead |= 1 << at;
+                count = usize::checked_sub(count, 1)?;
+                most = at - starts[count] - 1;
+                at = starts[count];
+                continue;
+            }
+            let (symbol, width) = self.longest.find(&self.tokens, piece >> (8 * at), most);
+            let alive = dead >> (at + width) & 1 == 0;
+            if alive
+                && (count == 0
+                    || self.stay_apart(
+                        model,
+                        taken[count - 1],
+                        symbol,
+                        || piece >> (8 * at - 24),
+                        at,
+                        &mut scratch.memo,
+                    ))
+            {
+                taken[count] = symbol;
+                starts[count] = at;
+                count += 1;
+                at += width;
+                most = length - at;
+            } else {
+                most = width - 1;
+            }
+        }
+        for symbol in &mut taken[..count] {
+            *symbol = self.tokens.id(*symbol);
+        }
+        Some((taken, count))
+    }
+
+    /// Whether merging leaves `before` and `symbol` side by side, which meet at byte `at`.
+    #[inline(always)]
+    fn stay_apart(
+        &self,
+        model: &Model,
+        before: Symbol,
+        symbol: Symbol,
+        around: impl Fn() -> u128,
+        at: usize,
+        memo: &mut Memo,
+    ) -> bool {
+        (at >= 3 && self.cuts.here(around()))
+            || memo.get_or(before, symbol, || self.tokens.stay_apart(&model.pairs, before, symbol))
+    }
+
+    /// Appends the ids of `piece`; false when there is no answer, with `out` as it was.
+    ///
+    /// `task` is asked now and then whether to stop.
+    pub(crate) fn any(
+        &self,
+        model: &Model,
+        piece: &[u8],
+        scratch: &mut Scratch,
+        task: &Task,
+        out: &mut Vec<TokenId>,
+    ) -> Result<bool> {
+        let Scratch { taken, dead, memo } = scratch;
+        taken.clear();
+        dead.clear();
+        dead.resize(piece.len() / 64 + 1, 0);
+        let mut at = 0;
+        let mut most = piece.len();
+        let mut steps = 0_u32;
+        while at < piece.len() {
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(1 << 16) {
+                task.check()?;
+            }
+            if most == 0 {
+                dead[at / 64] |= 1 << (at % 64);
+                let Some((_, width)) = taken.pop() else { return Ok(false) };
+                at -= width as usize;
+                most = width as usize - 1;
+                continue;
+            }
+            let long = (most > SHORT).then(|| self.longest.find_long(&piece[at..], most));
+            let (symbol, width) = long.flatten().unwrap_or_else(|| {
+                self.longest.find(&self.tokens, window(piece, at), most.min(SHORT))
+            });
+            let end = at + width;
+            let alive = dead[end / 64] >> (end % 64) & 1 == 0;
+            let fits = |before| {
+                let around = || window(piece, at - 3);
+                self.stay_apart(model, before, symbol, around, at, memo)
+            };
+            if alive && taken.last().map(|&(before, _)| before).is_none_or(fits) {
+                taken.push((symbol, width as u32));
+                at = end;
+                most = piece.len() - at;
+            } else {
+                most = width - 1;
+            }
+        }
+        out.extend(taken.iter().map(|&(symbol, _)| self.tokens.id(symbol)));
+        Ok(true)
+    }
+}
+
+/// The bytes of `piece` from `at` on as a number, as far as they fit.
+#[inline(always)]
+fn window(piece: &[u8], at: usize) -> u128 {
+    let rest = &piece[at..];
+    match rest.first_chunk() {
+        Some(bytes) => u128::from_le_bytes(*bytes),
+        None => rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte)),
+    }
+}
