@@ -49,17 +49,6 @@ pub struct Cache {
     pub(crate) search: backtrack::Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
-    /// pieces that wait to be looked up
-    pub(crate) queue: Vec<Waiting>,
-}
-
-/// A piece that waits until its place in a table has been fetched.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) start: usize,
-    /// the first of its places
-    pub(crate) home: u32,
-    pub(crate) length: u16,
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -236,7 +225,6 @@ impl Cache {
             self.owner = owner;
             self.search = backtrack::Scratch::default();
             self.block.resize(encode::ROOM, 0);
-            self.queue.resize(encode::QUEUE, Waiting::default());
         } else if self.ids.len() < MOST_IDS {
             return;
         }
@@ -246,43 +234,76 @@ impl Cache {
         self.ids.clear();
     }
 
-    /// The first place of the piece with `key`, which is being fetched from now on.
+    /// The first places of pieces of `text`, which are being fetched from now on.
     ///
-    /// It holds until something is inserted.
-    #[inline(always)]
-    pub(crate) fn prepare(&self, key: u128) -> u32 {
-        let home = self.short.home(key);
-        prefetch(&self.short.lines[home]);
-        home as u32
+    /// The first piece begins at `start`, each ends at one of `ends`. It goes on as long as `homes`
+    /// has room and pieces belong into the first table: they have at most [`SHORT`] bytes, and are
+    /// not [`is_wide`]. Returns the number of those. Their places hold until something is inserted.
+    #[inline(never)]
+    pub(crate) fn prepare(
+        &self,
+        text: &[u8],
+        mut start: usize,
+        ends: &[usize],
+        homes: &mut [u32],
+    ) -> usize {
+        let mut count = 0;
+        for (&end, home) in ends.iter().zip(homes) {
+            let length = end - start;
+            if length > SHORT || is_wide(text, start, length) {
+                break;
+            }
+            let at = self.short.home(key(text, start, length));
+            prefetch(&self.short.lines[at]);
+            *home = at as u32;
+            count += 1;
+            start = end;
+        }
+        count
     }
 
-    /// [`Cache::prepare`] for a long piece.
-    #[inline]
-    pub(crate) fn prepare_long(&self, key: (u128, u128)) -> u32 {
-        let home = self.long.home(key);
-        prefetch(&self.long.lines[home]);
-        home as u32
+    /// Writes the ids of pieces, as they were given to [`Cache::prepare`] with what it found, into
+    /// the block from `at` on, until one is not known. Returns the number of those that were, and
+    /// where in the block they end. What is written behind that is of no meaning.
+    #[inline(never)]
+    pub(crate) fn write(
+        &mut self,
+        text: &[u8],
+        mut start: usize,
+        ends: &[usize],
+        homes: &[u32],
+        mut at: usize,
+    ) -> (usize, usize) {
+        let Self { short, ids, block, .. } = self;
+        let mut known = 0;
+        for (&end, &home) in ends.iter().zip(homes) {
+            let Some(entry) = short.find(home as usize, key(text, start, end - start)) else {
+                break;
+            };
+            at += write(entry, ids, block, at);
+            known += 1;
+            start = end;
+        }
+        (known, at)
     }
 
-    /// Writes the ids of the piece with `key` into the block at `at`, if they are known, and
-    /// returns their number. What is written behind them is of no meaning.
-    #[inline(always)]
-    pub(crate) fn write(&mut self, home: u32, key: u128, at: usize) -> Option<usize> {
-        let entry = self.short.find(home as usize, key)?;
+    /// [`Cache::write`] for a single piece.
+    pub(crate) fn write_one(&mut self, key: u128, at: usize) -> Option<usize> {
+        let entry = self.short.find(self.short.home(key), key)?;
         Some(write(entry, &self.ids, &mut self.block, at))
     }
 
-    /// [`Cache::write`] for a part of a piece.
+    /// [`Cache::write_one`] for a part of a piece.
     #[inline]
     pub(crate) fn write_part(&mut self, key: u128, at: usize) -> Option<usize> {
         let entry = self.parts.find(self.parts.home(key), key)?;
         Some(write(entry, &self.ids, &mut self.block, at))
     }
 
-    /// [`Cache::write`] for a long piece.
+    /// [`Cache::write_one`] for a long piece.
     #[inline]
-    pub(crate) fn write_long(&mut self, home: u32, key: (u128, u128), at: usize) -> Option<usize> {
-        let entry = self.long.find(home as usize, key)?;
+    pub(crate) fn write_long(&mut self, key: (u128, u128), at: usize) -> Option<usize> {
+        let entry = self.long.find(self.long.home(key), key)?;
         self.block[at..at + LONG_LANES].copy_from_slice(&entry.ids);
         Some(entry.count as usize)
     }
@@ -354,6 +375,15 @@ pub(crate) const MASKS: [u128; 16] = {
 /// The bytes of a piece in its key.
 pub(crate) const BYTES: u128 = u128::MAX >> 8;
 
+/// Whether a piece is one with characters of three bytes, often behind a blank, and more than one
+/// character. Such pieces are cut before they are looked up.
+#[inline(always)]
+pub(crate) fn is_wide(text: &[u8], start: usize, length: usize) -> bool {
+    let lead = |at: usize| text.get(at).map_or(0, |byte| byte & 0xF0) == 0xE0;
+    // in this order, since no processor can guess which pieces are short
+    (lead(start) | lead(start + 1)) && length > 3
+}
+
 /// The key of the `length` bytes of `text` from `start` on, 1 to [`SHORT`]; different for different
 /// pieces.
 #[inline(always)]
@@ -422,7 +452,7 @@ mod tests {
     }
 
     fn find(cache: &mut Cache, key: u128) -> Option<Vec<TokenId>> {
-        let count = cache.write(cache.prepare(key), key, 0)?;
+        let count = cache.write_one(key, 0)?;
         Some(cache.block[..count].to_vec())
     }
 
@@ -475,7 +505,7 @@ mod tests {
         }
         assert_eq!(cache.long.lines.len(), MOST_LONG / 2 + 1);
         let last = keys.len() - 3;
-        let count = cache.write_long(cache.prepare_long(keys[last]), keys[last], 0).unwrap();
+        let count = cache.write_long(keys[last], 0).unwrap();
         assert_eq!(count, last % 9);
         assert!(cache.block[..count].iter().all(|&id| id as usize == last));
     }

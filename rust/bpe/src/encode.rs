@@ -4,12 +4,12 @@ use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
 use crate::backtrack::Backtrack;
-use crate::cache::{self, Cache, SHORT, Waiting};
+use crate::cache::{self, Cache, SHORT};
 use crate::merge;
 use crate::model::{Model, NONE};
 
 /// How many pieces are looked up at once.
-pub(crate) const QUEUE: usize = 32;
+const QUEUE: usize = 64;
 /// Ids are appended to the output when there are more than these.
 const FULL: usize = 1024;
 /// The size of the memory in which ids are gathered: what a queue may bring, and a little more,
@@ -18,9 +18,10 @@ pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
 
 /// One pass over one text.
 ///
-/// Pieces are handed over by where they lie in the text, not as slices: most are read as a window
-/// of 16 bytes, whatever their length, which takes no branch. They wait in a queue while their
-/// places in the cache are fetched, since those are spread over megabytes.
+/// Pieces are handed over by where they end in the text, not as slices: most are read as a window
+/// of 16 bytes, whatever their length, which takes no branch. Some of them at a time are prepared,
+/// so that their places in the cache, which are spread over megabytes, are there when they are
+/// looked up.
 pub(crate) struct Run<'a> {
     model: &'a Model,
     /// unless whole pieces come first
@@ -29,10 +30,10 @@ pub(crate) struct Run<'a> {
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
     text: &'a [u8],
+    /// where the next piece begins
+    start: usize,
     /// ids in the cache's block
     gathered: usize,
-    /// pieces in the cache's queue
-    waiting: usize,
     failure: Option<Error>,
 }
 
@@ -45,68 +46,61 @@ impl<'a> Run<'a> {
         out: &'a mut Vec<TokenId>,
     ) -> Self {
         let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
-        Self { model, backtrack, cache, task, out, text, gathered: 0, waiting: 0, failure: None }
+        Self { model, backtrack, cache, task, out, text, start: 0, gathered: 0, failure: None }
     }
 
-    /// Encodes the piece of `length` bytes from `start` on.
-    #[inline]
-    pub(crate) fn piece(&mut self, start: usize, length: usize) {
-        if length <= SHORT && !is_wide(self.text, start, length) {
-            let home = self.cache.prepare(cache::key(self.text, start, length));
-            self.wait(Waiting { start, home, length: length as u16 });
-        } else {
-            self.large(start, length);
+    /// Encodes the pieces that end at `ends`, the first of which begins where the last one ended.
+    pub(crate) fn pieces(&mut self, ends: &[usize]) {
+        let mut homes = [0; QUEUE];
+        let mut rest = ends;
+        while !rest.is_empty() {
+            let count = self.cache.prepare(self.text, self.start, rest, &mut homes);
+            let (short, others) = rest.split_at(count);
+            if count > 0 {
+                self.look_up(short, &homes);
+            }
+            rest = others;
+            if count < QUEUE
+                && let Some((&end, behind)) = rest.split_first()
+            {
+                self.large(self.start, end - self.start);
+                self.start = end;
+                rest = behind;
+            }
+            if self.gathered > FULL {
+                self.flush();
+            }
         }
     }
 
     /// Appends what is still gathered; the first error, if there was one.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.look_up();
         self.flush();
         self.failure.map_or(Ok(()), Err)
     }
 
-    #[inline(always)]
-    fn wait(&mut self, waiting: Waiting) {
-        self.cache.queue[self.waiting] = waiting;
-        self.waiting += 1;
-        if self.waiting == QUEUE {
-            self.look_up();
-        }
-    }
-
-    /// Encodes the pieces that wait.
-    #[inline(never)]
-    fn look_up(&mut self) {
-        let count = std::mem::take(&mut self.waiting);
-        if self.gathered > FULL {
-            self.flush();
-        }
-        for place in 0..count {
-            let Waiting { start, home, length } = self.cache.queue[place];
-            let length = usize::from(length);
-            if length <= SHORT {
-                let key = cache::key(self.text, start, length);
-                if let Some(count) = self.cache.write(home, key, self.gathered) {
-                    self.gathered += count;
-                } else {
-                    self.new_short(key, start, length);
-                }
-            } else {
-                let key = cache::long_key(self.text, start, length);
-                if let Some(count) = self.cache.write_long(home, key, self.gathered) {
-                    self.gathered += count;
-                } else {
-                    self.new_long(key, start, length);
-                }
+    /// Encodes short pieces whose places have been prepared.
+    fn look_up(&mut self, mut ends: &[usize], homes: &[u32; QUEUE]) {
+        let mut homes = &homes[..ends.len()];
+        loop {
+            let (known, gathered) =
+                self.cache.write(self.text, self.start, ends, homes, self.gathered);
+            self.gathered = gathered;
+            if known > 0 {
+                self.start = ends[known - 1];
             }
+            let Some(&end) = ends.get(known) else { return };
+            self.new_short(self.start, end - self.start);
+            self.start = end;
+            (ends, homes) = (&ends[known + 1..], &homes[known + 1..]);
         }
     }
 
     /// Encodes a piece that was not known when its place was looked at.
-    fn new_short(&mut self, key: u128, start: usize, length: usize) {
+    fn new_short(&mut self, start: usize, length: usize) {
+        let key = cache::key(self.text, start, length);
         // the same piece may have come in between, or the table may have grown
-        if let Some(count) = self.cache.write(self.cache.prepare(key), key, self.gathered) {
+        if let Some(count) = self.cache.write_one(key, self.gathered) {
             self.gathered += count;
             return;
         }
@@ -152,30 +146,18 @@ impl<'a> Run<'a> {
         })
     }
 
-    #[inline(never)]
     fn large(&mut self, start: usize, length: usize) {
-        if let Some(backtrack) = self.backtrack
-            && is_wide(self.text, start, length)
-        {
-            self.wide(backtrack, start, length);
-        } else if length <= SHORT {
-            let home = self.cache.prepare(cache::key(self.text, start, length));
-            self.wait(Waiting { start, home, length: length as u16 });
-        } else if length <= cache::LONG {
-            let home = self.cache.prepare_long(cache::long_key(self.text, start, length));
-            self.wait(Waiting { start, home, length: length as u16 });
-        } else {
-            self.look_up();
-            self.flush();
-            self.merge(start, length);
+        match self.backtrack {
+            Some(backtrack) if cache::is_wide(self.text, start, length) => {
+                self.wide(backtrack, start, length);
+            }
+            _ => self.part(start, length),
         }
     }
 
     /// Encodes a piece with characters of three bytes, which is often a sentence and new, by the
     /// parts that no token joins, which are few and often single characters.
     fn wide(&mut self, backtrack: &Backtrack, start: usize, length: usize) {
-        // ids are written at once, behind those that wait
-        self.look_up();
         backtrack.cuts.for_each(&self.text[start..start + length], |from, to, character| {
             if self.gathered > FULL {
                 self.flush();
@@ -189,7 +171,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Encodes a part of a piece.
+    /// Encodes a part of a piece, or one that does not belong into the first table.
     fn part(&mut self, start: usize, length: usize) {
         if length <= SHORT {
             let key = cache::key(self.text, start, length);
@@ -202,8 +184,7 @@ impl<'a> Run<'a> {
             }
         } else if length <= cache::LONG {
             let key = cache::long_key(self.text, start, length);
-            let home = self.cache.prepare_long(key);
-            if let Some(count) = self.cache.write_long(home, key, self.gathered) {
+            if let Some(count) = self.cache.write_long(key, self.gathered) {
                 self.gathered += count;
             } else {
                 self.new_long(key, start, length);
@@ -239,14 +220,6 @@ impl<'a> Run<'a> {
             }
         }
     }
-}
-
-/// Whether the piece is one with characters of three bytes, often behind a blank, and more than
-/// one character.
-#[inline(always)]
-fn is_wide(text: &[u8], start: usize, length: usize) -> bool {
-    let lead = |at: usize| text.get(at).is_some_and(|byte| byte & 0xF0 == 0xE0);
-    length > 3 && (lead(start) || lead(start + 1))
 }
 
 /// Appends the ids of `piece`.

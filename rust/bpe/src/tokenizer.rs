@@ -344,18 +344,12 @@ impl Tokenizer {
         let Some(pattern) = self.0.pretokenizer.only_pattern() else {
             return self.0.pretokenizer.for_each(text, &mut |piece, _| {
                 let mut run = Run::new(model, piece, cache, task, out);
-                run.piece(0, piece.len());
+                run.pieces(&[piece.len()]);
                 run.finish()
             });
         };
         let mut run = Run::new(model, text, cache, task, out);
-        let mut start = 0;
-        pattern.for_each_batch(text, |ends| {
-            for &end in ends {
-                run.piece(start, end - start);
-                start = end;
-            }
-        });
+        pattern.for_each_batch(text, |ends| run.pieces(ends));
         run.finish()
     }
 
@@ -527,7 +521,7 @@ impl Tokenizer {
                     let first = encoding.ids.len();
                     let model = &self.0.model;
                     let mut run = Run::new(model, piece, cache, task, &mut encoding.ids);
-                    run.piece(0, piece.len());
+                    run.pieces(&[piece.len()]);
                     run.finish()?;
                     // the blank that a piece may have got in front lies nowhere
                     let extra = piece.len() - place.len();
