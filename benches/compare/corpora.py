@@ -6,6 +6,7 @@ come, with the standard library alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import random
@@ -43,18 +44,15 @@ class Corpora:
                 _write(path, _take(documents, 7_400_000 if name == "many" else 10_000_000))
         return paths
 
-    def short(self, name: str) -> Path:
-        """Return 100,000 short documents: lines of text."""
-        path = self.folder / f"{name}-short"
-        if not path.exists():
-            lines = (
-                line
-                for document in getattr(self, f"_{name}")()
-                for line in document.splitlines()
-                if line.strip()
-            )
-            _write(path, (line for _, line in zip(range(100_000), lines, strict=False)))
-        return path
+    def short(self, name: str) -> tuple[Path, Path]:
+        """Return 100,000 short documents, and 100,000 others: lines of text."""
+        paths = self.folder / f"{name}-short-1", self.folder / f"{name}-short-2"
+        if not all(path.exists() for path in paths):
+            documents = getattr(self, f"_{name}")()
+            lines = (line for text in documents for line in text.splitlines() if line.strip())
+            for path in paths:
+                _write(path, itertools.islice(lines, 100_000))
+        return paths
 
     def large(self, name: str, n_bytes: int) -> Path:
         """Return the first ``n_bytes`` of a corpus."""

@@ -96,8 +96,7 @@ class Rows:
         return row
 
     def _short(self, name: str, corpus: str, encoding: str) -> Row:
-        path = self.corpora.short(corpus)
-        row = self._encoded(name, encoding, (path, path))
+        row = self._encoded(name, encoding, self.corpora.short(corpus))
         row.facts["documents"] = 100_000
         return row
 

@@ -68,6 +68,7 @@ class Lslm(Trainer):
 
 class Tokenizers(Trainer):
     distribution = "tokenizers"
+    rounds = 3
 
     def load(self) -> None:
         import tokenizers
@@ -138,6 +139,7 @@ class Rustbpe(Trainer):
 
 class Bpeasy(Trainer):
     distribution = "bpeasy"
+    rounds = 1
 
     def load(self) -> None:
         import bpeasy
@@ -162,7 +164,10 @@ class Ffbpe(Trainer):
     def train(self) -> Any:
         counter = self.ffbpe.PreTokenizer([], pat_str=self.pattern).word_counter()
         counter.add_source(self.documents())
-        trainer = self.ffbpe.BpeTrainer([])
+        # Its settings for the ties of tokenizers.
+        trainer = self.ffbpe.BpeTrainer(
+            [], initial_alphabet="byte_level", tie_break="smallest_pair_id"
+        )
         trainer.add_word_counter(counter)
         trainer.train(self.vocabulary)
         return trainer

@@ -7,6 +7,7 @@ timed; the text is read before a clock starts, as new ``str`` objects.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -83,7 +84,7 @@ def encode(job: dict) -> dict:
 def decode(job: dict) -> dict:
     """Seconds to decode many documents, after a tenth of them: the first and a second time."""
     ids, offsets = (np.load(path) for path in job["ids"])
-    documents = [ids[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    documents = [ids[a:b] for a, b in itertools.pairwise(offsets)]
     if job["peer"] == "memcpy":
         texts = [text.encode() for text in corpora.read(Path(job["texts"][0]))]
         views = [memoryview(text) for text in texts]
