@@ -162,7 +162,7 @@ def loading(record: dict) -> list[str]:
     lines = []
     for name, found in rows.items():
         others = [side.median("load") for peer, side in found.items() if peer != "lslm"]
-        cells = [name.partition("/")[2]]
+        cells = [name.partition("/")[2].replace("/", ".")]
         cells += [f"{found[p].median('load'):.3f}" if p in found else "–" for p in names]
         cells.append(ratio(min(others), found["lslm"].median("load")))
         lines.append(cells)

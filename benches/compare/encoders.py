@@ -19,18 +19,23 @@ Decode = Callable[[], list[Any]]
 
 
 class Encoder:
-    """A package with one encoding; ``folder`` has the files of ``vocabularies.unpack``."""
+    """A package with one encoding; ``folder`` has the files of ``vocabularies.unpack``.
+
+    A method ``ranks`` loads the tokenizer from a ``.tiktoken`` file and a method ``json`` from a
+    ``tokenizer.json``; a package has at least one of them.
+    """
 
     distribution = ""
     modules: tuple[str, ...] = ()
     environment = "peers"
     encodings: tuple[str, ...] = ("gpt2", "cl100k_base", "o200k_base", "qwen2_5")
-    loads_from = ".tiktoken"  # what ``load`` reads where the encoding has it
+    # Encodings that it encodes faster when they come from a tokenizer.json.
+    better_from_json: tuple[str, ...] = ("qwen2_5",)
     rounds = 1_000  # at most; less for the very slow
 
     def __init__(self, folder: Path, name: str, threads: int) -> None:
-        self.ranks = folder / f"{name}.tiktoken"
-        self.json = folder / f"{name}.tokenizer.json"
+        self.ranks_file = folder / f"{name}.tiktoken"
+        self.json_file = folder / f"{name}.tokenizer.json"
         self.name, self.threads = name, threads
         self.tok: Any = None
         for module in self.modules:
@@ -38,14 +43,16 @@ class Encoder:
 
     def facts(self) -> dict:
         """Return pattern and special tokens of the encoding, which a rank file lacks."""
-        return json.loads(self.ranks.with_suffix(".meta.json").read_text(encoding="utf-8"))
+        return json.loads(self.ranks_file.with_suffix(".meta.json").read_text(encoding="utf-8"))
 
-    def load(self) -> None:
-        """Set ``tok``."""
-        raise NotImplementedError
+    def load(self, kind: str | None = None) -> None:
+        """Set ``tok`` from the ``kind`` of file, or from the one that makes it encode faster."""
+        if kind is None:
+            kind = "json" if self.name in self.better_from_json else "ranks"
+            kind = kind if hasattr(self, kind) else "json"
+        self.tok = getattr(self, kind)()
 
     def encode_one(self, text: str) -> Any:
-        """Encode one text; the first call ends the time of loading."""
         return self.tok.encode(text)
 
     def encode(self, texts: list[str]) -> Any:
@@ -64,16 +71,18 @@ class Lslm(Encoder):
     modules = ("lslm",)
     environment = "lslm"
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
         import lslm
 
-        if self.name == "qwen2_5":
-            self.tok = lslm.Tokenizer.load(self.json)
-        else:
-            facts = self.facts()
-            self.tok = lslm.Tokenizer.from_tiktoken(
-                self.ranks, pattern=facts["pat"], special_tokens=facts["special"]
-            )
+        facts = self.facts()
+        return lslm.Tokenizer.from_tiktoken(
+            self.ranks_file, pattern=facts["pat"], special_tokens=facts["special"]
+        )
+
+    def json(self) -> Any:
+        import lslm
+
+        return lslm.Tokenizer.load(self.json_file)
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch(texts, threads=self.threads)
@@ -91,15 +100,15 @@ class Tiktoken(Encoder):
     modules = ("tiktoken", "tiktoken.load")
     encodings = ("gpt2", "cl100k_base", "o200k_base")
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
         import tiktoken
         import tiktoken.load
 
         facts = self.facts()
-        self.tok = tiktoken.Encoding(
+        return tiktoken.Encoding(
             self.name,
             pat_str=facts["pat"],
-            mergeable_ranks=tiktoken.load.load_tiktoken_bpe(str(self.ranks)),
+            mergeable_ranks=tiktoken.load.load_tiktoken_bpe(str(self.ranks_file)),
             special_tokens=facts["special"],
         )
 
@@ -117,17 +126,19 @@ class Gigatoken(Encoder):
     distribution = "gigatoken"
     modules = ("gigatoken", "awkward")
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
         import gigatoken
 
-        if self.name == "qwen2_5":
-            self.tok = gigatoken.Tokenizer(self.json)
-        else:
-            self.tok = gigatoken.Tokenizer.from_tiktoken(
-                self.ranks,
-                pretokenizer=self.name.removesuffix("_base"),
-                special_tokens=self.facts()["special"],
-            )
+        return gigatoken.Tokenizer.from_tiktoken(
+            self.ranks_file,
+            pretokenizer=self.name.removesuffix("_base"),
+            special_tokens=self.facts()["special"],
+        )
+
+    def json(self) -> Any:
+        import gigatoken
+
+        return gigatoken.Tokenizer(self.json_file)
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch(texts, parallel=self.threads > 1)
@@ -145,17 +156,20 @@ class Gigatoken(Encoder):
 class Fastokens(Encoder):
     distribution = "fastokens"
     modules = ("fastokens",)
+    better_from_json = ("gpt2", "qwen2_5")
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
         import fastokens
 
-        if self.name == "qwen2_5":
-            self.tok = fastokens.Tokenizer.from_file(str(self.json))
-        else:
-            facts = self.facts()
-            self.tok = fastokens.Tokenizer.from_tiktoken(
-                str(self.ranks), pattern=facts["pat"], special_tokens=facts["special"]
-            )
+        facts = self.facts()
+        return fastokens.Tokenizer.from_tiktoken(
+            str(self.ranks_file), pattern=facts["pat"], special_tokens=facts["special"]
+        )
+
+    def json(self) -> Any:
+        import fastokens
+
+        return fastokens.Tokenizer.from_file(str(self.json_file))
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch_flat(texts)
@@ -171,17 +185,20 @@ class Fastokens(Encoder):
 class Splintr(Encoder):
     distribution = "splintr-rs"
     modules = ("splintr",)
+    better_from_json = ("gpt2", "qwen2_5")
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
         import splintr
 
-        if self.name == "qwen2_5":
-            self.tok = splintr.from_json(str(self.json))
-        else:
-            facts = self.facts()
-            self.tok = splintr.Tokenizer.from_bytes(
-                self.ranks.read_bytes(), facts["pat"], facts["special"]
-            )
+        facts = self.facts()
+        return splintr.Tokenizer.from_bytes(
+            self.ranks_file.read_bytes(), facts["pat"], facts["special"]
+        )
+
+    def json(self) -> Any:
+        import splintr
+
+        return splintr.from_json(str(self.json_file))
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch_flat(texts)
@@ -197,13 +214,14 @@ class Splintr(Encoder):
 class Quicktok(Encoder):
     distribution = "quicktok-v1"
     modules = ("quicktok",)
+    better_from_json = ()
     encodings = ("cl100k_base", "o200k_base", "qwen2_5")
-    loads_from = "bundled"
 
-    def load(self) -> None:
+    def ranks(self) -> Any:
+        """Return the tokenizer from the file of its own that lies in the package."""
         import quicktok
 
-        self.tok = quicktok.get_encoding("qwen3" if self.name == "qwen2_5" else self.name)
+        return quicktok.get_encoding("qwen3" if self.name == "qwen2_5" else self.name)
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch(texts, threads=self.threads)
@@ -220,12 +238,11 @@ class Quicktok(Encoder):
 class Tokie(Encoder):
     distribution = "tokie"
     modules = ("tokie",)
-    loads_from = "tokenizer.json"
 
-    def load(self) -> None:
+    def json(self) -> Any:
         import tokie
 
-        self.tok = tokie.Tokenizer.from_json(str(self.json))
+        return tokie.Tokenizer.from_json(str(self.json_file))
 
     def encode(self, texts: list[str]) -> Any:
         return self.tok.encode_batch_flat(texts, add_special_tokens=False)
@@ -242,13 +259,12 @@ class Tokie(Encoder):
 class Tokenizers(Encoder):
     distribution = "tokenizers"
     modules = ("tokenizers",)
-    loads_from = "tokenizer.json"
     rounds = 1
 
-    def load(self) -> None:
+    def json(self) -> Any:
         import tokenizers
 
-        self.tok = tokenizers.Tokenizer.from_file(str(self.json))
+        return tokenizers.Tokenizer.from_file(str(self.json_file))
 
     def encode(self, texts: list[str]) -> Any:
         found = self.tok.encode_batch_fast(texts, add_special_tokens=False)

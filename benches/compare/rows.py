@@ -56,7 +56,8 @@ class Rows:
             "decode/chinese/o200k_base",
             "threads/english/o200k_base",
             "threads/chinese/o200k_base",
-            *[f"load/{encoding}" for encoding in ENCODINGS],
+            "load/o200k_base/tiktoken",
+            "load/o200k_base/json",
             *[f"tokenize/english-{size}MB/{n}-threads" for n in (1, CORES) for size in (60, 240)],
             "train/english/gpt2",
             "train/english/o200k_base",
@@ -132,10 +133,12 @@ class Rows:
             row.add(side, "lslm", self._job("encode", "lslm", encoding, threads, texts=texts))
         return row
 
-    def _load(self, name: str, encoding: str) -> Row:
+    def _load(self, name: str, encoding: str, file: str) -> Row:
+        kind = {"tiktoken": "ranks", "json": "json"}[file]
         row = Row(name, {"threads": 1}, "")
-        for peer, environment, rounds in self._peers(encoding):
-            row.add(peer, environment, self._job("load", peer, encoding), rounds)
+        for peer, environment, _ in self._peers(encoding):
+            if hasattr(ENCODERS[peer], kind):
+                row.add(peer, environment, self._job("load", peer, encoding, file=kind))
         return row
 
     def _tokenize(self, name: str, corpus: str, threads: str) -> Row:
@@ -147,10 +150,8 @@ class Rows:
         facts = {"bytes": [n_bytes(texts)[0] * copies], "file": jsonl.stat().st_size, "threads": n}
         facts["largest_document"] = max(len(text.encode()) for text in read(texts))
         output = self.folder / "tokenized"
-        tokenizer = str(self.vocabularies / "o200k_base.tokenizer.json")
-
         row = Row(name, facts, "", after=lambda: shutil.rmtree(output, ignore_errors=True))
-        more = {"inputs": [str(jsonl)], "output": str(output), "tokenizer": tokenizer}
+        more = {"inputs": [str(jsonl)], "output": str(output)}
         job = self._job("tokenize", "lslm", "o200k_base", n, **more)
         row.add("files to shards", "lslm", job)
         row.add("read only", "lslm", self._job("read", "lslm", "o200k_base", n, **more))

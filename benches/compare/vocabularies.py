@@ -14,8 +14,9 @@ def unpack(data: Path, folder: Path) -> Path:
     """Write all files of all vocabularies into ``folder`` and return it.
 
     For a rank file there is ``NAME.tiktoken``, ``NAME.meta.json`` (pattern and special tokens), and
-    ``NAME.tokenizer.json``, which lslm writes. Whether that one gives the same ids is seen when
-    the peers that read it are compared with those that read the rank file.
+    ``NAME.tokenizer.json``, which lslm writes without special tokens: the text has none, and not
+    every peer takes ids with a gap. Whether it gives the same ids is seen when the peers that read
+    it are compared with those that read the rank file.
     """
     import zstandard
 
@@ -33,9 +34,6 @@ def unpack(data: Path, folder: Path) -> Path:
         ranks = unpacked(f"{name}.tiktoken")
         text = (data / "tokenizers" / f"{name}.meta.json").read_text(encoding="utf-8")
         (folder / f"{name}.meta.json").write_text(text, encoding="utf-8")
-        facts = json.loads(text)
-        tok = lslm.Tokenizer.from_tiktoken(
-            ranks, pattern=facts["pat"], special_tokens=facts["special"]
-        )
+        tok = lslm.Tokenizer.from_tiktoken(ranks, pattern=json.loads(text)["pat"])
         tok.save(folder / f"{name}.tokenizer.json")
     return folder
