@@ -60,7 +60,7 @@ def record_path(kind: str = "") -> Path:
 def write_record(path: Path, content: dict) -> None:
     """Write ``content`` under the date and machine that ``path`` and this process name."""
     record = {"date": path.name[: len("2026-01-01")], "machine": machine(), **content}
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(path)
 

@@ -53,11 +53,14 @@ class Session:
 
     def alike(self, row: Row, runs: list[dict]) -> dict:
         """Return which sides gave what the reference gave; learned tokens also by how far."""
-        results = {run["side"]: run["ids"] for run in runs if "ids" in run}
+        results: dict[str, list] = {}
+        for run in runs:
+            if "ids" in run:
+                results.setdefault(run["side"], []).append(run["ids"])
         if row.reference not in results:
             return {}
-        expected = results[row.reference]
-        same = {side: ids == expected for side, ids in results.items()}
+        expected = results[row.reference][0]
+        same = {side: all(ids == expected for ids in of) for side, of in results.items()}
         if not row.name.startswith("train/"):
             return {"same": same}
         learned = {side: json.loads(Path(row.jobs[side]["output"]).read_text()) for side in results}
