@@ -9,8 +9,10 @@ BIN    := $(VENV)/bin
 endif
 RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock
 ARGS   ?=
+# Environments of the peers, unless these variables name some that are there.
+PEERS  := $(if $(LSLM_PEERS),,.venv-peers/installed) $(if $(LSLM_PEERS_V1),,.venv-peers-v1/installed)
 
-.PHONY: help demo test test-rust test-python lint format bench wheel docs clean
+.PHONY: help demo test test-rust test-python lint format bench bench-compare wheel docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -42,6 +44,10 @@ format:                      ## rewrite the sources in the project's style
 bench: $(VENV)/build         ## measure every stage on this machine, into benches/record
 	$(BIN)/python benches/stages.py $(ARGS)
 
+bench-compare: $(VENV)/build $(PEERS)  ## measure lslm and its peers in one run; ARGS="--quick --rows encode/english"
+	cd benches && ../$(BIN)/python -m compare $(ARGS)
+	$(BIN)/python benches/figures.py
+
 wheel: $(VENV)/tools         ## build the abi3 wheel and the source distribution into dist
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/maturin sdist --out dist
@@ -51,7 +57,7 @@ docs: $(VENV)/build          ## run the examples of README and tutorial
 
 clean:                       ## remove everything that was made here
 	cargo clean
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) .venv-peers .venv-peers-v1 dist
 
 $(VENV)/tools: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lslm needs Python >= 3.11: make PYTHON=python3.11"'
@@ -62,4 +68,9 @@ $(VENV)/tools: pyproject.toml
 
 $(VENV)/build: $(VENV)/tools $(RUST)
 	$(BIN)/maturin develop --release --locked --extras train --quiet
+	touch $@
+
+.venv-%/installed: benches/compare/requirements-%.txt
+	test -x $(dir $@)$(notdir $(BIN))/python || $(PYTHON) -m venv $(dir $@)
+	$(dir $@)$(notdir $(BIN))/python -m pip install --quiet --requirement $<
 	touch $@

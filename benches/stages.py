@@ -11,14 +11,10 @@ it; what is timed is checked first. Absolute figures belong to the machine that 
 from __future__ import annotations
 
 import argparse
-import datetime
 import io
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
@@ -26,11 +22,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from machine import DATA, ROOT, record_path, write_record
 
 import lslm
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
 RUNS = 5
 
 
@@ -222,35 +217,6 @@ class Stages:
         )
 
 
-def machine() -> dict:
-    """Return what a reader must know to judge the figures."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    facts = {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "lslm": lslm.__version__,
-        "commit": commit,
-    }
-    try:
-        import torch
-    except ImportError:
-        return facts
-    return facts | {"torch": torch.__version__}
-
-
 def main() -> None:
     names = [name for name, value in vars(Stages).items() if callable(value) and name[0] != "_"]
     names = [name for name in names if name not in ("files", "learned")]
@@ -260,6 +226,7 @@ def main() -> None:
     parser.add_argument("stages", nargs="*", choices=[*names, []], help="all if none is named")
     parser.add_argument("--print-only", action="store_true", help="write no record")
     arguments = parser.parse_args()
+    path = None if arguments.print_only else record_path()
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         stages = Stages(Path(folder))
@@ -271,20 +238,8 @@ def main() -> None:
                     f" [{figure['min']:,.1f} – {figure['max']:,.1f}]",
                     flush=True,
                 )
-    if arguments.print_only:
-        return
-    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    facts = machine()
-    slug = "".join(c if c.isalnum() else "-" for c in facts["cpu"].lower()).strip("-")
-    while "--" in slug:
-        slug = slug.replace("--", "-")
-    path = ROOT / "benches/record" / f"{date}-{slug}.json"
-    if path.exists():
-        sys.exit(f"{path.name} is there already, and a record is never edited: remove it yourself")
-    record = {"date": date, "machine": facts, "figures": figures}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(path)
+    if path is not None:
+        write_record(path, {"figures": figures})
 
 
 if __name__ == "__main__":
