@@ -35,8 +35,10 @@ mod merge;
 #[cfg(test)]
 mod naive;
 mod pairs;
-mod prefetch;
+mod recent;
+mod runs;
 mod sample;
+mod table;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -346,7 +346,9 @@ fn little_memory_gives_the_same() {
 fn a_folder_that_cannot_be_written_is_named() {
     let pattern = Pattern::named("gpt2").unwrap();
     let mut counter = WordCounter::bounded(&pattern, 0, std::path::Path::new("/no/such/folder"));
-    let error = counter.add("some words ".repeat(100).as_bytes(), &Task::default()).unwrap_err();
+    let words: Vec<String> = (0..1000).map(|number| format!(" word{number}")).collect();
+    let text = words.concat();
+    let error = counter.add(text.as_bytes(), &Task::default()).unwrap_err();
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }
 
