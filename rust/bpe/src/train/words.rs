@@ -152,11 +152,11 @@ impl WordCounts {
     }
 
     /// No sum of counts, however the words are cut into pairs, may pass 64 bits.
-    pub(super) fn check_sum(&self) -> Result<()> {
+    pub(super) fn check_sum(&self, task: &Task) -> Result<()> {
         let mut bytes = 0u128;
         self.for_each(|word, count| {
             bytes += word.len() as u128 * u128::from(count);
-            Ok(())
+            task.check()
         })?;
         u64::try_from(bytes).map(drop).map_err(|_| too_many())
     }
