@@ -60,6 +60,36 @@ def test_help_lists_every_verb_and_only_working_ones():
         assert "Example" in lslm_run(verb, "--help"), verb
 
 
+def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
+    command = [
+        "train-tokenizer", "raw.jsonl", "-o", tmp_path / "t.json", "--vocab-size", 400,
+        "--validation-fraction", 0.1, "--memory", "0.5 GB",
+    ]  # fmt: skip
+    facts = json.loads(lslm_run(*command, "--json", cwd=work))
+    report = facts["report"]
+    assert report["files"][0]["file"] == "raw.jsonl"
+    assert report["total"]["documents"] == 301
+    assert 5 < report["held_out"]["documents"] < 60
+    text = lslm_run(*command, cwd=work)
+    assert f"{report['total']['bytes_per_token']:.3f}" in text
+    assert f"{report['held_out']['tokens_per_word']:.3f}" in text
+    assert f"{len(report['unused']):,} of {facts['vocab_size']}" in text
+    assert json.loads(lslm_run(*command, "--no-report", "--json", cwd=work))["report"] is None
+    given = (work / "raw.jsonl").read_bytes()
+    words = ["train-tokenizer", "-", "-o", tmp_path / "t.json", "--vocab-size", 400, "--json"]
+    assert json.loads(lslm_run(*words, input=given))["report"] is None
+
+
+@pytest.mark.parametrize(
+    ("size", "n_bytes"),
+    [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5k", 1500), ("64", 64), ("1TB", 10**12)],
+)
+def test_sizes_have_units(size, n_bytes):
+    from lslm.cli import _size
+
+    assert _size(size) == n_bytes
+
+
 def test_version():
     assert lslm_run("--version").strip() == f"lslm {lslm.__version__}"
 

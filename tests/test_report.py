@@ -68,8 +68,18 @@ def demo_results(text="some text", **changes):
         "tokenizer": report.TokenizerFigures(
             vocab_size=256,
             pattern=text,
-            n_tokens=100,
-            n_bytes=400,
+            total=report.TextFigures(
+                documents=9, bytes=4000, words=800, whole_words=600, tokens=1000
+            ),
+            held_out=report.TextFigures(
+                documents=1, bytes=400, words=80, whole_words=60, tokens=100
+            ),
+            files=[
+                report.TextFigures(
+                    documents=9, bytes=4000, words=800, whole_words=600, tokens=1000, file=text
+                )
+            ],
+            unused=[text.encode("utf-8", "surrogatepass")],
             longest=[text.encode("utf-8", "surrogatepass"), b" " * 40],
             sample=[(7, b"\xe4\xbd"), (8, text.encode("utf-8", "surrogatepass"))],
         ),
@@ -111,6 +121,8 @@ def test_demo_report_shows_every_number_it_was_given():
         "0.50 times",
         "3.000",  # xz
         "4.000 on the held-out text",
+        "1.250; 75.0 % of the words are one token",
+        "1 tokens do not occur in the held-out text",
     ):
         assert expected in text, expected
 
@@ -188,11 +200,22 @@ class FakeTokenizer:
 
 def test_tokenizer_figures_leave_out_special_tokens_and_gaps():
     figures_of = report.TokenizerFigures.of(
-        FakeTokenizer(), n_tokens=4, n_bytes=10, sample="ae", n_longest=3
+        FakeTokenizer(),
+        measured={
+            "total": {"documents": 2, "bytes": 10, "words": 4, "whole_words": 4, "tokens": 4},
+            "held_out": None,
+            "files": [],
+            "unused": [1],
+        },
+        sample="ae",
+        n_longest=3,
     )
     assert figures_of.longest == [b"bcd", b"ab"]
     assert figures_of.sample == [(0, b"ab"), (2, b"eee")]
-    assert figures_of.bytes_per_token == 2.5
+    assert figures_of.total.bytes_per_token == 2.5
+    assert figures_of.total.tokens_per_word == 1
+    assert figures_of.unused == [b"bcd"]
+    assert figures_of.held_out is None
 
 
 # Hostile text

@@ -19,6 +19,7 @@ from lslm._lslm import (
     __version__,
     clean,
     documents,
+    measure_tokenizer,
     tokenize,
     train_tokenizer,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "documents",
     "evaluate",
     "generate",
+    "measure_tokenizer",
     "tokenize",
     "train",
     "train_tokenizer",

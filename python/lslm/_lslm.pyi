@@ -20,6 +20,7 @@ __all__ = [
     "__version__",
     "clean",
     "documents",
+    "measure_tokenizer",
     "tokenize",
     "train_tokenizer",
 ]
@@ -599,6 +600,7 @@ def train_tokenizer(
     min_frequency: int = 2,
     max_token_length: int | None = None,
     clean: str | Cleaner | None = None,
+    validation_fraction: float = 0.0,
     sample_bytes: int | None = None,
     seed: int = 0,
     memory: int | None = None,
@@ -622,9 +624,12 @@ def train_tokenizer(
     ``qwen2``, or a regular expression. With ``max_token_length`` tokens of more than two bytes stay
     shorter than that many bytes, as in Hugging Face's trainer.
 
-    ``sample_bytes`` learns from a uniform sample of documents of about that size, which ``seed``
-    chooses. ``memory`` bounds the bytes that the counted words take; what does not fit goes to
-    files in the folder for temporary ones, and the result stays the same.
+    Nothing is learned from the documents that :func:`tokenize` holds out with the same
+    ``validation_fraction`` and ``seed``. ``sample_bytes`` learns from a uniform sample of the
+    others of about that size, which ``seed`` chooses. ``memory`` bounds the bytes of both phases:
+    counted words that do not fit go to files in the folder for temporary ones, and the result stays
+    the same; merging needs about 16 bytes for each byte of different words, and is refused with
+    the size that it needs if that is more.
 
     The merges are those of Hugging Face tokenizers 0.23 with the same pattern and the byte
     alphabet: the most frequent pair first, of equal ones that with the smaller ids (Sennrich,
@@ -635,6 +640,35 @@ def train_tokenizer(
     >>> tok = train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
     >>> tok.decode(tok.encode("lower"))
     'lower'
+    """
+
+def measure_tokenizer(
+    inputs: _Inputs,
+    *,
+    tokenizer: Tokenizer,
+    clean: str | Cleaner | None = None,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+    text_key: str = "text",
+    split: str = "file",
+    separator: str | None = None,
+    extensions: list[str] | None = None,
+    utf8: str = "replace",
+    threads: int | None = None,
+    progress: _Progress = None,
+) -> dict[str, Any]:
+    """Encode documents and return what the vocabulary makes of them.
+
+    ``inputs`` are read, cleaned and held out as by :func:`train_tokenizer` and :func:`tokenize`.
+
+    Returns a dict: ``total`` has ``documents``, ``bytes``, ``words`` (the pieces that the pattern
+    cuts), ``whole_words`` (those that are one token), ``tokens``, and the ratios
+    ``bytes_per_token``, ``tokens_per_word`` ("fertility") and ``whole_word_share``. ``files`` has
+    the same for each ``file``, in the order of the inputs, and ``held_out`` for the documents that
+    are held out, None without any. ``unused`` are the ids that never occur in those, or without
+    them in all documents; special tokens, which no text spells, are not among them.
+
+    Raises as :func:`train_tokenizer` does.
     """
 
 def tokenize(

@@ -52,6 +52,10 @@ TokenizerPath = Annotated[
 ]
 
 
+_FILES = 10
+_UNUSED = 8
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"lslm {lslm.__version__}")
@@ -130,43 +134,66 @@ def train_tokenizer(
     special_token: Annotated[
         list[str] | None, typer.Option(help="A special token; repeatable.")
     ] = None,
+    special_first: Annotated[
+        bool, typer.Option("--special-first", help="Special tokens have the first ids.")
+    ] = False,
     min_frequency: Annotated[int, typer.Option(help="The fewest occurrences a merge needs.")] = 2,
+    max_token_length: Annotated[
+        int | None, typer.Option(help="Tokens stay shorter than this many bytes.")
+    ] = None,
     clean: Annotated[str | None, typer.Option(help="A cleaning profile to apply first.")] = None,
+    validation_fraction: Annotated[
+        float, typer.Option(help="The share of documents that nothing is learned from.")
+    ] = 0.0,
     sample_bytes: Annotated[
         str | None, typer.Option(help="Learn from a sample of this size, such as 2GB.")
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="Count words in this much memory, such as 2GB.")
+        str | None, typer.Option(help="Learn in about this much memory, such as 2GB.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the sample.")] = 0,
+    seed: Annotated[int, typer.Option(help="Chooses the sample and what is held out.")] = 0,
+    report: Annotated[
+        bool, typer.Option(help="Read the documents again and say what became of them.")
+    ] = True,
     text_key: TextKey = "text",
     separator: Separator = None,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn a BPE vocabulary from documents."""
+    """Learn a BPE vocabulary from documents, and report what it makes of them."""
+    shared: dict[str, Any] = {
+        "clean": clean,
+        "validation_fraction": validation_fraction,
+        "seed": seed,
+        "text_key": text_key,
+        "separator": separator,
+        "threads": threads,
+    }
     tokenizer = lslm.train_tokenizer(
         inputs,
         vocab_size=vocab_size,
         pattern=pattern,
         special_tokens=["<|endoftext|>"] if special_token is None else special_token,
+        special_first=special_first,
         min_frequency=min_frequency,
-        clean=clean,
+        max_token_length=max_token_length,
         sample_bytes=None if sample_bytes is None else _size(sample_bytes),
         memory=None if memory is None else _size(memory),
-        seed=seed,
-        text_key=text_key,
-        separator=separator,
-        threads=threads,
+        **shared,
     )
     tokenizer.save(output)
     from lslm.inspection import tokenizer_facts
 
     facts = tokenizer_facts(tokenizer)
+    measured = None
+    if report and "-" not in inputs:  # a stream cannot be read again
+        measured = lslm.measure_tokenizer(inputs, tokenizer=tokenizer, **shared)
     if as_json:
-        _print_json(facts)
-    else:
-        _print_facts(str(output), facts)
+        _print_json(facts | {"report": measured})
+        return
+    _print_facts(str(output), facts)
+    if measured is not None:
+        _print_measured(tokenizer, measured)
 
 
 @app.command(epilog="Example: lslm tokenize clean -o data/web --tokenizer tokenizer.json")
@@ -460,6 +487,41 @@ def _print_funnel(funnel: Mapping[str, Any]) -> None:
         for rule, change in funnel["changes"].items():
             changes.add_row(rule, f"{change['documents']:,}", f"{change['amount']:,}")
         Console().print(changes)
+
+
+def _print_measured(tokenizer: lslm.Tokenizer, measured: Mapping[str, Any]) -> None:
+    """Print what a vocabulary makes of its documents: the largest files, all, the held-out part."""
+    table = Table(title="what it makes of the text", title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in ("MB", "tokens", "bytes/token", "tokens/word", "one-token words"):
+        table.add_column(column, justify="right")
+
+    def row(name: str, figures: Mapping[str, Any]) -> None:
+        table.add_row(
+            name,
+            f"{figures['bytes'] / 1e6:,.2f}",
+            f"{figures['tokens']:,}",
+            f"{figures['bytes_per_token']:.3f}",
+            f"{figures['tokens_per_word']:.3f}",
+            f"{figures['whole_word_share']:.1%}",
+        )
+
+    files = sorted(measured["files"], key=lambda figures: -figures["bytes"])
+    for figures in files[:_FILES]:
+        row(figures["file"], figures)
+    if len(files) > _FILES:
+        table.add_row(f"… {len(files) - _FILES:,} more files")
+    table.add_section()
+    row("all documents", measured["total"])
+    if measured["held_out"] is not None:
+        row("held out", measured["held_out"])
+    console = Console()
+    console.print(table)
+    unused = measured["unused"]
+    place = "the text" if measured["held_out"] is None else "the held-out text"
+    examples = " ".join(_shown(tokenizer.token_bytes(i)) for i in unused[-_UNUSED:])
+    line = f"{len(unused):,} of {tokenizer.vocab_size:,} tokens are never used in {place}"
+    console.print(f"{line}; the last of them: {examples}" if unused else line, markup=False)
 
 
 def _shown(piece: bytes) -> str:

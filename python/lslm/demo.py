@@ -91,14 +91,19 @@ def demo(
             f"{profile!r}; give more text or another profile"
         )
     files = str(output / "clean")
+    fraction = min(0.2, max(0.005, _HELD_OUT_BYTES / max(cleaned["n_bytes"], 1)))
     tokenizer = stages.run(
         "train-tokenizer",
         cleaned["n_bytes"],
-        lambda: lslm.train_tokenizer([files], vocab_size=vocab_size, **common),
+        lambda: lslm.train_tokenizer(
+            [files], vocab_size=vocab_size, validation_fraction=fraction, **common
+        ),
         output / "tokenizer.json",
     )
     tokenizer.save(output / "tokenizer.json")
-    fraction = min(0.2, max(0.005, _HELD_OUT_BYTES / max(cleaned["n_bytes"], 1)))
+    measured = lslm.measure_tokenizer(
+        [files], tokenizer=tokenizer, validation_fraction=fraction, **common
+    )
     datasets = stages.run(
         "tokenize",
         cleaned["n_bytes"],
@@ -158,8 +163,7 @@ def demo(
             stages=stages.figures,
             tokenizer=report.TokenizerFigures.of(
                 tokenizer,
-                n_tokens=datasets["validation"]["tokens"],
-                n_bytes=datasets["validation"]["bytes"],
+                measured=measured,
                 sample=tokenizer.decode(validation.document(0)[:300]),
             ),
             metrics=metrics,
@@ -258,7 +262,7 @@ def _commands(
         "Clean the documents": f"lslm clean {source} -o {output}/clean --profile {profile}"
         " --dedup exact",
         "Learn a vocabulary": f"lslm train-tokenizer {output}/clean -o {output}/tokenizer.json"
-        f" --vocab-size {vocab_size}",
+        f" --vocab-size {vocab_size} --validation-fraction {fraction:.4g}",
         "Turn documents into tokens": f"lslm tokenize {output}/clean -o {output}/data"
         f" -t {output}/tokenizer.json --validation-fraction {fraction:.4g}",
         "Train": f"lslm train {output}/run/config.toml data={output}/data out={output}/again",

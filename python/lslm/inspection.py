@@ -85,7 +85,7 @@ def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = 
 
 def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
     """Return what people ask about a tokenizer, for a table or as JSON."""
-    longest = TokenizerFigures.of(tokenizer, n_tokens=0, n_bytes=0, n_longest=8).longest
+    longest = TokenizerFigures.of(tokenizer, n_longest=8).longest
     return {
         "vocab_size": tokenizer.vocab_size,
         "pattern": tokenizer.pattern,

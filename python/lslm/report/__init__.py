@@ -27,6 +27,7 @@ from lslm.report.figures import (
     Result,
     Sample,
     StageFigure,
+    TextFigures,
     TokenizerFigures,
     bits_per_byte,
     loss,
@@ -52,6 +53,7 @@ __all__ = [
     "Result",
     "Sample",
     "StageFigure",
+    "TextFigures",
     "TokenizerFigures",
     "bits_per_byte",
     "clean_report",
@@ -66,6 +68,8 @@ __all__ = [
 _EXAMPLE_LETTERS = 400
 _SAMPLE_LETTERS = 4000
 _SAMPLE_TOKENS = 600
+_FILES = 20
+_UNUSED = 100
 _RUN = re.compile(r"(.)\1{7,}", re.DOTALL)
 
 
@@ -106,7 +110,7 @@ def demo_report(results: DemoResults) -> str:
         _tile(f"{loss(result):.3f}", "validation loss", "nats per token"),
         _tile(f"{funnel.documents_kept:,}", "documents kept", f"of {funnel.documents:,}"),
         _tile(
-            f"{results.tokenizer.bytes_per_token:.2f}",
+            f"{result.bytes / max(result.tokens, 1):.2f}",
             "bytes per token",
             f"vocabulary of {results.tokenizer.vocab_size:,}",
         ),
@@ -332,16 +336,37 @@ def _share(n_documents: int, n_bytes: int, funnel: Funnel) -> str:
 
 
 def _tokenizer_parts(figures: TokenizerFigures) -> list[Child]:
-    parts: list[Child] = [
-        _facts(
-            {
-                "vocabulary": f"{figures.vocab_size:,} tokens",
-                "bytes per token": f"{figures.bytes_per_token:.3f} on the held-out text "
-                f"({figures.n_bytes:,} bytes in {figures.n_tokens:,} tokens)",
-                "pattern": figures.pattern,
-            }
-        )
-    ]
+    facts = {"vocabulary": f"{figures.vocab_size:,} tokens", "pattern": figures.pattern}
+    measured = figures.held_out or figures.total
+    if measured is not None:
+        place = "the held-out text" if figures.held_out else "the text"
+        facts |= {
+            "bytes per token": f"{measured.bytes_per_token:.3f} on {place} "
+            f"({measured.bytes:,} bytes in {measured.tokens:,} tokens)",
+            "tokens per word": f"{measured.tokens_per_word:.3f}; "
+            f"{percent(measured.whole_words, measured.words)} of the words are one token",
+            "never used": f"{len(figures.unused):,} tokens do not occur in {place}",
+        }
+    parts: list[Child] = [_facts(facts)]
+    if figures.total is not None:
+        rows = sorted(figures.files, key=lambda row: -row.bytes)[:_FILES]
+        lines = [_text_row(row.file, row) for row in rows]
+        if len(figures.files) > _FILES:
+            lines.append([f"… {len(figures.files) - _FILES:,} more files", *[""] * 5])
+        lines.append(_text_row("all documents", figures.total))
+        if figures.held_out is not None:
+            lines.append(_text_row("held out", figures.held_out))
+        head = ["text", "size", "tokens", "bytes per token", "tokens per word", "one-token words"]
+        parts += [element("h3", "What it makes of the text"), table(head, lines, text_columns=(0,))]
+    if figures.unused:
+        examples = [[element("code", _visible(token)), " "] for token in figures.unused[:_UNUSED]]
+        parts += [
+            element("h3", "Tokens that are never used"),
+            details(
+                f"the first {len(examples)} of {len(figures.unused):,}",
+                element("p", examples, class_="tokens"),
+            ),
+        ]
     if figures.sample:
         shown = figures.sample[:_SAMPLE_TOKENS]
         parts.append(element("h3", "A text in its pieces"))
@@ -370,6 +395,17 @@ def _tokenizer_parts(figures: TokenizerFigures) -> list[Child]:
             )
         )
     return parts
+
+
+def _text_row(name: str, figures: TextFigures) -> list[Child]:
+    return [
+        name,
+        size(figures.bytes),
+        f"{figures.tokens:,}",
+        f"{figures.bytes_per_token:.3f}",
+        f"{figures.tokens_per_word:.3f}",
+        percent(figures.whole_words, figures.words),
+    ]
 
 
 def _token_text(token: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,6 +32,7 @@ __all__ = [
     "Result",
     "Sample",
     "StageFigure",
+    "TextFigures",
     "TokenizerFigures",
     "read_metrics",
 ]
@@ -174,13 +175,47 @@ class StageFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextFigures:
+    """What a vocabulary makes of some documents; ``whole_words`` are the words of one token."""
+
+    documents: int
+    bytes: int
+    words: int
+    whole_words: int
+    tokens: int
+    file: str = ""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> TextFigures:
+        """Return the figures in a row of :func:`lslm.measure_tokenizer`."""
+        return cls(**{f.name: row[f.name] for f in fields(cls) if f.name in row})
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text per token, NaN without tokens."""
+        return self.bytes / self.tokens if self.tokens else math.nan
+
+    @property
+    def tokens_per_word(self) -> float:
+        """Tokens per word ("fertility"), NaN without words."""
+        return self.tokens / self.words if self.words else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenizerFigures:
-    """What is worth knowing of a vocabulary; held-out text of ``n_bytes`` took ``n_tokens``."""
+    """What is worth knowing of a vocabulary.
+
+    ``total`` is what it makes of all documents, ``files`` of each file, ``held_out`` of the
+    documents it was not learned from, if there are any; ``unused`` are the tokens that never occur
+    in those, or without them in all.
+    """
 
     vocab_size: int
     pattern: str
-    n_tokens: int
-    n_bytes: int
+    total: TextFigures | None = None
+    held_out: TextFigures | None = None
+    files: Sequence[TextFigures] = ()
+    unused: Sequence[bytes] = ()
     longest: Sequence[bytes] = ()
     sample: Sequence[tuple[int, bytes]] = ()
 
@@ -189,14 +224,14 @@ class TokenizerFigures:
         cls,
         tokenizer: Tokenizer,
         *,
-        n_tokens: int,
-        n_bytes: int,
+        measured: Mapping[str, Any] | None = None,
         sample: str = "",
         n_longest: int = 40,
     ) -> TokenizerFigures:
         """Return the figures of ``tokenizer``; ``sample`` is the text shown in coloured pieces.
 
-        Among the longest tokens, runs of one byte are left out: rows of spaces say little.
+        ``measured`` is what :func:`lslm.measure_tokenizer` found. Among the longest tokens, runs of
+        one byte are left out: rows of spaces say little.
         """
         special = set(tokenizer.special_tokens.values())
         every = []
@@ -207,19 +242,21 @@ class TokenizerFigures:
                     every.append(token)
         longest = sorted(every, key=lambda token: (-len(token), token))[:n_longest]
         ids = [int(i) for i in tokenizer.encode(sample)]
+        texts: dict[str, Any] = {}
+        if measured is not None:
+            texts = {
+                "total": TextFigures.of(measured["total"]),
+                "held_out": measured["held_out"] and TextFigures.of(measured["held_out"]),
+                "files": [TextFigures.of(row) for row in measured["files"]],
+                "unused": [tokenizer.token_bytes(i) for i in measured["unused"]],
+            }
         return cls(
             vocab_size=tokenizer.vocab_size,
             pattern=tokenizer.pattern,
-            n_tokens=n_tokens,
-            n_bytes=n_bytes,
             longest=longest,
             sample=[(i, tokenizer.token_bytes(i)) for i in ids],
+            **texts,
         )
-
-    @property
-    def bytes_per_token(self) -> float:
-        """Bytes of text per token, NaN without tokens."""
-        return self.n_bytes / self.n_tokens if self.n_tokens else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)

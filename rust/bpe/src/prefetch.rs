@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 /// Asks for the cache line that holds `value`. It changes nothing but time, and does nothing on
-/// processors for which the standard library has no such hint.
+/// processors other than x86-64 and AArch64.
 #[inline(always)]
 pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -12,6 +12,13 @@ pub(crate) fn prefetch<T>(value: &T) {
         // is that of a live value.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: a hint of the base instruction set, which never faults and changes no memory; the
+    // address is that of a live value.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) std::ptr::from_ref(value),
+            options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     let _ = value;
 }

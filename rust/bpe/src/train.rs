@@ -35,14 +35,16 @@ mod merge;
 #[cfg(test)]
 mod naive;
 mod pairs;
-mod prefetch;
+mod recent;
+mod runs;
 mod sample;
+mod table;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use count::WordCounter;
-pub use figures::Figures;
+pub use figures::{Figures, Measure};
 pub use sample::Sample;
 pub use words::WordCounts;
 
@@ -69,6 +71,9 @@ pub struct TrainOptions {
     pub min_frequency: u64,
     /// Tokens stay shorter than this many bytes, though two bytes are always allowed.
     pub max_token_length: Option<usize>,
+    /// Merging is refused if it needs more bytes of memory than this, by an estimate that holds for
+    /// text of natural languages.
+    pub memory: Option<u64>,
 }
 
 impl TrainOptions {
@@ -80,6 +85,7 @@ impl TrainOptions {
             placement: Placement::default(),
             min_frequency: 0,
             max_token_length: None,
+            memory: None,
         }
     }
 }
@@ -167,7 +173,7 @@ pub fn train(
     let mut vocabulary = Vocabulary::new(options)?;
     let room = options.vocab_size - vocabulary.tokens.len() - vocabulary.reserved;
     task.begin("learn merges", "merges", Some(room as u64));
-    words.check_sum()?;
+    words.check_sum(task)?;
     let limit = options.vocab_size - vocabulary.reserved;
     let merges = merge::learn(words, &mut vocabulary, limit, options, threads, task)?;
     vocabulary.finish(options, merges)

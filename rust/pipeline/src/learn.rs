@@ -9,6 +9,7 @@ use lslm_clean::{CleanConfig, Cleaner, Scratch};
 use lslm_corpus::{Corpus, ReadOptions};
 use lslm_runtime::{Result, Task, threads};
 
+use crate::holdout::HoldOut;
 use crate::parallel::{for_each_index, overlap};
 use crate::reading::{Batches, Chunk, begin};
 
@@ -23,11 +24,14 @@ pub struct LearnOptions {
     pub pattern: Pattern,
     /// What to learn.
     pub train: TrainOptions,
+    /// The share of documents that nothing is learned from, from 0 to below 1.
+    pub validation_fraction: f64,
     /// Learn from a uniform sample of documents of about this many bytes together.
     pub sample_bytes: Option<u64>,
-    /// Chooses the sample.
+    /// Chooses the sample and the documents that are held out, these as in [`crate::tokenize`].
     pub seed: u64,
     /// About how many bytes of memory the counted words may take; what does not fit goes to files.
+    /// What merging may take is in [`TrainOptions::memory`].
     pub memory: Option<u64>,
     /// About how many bytes of input a thread takes at a time.
     pub partition_bytes: u64,
@@ -63,6 +67,7 @@ pub fn train_tokenizer(
 pub struct Learner {
     train: TrainOptions,
     cleaner: Option<Cleaner>,
+    held_out: HoldOut,
     pattern: Pattern,
     threads: usize,
     workers: Vec<Mutex<Worker>>,
@@ -78,6 +83,7 @@ struct Worker {
 impl Learner {
     /// A learner that has seen no text.
     pub fn new(options: &LearnOptions) -> Result<Self> {
+        let held_out = HoldOut::new(options.validation_fraction, options.seed)?;
         let threads = threads::resolve(options.threads)?;
         let counter = || match options.memory {
             None => WordCounter::new(&options.pattern),
@@ -96,6 +102,7 @@ impl Learner {
         Ok(Self {
             train: options.train.clone(),
             cleaner: options.clean.as_ref().map(Cleaner::new).transpose()?,
+            held_out,
             pattern: options.pattern.clone(),
             threads,
             workers: (0..threads).map(|_| worker()).collect(),
@@ -119,16 +126,19 @@ impl Learner {
         let Worker { counter, sample, scratch } = &mut *worker;
         for text in texts {
             let cleaned = self.cleaner.as_ref().map(|cleaner| cleaner.clean(text, scratch));
-            let text = match &cleaned {
+            let text: &str = match &cleaned {
                 Some(cleaned) if !cleaned.verdict.keeps() => continue,
-                Some(cleaned) => cleaned.text.as_bytes(),
-                None => text.as_bytes(),
+                Some(cleaned) => &cleaned.text,
+                None => text,
             };
+            if self.held_out.takes(text) {
+                continue;
+            }
             match sample {
-                None => counter.add(text, task)?,
+                None => counter.add(text.as_bytes(), task)?,
                 Some(sample) => {
                     task.check()?;
-                    sample.offer(text);
+                    sample.offer(text.as_bytes());
                 }
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! * [`clean`]: files to cleaned files.
 //! * [`train_tokenizer`], [`Learner`]: files, or texts, to a tokenizer.
+//! * [`measure_tokenizer`]: files to what a vocabulary makes of them.
 //! * [`survey`]: what documents there are.
 //! * [`tokenize`]: files to datasets of tokens, in one pass with cleaning.
 //!
@@ -13,8 +14,10 @@
 //! is in memory is a batch a thread, whatever the size of the inputs.
 
 mod clean;
+mod holdout;
 mod journal;
 mod learn;
+mod measure;
 mod parallel;
 mod reading;
 mod survey;
@@ -22,5 +25,6 @@ mod tokenize;
 
 pub use clean::{CleanOptions, Cleaned, clean};
 pub use learn::{LearnOptions, Learner, train_tokenizer};
+pub use measure::{MeasureOptions, Measured, measure_tokenizer};
 pub use survey::{Sample, Survey, survey};
 pub use tokenize::{TRAIN, TokenizeOptions, Tokenized, VALIDATION, tokenize};

@@ -15,8 +15,8 @@ use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::holdout::HoldOut;
 use crate::journal::{Journal, write_json};
 use crate::parallel::{for_each_index, overlap};
 use crate::reading::{Batches, Chunk, begin, inputs_of};
@@ -82,12 +82,7 @@ pub fn tokenize(
     options: &TokenizeOptions,
     task: &Task,
 ) -> Result<Tokenized> {
-    if !(0.0..1.0).contains(&options.validation_fraction) {
-        return Err(Error::invalid(format!(
-            "validation_fraction = {}: choose 0 to below 1",
-            options.validation_fraction
-        )));
-    }
+    let held_out = HoldOut::new(options.validation_fraction, options.seed)?;
     let threads = threads::resolve(options.threads)?;
     let end = document_end(tokenizer, options)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
@@ -125,8 +120,7 @@ pub fn tokenize(
         output,
         tokenizer,
         cleaner: cleaner.as_ref(),
-        held_out: options.validation_fraction,
-        seed: options.seed,
+        held_out,
         end,
         sources: (0..)
             .zip(corpus.inputs())
@@ -189,8 +183,7 @@ struct Job<'a> {
     output: &'a Path,
     tokenizer: &'a Tokenizer,
     cleaner: Option<&'a Cleaner>,
-    held_out: f64,
-    seed: u64,
+    held_out: HoldOut,
     end: DocumentEnd,
     sources: HashMap<Arc<str>, u32>,
     workers: Vec<Mutex<Worker>>,
@@ -293,7 +286,7 @@ impl Job<'_> {
             encoded.documents.push(EncodedDocument {
                 end: encoded.ids.len(),
                 n_bytes: text.len() as u64,
-                held_out: is_held_out(text, self.seed, self.held_out),
+                held_out: self.held_out.takes(text),
                 source: self.sources.get(&document.source).copied().unwrap_or(0),
                 id: document.id,
             });
@@ -349,11 +342,4 @@ impl Job<'_> {
             manifests.next().unwrap_or_else(|| Manifest::new(self.tokenizer.vocab_size() as u32));
         Ok(Tokenized { train, validation: manifests.next(), funnel, reading })
     }
-}
-
-/// Whether a document with this cleaned text belongs to the held-out share.
-fn is_held_out(text: &str, seed: u64, share: f64) -> bool {
-    // the upper 53 bits as a number from 0 to below 1
-    let place = (xxh3_64_with_seed(text.as_bytes(), seed) >> 11) as f64 / (1_u64 << 53) as f64;
-    place < share
 }

@@ -29,7 +29,7 @@ mod _lslm {
     #[pymodule_export]
     use crate::loader::PyLoaderCore;
     #[pymodule_export]
-    use crate::pipeline::{clean, documents, tokenize, train_tokenizer};
+    use crate::pipeline::{clean, documents, measure_tokenizer, tokenize, train_tokenizer};
     #[pymodule_export]
     use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 

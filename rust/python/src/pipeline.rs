@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use lslm_bpe::train::{Placement, TrainOptions};
+use lslm_bpe::train::{Figures, Placement, TrainOptions};
 use lslm_clean::CleanConfig;
 use lslm_corpus::{ReadOptions, Split, Utf8Policy};
-use lslm_pipeline::{CleanOptions, LearnOptions, Learner, TokenizeOptions};
+use lslm_pipeline::{CleanOptions, LearnOptions, Learner, MeasureOptions, TokenizeOptions};
 use lslm_runtime::{Error, Task};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::cleaner::{PyCleaner, config_of};
 use crate::convert::{Surrogates, text};
@@ -20,6 +21,8 @@ use crate::tokenizer::{PyTokenizer, pattern_of};
 
 /// How much text of an iterable is taken before it is worked on, in bytes.
 const TEXTS_BYTES: usize = 8 << 20;
+/// Where no files are made, partitions are only hand-overs to threads.
+const PARTITION_BYTES: u64 = 16 << 20;
 
 /// Clean documents: files to files. The docstring stands in `_lslm.pyi`.
 #[pyfunction]
@@ -75,7 +78,7 @@ pub(crate) fn clean(
 #[pyfunction]
 #[pyo3(signature = (inputs=None, *, texts=None, vocab_size, pattern="o200k_base",
     special_tokens=vec!["<|endoftext|>".to_owned()], special_first=false, min_frequency=2,
-    max_token_length=None, clean=None, sample_bytes=None, seed=0, memory=None, text_key="text",
+    max_token_length=None, clean=None, validation_fraction=0.0, sample_bytes=None, seed=0, memory=None, text_key="text",
     split="file", separator=None, extensions=None, utf8="replace", threads=None, progress=None))]
 pub(crate) fn train_tokenizer(
     py: Python<'_>,
@@ -88,6 +91,7 @@ pub(crate) fn train_tokenizer(
     min_frequency: u64,
     max_token_length: Option<usize>,
     clean: Option<&Bound<'_, PyAny>>,
+    validation_fraction: f64,
     sample_bytes: Option<u64>,
     seed: u64,
     memory: Option<u64>,
@@ -108,13 +112,14 @@ pub(crate) fn train_tokenizer(
             placement: if special_first { Placement::Front } else { Placement::End },
             min_frequency,
             max_token_length,
+            memory,
             ..TrainOptions::new(vocab_size)
         },
+        validation_fraction,
         sample_bytes,
         seed,
         memory,
-        // counting makes no files, so its partitions are only hand-overs to threads
-        partition_bytes: 16 << 20,
+        partition_bytes: PARTITION_BYTES,
         threads: threads_here(py, threads)?,
     };
     let tokenizer = match (inputs, texts) {
@@ -173,6 +178,73 @@ fn learn_texts(
     }
     count(session, &mut batch, size)?;
     session.run(py, |task| learner.learn(task))
+}
+
+/// Sum up what a vocabulary makes of documents. The docstring stands in `_lslm.pyi`.
+#[pyfunction]
+#[pyo3(signature = (inputs, *, tokenizer, clean=None, validation_fraction=0.0, seed=0,
+    text_key="text", split="file", separator=None, extensions=None, utf8="replace", threads=None,
+    progress=None))]
+pub(crate) fn measure_tokenizer(
+    py: Python<'_>,
+    inputs: &Bound<'_, PyAny>,
+    tokenizer: &Bound<'_, PyTokenizer>,
+    clean: Option<&Bound<'_, PyAny>>,
+    validation_fraction: f64,
+    seed: u64,
+    text_key: &str,
+    split: &str,
+    separator: Option<&str>,
+    extensions: Option<Vec<String>>,
+    utf8: &str,
+    threads: Option<usize>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let inputs = paths(inputs)?;
+    let tokenizer = &tokenizer.get().inner;
+    let options = MeasureOptions {
+        read: read_options(text_key, "id", split, separator, extensions, utf8)?,
+        clean: clean.map(cleaning).transpose()?,
+        validation_fraction,
+        seed,
+        partition_bytes: PARTITION_BYTES,
+        threads: threads_here(py, threads)?,
+    };
+    let measured = run(py, progress, |task| {
+        lslm_pipeline::measure_tokenizer(&inputs, tokenizer, &options, task)
+    })?;
+    let held_out = measured.held_out.documents > 0;
+    let uses = if held_out { &measured.held_out_uses } else { &measured.uses };
+    let special: Vec<u32> = tokenizer.special_tokens().map(|(_, id)| id).collect();
+    let unused: Vec<u32> = (0..)
+        .zip(uses)
+        .filter(|(id, uses)| {
+            **uses == 0 && !special.contains(id) && tokenizer.token_bytes(*id).is_ok()
+        })
+        .map(|(id, _)| id)
+        .collect();
+    let files: Vec<Value> = measured.files.iter().map(|(file, f)| figures(Some(file), f)).collect();
+    to_object(
+        py,
+        &json!({
+            "files": files,
+            "total": figures(None, &measured.total),
+            "held_out": held_out.then(|| figures(None, &measured.held_out)),
+            "unused": unused,
+        }),
+    )
+}
+
+/// Figures with the ratios that people ask for.
+fn figures(file: Option<&str>, figures: &Figures) -> Value {
+    let mut object = json!(figures);
+    object["bytes_per_token"] = figures.bytes_per_token().into();
+    object["tokens_per_word"] = figures.tokens_per_word().into();
+    object["whole_word_share"] = figures.whole_word_share().into();
+    if let Some(file) = file {
+        object["file"] = file.into();
+    }
+    object
 }
 
 /// Turn documents into datasets. The docstring stands in `_lslm.pyi`.

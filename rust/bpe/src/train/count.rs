@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use lslm_runtime::{Result, Task, threads};
 
 use super::WordCounts;
-use super::words::{Queue, Runs, Table};
+use super::recent::Recent;
+use super::runs::Runs;
+use super::table::Table;
 use crate::split::Pattern;
 
 /// How many bytes of words are counted between two looks at the task and at the memory.
@@ -16,7 +18,7 @@ const STRIDE: usize = if cfg!(test) { 1 << 10 } else { 1 << 21 };
 pub struct WordCounter {
     pattern: Pattern,
     table: Table,
-    queue: Queue,
+    recent: Recent,
     limit: Option<Limit>,
     runs: Option<Runs>,
 }
@@ -33,7 +35,7 @@ impl WordCounter {
         Self {
             pattern: pattern.clone(),
             table: Table::default(),
-            queue: Queue::default(),
+            recent: Recent::default(),
             limit: None,
             runs: None,
         }
@@ -57,10 +59,8 @@ impl WordCounter {
             if result.is_err() {
                 return;
             }
-            for &end in ends {
-                self.queue.add(&mut self.table, document, start, end);
-                start = end;
-            }
+            self.recent.add(&mut self.table, document, start, ends);
+            start = ends.last().copied().unwrap_or(start);
             if start >= look {
                 look = start + STRIDE;
                 result = task
@@ -80,7 +80,7 @@ impl WordCounter {
     /// What several counters have counted together.
     pub fn finish(mut counters: Vec<Self>, threads: usize, task: &Task) -> Result<WordCounts> {
         for counter in &mut counters {
-            counter.queue.flush(&mut counter.table);
+            counter.recent.flush(&mut counter.table);
         }
         let Some(folder) = counters.iter().find(|counter| counter.runs.is_some()) else {
             let tables = counters.into_iter().map(|counter| counter.table).collect();
@@ -94,7 +94,7 @@ impl WordCounter {
                 Some(runs) => runs,
                 None => Runs::create(&folder)?,
             };
-            counter.table.spill(&mut run)?;
+            run.take(&mut counter.table)?;
             runs.push(run);
         }
         WordCounts::sum_runs(runs, &folder, task)
@@ -112,5 +112,5 @@ fn spill(limit: Option<&Limit>, table: &mut Table, runs: &mut Option<Runs>) -> R
         Some(runs) => runs,
         None => runs.insert(Runs::create(&limit.folder)?),
     };
-    table.spill(runs)
+    runs.take(table)
 }

@@ -1,13 +1,15 @@
 //! What a vocabulary makes of a text, in numbers.
 
-use lslm_runtime::Result;
+use lslm_runtime::{Result, Task};
+use serde::Serialize;
 
-use super::WordCounts;
-use crate::TokenId;
+use crate::{Cache, Special, TokenId, Tokenizer};
 
-/// Sums over a text, or over several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Sums over texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
+    /// How many texts there are.
+    pub documents: u64,
     /// Bytes of text.
     pub bytes: u64,
     /// Words, as the pattern cuts them.
@@ -16,50 +18,16 @@ pub struct Figures {
     pub whole_words: u64,
     /// Tokens.
     pub tokens: u64,
-    /// How often each id occurs.
-    pub uses: Vec<u64>,
 }
 
 impl Figures {
-    /// Measures counted words with `encode`, which appends the ids of one word.
-    ///
-    /// `ids` is how many ids there are.
-    pub fn measure(
-        words: &WordCounts,
-        ids: usize,
-        mut encode: impl FnMut(&[u8], &mut Vec<TokenId>) -> Result<()>,
-    ) -> Result<Self> {
-        let mut figures = Self { uses: vec![0; ids], ..Self::default() };
-        let mut tokens = Vec::new();
-        words.for_each(|word, count| {
-            tokens.clear();
-            encode(word, &mut tokens)?;
-            figures.bytes += word.len() as u64 * count;
-            figures.words += count;
-            figures.whole_words += if tokens.len() == 1 { count } else { 0 };
-            figures.tokens += tokens.len() as u64 * count;
-            for &token in &tokens {
-                if let Some(uses) = figures.uses.get_mut(token as usize) {
-                    *uses += count;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(figures)
-    }
-
-    /// Adds the sums of another text.
+    /// Adds the sums of other texts.
     pub fn add(&mut self, other: &Self) {
+        self.documents += other.documents;
         self.bytes += other.bytes;
         self.words += other.words;
         self.whole_words += other.whole_words;
         self.tokens += other.tokens;
-        if self.uses.len() < other.uses.len() {
-            self.uses.resize(other.uses.len(), 0);
-        }
-        for (own, others) in self.uses.iter_mut().zip(&other.uses) {
-            *own += others;
-        }
     }
 
     /// Bytes of text in a token, on average; 0 without text. More is better.
@@ -76,40 +44,82 @@ impl Figures {
     pub fn whole_word_share(&self) -> f64 {
         ratio(self.whole_words, self.words)
     }
-
-    /// The ids that do not occur.
-    pub fn unused(&self) -> impl Iterator<Item = TokenId> {
-        self.uses.iter().zip(0..).filter(|(uses, _)| **uses == 0).map(|(_, id)| id)
-    }
 }
 
 fn ratio(above: u64, below: u64) -> f64 {
     if below == 0 { 0.0 } else { above as f64 / below as f64 }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Measures texts with a tokenizer; one for each thread.
+#[derive(Debug)]
+pub struct Measure<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The bytes of each id; zero where there is no token.
+    lengths: Vec<usize>,
+    /// How often each id came.
+    uses: Vec<u64>,
+    cache: Cache,
+    ids: Vec<TokenId>,
+    spelled: Vec<u8>,
+}
 
-    #[test]
-    fn sums_are_those_of_the_text() {
-        let words = WordCounts::from_words([("aab", 3), ("b", 4)]).unwrap();
-        let encode = |word: &[u8], out: &mut Vec<TokenId>| {
-            // 0 = aa, 1 = b
-            out.extend(if word == b"b" { &[1][..] } else { &[0, 1] });
-            Ok(())
+impl<'a> Measure<'a> {
+    /// A measure that has seen nothing.
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        let ids = 0..tokenizer.vocab_size() as TokenId;
+        let length = |id| tokenizer.token_bytes(id).map_or(0, <[u8]>::len);
+        Self {
+            tokenizer,
+            lengths: ids.map(length).collect(),
+            uses: vec![0; tokenizer.vocab_size()],
+            cache: Cache::default(),
+            ids: Vec::new(),
+            spelled: Vec::new(),
+        }
+    }
+
+    /// The figures of one text, in which special tokens are text like any other.
+    ///
+    /// Words are counted in the text that the ids spell, which a tokenizer with a normalizer may
+    /// have changed.
+    pub fn text(&mut self, text: &[u8], task: &Task) -> Result<Figures> {
+        let Self { tokenizer, lengths, uses, cache, ids, spelled } = self;
+        ids.clear();
+        spelled.clear();
+        tokenizer.encode_into_task(text, &Special::None, cache, task, ids)?;
+        for &id in &*ids {
+            spelled.extend_from_slice(tokenizer.token_bytes(id)?);
+            uses[id as usize] += 1;
+        }
+        let mut figures = Figures {
+            documents: 1,
+            bytes: text.len() as u64,
+            tokens: ids.len() as u64,
+            ..Figures::default()
         };
-        let mut figures = Figures::measure(&words, 3, encode).unwrap();
-        let expected =
-            Figures { bytes: 13, words: 7, whole_words: 4, tokens: 10, uses: vec![3, 7, 0] };
-        assert_eq!(figures, expected);
-        assert_eq!(figures.bytes_per_token().to_string(), "1.3");
-        assert!((figures.tokens_per_word() - 10.0 / 7.0).abs() < 1e-12);
-        assert!((figures.whole_word_share() - 4.0 / 7.0).abs() < 1e-12);
-        assert_eq!(figures.unused().collect::<Vec<_>>(), [2]);
-        figures.add(&expected);
-        assert_eq!(figures.tokens, 20);
-        assert_eq!(figures.uses, [6, 14, 0]);
-        assert_eq!(Figures::default().bytes_per_token().to_string(), "0");
+        let mut rest = ids.iter();
+        let mut at = 0;
+        let mut start = 0;
+        tokenizer.pattern().for_each_batch(spelled, |ends| {
+            for &end in ends {
+                let mut tokens = 0;
+                let begins = at == start;
+                while at < end
+                    && let Some(&id) = rest.next()
+                {
+                    at += lengths[id as usize];
+                    tokens += 1;
+                }
+                figures.words += 1;
+                figures.whole_words += u64::from(begins && tokens == 1 && at == end);
+                start = end;
+            }
+        });
+        Ok(figures)
+    }
+
+    /// How often each id came in all texts.
+    pub fn uses(&self) -> &[u64] {
+        &self.uses
     }
 }

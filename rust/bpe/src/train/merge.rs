@@ -14,7 +14,7 @@
 //!
 //! Memory: two bytes a slot (four with ids past 16 bits), four for each position of a pair that is
 //! followed, and while a round begins some 50 for each different pair; so about ten bytes for each
-//! byte of distinct words, whatever their lengths.
+//! byte of distinct words, whatever their lengths. [`BYTES_A_SLOT`] is what people are told.
 
 use std::collections::BinaryHeap;
 
@@ -33,6 +33,8 @@ const PARALLEL: usize = if cfg!(test) { 4 } else { 1 << 15 };
 const SHARD: usize = if cfg!(test) { 64 } else { 1 << 19 };
 /// No shard is larger than 32-bit positions reach.
 const LARGEST_SHARD: usize = u32::MAX as usize;
+/// Bytes of memory for a slot: above the most that was measured, on text of several languages.
+const BYTES_A_SLOT: usize = 16;
 /// How much work is done between two looks at the task.
 const STRIDE: usize = 1 << 17;
 /// How many words are laid out between two looks at the task.
@@ -321,7 +323,7 @@ impl<'a, T: Slot> Engine<'a, T> {
         threads: usize,
         task: &'a Task,
     ) -> Result<Self> {
-        let shards = lay_out(&words, &vocabulary.bytes, threads, task)?;
+        let shards = lay_out(&words, &vocabulary.bytes, threads, options.memory, task)?;
         drop(words);
         Ok(Self {
             shards,
@@ -497,11 +499,15 @@ impl<'a, T: Slot> Engine<'a, T> {
         // Any threshold will do. A good one brings some more pairs than there are merges left, but
         // not all of the small ones at once. The largest shard speaks for all.
         let all = tables.len() as u64;
-        let top = tables.iter().flat_map(PairTable::iter).map(|(_, count)| count).max();
-        let top = top.unwrap_or(0);
-        let largest = tables.iter().max_by_key(|table| table.len());
-        let mut counts: Vec<u64> =
-            largest.into_iter().flat_map(PairTable::iter).map(|(_, count)| count * all).collect();
+        let mut top = 0;
+        for table in &tables {
+            table.for_each(task, |_, count| top = top.max(count))?;
+        }
+        let mut counts: Vec<u64> = Vec::new();
+        if let Some(largest) = tables.iter().max_by_key(|table| table.len()) {
+            counts.reserve_exact(largest.len());
+            largest.for_each(task, |_, count| counts.push(count * all))?;
+        }
         self.distinct = counts.len();
         let rank = SLACK * (limit - self.vocabulary.tokens.len()) + 1000;
         let enough = if rank < counts.len() {
@@ -516,15 +522,14 @@ impl<'a, T: Slot> Engine<'a, T> {
         self.heap.clear();
         let share = self.threshold.div_ceil(all);
         for table in &tables {
-            task.check()?;
-            for (pair, count) in table.iter() {
+            table.for_each(task, |pair, count| {
                 if count < share || self.index.contains_key(&pair) {
-                    continue;
+                    return;
                 }
                 let count = tables.iter().map(|table| table.get(pair).0).sum();
                 let (left, right) = unkey(pair);
                 self.follow(left, right, count);
-            }
+            })?;
         }
         let (index, pairs, lengths) = (&self.index, &self.pairs, &self.lengths);
         self.shards.par_iter_mut().zip(tables).try_for_each(|(shard, table)| -> Result<()> {
@@ -549,6 +554,7 @@ fn lay_out<T: Slot>(
     words: &WordCounts,
     bytes: &[TokenId; 256],
     threads: usize,
+    memory: Option<u64>,
     task: &Task,
 ) -> Result<Vec<Shard<T>>> {
     // a word of one byte has no pair
@@ -560,6 +566,15 @@ fn lay_out<T: Slot>(
         look += 1;
         if look % LOOK == 0 { task.check() } else { Ok(()) }
     })?;
+    let need = (total * BYTES_A_SLOT) as u64;
+    if let Some(memory) = memory.filter(|memory| *memory < need) {
+        return Err(Error::invalid(format!(
+            "memory = {memory}: to merge these {} different words takes about {} MB; give that \
+             much, or learn from a sample with sample_bytes",
+            words.len(),
+            need.div_ceil(1_000_000)
+        )));
+    }
     let shards = (total / SHARD).clamp(1, threads).max(total / (LARGEST_SHARD / 2) + 1);
 
     let mut sizes = vec![HashMap::<u64, usize, FixedState>::default(); shards];

@@ -1,11 +1,15 @@
 //! Counting pairs of neighbouring tokens over a whole corpus.
 
+use lslm_runtime::{Result, Task};
+
 use crate::TokenId;
 
 /// With at most this many tokens, a square of counters is smaller than a table.
 const SQUARE: usize = 512;
 /// How many additions wait for memory together.
 const BATCH: usize = 64;
+/// How many entries are looked at between two looks at the task.
+const STRIDE: usize = 1 << 16;
 
 pub(super) fn key(left: TokenId, right: TokenId) -> u64 {
     u64::from(left) << 32 | u64::from(right)
@@ -132,12 +136,20 @@ impl PairTable {
 
     /// How many different pairs there are.
     pub(super) fn len(&self) -> usize {
-        if self.side.is_some() { self.iter().count() } else { self.used }
+        match self.side {
+            Some(_) => self.entries.iter().filter(|entry| entry.positions > 0).count(),
+            None => self.used,
+        }
     }
 
-    /// Every pair with its count.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        let used = self.entries.iter().filter(|entry| entry.positions > 0);
-        used.map(|entry| (entry.key, entry.count))
+    /// Calls `f` with every pair and its count.
+    pub(super) fn for_each(&self, task: &Task, mut f: impl FnMut(u64, u64)) -> Result<()> {
+        for entries in self.entries.chunks(STRIDE) {
+            task.check()?;
+            for entry in entries.iter().filter(|entry| entry.positions > 0) {
+                f(entry.key, entry.count);
+            }
+        }
+        Ok(())
     }
 }

@@ -43,6 +43,7 @@ fn any_options() -> impl Strategy<Value = TrainOptions> {
             placement: if front { Placement::Front } else { Placement::End },
             min_frequency,
             max_token_length,
+            memory: None,
         })
 }
 
@@ -109,6 +110,17 @@ fn contradictions_are_named() {
         let options = TrainOptions { special_tokens, placement, ..base.clone() };
         assert!(fails(options).contains("another spelling"));
     }
+}
+
+#[test]
+fn merging_in_too_little_memory_is_refused() {
+    let words = words(&[("the", 10), ("theme", 3)]);
+    // ten slots
+    let options = |memory| TrainOptions { memory: Some(memory), ..TrainOptions::new(300) };
+    assert!(!learned(&words, &options(160), 1).merges.is_empty());
+    let error = train(words, &options(159), 1, &Task::default()).unwrap_err().to_string();
+    assert!(error.starts_with("memory = 159: "), "{error}");
+    assert!(error.contains("sample_bytes"), "{error}");
 }
 
 #[test]
@@ -346,7 +358,9 @@ fn little_memory_gives_the_same() {
 fn a_folder_that_cannot_be_written_is_named() {
     let pattern = Pattern::named("gpt2").unwrap();
     let mut counter = WordCounter::bounded(&pattern, 0, std::path::Path::new("/no/such/folder"));
-    let error = counter.add("some words ".repeat(100).as_bytes(), &Task::default()).unwrap_err();
+    let words: Vec<String> = (0..1000).map(|number| format!(" word{number}")).collect();
+    let text = words.concat();
+    let error = counter.add(text.as_bytes(), &Task::default()).unwrap_err();
     assert!(error.to_string().contains("/no/such/folder"), "{error}");
 }
 
@@ -380,15 +394,34 @@ fn the_tokenizer_is_what_was_learned() {
         }
         let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
         assert_eq!(again.fingerprint(), tokenizer.fingerprint());
-        // a text is the sum of its words
+        // a text is the sum of its words, one by one
         let task = Task::default();
-        let encode = |word: &[u8], out: &mut Vec<TokenId>| {
-            out.extend(tokenizer.encode(word, &crate::Special::None, &task)?);
-            Ok(())
-        };
-        let figures = Figures::measure(&words, trained.tokens.len(), encode).unwrap();
-        let ids = tokenizer.encode(text.as_bytes(), &crate::Special::None, &task).unwrap();
-        assert_eq!(figures.tokens, ids.len() as u64);
-        assert_eq!(figures.bytes, text.len() as u64);
+        let text = text.repeat(2);
+        let mut expected = Figures { documents: 1, bytes: text.len() as u64, ..Figures::default() };
+        let mut uses = vec![0; tokenizer.vocab_size()];
+        pattern.for_each(text.as_bytes(), |word| {
+            let ids = tokenizer.encode(word, &crate::Special::None, &task).unwrap();
+            expected.words += 1;
+            expected.tokens += ids.len() as u64;
+            expected.whole_words += u64::from(ids.len() == 1);
+            ids.iter().for_each(|&id| uses[id as usize] += 1);
+        });
+        let mut measure = Measure::new(&tokenizer);
+        let figures = measure.text(text.as_bytes(), &task).unwrap();
+        assert_eq!(figures, expected);
+        assert!(0 < figures.whole_words && figures.whole_words < figures.words);
+        assert_eq!(measure.uses(), uses);
+        let mut twice = figures.clone();
+        twice.add(&measure.text(b"", &task).unwrap());
+        assert_eq!(twice, Figures { documents: 2, ..figures });
     }
+}
+
+#[test]
+fn figures_have_the_ratios_that_people_ask_for() {
+    let figures = Figures { documents: 1, bytes: 13, words: 7, whole_words: 4, tokens: 10 };
+    assert_eq!(figures.bytes_per_token().to_string(), "1.3");
+    assert!((figures.tokens_per_word() - 10.0 / 7.0).abs() < 1e-12);
+    assert!((figures.whole_word_share() - 4.0 / 7.0).abs() < 1e-12);
+    assert_eq!(Figures::default().bytes_per_token().to_string(), "0");
 }
