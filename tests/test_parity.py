@@ -172,6 +172,32 @@ def test_every_code_point(pairs, name):
         assert_equal(pair, points[start : start + 50_000])
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_normal_forms_of_every_code_point(tmp_path, form):
+    """Alone, and beside marks of all sorts; the reference's tables are those of Unicode 9.0."""
+    from small_data import byte_tokenizer
+
+    path = tmp_path / "bytes.json"
+    byte_tokenizer(path)
+    file = json.loads(path.read_text())
+    file["normalizer"] = {"type": form}
+    file["pre_tokenizer"]["use_regex"] = False
+    tok = lslm.Tokenizer.from_json(json.dumps(file))
+    reference = getattr(hf.normalizers, form)()
+    # planes 4 to 13 are empty
+    points = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE0200)]
+    marks = "\u0334\u093c\u0323\u0345\u0301\u0307\u05b0\u0f71\u114b0\u11930"
+    differences = []
+    for start in range(0, len(points), 1000):
+        part = points[start : start + 1000]
+        text = "".join(f"{chr(c)}\n" + "".join(f"{m}{chr(c)}{m}\n" for m in marks) for c in part)
+        found = tok.decode(tok.encode(text))
+        if found != (expected := reference.normalize_str(text)):
+            lines = zip(text.split("\n"), found.split("\n"), expected.split("\n"), strict=True)
+            differences += [line for line, one, other in lines if one != other]
+    assert not differences, (len(differences), differences[:50])
+
+
 # one character of each class that patterns know
 CLASSES = {
     "lower": "a",

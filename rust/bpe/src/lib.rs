@@ -23,6 +23,7 @@ mod merge;
 mod model;
 #[cfg(test)]
 mod naive;
+mod newer;
 mod normalize;
 mod prefetch;
 mod pretokenize;
