@@ -192,6 +192,37 @@ def test_long_texts(tok):
     assert ids[: len(part) - 1].tolist() == part[:-1].tolist()
 
 
+def test_count_is_the_number_of_ids(tok):
+    text = "It was the best of times, it was the worst of times. " * 100_000
+    assert tok.count(text) == len(tok.encode(text))
+    for policy in ("none", "all"):
+        for part in ["", "<|endoftext|>", text[:200_000] + "<|endoftext|>" + text[:70_000]]:
+            assert tok.count(part, special=policy) == len(tok.encode(part, special=policy))
+    with pytest.raises(ValueError, match="special token"):
+        tok.count("a<|endoftext|>", special="raise")
+
+
+PEAK = """
+import resource, sys
+import lslm
+tok = lslm.Tokenizer.load(sys.argv[1])
+text = b"It was the best of times, it was the worst of times. " * 300_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+n = tok.count(text)
+unit = 1 if sys.platform == "darwin" else 1024
+added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+assert added < n, (added, n)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
+def test_count_keeps_no_ids(tok, tmp_path):
+    # ids have four bytes each; the working memory of one call is a few megabytes
+    path = tmp_path / "tokenizer.json"
+    tok.save(path)
+    subprocess.run([sys.executable, "-c", PEAK, str(path)], check=True, timeout=120)
+
+
 # special tokens
 
 

@@ -193,10 +193,6 @@ impl Scanners {
         let normal: Vec<&[u8]> = normal.iter().map(AsRef::as_ref).collect();
         Ok(Self { raw: Scanner::new(&raw, &contents)?, normalized: Scanner::new(&late, &normal)? })
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.raw.is_none() && self.normalized.is_none()
-    }
 }
 
 /// A part of a text: an added token or what lies between two.
