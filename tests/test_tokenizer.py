@@ -913,6 +913,65 @@ def test_notes_tell_what_is_not_applied(reference):
     assert tok.count("The quick brown fox jumps over") > 4
 
 
+def test_templates_are_applied_on_request(reference):
+    from tokenizers.processors import (
+        BertProcessing,
+        ByteLevel,
+        RobertaProcessing,
+        Sequence,
+        TemplateProcessing,
+    )
+
+    vocab = reference.get_vocab()
+    a, b, c = vocab["a"], vocab["b"], vocab["<|endoftext|>"]
+    single = TemplateProcessing(
+        single="<|endoftext|> a $A b <|endoftext|>",
+        special_tokens=[("<|endoftext|>", c), ("a", a), ("b", b)],
+    )
+    one_sided = TemplateProcessing(single="a $A", special_tokens=[("a", a)])
+    processors = {
+        "TemplateProcessing": single,
+        "one side": one_sided,
+        "Sequence": Sequence([ByteLevel(trim_offsets=False), single]),
+        "RobertaProcessing": RobertaProcessing(("b", b), ("a", a)),
+        "BertProcessing": BertProcessing(("b", b), ("a", a)),
+        "ByteLevel": ByteLevel(),
+    }
+    for name, processor in processors.items():
+        other = hf.Tokenizer.from_str(reference.to_str())
+        other.post_processor = processor
+        tok = lslm.Tokenizer.from_json(other.to_str())
+        assert any(processor.__class__.__name__ in note for note in tok.notes) == (
+            name != "ByteLevel"
+        )
+        for text in TEXTS:
+            plain = tok.encode(text, special="all").tolist()
+            assert plain == ids_of(other, text)
+            assert tok.encode(text, special="all", template=True).tolist() == other.encode(text).ids
+        ids, offsets = tok.encode_batch(TEXTS, special="all", template=True)
+        assert len(offsets) == len(TEXTS) + 1
+        for i, text in enumerate(TEXTS):
+            assert ids[offsets[i] : offsets[i + 1]].tolist() == other.encode(text).ids
+    # a file without one
+    tok = lslm.Tokenizer.from_json(reference.to_str())
+    assert tok.encode("a b", template=True).tolist() == tok.encode("a b").tolist()
+    data = json.loads(reference.to_str())
+    for broken, message in [
+        ({"type": "Surprise"}, "Surprise"),
+        (json.loads(Sequence([single, one_sided]).__getstate__()), "more than one"),
+        ({"type": "TemplateProcessing", "single": []}, "TemplateProcessing.*broken"),
+        ({"type": "RobertaProcessing", "cls": ["a", -1], "sep": ["a", 1]}, "broken"),
+    ]:
+        data["post_processor"] = broken
+        tok = lslm.Tokenizer.from_json(json.dumps(data))
+        assert broken["type"] in tok.notes[0]
+        with pytest.raises(ValueError, match=message):
+            tok.encode("a", template=True)
+    data["post_processor"] = {"type": "RobertaProcessing", "cls": ["x", 10**6], "sep": ["a", 1]}
+    with pytest.raises(KeyError, match="1000000"):
+        lslm.Tokenizer.from_json(json.dumps(data)).encode_batch(["a"], template=True)
+
+
 # tiktoken's files
 
 

@@ -240,7 +240,10 @@ impl Tokenizer {
         let mut notes = Vec::new();
         let kind = kept.post_processor.get("type").and_then(Value::as_str);
         if let Some(kind) = kind.filter(|kind| *kind != "ByteLevel") {
-            notes.push(format!("the post-processor {kind:?} is not applied: encode adds no ids"));
+            notes.push(format!(
+                "the post-processor {kind:?} is not applied: encode adds no ids unless its \
+                 template is asked for"
+            ));
         }
         for (name, value) in [("truncation", &kept.truncation), ("padding", &kept.padding)] {
             if !value.is_null() {
