@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +30,12 @@ def shared_data() -> Path:
     They are not part of the project: without them the test is skipped, or fails if
     ``LSLM_REQUIRE_DATA`` is 1.
     """
-    folder = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        message = f"no corpora at {folder}; set LSLM_DATA"
+    if not DATA.is_dir():
+        message = f"no corpora at {DATA}; set LSLM_DATA"
         if os.environ.get("LSLM_REQUIRE_DATA") == "1":
             pytest.fail(message)
         pytest.skip(message)
-    return folder
+    return DATA
 
 
 def read_bytes(path: Path) -> bytes:

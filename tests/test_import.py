@@ -1,5 +1,6 @@
 """`import lslm` is fast, starts nothing and loads no torch; the surface is what it says it is."""
 
+import os
 import re
 import subprocess
 import sys
@@ -62,3 +63,20 @@ def test_every_class_of_the_binding_is_frozen():
 def test_version_is_the_workspace_version():
     manifest = (ROOT / "Cargo.toml").read_text()
     assert f'version = "{lslm.__version__}"' in manifest
+
+
+def test_unknown_vector_instructions_are_refused():
+    """Who sets LSLM_SIMD means to test or measure that path and no other."""
+    for value, good in [("scalar", True), ("avx9", False), ("", False)]:
+        result = subprocess.run(
+            [sys.executable, "-c", "import lslm"],
+            env=os.environ | {"LSLM_SIMD": value},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (result.returncode == 0) == good, result.stderr
+        if not good:
+            last = result.stderr.strip().splitlines()[-1]
+            assert last.startswith(f'ValueError: LSLM_SIMD="{value}": this machine has scalar')

@@ -192,6 +192,37 @@ def test_long_texts(tok):
     assert ids[: len(part) - 1].tolist() == part[:-1].tolist()
 
 
+def test_count_is_the_number_of_ids(tok):
+    text = "It was the best of times, it was the worst of times. " * 100_000
+    assert tok.count(text) == len(tok.encode(text))
+    for policy in ("none", "all"):
+        for part in ["", "<|endoftext|>", text[:200_000] + "<|endoftext|>" + text[:70_000]]:
+            assert tok.count(part, special=policy) == len(tok.encode(part, special=policy))
+    with pytest.raises(ValueError, match="special token"):
+        tok.count("a<|endoftext|>", special="raise")
+
+
+PEAK = """
+import resource, sys
+import lslm
+tok = lslm.Tokenizer.load(sys.argv[1])
+text = b"It was the best of times, it was the worst of times. " * 300_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+n = tok.count(text)
+unit = 1 if sys.platform == "darwin" else 1024
+added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+assert added < n, (added, n)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
+def test_count_keeps_no_ids(tok, tmp_path):
+    # ids have four bytes each; the working memory of one call is a few megabytes
+    path = tmp_path / "tokenizer.json"
+    tok.save(path)
+    subprocess.run([sys.executable, "-c", PEAK, str(path)], check=True, timeout=120)
+
+
 # special tokens
 
 
@@ -880,6 +911,65 @@ def test_notes_tell_what_is_not_applied(reference):
     assert "TemplateProcessing" in tok.notes[0]
     assert "truncation" in tok.notes[1]
     assert tok.count("The quick brown fox jumps over") > 4
+
+
+def test_templates_are_applied_on_request(reference):
+    from tokenizers.processors import (
+        BertProcessing,
+        ByteLevel,
+        RobertaProcessing,
+        Sequence,
+        TemplateProcessing,
+    )
+
+    vocab = reference.get_vocab()
+    a, b, c = vocab["a"], vocab["b"], vocab["<|endoftext|>"]
+    single = TemplateProcessing(
+        single="<|endoftext|> a $A b <|endoftext|>",
+        special_tokens=[("<|endoftext|>", c), ("a", a), ("b", b)],
+    )
+    one_sided = TemplateProcessing(single="a $A", special_tokens=[("a", a)])
+    processors = {
+        "TemplateProcessing": single,
+        "one side": one_sided,
+        "Sequence": Sequence([ByteLevel(trim_offsets=False), single]),
+        "RobertaProcessing": RobertaProcessing(("b", b), ("a", a)),
+        "BertProcessing": BertProcessing(("b", b), ("a", a)),
+        "ByteLevel": ByteLevel(),
+    }
+    for name, processor in processors.items():
+        other = hf.Tokenizer.from_str(reference.to_str())
+        other.post_processor = processor
+        tok = lslm.Tokenizer.from_json(other.to_str())
+        assert any(processor.__class__.__name__ in note for note in tok.notes) == (
+            name != "ByteLevel"
+        )
+        for text in TEXTS:
+            plain = tok.encode(text, special="all").tolist()
+            assert plain == ids_of(other, text)
+            assert tok.encode(text, special="all", template=True).tolist() == other.encode(text).ids
+        ids, offsets = tok.encode_batch(TEXTS, special="all", template=True)
+        assert len(offsets) == len(TEXTS) + 1
+        for i, text in enumerate(TEXTS):
+            assert ids[offsets[i] : offsets[i + 1]].tolist() == other.encode(text).ids
+    # a file without one
+    tok = lslm.Tokenizer.from_json(reference.to_str())
+    assert tok.encode("a b", template=True).tolist() == tok.encode("a b").tolist()
+    data = json.loads(reference.to_str())
+    for broken, message in [
+        ({"type": "Surprise"}, "Surprise"),
+        (json.loads(Sequence([single, one_sided]).__getstate__()), "more than one"),
+        ({"type": "TemplateProcessing", "single": []}, "TemplateProcessing.*broken"),
+        ({"type": "RobertaProcessing", "cls": ["a", -1], "sep": ["a", 1]}, "broken"),
+    ]:
+        data["post_processor"] = broken
+        tok = lslm.Tokenizer.from_json(json.dumps(data))
+        assert broken["type"] in tok.notes[0]
+        with pytest.raises(ValueError, match=message):
+            tok.encode("a", template=True)
+    data["post_processor"] = {"type": "RobertaProcessing", "cls": ["x", 10**6], "sep": ["a", 1]}
+    with pytest.raises(KeyError, match="1000000"):
+        lslm.Tokenizer.from_json(json.dumps(data)).encode_batch(["a"], template=True)
 
 
 # tiktoken's files

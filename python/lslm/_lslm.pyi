@@ -219,12 +219,15 @@ class Tokenizer:
         text: str | _Bytes,
         *,
         special: _Special = "none",
+        template: bool = False,
         errors: _Surrogates = "replace",
         dtype: DTypeLike = "uint32",
     ) -> NDArray[Any]:
         """Return the ids of ``text``: a one-dimensional array of ``dtype``.
 
-        ``dtype`` is uint32 (the default), int32 or int64. No ids are added at the ends.
+        ``dtype`` is uint32 (the default), int32 or int64. No ids are added at the ends, unless
+        ``template`` asks for those that the file's post-processor puts there, such as the
+        beginning of the text; then ValueError names a post-processor that is not supported.
 
         >>> tok.encode("Hello, world!")
         array([13225,    11,  2375,     0], dtype=uint32)
@@ -235,6 +238,7 @@ class Tokenizer:
         texts: Iterable[str | _Bytes],
         *,
         special: _Special = "none",
+        template: bool = False,
         errors: _Surrogates = "replace",
         dtype: DTypeLike = "uint32",
         threads: int | None = None,
@@ -243,7 +247,7 @@ class Tokenizer:
 
         ``ids[offsets[i]:offsets[i + 1]]`` are those of text ``i``; ``offsets`` is int64 with one
         entry more than there are texts. The result is the same for any number of ``threads``;
-        None means all cores.
+        None means all cores. ``template`` is as in :meth:`encode`, for each text.
         """
 
     def count(

@@ -102,7 +102,7 @@ impl Added {
         mut tokens: Vec<AddedToken>,
         normalizer: &Normalizer,
     ) -> std::result::Result<Self, String> {
-        tokens.sort_by_key(|token| token.id);
+        tokens.sort_by(|one, other| (one.id, &one.content).cmp(&(other.id, &other.content)));
         let mut by_content = HashMap::new();
         let mut by_id = HashMap::new();
         for (place, token) in tokens.iter().enumerate() {
@@ -118,12 +118,8 @@ impl Added {
             if by_content.insert(content.clone(), place).is_some() {
                 return Err(format!("the added token {content:?} is listed twice"));
             }
-            if let Some(other) = by_id.insert(*id, place) {
-                let other = &tokens[other].content;
-                return Err(format!(
-                    "the added tokens {other:?} and {content:?} both have id {id}"
-                ));
-            }
+            // two names may have one id, as in o200k_harmony; it is decoded as the first of them
+            by_id.entry(*id).or_insert(place);
         }
         let plain = Scanners::new(&tokens, |token| !token.is_control(), normalizer)?;
         let all = Scanners::new(&tokens, |_| true, normalizer)?;
@@ -192,10 +188,6 @@ impl Scanners {
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let normal: Vec<&[u8]> = normal.iter().map(AsRef::as_ref).collect();
         Ok(Self { raw: Scanner::new(&raw, &contents)?, normalized: Scanner::new(&late, &normal)? })
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.raw.is_none() && self.normalized.is_none()
     }
 }
 
@@ -386,7 +378,10 @@ mod tests {
         let added = Added::new(vec![token(1, "<|end|>")], &Normalizer::default()).unwrap();
         let error = added.set(["<|emd|>"], &Normalizer::default()).unwrap_err();
         assert!(error.to_string().contains("<|end|>"), "{error}");
-        assert!(Added::new(vec![token(1, "a"), token(1, "b")], &Normalizer::default()).is_err());
+        // two names of one id are both found, and the first in order is what it is decoded as
+        let added = Added::new(vec![token(1, "b"), token(1, "a")], &Normalizer::default()).unwrap();
+        assert_eq!(added.by_id(1).unwrap().content, "a");
+        assert_eq!(added.by_content("b").unwrap().id, 1);
         assert!(Added::new(vec![token(1, "a"), token(2, "a")], &Normalizer::default()).is_err());
     }
 }

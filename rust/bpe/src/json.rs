@@ -435,6 +435,12 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     }
     let added = &inner.added.tokens;
     complete(&mut vocab, added);
+    // other names of ids that have one already
+    let others = added.windows(2).filter(|pair| pair[0].id == pair[1].id).flatten();
+    let others: BTreeMap<&str, TokenId> = others
+        .filter(|token| vocab.get(&token.id).is_some_and(|name| *name != token.content))
+        .map(|token| (token.content.as_str(), token.id))
+        .collect();
     let mut out = String::with_capacity(vocab.len() * 48);
     out.push_str("{\n  \"version\": \"1.0\",\n");
     let kept = &inner.kept;
@@ -443,7 +449,10 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     };
     entry(&mut out, "truncation", &kept.truncation);
     entry(&mut out, "padding", &kept.padding);
-    let added: Vec<Value> = added.iter().map(|token| serde_json::json!(token)).collect();
+    // of several names for one id the reference knows the last, and here the first is the usual one
+    let added =
+        added.chunk_by(|one, other| one.id == other.id).flat_map(|names| names.iter().rev());
+    let added: Vec<Value> = added.map(|token| serde_json::json!(token)).collect();
     entry(&mut out, "added_tokens", &Value::Array(added));
     entry(&mut out, "normalizer", &kept.normalizer);
     entry(&mut out, "pre_tokenizer", &kept.pre_tokenizer);
@@ -463,7 +472,8 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     out.extend(["    \"ignore_merges\": ", flag(model.rules.whole_first), ",\n"]);
     out.push_str("    \"vocab\": {");
     let mut separator = "\n";
-    for (id, name) in &vocab {
+    let names = vocab.iter().map(|(id, name)| (name.as_str(), id));
+    for (name, id) in names.chain(others.iter().map(|(name, id)| (*name, id))) {
         out.push_str(separator);
         out.push_str("      ");
         quote(name, &mut out);
@@ -516,13 +526,16 @@ fn quote(text: &str, out: &mut String) {
 /// others, whatever the file says. Where that would be another id they are all listed.
 fn complete(vocab: &mut BTreeMap<TokenId, String>, added: &[AddedToken]) {
     let mut largest: Option<TokenId> = None;
-    let follows = added.iter().all(|token| {
-        let size = vocab.len() as TokenId;
-        let next = largest.filter(|&largest| largest >= size).map_or(size, |largest| largest + 1);
-        let given = if vocab.contains_key(&token.id) { token.id } else { next };
-        largest = largest.max(Some(given));
-        given == token.id
-    });
+    let one_each = added.windows(2).all(|pair| pair[0].id != pair[1].id);
+    let follows = one_each
+        && added.iter().all(|token| {
+            let size = vocab.len() as TokenId;
+            let next =
+                largest.filter(|&largest| largest >= size).map_or(size, |largest| largest + 1);
+            let given = if vocab.contains_key(&token.id) { token.id } else { next };
+            largest = largest.max(Some(given));
+            given == token.id
+        });
     if !follows {
         for token in added {
             vocab.entry(token.id).or_insert_with(|| token.content.clone());

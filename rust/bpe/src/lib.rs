@@ -23,10 +23,12 @@ mod merge;
 mod model;
 #[cfg(test)]
 mod naive;
+mod newer;
 mod normalize;
 mod prefetch;
 mod pretokenize;
 pub mod split;
+mod template;
 mod tokenizer;
 mod tokens;
 pub mod train;
@@ -36,6 +38,7 @@ pub use added::{Special, SpecialSet};
 pub use cache::Cache;
 pub use decode::StreamDecoder;
 pub use fingerprint::hexadecimal;
+pub use template::Template;
 pub use tokenizer::{Encoding, Tokenizer, Unit};
 
 /// The number of a token.

@@ -125,6 +125,14 @@ impl Pattern {
     }
 }
 
+/// The name of the vector instructions that the published patterns are cut with: the best of the
+/// machine's, or what the environment variable `LSLM_SIMD` asks for. [`lslm_runtime::Error::Invalid`]
+/// when the machine has nothing of that name; cutting then uses the best, so programs that heed the
+/// variable should ask here first.
+pub fn simd_level() -> Result<&'static str> {
+    Level::wanted().map(Level::name)
+}
+
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::TokenId;
-use crate::added::{Added, AddedToken, Part, Scanners, Special};
+use crate::added::{Added, AddedToken, Part, Scanner, Scanners, Special};
 use crate::cache::Cache;
 use crate::decode::Table;
 use crate::encode::Run;
@@ -73,6 +73,17 @@ pub struct Encoding {
     pub offsets: Vec<Range<usize>>,
 }
 
+/// A part of a text on its way to ids.
+enum Normalized<'a> {
+    /// An added token.
+    Token(TokenId),
+    /// Text without any that is asked for, normalised.
+    Text(&'a [u8]),
+}
+
+/// What takes the parts of a text.
+type Visit<'a> = dyn FnMut(Normalized<'_>) -> Result<()> + 'a;
+
 /// What offsets count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -84,6 +95,8 @@ pub enum Unit {
 
 /// Below this many bytes a batch is encoded by the thread that asks; starting others takes longer.
 const WORTH_THREADS: usize = 1 << 16;
+/// When ids are only counted, those of about this many bytes are in memory.
+const WINDOW: usize = 1 << 16;
 /// The most caches that are kept for later calls.
 const MOST_CACHES: usize = 64;
 
@@ -227,7 +240,10 @@ impl Tokenizer {
         let mut notes = Vec::new();
         let kind = kept.post_processor.get("type").and_then(Value::as_str);
         if let Some(kind) = kind.filter(|kind| *kind != "ByteLevel") {
-            notes.push(format!("the post-processor {kind:?} is not applied: encode adds no ids"));
+            notes.push(format!(
+                "the post-processor {kind:?} is not applied: encode adds no ids unless its \
+                 template is asked for"
+            ));
         }
         for (name, value) in [("truncation", &kept.truncation), ("padding", &kept.padding)] {
             if !value.is_null() {
@@ -274,21 +290,12 @@ impl Tokenizer {
         out: &mut Vec<TokenId>,
     ) -> Result<()> {
         cache.claim(self.0.number);
-        let scanners = self.scanners(special);
-        if scanners.is_empty() {
-            return self.encode_raw(text, None, cache, task, out);
-        }
-        let late = scanners.normalized.is_some().then_some((scanners, special));
-        let Some(raw) = &scanners.raw else {
-            return self.encode_raw(text, late, cache, task, out);
-        };
-        raw.for_each(text, |part| match part {
-            Part::Text(range) => self.encode_raw(&text[range], late, cache, task, out),
-            Part::Token { id, control, range } => {
-                refuse(special, control, &text[range])?;
+        self.parts(text, special, &mut |part| match part {
+            Normalized::Token(id) => {
                 out.push(id);
                 Ok(())
             }
+            Normalized::Text(text) => self.encode_plain(text, cache, task, out),
         })
     }
 
@@ -300,28 +307,17 @@ impl Tokenizer {
         }
     }
 
-    /// Encodes text without added tokens of the first kind: normalises, looks for those of the
-    /// second, cuts and merges.
-    fn encode_raw(
-        &self,
-        text: &[u8],
-        late: Option<(&Scanners, &Special)>,
-        cache: &mut Cache,
-        task: &Task,
-        out: &mut Vec<TokenId>,
-    ) -> Result<()> {
-        let text = self.normalized(text)?;
-        let Some((Some(scanner), special)) = late.map(|(all, special)| (&all.normalized, special))
-        else {
-            return self.encode_plain(&text, cache, task, out);
+    /// Calls `f` with the parts of `text`: added tokens, and normalised text without any.
+    fn parts(&self, text: &[u8], special: &Special, f: &mut Visit<'_>) -> Result<()> {
+        let Scanners { raw, normalized } = self.scanners(special);
+        // in text without added tokens of the first kind, those of the second
+        let late = |text: &[u8], f: &mut Visit<'_>| {
+            let text = self.normalized(text)?;
+            each_part(normalized.as_ref(), &text, special, f)
         };
-        scanner.for_each(&text, |part| match part {
-            Part::Text(range) => self.encode_plain(&text[range], cache, task, out),
-            Part::Token { id, control, range } => {
-                refuse(special, control, &text[range])?;
-                out.push(id);
-                Ok(())
-            }
+        each_part(raw.as_ref(), text, special, &mut |part| match part {
+            Normalized::Token(_) => f(part),
+            Normalized::Text(text) => late(text, f),
         })
     }
 
@@ -378,9 +374,59 @@ impl Tokenizer {
         })
     }
 
-    /// How many ids `text` has.
+    /// How many ids `text` has. They are never all in memory.
     pub fn count(&self, text: &[u8], special: &Special, task: &Task) -> Result<usize> {
-        Ok(self.encode(text, special, task)?.len())
+        self.with_cache(|cache| {
+            cache.claim(self.0.number);
+            let (mut count, mut ids) = (0, Vec::new());
+            self.parts(text, special, &mut |part| {
+                count += match part {
+                    Normalized::Token(_) => 1,
+                    Normalized::Text(text) => self.count_plain(text, cache, task, &mut ids)?,
+                };
+                Ok(())
+            })?;
+            Ok(count)
+        })
+    }
+
+    /// How many ids text without added tokens has; `ids` is memory to use again.
+    fn count_plain(
+        &self,
+        text: &[u8],
+        cache: &mut Cache,
+        task: &Task,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<usize> {
+        let mut count = 0;
+        let mut add = |text: &[u8], ends: &[usize]| {
+            ids.clear();
+            let mut run = Run::new(&self.0.model, text, cache, task, ids);
+            let mut start = 0;
+            for &end in ends {
+                run.piece(start, end - start);
+                start = end;
+            }
+            run.finish()?;
+            count += ids.len();
+            Ok(())
+        };
+        if let Some(pattern) = self.0.pretokenizer.only_pattern() {
+            let (mut start, mut ends, mut outcome) = (0, Vec::new(), Ok(()));
+            pattern.for_each_batch(text, |batch| {
+                ends.extend(batch.iter().map(|end| end - start));
+                let end = ends.last().map_or(start, |end| start + end);
+                if outcome.is_ok() && (end - start >= WINDOW || end == text.len()) {
+                    outcome = add(&text[start..end], &ends);
+                    start = end;
+                    ends.clear();
+                }
+            });
+            outcome?;
+        } else {
+            self.0.pretokenizer.for_each(text, &mut |piece, _| add(piece, &[piece.len()]))?;
+        }
+        Ok(count)
     }
 
     /// The ids of all `texts`, one after the other, and where each text's begin; the last offset is
@@ -616,6 +662,23 @@ const EOS: [&str; 9] = [
     "<\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}>",
     "<|END_OF_TURN_TOKEN|>",
 ];
+
+/// Calls `f` with the added tokens that `scanner` finds and the text between them.
+fn each_part(
+    scanner: Option<&Scanner>,
+    text: &[u8],
+    special: &Special,
+    f: &mut Visit<'_>,
+) -> Result<()> {
+    let Some(scanner) = scanner else { return f(Normalized::Text(text)) };
+    scanner.for_each(text, |part| match part {
+        Part::Text(range) => f(Normalized::Text(&text[range])),
+        Part::Token { id, control, range } => {
+            refuse(special, control, &text[range])?;
+            f(Normalized::Token(id))
+        }
+    })
+}
 
 fn refuse(special: &Special, control: bool, text: &[u8]) -> Result<()> {
     if control && matches!(special, Special::Raise) {

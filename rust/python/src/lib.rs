@@ -22,6 +22,8 @@ mod tokenizer;
 mod _lslm {
     use pyo3::prelude::*;
 
+    use crate::error::to_python;
+
     #[pymodule_export]
     use crate::cleaner::{PyCleanResult, PyCleaner};
     #[pymodule_export]
@@ -35,6 +37,8 @@ mod _lslm {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // a wrong LSLM_SIMD would otherwise be heeded by nobody
+        lslm_bpe::split::simd_level().map_err(to_python)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

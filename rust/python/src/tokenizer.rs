@@ -113,33 +113,42 @@ impl PyTokenizer {
 
     /// The ids of a text.
     #[pyo3(
-        signature = (text, *, special=None, errors="replace", dtype=None),
-        text_signature = "($self, text, *, special='none', errors='replace', dtype='uint32')"
+        signature = (text, *, special=None, template=false, errors="replace", dtype=None),
+        text_signature = "($self, text, *, special='none', template=False, errors='replace', \
+                          dtype='uint32')"
     )]
     fn encode<'py>(
         &self,
         text: &Bound<'py, PyAny>,
         special: Option<&Bound<'_, PyAny>>,
+        template: bool,
         errors: &str,
         dtype: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = text.py();
         let (content, special) = self.arguments(text, special, errors)?;
         let kind = IdType::parse(dtype)?;
-        let ids = work(py, content.len(), |task| self.inner.encode(&content, &special, task))?;
+        let mut ids = work(py, content.len(), |task| self.inner.encode(&content, &special, task))?;
+        if template {
+            let whole = [0, ids.len() as i64];
+            (ids, _) = self.inner.template().map_err(to_python)?.around_each(&ids, &whole);
+        }
         Ok(ids_out(py, ids, kind))
     }
 
     /// The ids of many texts, end to end, with where each begins.
     #[pyo3(
-        signature = (texts, *, special=None, errors="replace", dtype=None, threads=None),
-        text_signature = "($self, texts, *, special='none', errors='replace', \
+        signature = (
+            texts, *, special=None, template=false, errors="replace", dtype=None, threads=None
+        ),
+        text_signature = "($self, texts, *, special='none', template=False, errors='replace', \
                           dtype='uint32', threads=None)"
     )]
     fn encode_batch<'py>(
         &self,
         texts: &Bound<'py, PyAny>,
         special: Option<&Bound<'_, PyAny>>,
+        template: bool,
         errors: &str,
         dtype: Option<&Bound<'_, PyAny>>,
         threads: Option<usize>,
@@ -155,9 +164,13 @@ impl PyTokenizer {
         let contents =
             values.iter().map(|value| text(value, surrogates)).collect::<PyResult<Vec<_>>>()?;
         let total: usize = contents.iter().map(|content| content.len()).sum();
-        let (ids, offsets) = work(py, total + contents.len(), |task| {
+        let (mut ids, mut offsets) = work(py, total + contents.len(), |task| {
             self.inner.encode_batch(&contents, &special, threads, task)
         })?;
+        if template {
+            let template = self.inner.template().map_err(to_python)?;
+            (ids, offsets) = template.around_each(&ids, &offsets);
+        }
         Ok((ids_out(py, ids, kind), PyArray1::from_vec(py, offsets)))
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use lslm_runtime::{Error, Result};
+
 use super::blocks::{Block, Rules};
 use super::kinds::Kind;
 
@@ -22,12 +24,31 @@ impl Level {
     /// The best the machine has, or what `LSLM_SIMD` says if the machine has it.
     pub(super) fn current() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
-        *LEVEL.get_or_init(|| {
-            let best = Self::available();
-            let wanted = std::env::var("LSLM_SIMD").unwrap_or_default();
-            let wanted = best.iter().find(|level| level.name() == wanted);
-            *wanted.or(best.last()).unwrap_or(&Self::Scalar)
+        *LEVEL.get_or_init(|| Self::wanted().unwrap_or_else(|_| Self::best()))
+    }
+
+    /// What `LSLM_SIMD` asks for, the best when it is not set; an error for anything that this
+    /// machine cannot do, since who sets it means to measure or test that one path.
+    pub(super) fn wanted() -> Result<Self> {
+        match std::env::var_os("LSLM_SIMD") {
+            None => Ok(Self::best()),
+            Some(name) => Self::named(&name.to_string_lossy()),
+        }
+    }
+
+    fn named(name: &str) -> Result<Self> {
+        let levels = Self::available();
+        levels.iter().find(|level| level.name() == name).copied().ok_or_else(|| {
+            let names: Vec<_> = levels.into_iter().map(Self::name).collect();
+            Error::invalid(format!(
+                "LSLM_SIMD={name:?}: this machine has {}; unset it for the best of them",
+                names.join(", ")
+            ))
         })
+    }
+
+    fn best() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Scalar)
     }
 
     /// What the machine has, the best last.
@@ -129,6 +150,23 @@ impl Classify for Scalar {
                 let known = mask(bytes, |byte| (0xE4..=0xEC).contains(&byte) && byte != 0xEA);
                 block.easy = known & !doubtful;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_go_by_their_names() {
+        for level in Level::available() {
+            assert_eq!(Level::named(level.name()).unwrap(), level);
+        }
+        for unknown in ["", "AVX2", "neon", "avx2 ", "best"] {
+            let message = Level::named(unknown).unwrap_err().to_string();
+            assert!(message.contains(&format!("{unknown:?}")), "{message}");
+            assert!(message.contains("scalar"), "{message}");
         }
     }
 }

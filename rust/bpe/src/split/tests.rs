@@ -92,6 +92,11 @@ impl Pair {
         DISTINCT.iter().map(pair).collect()
     }
 
+    fn scheme(&self) -> Scheme {
+        let Method::Scan(scheme) = self.pattern.0.method else { unreachable!() };
+        scheme
+    }
+
     fn expected(&self, text: &[u8]) -> Vec<usize> {
         let mut ends = Vec::new();
         self.engine.ends(text, |end| ends.push(end));
@@ -111,11 +116,11 @@ impl Pair {
     #[track_caller]
     fn check(&self, text: &[u8]) {
         let expected = self.expected(text);
-        let Method::Scan(scheme) = self.pattern.0.method else { unreachable!() };
+        let scheme = self.scheme();
         let mut found = Vec::new();
         scheme.scan(text, |end| found.push(end));
         self.compare("characters", text, &found, &expected);
-        for level in Level::available() {
+        for level in levels() {
             found.clear();
             scheme.ends(level, text, &mut |ends| found.extend_from_slice(ends));
             self.compare(level.name(), text, &found, &expected);
@@ -178,8 +183,8 @@ const SORTS: &[&str] = &[
     "\u{11DE0}",
 ];
 
-fn exhaustive(length: usize) {
-    let pairs = Pair::all();
+/// Calls `f` with every string of `length` characters from [`SORTS`].
+fn exhaustive(length: usize, f: impl Fn(&[u8])) {
     let mut digits = vec![0; length];
     let mut text = String::new();
     loop {
@@ -187,9 +192,7 @@ fn exhaustive(length: usize) {
         for digit in &digits {
             text.push_str(SORTS[*digit]);
         }
-        for pair in pairs {
-            pair.check(text.as_bytes());
-        }
+        f(text.as_bytes());
         let Some(place) = digits.iter().rposition(|digit| digit + 1 < SORTS.len()) else { return };
         digits[place] += 1;
         digits[place + 1..].fill(0);
@@ -201,12 +204,38 @@ fn exhaustive(length: usize) {
 fn all_short_strings() {
     let length = std::env::var("LSLM_EXHAUSTIVE").map_or(3, |n| n.parse().unwrap());
     for length in 0..=length {
-        exhaustive(length);
+        exhaustive(length, |text| Pair::all().iter().for_each(|pair| pair.check(text)));
+    }
+}
+
+/// What other spellings of a published expression cut, read by the engine, is what it cuts.
+#[test]
+fn synonyms_cut_alike() {
+    for (other, usual) in published::SYNONYMS {
+        let engine = Engine::new(&[Step::isolated(*other)]).unwrap();
+        let pattern = Pattern::from_regex(usual).unwrap();
+        assert_eq!(Pattern::from_regex(other).unwrap().name(), pattern.name());
+        let usual = Pair { name: other, pattern, engine };
+        for length in 0..=3 {
+            exhaustive(length, |text| {
+                usual.compare("its synonym", text, &usual.found(text), &usual.expected(text));
+            });
+        }
+    }
+}
+
+/// Every name has the cuts of one of the [`DISTINCT`] patterns, or none.
+#[test]
+fn names_are_covered() {
+    for name in Pattern::names() {
+        let pattern = Pattern::named(name).unwrap();
+        let known = |other: &&str| Pattern::named(other).unwrap().steps() == pattern.steps();
+        assert!(*name == "none" || DISTINCT.iter().any(known), "{name}");
     }
 }
 
 #[test]
-fn every_code_point_alone_and_in_context() {
+fn every_code_point_in_context() {
     // One text for many, since the engine's start costs more than its search.
     let mut texts: Vec<String> = Vec::new();
     for (i, c) in ('\0'..=char::MAX).enumerate() {
@@ -220,12 +249,27 @@ fn every_code_point_alone_and_in_context() {
         for text in &texts {
             pair.check(text.as_bytes());
         }
+    }
+}
+
+/// By every pattern at every level, a code point by itself is one piece.
+#[test]
+fn every_code_point_alone() {
+    for (pair, level) in Pair::all().iter().flat_map(|pair| levels().map(move |l| (pair, l))) {
         for c in '\0'..=char::MAX {
             let mut buffer = [0; 4];
             let text = c.encode_utf8(&mut buffer).as_bytes();
-            assert_eq!(pair.found(text), [text.len()], "{} U+{:04X}", pair.name, c as u32);
+            let mut whole = false;
+            pair.scheme().ends(level, text, &mut |ends| whole = *ends == [text.len()]);
+            assert!(whole, "{} U+{:04X} by {}", pair.name, c as u32, level.name());
         }
     }
+}
+
+/// The levels that the machine has.
+fn levels() -> impl Iterator<Item = Level> {
+    static LEVELS: OnceLock<Vec<Level>> = OnceLock::new();
+    LEVELS.get_or_init(Level::available).iter().copied()
 }
 
 #[test]
@@ -315,6 +359,36 @@ fn real_text() {
                 eprintln!("skipped: {file} is missing in {}", root.display());
             }
             continue;
+        };
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}
+
+/// Inputs that peers got wrong; `testdata/tokenizer/peer_errors.py` says what the fields are.
+#[test]
+fn errors_of_peers() {
+    let cases = testdata("tokenizer/peer_errors.json");
+    for case in cases["cases"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_u64().unwrap_or(1);
+        let text = if let Some(hex) = case["hex"].as_str() {
+            let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+        } else if let Some(ends) = case["random"].as_array() {
+            let code = |place: usize| u32::from_str_radix(ends[place].as_str().unwrap(), 16);
+            let (first, last) = (code(0).unwrap(), code(1).unwrap());
+            let mut state = number("seed");
+            let character = |_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                char::from_u32(first + ((state >> 33) % u64::from(last - first + 1)) as u32)
+                    .unwrap()
+            };
+            (0..number("length")).map(character).collect::<String>().into_bytes()
+        } else {
+            case["text"].as_str().unwrap().repeat(number("repeat") as usize).into_bytes()
         };
         for pair in Pair::all() {
             pair.check(&text);

@@ -1,0 +1,363 @@
+"""Differential fuzzing: the same ids as tiktoken and Hugging Face's tokenizers, on any text.
+
+    python tests/fuzz_parity.py --bytes 1e9            # both cores, until a gigabyte is through
+    LSLM_SIMD=scalar python tests/fuzz_parity.py       # one of the vector paths
+    python tests/fuzz_parity.py --seed 7 --batch 1234  # one batch again, as a failure says
+
+The real vocabularies are used when ``../shared/data`` is there. Vocabularies for the other
+published patterns are learned in the run by Hugging Face's trainer, which also cuts the texts by
+the patterns' published spelling. A batch is some 200 kB of texts for one of the pairs; it depends
+on the seed, its number and ``--real`` alone. A failing text is cut down to what is needed.
+``tests/test_fuzz_parity.py`` is a short run; its size is LSLM_FUZZ_BYTES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tiktoken
+import tokenizers as hf
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+import fuzz_texts
+import lslm
+from conftest import DATA, ROOT, read_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BATCH = 200_000
+TIKTOKEN = {"gpt2": "gpt2", "cl100k_base": "cl100k_base_tiktoken", "o200k_base": "o200k_base"}
+END = "<|endoftext|>"
+
+
+def _byte_level(**options: bool) -> Any:
+    return pre_tokenizers.ByteLevel(**({"add_prefix_space": False} | options))
+
+
+def _split(steps: list[str]) -> Any:
+    """The pre-tokenizer of a published pattern, as its model's file has it."""
+    parts = [
+        pre_tokenizers.Digits(individual_digits=True)
+        if step == "digits"
+        else pre_tokenizers.Split(hf.Regex(step), "isolated")
+        for step in steps
+    ]
+    return pre_tokenizers.Sequence([*parts, _byte_level(use_regex=False)])
+
+
+def _hugging_face() -> dict[str, dict[str, Any]]:
+    """What differs from the usual in the files of Hugging Face's library, by a name for each."""
+    published = json.loads((ROOT / "testdata" / "split" / "published.json").read_text("utf-8"))
+    del published["cl100k_base_tiktoken"]  # onig reads its possessive counts in another way
+    made: dict[str, dict[str, Any]] = {
+        f"hf:{name}": {"pre_tokenizer": _split(steps)} for name, steps in published.items()
+    }
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    return made | {
+        "hf:qwen2": {
+            "pre_tokenizer": _split(published["qwen2"]),
+            "normalizer": normalizers.NFC(),
+        },
+        "hf:llama3": {
+            "pre_tokenizer": _split(published["cl100k_base"]),
+            "ignore_merges": True,
+        },
+        "hf:gpt_neox": {"pre_tokenizer": _byte_level(), "normalizer": normalizers.NFC()},
+        "hf:byte_level": {"pre_tokenizer": _byte_level(add_prefix_space=True)},
+        "hf:byte_level without regex": {"pre_tokenizer": _byte_level(use_regex=False)},
+        "hf:starcoder": {"pre_tokenizer": pre_tokenizers.Sequence([digits, _byte_level()])},
+        "hf:NFKC": {
+            "pre_tokenizer": _split(published["o200k_base"]),
+            "normalizer": normalizers.NFKC(),
+        },
+    }
+
+
+def _learn(pre_tokenizer: Any, normalizer: Any = None, ignore_merges: bool = False) -> str:
+    """The text of a tokenizer.json with a small vocabulary of sources, names and odd characters."""
+    rng = random.Random("vocabulary")
+    sources = fuzz_texts.real_texts(30_000)
+    texts = [*sources, *(fuzz_texts.text(rng, sources) for _ in range(60))]
+    tokenizer = hf.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.ByteLevel()
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=3000,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=40,
+        show_progress=False,
+    )
+    # lines: without a pattern the whole text is one word
+    tokenizer.train_from_iterator((line for text in texts for line in text.split("\n")), trainer)
+    file = json.loads(tokenizer.to_str())
+    if ignore_merges:
+        # as in Llama 3, where no merges make some of the tokens
+        file["model"]["ignore_merges"] = True
+        merges = file["model"]["merges"]
+        file["model"]["merges"] = [merge for i, merge in enumerate(merges) if i % 11 < 10]
+    return json.dumps(file)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and our tokenizer of the same file."""
+
+    name: str
+    tok: lslm.Tokenizer
+    ids: Callable[[list[str], bool], list[Any]]
+    changes_text: bool
+
+    def differs(self, texts: list[str], special: bool) -> bool:
+        """Whether any id of any text is another one; with ``special``, control tokens are ids."""
+        expected = [np.asarray(ids, np.uint32) for ids in self.ids(texts, special)]
+        policy = "all" if special else "none"
+        ids, offsets = self.tok.encode_batch(texts, special=policy, threads=1)
+        lengths = [len(part) for part in expected]
+        if np.diff(offsets).tolist() != lengths or not np.array_equal(
+            ids, np.concatenate([*expected, np.zeros(0, np.uint32)])
+        ):
+            return True
+        counts = [self.tok.count(text, special=policy) for text in texts[:20]]
+        if counts != lengths[:20]:
+            return True
+        return not self.changes_text and self.tok.decode_batch(ids, offsets, threads=1) != texts
+
+
+def _tiktoken_pair(name: str, folder: Path, tmp: Path) -> Pair:
+    """One of tiktoken's encodings, with its ranks when they are there, else with learned ones."""
+    published = json.loads((ROOT / "testdata" / "split" / "published.json").read_text("utf-8"))
+    path = tmp / f"{name}-{os.getpid()}.tiktoken"
+    if (folder / f"{name}.tiktoken.zst").is_file():
+        path.write_bytes(read_bytes(folder / f"{name}.tiktoken.zst"))
+        meta = json.loads((folder / f"{name}.meta.json").read_text())
+        pattern, special = meta["pat"], meta["special"]
+    else:
+        (pattern,) = published[TIKTOKEN[name]]
+        learned = lslm.train_tokenizer(
+            texts=fuzz_texts.real_texts(30_000), vocab_size=3000, pattern=TIKTOKEN[name]
+        )
+        learned.save(path)
+        special = {END: 5000}
+    from tiktoken.load import load_tiktoken_bpe
+
+    reference = tiktoken.Encoding(
+        name, pat_str=pattern, mergeable_ranks=load_tiktoken_bpe(str(path)), special_tokens=special
+    )
+
+    def ids(texts: list[str], special: bool) -> list[Any]:
+        if special:
+            return [reference.encode_to_numpy(text, allowed_special="all") for text in texts]
+        return [reference.encode_to_numpy(text, disallowed_special=()) for text in texts]
+
+    tok = lslm.Tokenizer.from_tiktoken(path, pattern=pattern, special_tokens=special)
+    return Pair(name, tok, ids, changes_text=False)
+
+
+def _hugging_face_pair(name: str, text: str, changes_text: bool) -> Pair:
+    reference = hf.Tokenizer.from_str(text)
+
+    def ids(texts: list[str], special: bool) -> list[Any]:
+        reference.encode_special_tokens = not special
+        return [e.ids for e in reference.encode_batch_fast(texts, add_special_tokens=False)]
+
+    return Pair(name, lslm.Tokenizer.from_json(text), ids, changes_text)
+
+
+def names() -> list[str]:
+    """The names of all pairs; those of real vocabularies come more often."""
+    return [*TIKTOKEN, "qwen2_5", *_hugging_face()]
+
+
+# qwen2.5's file is there or not; the others are learned, and some need no more than a part
+WEIGHTS = {"gpt2": 8, "cl100k_base": 8, "o200k_base": 10, "qwen2_5": 5}
+
+
+def make_pair(name: str, tmp: Path) -> Pair:
+    """The pair of a name of :func:`names`."""
+    folder = DATA / "tokenizers"
+    if name in TIKTOKEN:
+        return _tiktoken_pair(name, folder, tmp)
+    if name == "qwen2_5":
+        path = folder / "qwen2_5.tokenizer.json.zst"
+        if path.is_file():
+            return _hugging_face_pair(name, read_bytes(path).decode(), changes_text=True)
+        name = "hf:qwen2"
+    options = _hugging_face()[name]
+    changes = "normalizer" in options or name == "hf:byte_level"
+    return _hugging_face_pair(name, _learn(**options), changes)
+
+
+class Worker:
+    """What a process needs to check batches; pairs are made when they are first met."""
+
+    def __init__(self, seed: int, real: int, tmp: Path) -> None:
+        self.seed, self.tmp = seed, tmp
+        self.real = fuzz_texts.real_texts(real)
+        self.pairs: dict[str, Pair] = {}
+
+    def pair(self, name: str) -> Pair:
+        """The pair, made once."""
+        if name not in self.pairs:
+            self.pairs[name] = make_pair(name, self.tmp)
+        return self.pairs[name]
+
+    def batch(self, number: int) -> tuple[str, list[str], bool]:
+        """The name of the pair, the texts, and whether control tokens are ids."""
+        rng = random.Random(f"{self.seed}/{number}")
+        known = names()
+        name = rng.choices(known, [WEIGHTS.get(name, 1) for name in known])[0]
+        special = rng.random() < 0.2
+        texts, size = [], 0
+        while size < BATCH:
+            texts.append(fuzz_texts.text(rng, self.real))
+            size += len(texts[-1].encode()) + 1
+        return name, texts, special
+
+    def check(self, number: int) -> tuple[str, int, str]:
+        """Check one batch; return its pair's name, its bytes, and a report when it failed."""
+        name, texts, special = self.batch(number)
+        pair = self.pair(name)
+        size = sum(len(text.encode()) for text in texts)
+        if not pair.differs(texts, special):
+            return name, size, ""
+        for text in texts:
+            if pair.differs([text], special):
+                small = shrink(text, lambda part: pair.differs([part], special))
+                expected = list(pair.ids([small], special)[0])
+                found = pair.tok.encode(small, special="all" if special else "none").tolist()
+                return (
+                    name,
+                    size,
+                    (
+                        f"{name}: {small[:2000]!r} ({len(small)} characters, special={special}) "
+                        f"gives {found[:40]} instead of {expected[:40]}"
+                    ),
+                )
+        return name, size, f"{name}: only all texts of the batch one after the other differ"
+
+
+def shrink(text: str, fails: Callable[[str], bool], seconds: float = 30) -> str:
+    """A part of ``text`` that still fails and of which, time permitting, nothing can be left out
+    or made an "a"."""
+    end = time.monotonic() + seconds
+    size = max(1, len(text) // 2)
+    while True:
+        start = 0
+        while start < len(text) and time.monotonic() < end:
+            shorter = text[:start] + text[start + size :]
+            if fails(shorter):
+                text = shorter
+            else:
+                start += size
+        if size == 1 or time.monotonic() >= end:
+            break
+        size = max(1, size // 2)
+    for place, character in enumerate(text):
+        plainer = text[:place] + "a" + text[place + 1 :]
+        if character != "a" and time.monotonic() < end and fails(plainer):
+            text = plainer
+    return text
+
+
+_workers: list[Worker] = []  # this process's own, set by _start
+
+
+def _start(*arguments: Any) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _workers[:] = [Worker(*arguments)]
+
+
+def _check(number: int) -> tuple[int, str, int, str]:
+    return number, *_workers[0].check(number)
+
+
+def run(
+    budget: int, *, seed: int, real: int, processes: int, tmp: Path, report: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    """Check ``budget`` bytes; return how many each pair had, and a line for each failure."""
+    done: Counter[str] = Counter()
+    failures: list[str] = []
+    begin = shown = time.monotonic()
+    batches = range(-(-budget // BATCH))
+    for number, name, size, failure in _results(batches, processes, (seed, real, tmp)):
+        done[name] += size
+        if failure:
+            level = os.environ.get("LSLM_SIMD")
+            again = f"{f'LSLM_SIMD={level} ' if level else ''}python tests/fuzz_parity.py"
+            failures.append(f"{failure}\n  {again} --seed {seed} --batch {number} --real {real}")
+            report(failures[-1])
+            if len(failures) == 10:
+                break
+        now = time.monotonic()
+        if now > shown + 10:
+            shown, total = now, done.total()
+            report(
+                f"{total / 1e6:,.0f} of {budget / 1e6:,.0f} MB, {total / (now - begin) / 1e6:.1f} "
+                f"MB/s, {len(failures)} differences"
+            )
+    return done, failures
+
+
+def _results(
+    batches: range, processes: int, arguments: tuple[Any, ...]
+) -> Iterator[tuple[int, str, int, str]]:
+    if processes == 1:
+        _start(*arguments)
+        yield from map(_check, batches)
+        return
+    # not forked: the references have threads
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, _start, arguments) as pool:
+        yield from pool.imap_unordered(_check, batches)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bytes", type=float, default=1e8, help="how much text to check")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
+    parser.add_argument("--batch", type=int, help="only this batch")
+    parser.add_argument("--real", type=int, default=3_000_000, help="characters of a real file")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        tmp = Path(folder)
+        if options.batch is not None:
+            worker = Worker(options.seed, options.real, tmp)
+            _, size, failure = worker.check(options.batch)
+            done, failures = Counter(all=size), [failure] if failure else []
+            print(*failures, sep="\n")
+        else:
+            done, failures = run(
+                int(options.bytes),
+                seed=options.seed,
+                real=options.real,
+                processes=options.processes,
+                tmp=tmp,
+                report=lambda line: print(line, flush=True),
+            )
+    for name, size in sorted(done.items()):
+        print(f"{name:30} {size:15,}")
+    print(f"seed {options.seed}: {done.total():,} bytes, {len(failures)} differences")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
