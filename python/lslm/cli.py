@@ -46,6 +46,9 @@ Separator = Annotated[
         help="In plain text, the line that ends a document; a file is one document if not given."
     ),
 ]
+ZstdLong = Annotated[
+    int, typer.Option(help="The largest window of zstd data, as in zstd --long=31.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TokenizerPath = Annotated[
     Path, typer.Option("--tokenizer", "-t", help="tokenizer.json, or a folder that holds one.")
@@ -86,6 +89,7 @@ def clean(
     text_key: TextKey = "text",
     id_key: IdKey = "id",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the funnel as an HTML page too.")
@@ -103,6 +107,7 @@ def clean(
         text_key=text_key,
         id_key=id_key,
         separator=separator,
+        zstd_long=zstd_long,
         threads=threads,
     )
     if report is not None:
@@ -141,6 +146,7 @@ def train_tokenizer(
     seed: Annotated[int, typer.Option(help="Chooses the sample.")] = 0,
     text_key: TextKey = "text",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -157,6 +163,7 @@ def train_tokenizer(
         seed=seed,
         text_key=text_key,
         separator=separator,
+        zstd_long=zstd_long,
         threads=threads,
     )
     tokenizer.save(output)
@@ -186,6 +193,7 @@ def tokenize(
     text_key: TextKey = "text",
     id_key: IdKey = "id",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,6 +210,7 @@ def tokenize(
         text_key=text_key,
         id_key=id_key,
         separator=separator,
+        zstd_long=zstd_long,
         threads=threads,
     )
     if as_json:

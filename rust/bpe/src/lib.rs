@@ -31,7 +31,6 @@ mod vocabulary;
 pub use added::{Special, SpecialSet};
 pub use cache::Cache;
 pub use decode::StreamDecoder;
-pub use fingerprint::hexadecimal;
 pub use tokenizer::{Encoding, Tokenizer, Unit};
 
 /// The number of a token.

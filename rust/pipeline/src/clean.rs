@@ -8,10 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use lslm_clean::{CleanConfig, Cleaner, ExactDedup, Funnel, Place, Scratch, content_hash};
 use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, Statistics, WriteOptions};
-use lslm_dataset::format::hex;
 use lslm_runtime::files::write_atomically;
 use lslm_runtime::partition::Partition;
-use lslm_runtime::{Error, Result, Task, threads};
+use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -234,7 +233,12 @@ impl Job<'_> {
             self.task.check()?;
             let n_bytes = document.text.len() as u64;
             let cleaned = self.cleaner.clean(&document.text, &mut scratch);
-            funnel.add(Place { partition: partition as u64, index }, n_bytes, &cleaned);
+            funnel.add(
+                Place { partition: partition as u64, index },
+                n_bytes,
+                &cleaned,
+                self.cleaner,
+            );
             if cleaned.verdict.keeps() {
                 if let Cow::Owned(text) = cleaned.text {
                     document.text = text;
