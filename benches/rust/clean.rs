@@ -19,9 +19,10 @@ fn clean(c: &mut Criterion) {
             }
             group.bench_function(profile, |b| {
                 b.iter(|| {
-                    let kept = kind.documents.iter().filter(|text| {
-                        cleaner.clean(text, &mut scratch).verdict.keeps()
-                    });
+                    let kept = kind
+                        .documents
+                        .iter()
+                        .filter(|text| cleaner.clean(text, &mut scratch).verdict.keeps());
                     kept.count()
                 });
             });

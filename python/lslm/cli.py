@@ -118,6 +118,7 @@ def clean(
     if as_json:
         _print_json(result)
     else:
+        _print_reading(result["reading"])
         _print_funnel(result["funnel"])
         print(f"{output}: {result['n_documents']:,} documents in {len(result['files'])} files")
 
@@ -216,6 +217,7 @@ def tokenize(
     if as_json:
         _print_json(result)
         return
+    _print_reading(result["reading"])
     if clean is not None:
         _print_funnel(result["funnel"])
     for split in ("train", "validation"):
@@ -259,7 +261,7 @@ def encode(
         print(*ids)
 
 
-@app.command(epilog="Example: echo '15496 995' | lslm decode -t tokenizer.json")
+@app.command(epilog="Example: echo '39 72 0' | lslm decode -t tokenizer.json")
 def decode(
     tokenizer: TokenizerPath,
     input_: Annotated[
@@ -448,6 +450,23 @@ def _print_facts(title: str, facts: Mapping[str, Any]) -> None:
             name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
         )
     Console().print(table)
+
+
+def _print_reading(reading: Mapping[str, Any]) -> None:
+    """Say on standard error what could not be read as it is: bad documents, ill-formed UTF-8."""
+    for reason, bad in reading["bad"].items():
+        first = bad["examples"][0]
+        print(
+            f"left out: {bad['documents']:,} bad documents ({reason}); the first is in "
+            f"{first['source']} at {first['position']:,}: {first['detail']}",
+            file=sys.stderr,
+        )
+    if reading["replaced_documents"]:
+        print(
+            f"not UTF-8: {reading['replaced_sequences']:,} places in "
+            f"{reading['replaced_documents']:,} documents were replaced by U+FFFD",
+            file=sys.stderr,
+        )
 
 
 def _print_funnel(funnel: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::journal::{Journal, write_json};
 use crate::parallel::{for_each_index, overlap};
-use crate::reading::{Batches, Chunk, begin, inputs_of};
+use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The result of a finished job, in its folder. Names with `_` in front are no documents to a
 /// reader of the folder.
@@ -122,6 +122,11 @@ pub fn clean(
         journal.record(index, &record)?;
         Ok(record)
     })?;
+    let read: Vec<&Statistics> = records.iter().map(|record| &record.reading).collect();
+    if let Err(nothing) = some_document(&corpus, &read) {
+        journal.discard(output)?;
+        return Err(nothing);
+    }
     if options.exact_dedup {
         job.remove_duplicates(&mut records, threads)?;
     }

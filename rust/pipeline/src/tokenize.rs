@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::journal::{Journal, write_json};
 use crate::parallel::{for_each_index, overlap};
-use crate::reading::{Batches, Chunk, begin, inputs_of};
+use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The part of the documents that a model is trained on.
 pub const TRAIN: &str = "train";
@@ -146,6 +146,11 @@ pub fn tokenize(
         journal.record(index, &record)?;
         Ok(record)
     })?;
+    let read: Vec<&Statistics> = records.iter().map(|record: &Record| &record.reading).collect();
+    if let Err(nothing) = some_document(&corpus, &read) {
+        journal.discard(output)?;
+        return Err(nothing);
+    }
     let tokenized = job.finish(records, options)?;
     journal.close()?;
     Ok(tokenized)
