@@ -291,7 +291,9 @@ def _funnel_parts(funnel: Funnel) -> list[Child]:
     if not dropped:
         parts.append(element("p", "Nothing was dropped.", class_="note"))
     removed = read - funnel.bytes_kept
-    if removed >= 0:
+    if removed == 0:
+        change = "as much as was read of them"
+    elif removed > 0:
         change = f"{size(removed)} less than was read of them"
     else:
         change = f"{size(-removed)} more than was read of them"
