@@ -167,6 +167,37 @@ def test_standard_input_is_a_corpus(work, tmp_path):
     assert piped.n_tokens == lslm.TokenDataset(work / "data/train").n_tokens
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a limit on the size of files is POSIX's")
+@pytest.mark.parametrize(
+    ("verb", "final"),
+    [
+        (["clean", "long.jsonl", "-o", "OUT", "--profile", "none"], "part-*"),
+        (["tokenize", "long.jsonl", "-o", "OUT", "-t", "tok.json"], "train/*"),
+        (["train-tokenizer", "long.jsonl", "-o", "OUT/tok.json", "--vocab-size", "2000"], "*"),
+    ],
+)
+def test_a_disk_that_takes_no_more_leaves_nothing_half_written(work, tmp_path, verb, final):
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghij", k=7)) for _ in range(4000)]
+    rows = [{"text": " ".join(rng.choices(words, k=60))} for _ in range(800)]
+    (work / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    # past the limit a write fails as on a full disk, with another number
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2);"
+        "sys.argv[0] = 'lslm'; runpy.run_module('lslm', run_name='__main__')"
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *(word.replace("OUT", str(out)) for word in verb)],
+        cwd=work, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith(f"error: {out}")
+    assert "large" in done.stderr
+    assert not list(out.glob(final))
+
+
 def test_bad_documents_are_counted_and_said(work, tmp_path):
     lines = ['{"text": "one"}', '{"text": ', '{"text": 1}', '{"text": "\\ud800"}']
     (tmp_path / "bad.jsonl").write_text("\n".join(lines))
