@@ -11,13 +11,16 @@ RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep 
 ARGS   ?=
 # Environments of the peers, unless these variables name some that are there.
 PEERS  := $(if $(LSLM_PEERS),,.venv-peers/installed) $(if $(LSLM_PEERS_V1),,.venv-peers-v1/installed)
+# how the extension is compiled: release is what wheels have, quick compiles in half the time
+LSLM_PROFILE ?= release
+BUILD   := $(VENV)/build-$(LSLM_PROFILE)
 
 .PHONY: help demo test test-rust test-python lint format bench bench-compare wheel docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
 
-demo: $(VENV)/build          ## raw text to a measured language model on this machine; ARGS="--minutes 3"
+demo: $(BUILD)               ## raw text to a measured language model on this machine; ARGS="--minutes 3"
 	$(BIN)/lslm demo $(ARGS)
 
 test: test-rust test-python  ## run the Rust and the Python tests
@@ -25,10 +28,10 @@ test: test-rust test-python  ## run the Rust and the Python tests
 test-rust:                   ## run the Rust tests
 	cargo test --workspace --locked
 
-test-python: $(VENV)/build   ## run the Python tests; ARGS="-k name"
+test-python: $(BUILD)        ## run the Python tests; ARGS="-k name"
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/build          ## formatting, clippy, ruff, mypy, stubtest
+lint: $(BUILD)               ## formatting, clippy, ruff, mypy, stubtest
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/ruff check .
@@ -41,10 +44,11 @@ format:                      ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/build         ## measure every stage on this machine, into benches/record
+bench: $(BUILD)              ## measure every stage on this machine, in Rust and into benches/record
+	cargo bench --manifest-path benches/Cargo.toml --locked
 	$(BIN)/python benches/stages.py $(ARGS)
 
-bench-compare: $(VENV)/build $(PEERS)  ## measure lslm and its peers in one run; ARGS="--quick --rows encode/english"
+bench-compare: $(BUILD) $(PEERS)  ## measure lslm and its peers in one run; ARGS="--quick --rows encode/english"
 	cd benches && ../$(BIN)/python -m compare $(ARGS)
 	$(BIN)/python benches/figures.py
 
@@ -52,7 +56,7 @@ wheel: $(VENV)/tools         ## build the abi3 wheel and the source distribution
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/maturin sdist --out dist
 
-docs: $(VENV)/build          ## run the examples of README and tutorial
+docs: $(BUILD)               ## run the examples of README and tutorial
 	$(BIN)/python -m pytest tests/test_docs.py
 
 clean:                       ## remove everything that was made here
@@ -66,8 +70,10 @@ $(VENV)/tools: pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
-$(VENV)/build: $(VENV)/tools $(RUST)
-	$(BIN)/maturin develop --release --locked --extras train --quiet
+# one build is installed at a time: the stamp says of which profile
+$(BUILD): $(VENV)/tools $(RUST)
+	$(BIN)/maturin develop --profile $(LSLM_PROFILE) --locked --extras train --quiet
+	rm -f $(VENV)/build $(VENV)/build-*
 	touch $@
 
 .venv-%/installed: benches/compare/requirements-%.txt

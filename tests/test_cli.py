@@ -2,13 +2,21 @@
 
 import json
 import os
+import random
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 
 import lslm
+from lslm import cli
+
+ROOT = Path(__file__).parents[1]
 
 VERBS = [
     "clean", "decode", "demo", "encode", "eval", "generate", "inspect", "tokenize", "train",
@@ -20,7 +28,9 @@ def lslm_run(*arguments, input=None, cwd=None, code=0):
     done = subprocess.run(
         [sys.executable, "-m", "lslm", *map(str, arguments)],
         input=input, capture_output=True, cwd=cwd, timeout=280,
-        env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"},
+        # one thread: models this small gain nothing from a second, and lose a lot on a busy machine
+        env=os.environ
+        | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     errors = done.stderr.decode()
     assert done.returncode == code, errors
@@ -90,6 +100,46 @@ def test_sizes_have_units(size, n_bytes):
     assert _size(size) == n_bytes
 
 
+def prose(n):
+    """Documents that even the strict profiles keep: sentences of the tutorial, in other orders."""
+    text = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    sentences = re.findall(r"[A-Z][a-z][^.`*|$#\[\]]{60,200}\.(?= |\n)", text)
+    rng = random.Random(0)
+    picked = ([" ".join(s.split()) for s in rng.sample(sentences, 14)] for _ in range(n))
+    return [{"text": "\n".join(" ".join(p[i : i + 2]) for i in range(0, 14, 2))} for p in picked]
+
+
+# What a reader gives time gets two steps here.
+SHORTER = {"steps=120": "steps=2", "--minutes 3": "--steps 2 --corpus raw --profile none"}
+
+
+def test_the_example_of_every_verb_runs(tmp_path):
+    pytest.importorskip("torch")
+    zstandard = pytest.importorskip("zstandard")
+    (tmp_path / "raw").mkdir()
+    lines = "\n".join(json.dumps(row) for row in prose(120)).encode()
+    (tmp_path / "raw/a.jsonl.zst").write_bytes(zstandard.compress(lines))
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    order = ["clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify"]
+    order += ["train", "eval", "generate", "demo"]
+    assert sorted(order) == VERBS
+    printed = {}
+    for verb in order:
+        example = typer.main.get_command(cli.app).commands[verb].epilog.removeprefix("Example: ")
+        for long, short in SHORTER.items():
+            example = example.replace(long, short)
+        echoed, pipe, command = example.rpartition(" | ")
+        words = shlex.split(command)
+        assert words[:2] == ["lslm", verb]
+        given = (shlex.split(echoed)[1] + "\n").encode() if pipe else None
+        printed[verb] = lslm_run(*words[1:], input=given, cwd=tmp_path)
+    assert len(printed["encode"].splitlines()) >= 2
+    assert printed["decode"] == "Hi!"
+    assert "perplexity" in printed["eval"]
+    assert printed["generate"].startswith("def main")
+    assert (tmp_path / "demo/report.html").exists()
+
+
 def test_version():
     assert lslm_run("--version").strip() == f"lslm {lslm.__version__}"
 
@@ -147,6 +197,49 @@ def test_standard_input_is_a_corpus(work, tmp_path):
     assert piped.n_tokens == lslm.TokenDataset(work / "data/train").n_tokens
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a limit on the size of files is POSIX's")
+@pytest.mark.parametrize(
+    ("verb", "final"),
+    [
+        (["clean", "long.jsonl", "-o", "OUT", "--profile", "none"], "part-*"),
+        (["tokenize", "long.jsonl", "-o", "OUT", "-t", "tok.json"], "train/*"),
+        (["train-tokenizer", "long.jsonl", "-o", "OUT/tok.json", "--vocab-size", "2000"], "*"),
+    ],
+)
+def test_a_disk_that_takes_no_more_leaves_nothing_half_written(work, tmp_path, verb, final):
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghij", k=7)) for _ in range(4000)]
+    rows = [{"text": " ".join(rng.choices(words, k=60))} for _ in range(800)]
+    (work / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    # past the limit a write fails as on a full disk, with another number
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2);"
+        "sys.argv[0] = 'lslm'; runpy.run_module('lslm', run_name='__main__')"
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *(word.replace("OUT", str(out)) for word in verb)],
+        cwd=work, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith(f"error: {out}")
+    assert "large" in done.stderr
+    assert not list(out.glob(final))
+
+
+def test_bad_documents_are_counted_and_said(work, tmp_path):
+    lines = ['{"text": "one"}', '{"text": ', '{"text": 1}', '{"text": "\\ud800"}']
+    (tmp_path / "bad.jsonl").write_text("\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-m", "lslm", "clean", "bad.jsonl", "-o", "out", "--profile", "none"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "1 bad documents (malformed_json); the first is in bad.jsonl at 16: " in done.stderr
+    assert "1 bad documents (text_not_string)" in done.stderr
+    assert "1 places in 1 documents" in done.stderr
+
+
 def test_inspect_says_what_a_thing_is(work):
     assert "301" in lslm_run("inspect", "raw.jsonl", cwd=work)
     assert "400" in lslm_run("inspect", "tok.json", cwd=work)
@@ -179,10 +272,17 @@ def test_verify_finds_one_flipped_bit(work, tmp_path):
         (["inspect", "nothing-here"], "nothing-here"),
         (["verify", "tok.json"], "tok.json"),
         (["eval", "data"], "data"),
+        (["clean", "empty.txt", "-o", "x"], "empty.txt"),
+        (["tokenize", "empty.txt", "-o", "x", "-t", "tok.json"], "empty.txt"),
+        (["train-tokenizer", "empty.txt", "-o", "x"], "empty.txt"),
+        (["tokenize", "raw.jsonl", "-o", "x", "-t", "tok.json", "--text-key", "body"], '"body"'),
+        (["clean", "raw.jsonl", "-o", "raw.jsonl"], "a folder is needed"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(work, arguments, said):
+    (work / "empty.txt").touch()
     errors = lslm_run(*arguments, cwd=work, code=1)
+    assert not (work / "x").exists()
     assert said in errors
     assert len(errors.strip().splitlines()) == 1
     assert errors.startswith("error: ")

@@ -66,7 +66,7 @@ def test_a_mistake_is_named_with_what_was_meant(override, message):
         ("[train]\nsteps = true", "train.steps = True (in {path}): a whole number is needed"),
         ("[train]\nsteps = [1]", "train.steps = [1] (in {path}): a whole number is needed"),
         ("[train]\nout = 3", "train.out = 3 (in {path}): text is needed"),
-        ("[trian]\nsteps = 5", "unknown key 'trian' (in {path}): did you mean train"),
+        ("[trian]\nsteps = 5", "unknown section [trian] (in {path}): did you mean [train]?"),
         ("[train.deep]\nx = 1", "unknown key 'train.deep' (in {path})"),
     ],
 )

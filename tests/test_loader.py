@@ -351,7 +351,7 @@ def test_checksums_are_checked_on_request(path, tmp_path):
 
 
 def test_the_copy_to_a_device_keeps_every_id(tmp_path):
-    from lslm.data import as_signed, widen
+    from lslm.feed import as_signed, widen
 
     for vocab_size in (65_536, 2**32 - 1):
         tokens = np.array([0, 1, 32_767, 32_768, vocab_size - 1, 5], np.uint32)

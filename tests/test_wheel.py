@@ -32,7 +32,10 @@ def installed(tmp_path_factory):
     if shutil.which("cargo") is None:
         pytest.skip("building the wheel needs cargo")
     folder = tmp_path_factory.mktemp("wheel")
-    maturin = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", folder]
+    # the profile that make has compiled already, else the one of make wheel
+    profile = os.environ.get("LSLM_PROFILE", "release")
+    maturin = [sys.executable, "-m", "maturin", "build", "--locked", "--out", folder]
+    maturin += ["--profile", profile]
     run(*maturin, env=os.environ, cwd=ROOT)
     (wheel,) = folder.glob("*.whl")
     assert "cp311-abi3" in wheel.name

@@ -562,6 +562,7 @@ def clean(
     separator: str | None = None,
     extensions: list[str] | None = None,
     utf8: str = "replace",
+    zstd_long: int = 27,
     format: str = "jsonl.zst",
     partition_bytes: int = 268435456,
     threads: int | None = None,
@@ -583,6 +584,8 @@ def clean(
     ``split="blank_lines"`` what lies between empty lines, with ``separator`` what lies between
     lines of exactly that text. ``extensions`` says which files of a folder are read. ``utf8`` says
     what happens to bytes that are not UTF-8: ``"replace"`` by U+FFFD, or ``"refuse"`` the document.
+    ``zstd_long`` is the largest window that zstd data may ask for, as a power of two and as in
+    ``zstd --long``: 27 is 128 MiB of memory for each file being read, 31 the most.
 
     Returns a dict: ``files`` (names), ``n_documents`` and ``n_bytes`` (of the text in them),
     ``funnel`` (documents and bytes in, kept, and dropped by reason; changes by kind), ``reading``
@@ -613,6 +616,7 @@ def train_tokenizer(
     separator: str | None = None,
     extensions: list[str] | None = None,
     utf8: str = "replace",
+    zstd_long: int = 27,
     threads: int | None = None,
     progress: _Progress = None,
 ) -> Tokenizer:
@@ -658,6 +662,7 @@ def measure_tokenizer(
     separator: str | None = None,
     extensions: list[str] | None = None,
     utf8: str = "replace",
+    zstd_long: int = 27,
     threads: int | None = None,
     progress: _Progress = None,
 ) -> dict[str, Any]:
@@ -691,6 +696,7 @@ def tokenize(
     separator: str | None = None,
     extensions: list[str] | None = None,
     utf8: str = "replace",
+    zstd_long: int = 27,
     partition_bytes: int = 268435456,
     threads: int | None = None,
     progress: _Progress = None,
@@ -725,6 +731,7 @@ def documents(
     separator: str | None = None,
     extensions: list[str] | None = None,
     utf8: str = "replace",
+    zstd_long: int = 27,
     progress: _Progress = None,
 ) -> dict[str, Any]:
     """Read all documents of ``inputs``, as :func:`clean` does, and return what there is.

@@ -46,6 +46,9 @@ Separator = Annotated[
         help="In plain text, the line that ends a document; a file is one document if not given."
     ),
 ]
+ZstdLong = Annotated[
+    int, typer.Option(help="The largest window of zstd data, as in zstd --long=31.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TokenizerPath = Annotated[
     Path, typer.Option("--tokenizer", "-t", help="tokenizer.json, or a folder that holds one.")
@@ -90,6 +93,7 @@ def clean(
     text_key: TextKey = "text",
     id_key: IdKey = "id",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     report: Annotated[
         Path | None, typer.Option(help="Write the funnel as an HTML page too.")
@@ -107,6 +111,7 @@ def clean(
         text_key=text_key,
         id_key=id_key,
         separator=separator,
+        zstd_long=zstd_long,
         threads=threads,
     )
     if report is not None:
@@ -117,6 +122,7 @@ def clean(
     if as_json:
         _print_json(result)
     else:
+        _print_reading(result["reading"])
         _print_funnel(result["funnel"])
         print(f"{output}: {result['n_documents']:,} documents in {len(result['files'])} files")
 
@@ -157,6 +163,7 @@ def train_tokenizer(
     ] = True,
     text_key: TextKey = "text",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -167,6 +174,7 @@ def train_tokenizer(
         "seed": seed,
         "text_key": text_key,
         "separator": separator,
+        "zstd_long": zstd_long,
         "threads": threads,
     }
     tokenizer = lslm.train_tokenizer(
@@ -213,6 +221,7 @@ def tokenize(
     text_key: TextKey = "text",
     id_key: IdKey = "id",
     separator: Separator = None,
+    zstd_long: ZstdLong = 27,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -229,11 +238,13 @@ def tokenize(
         text_key=text_key,
         id_key=id_key,
         separator=separator,
+        zstd_long=zstd_long,
         threads=threads,
     )
     if as_json:
         _print_json(result)
         return
+    _print_reading(result["reading"])
     if clean is not None:
         _print_funnel(result["funnel"])
     for split in ("train", "validation"):
@@ -277,7 +288,7 @@ def encode(
         print(*ids)
 
 
-@app.command(epilog="Example: echo '15496 995' | lslm decode -t tokenizer.json")
+@app.command(epilog="Example: echo '39 72 0' | lslm decode -t tokenizer.json")
 def decode(
     tokenizer: TokenizerPath,
     input_: Annotated[
@@ -466,6 +477,23 @@ def _print_facts(title: str, facts: Mapping[str, Any]) -> None:
             name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
         )
     Console().print(table)
+
+
+def _print_reading(reading: Mapping[str, Any]) -> None:
+    """Say on standard error what could not be read as it is: bad documents, ill-formed UTF-8."""
+    for reason, bad in reading["bad"].items():
+        first = bad["examples"][0]
+        print(
+            f"left out: {bad['documents']:,} bad documents ({reason}); the first is in "
+            f"{first['source']} at {first['position']:,}: {first['detail']}",
+            file=sys.stderr,
+        )
+    if reading["replaced_documents"]:
+        print(
+            f"not UTF-8: {reading['replaced_sequences']:,} places in "
+            f"{reading['replaced_documents']:,} documents were replaced by U+FFFD",
+            file=sys.stderr,
+        )
 
 
 def _print_funnel(funnel: Mapping[str, Any]) -> None:

@@ -176,7 +176,7 @@ def _build(config: Config, values: Mapping[str, Any], where: str) -> Config:
     """``config`` with ``values`` by key, each checked against its field."""
     changes: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
-        section, name = _resolve(key, where).split(".")
+        section, name = _resolve(key, where, table=isinstance(value, dict)).split(".")
         kind = get_type_hints(SECTIONS[section])[name]
         changes.setdefault(section, {})[name] = _convert(value, kind, f"{section}.{name}", where)
     parts = {
@@ -186,8 +186,8 @@ def _build(config: Config, values: Mapping[str, Any], where: str) -> Config:
     return dataclasses.replace(config, **parts)
 
 
-def _resolve(key: str, where: str) -> str:
-    """The full key that ``key`` means."""
+def _resolve(key: str, where: str, *, table: bool = False) -> str:
+    """The full key that ``key`` means; ``table`` if a section's values stand there."""
     every = keys()
     full = [name for name in every if name.split(".")[1] == key]
     if key in every or key in _SHORT:
@@ -196,6 +196,9 @@ def _resolve(key: str, where: str) -> str:
         return full[0]
     if full:
         raise ValueError(f"the key {key!r} is not clear{where}: write {' or '.join(full)}")
+    sections = difflib.get_close_matches(key, SECTIONS, 1, 0.6)
+    if table and sections and "." not in key:
+        raise ValueError(f"unknown section [{key}]{where}: did you mean [{sections[0]}]?")
     leaf = key.rpartition(".")[2]
     near = [name for name in every if name.split(".")[1] == leaf]  # right name, wrong section
     near = near or difflib.get_close_matches(key, every, 1, 0.6)

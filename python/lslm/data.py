@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -14,6 +13,7 @@ import numpy as np
 from lslm import progress as _progress
 from lslm._lslm import DatasetWriter, LoaderCore, TokenDataset
 from lslm.exceptions import MismatchError
+from lslm.feed import Batch, CudaFeed
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Document", "Mixture", "TokenLoader", "write_dataset"]
 
 _STATE_VERSION = 1
-
-
-class Batch(NamedTuple):
-    """One step's rows: int64 of shape (batch_size, sequence_length), torch tensors or numpy arrays.
-
-    ``targets[i, t]`` is the token that follows ``inputs[i, t]``.
-    """
-
-    inputs: Any
-    targets: Any
 
 
 class Mixture:
@@ -173,7 +163,7 @@ class TokenLoader:
             access=access,
         )
         self._samples, self._round = self._core.position
-        self._feed: _CudaFeed | None = None
+        self._feed: CudaFeed | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         """Go on behind the last batch; after the end, with the epochs that follow."""
@@ -206,7 +196,7 @@ class TokenLoader:
     def _next_on_cuda(self) -> Batch:
         if self._feed is None:
             pin = self._arguments["pin_memory"] is not False
-            self._feed = _CudaFeed(self._core, self._arguments["device"], pin)
+            self._feed = CudaFeed(self._core, self._arguments["device"], pin)
         item = self._feed.next()
         if item is None:
             raise StopIteration
@@ -311,86 +301,6 @@ class TokenLoader:
             f"seed={self.seed}, shuffle={self.shuffle}, epochs={self._arguments['epochs']}, "
             f"samples={self.samples})"
         )
-
-
-class _CudaFeed:
-    """Copies batches to a CUDA device one ahead of their use.
-
-    Rows travel as stored (2 or 4 bytes a token instead of 16) through a ring of page-locked
-    buffers, on a stream of their own, and are widened on the device. A buffer is filled again only
-    after the event behind its copy.
-    """
-
-    def __init__(self, core: LoaderCore, device: str | torch.device, pin: bool) -> None:
-        import torch
-
-        self._core = core
-        self._device = torch.device(device)
-        self._pin = pin
-        self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        self._ring: deque[tuple[torch.Tensor, torch.cuda.Event]] = deque()
-        self._ahead = self._fetch()
-
-    def next(self) -> tuple[Batch, int] | None:
-        import torch
-
-        if self._ahead is None:
-            return None
-        batch, event, samples = self._ahead
-        self._ahead = self._fetch()
-        current = torch.cuda.current_stream(self._device)
-        current.wait_event(event)
-        for tensor in batch:
-            # the memory was allocated on the other stream; it must not go back while in use here
-            tensor.record_stream(current)
-        return batch, samples
-
-    def _fetch(self) -> tuple[Batch, torch.cuda.Event, int] | None:
-        import torch
-
-        item = self._core.next()
-        if item is None:
-            return None
-        rows, _, samples = item
-        host, mask = as_signed(rows)
-        if self._pin:
-            host = self._staging(host)
-        with torch.cuda.stream(self._stream):
-            inputs, targets = widen(host.to(self._device, non_blocking=self._pin), mask)
-            event = self._stream.record_event()
-        if self._pin:
-            self._ring.append((host, event))
-        return Batch(inputs, targets), event, samples
-
-    def _staging(self, rows: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        if len(self._ring) < 3:
-            buffer = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
-        else:
-            buffer, event = self._ring.popleft()
-            event.synchronize()
-        return buffer.copy_(rows)
-
-
-def as_signed(rows: Any) -> tuple[torch.Tensor, int]:
-    """Return ``rows`` of unsigned ids as a signed tensor of the same bits, and the mask of an id.
-
-    torch has few kernels for unsigned types.
-    """
-    import torch
-
-    narrow = rows.dtype == np.uint16
-    signed = rows.view(np.int16 if narrow else np.int32)
-    return torch.from_numpy(signed), 0xFFFF if narrow else 0xFFFF_FFFF
-
-
-def widen(rows: torch.Tensor, mask: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and targets, int64 (B, T), of ``rows`` (B, T + 1) from :func:`as_signed`."""
-    import torch
-
-    wide = rows.to(torch.int64).bitwise_and_(mask)
-    return wide[:, :-1].contiguous(), wide[:, 1:].contiguous()
 
 
 class Document(NamedTuple):

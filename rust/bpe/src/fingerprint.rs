@@ -62,13 +62,6 @@ pub(crate) fn fingerprint(tokenizer: &Tokenizer) -> [u8; 32] {
     hash.0.finalize().into()
 }
 
-/// `bytes` in hexadecimal, as fingerprints are shown and stored.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = b"0123456789abcdef";
-    let digit = |value: u8| char::from(digits[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 struct Fields(Sha256);
 
 impl Fields {

@@ -37,7 +37,6 @@ mod vocabulary;
 pub use added::{Special, SpecialSet};
 pub use cache::Cache;
 pub use decode::StreamDecoder;
-pub use fingerprint::hexadecimal;
 pub use template::Template;
 pub use tokenizer::{Encoding, Tokenizer, Unit};
 

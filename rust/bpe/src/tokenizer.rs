@@ -402,11 +402,7 @@ impl Tokenizer {
         let mut add = |text: &[u8], ends: &[usize]| {
             ids.clear();
             let mut run = Run::new(&self.0.model, text, cache, task, ids);
-            let mut start = 0;
-            for &end in ends {
-                run.piece(start, end - start);
-                start = end;
-            }
+            run.pieces(ends);
             run.finish()?;
             count += ids.len();
             Ok(())

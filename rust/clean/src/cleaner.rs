@@ -175,6 +175,26 @@ impl Cleaner {
         all
     }
 
+    /// How `text` begins, in at most `limit` bytes and with the redactors applied: for examples of
+    /// what was dropped, which is not redacted as a whole.
+    pub(crate) fn excerpt(&self, text: &str, limit: usize) -> String {
+        /// No redactor looks for more than this; an e-mail address is 64 + 1 + 253 bytes at most.
+        const LONGEST_FIND: usize = 320;
+        let head = &text[..text.floor_char_boundary(2 * limit + LONGEST_FIND)];
+        let (mut scratch, mut changes) = (Scratch::default(), Changes::default());
+        let mut excerpt =
+            rewrite(&self.redactors, Cow::Borrowed(head), None, &mut scratch, &mut changes)
+                .into_owned();
+        // what the cut went through was not recognised, and must not be seen in part either
+        let whole = if head.len() < text.len() {
+            excerpt.len().saturating_sub(LONGEST_FIND)
+        } else {
+            limit
+        };
+        excerpt.truncate(excerpt.floor_char_boundary(whole.min(limit)));
+        excerpt
+    }
+
     fn normalise<'t>(
         &self,
         text: &'t str,
@@ -323,6 +343,22 @@ mod tests {
         let dropped = cleaner.clean("me@site.org", &mut scratch);
         assert_eq!(dropped.text, "me@site.org");
         assert_eq!(dropped.verdict.reason().unwrap().name(), "length.too_short");
+    }
+
+    #[test]
+    fn examples_of_what_is_dropped_are_redacted_too() {
+        let redacting = cleaner("none", &json!({"redact": true}));
+        assert_eq!(redacting.excerpt("to me@site.org", 9), "to email@");
+        assert_eq!(redacting.excerpt("中中", 4), "中");
+        // an address that the cut goes through, and many that shrink before it
+        let long = format!("{}@site.org", "x".repeat(60));
+        for before in 0..900 {
+            let text = format!("{} {}", ".".repeat(before), format!("{long} ").repeat(20));
+            let excerpt = redacting.excerpt(&text, 240);
+            assert!(excerpt.len() <= 240 && !excerpt.contains('x'), "{excerpt}");
+        }
+        let plain = cleaner("none", &json!({}));
+        assert_eq!(plain.excerpt("to me@site.org", 9), "to me@sit");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cleaner::{Cleaned, Verdict};
+use crate::cleaner::{Cleaned, Cleaner, Verdict};
 use crate::dedup::Place;
 
 /// How many examples are kept of each reason, and the most bytes of text in one.
@@ -55,13 +55,15 @@ pub struct Example {
     pub place: Place,
     /// What was measured, and what it was compared with; neither for a duplicate.
     pub measured: Option<(f64, f64)>,
-    /// How its text begins.
+    /// How its text begins, redacted as kept text is.
     pub text: String,
 }
 
 impl Funnel {
-    /// Counts a document of `bytes` bytes that became `cleaned`.
-    pub fn add(&mut self, place: Place, bytes: u64, cleaned: &Cleaned<'_>) {
+    /// Counts a document of `bytes` bytes that `cleaner` made `cleaned` of.
+    pub fn add(&mut self, place: Place, bytes: u64, cleaned: &Cleaned<'_>, cleaner: &Cleaner) {
+        self.documents += 1;
+        self.bytes += bytes;
         for (rule, amount) in cleaned.changes.iter() {
             let change = self.changes.entry(rule.to_owned()).or_default();
             change.documents += 1;
@@ -69,39 +71,23 @@ impl Funnel {
         }
         match &cleaned.verdict {
             Verdict::Keep => {
-                self.documents += 1;
-                self.bytes += bytes;
                 self.documents_kept += 1;
                 self.bytes_kept += cleaned.text.len() as u64;
             }
             Verdict::Drop(reason) => {
                 let measured = Some((reason.value(), reason.limit()));
-                self.add_dropped(place, bytes, reason.name(), measured, &cleaned.text);
+                if !self.dropped.contains_key(reason.name()) {
+                    self.dropped.insert(reason.name().to_owned(), Dropped::default());
+                }
+                let Some(dropped) = self.dropped.get_mut(reason.name()) else { return };
+                dropped.documents += 1;
+                dropped.bytes += bytes;
+                let late = dropped.examples.last().is_some_and(|last| last.place < place);
+                if dropped.examples.len() < EXAMPLES || !late {
+                    let text = cleaner.excerpt(&cleaned.text, EXAMPLE_BYTES);
+                    dropped.take_examples([Example { place, measured, text }]);
+                }
             }
-        }
-    }
-
-    /// Counts a document that something other than a filter dropped, such as "duplicate.exact".
-    pub fn add_dropped(
-        &mut self,
-        place: Place,
-        bytes: u64,
-        reason: &str,
-        measured: Option<(f64, f64)>,
-        text: &str,
-    ) {
-        self.documents += 1;
-        self.bytes += bytes;
-        if !self.dropped.contains_key(reason) {
-            self.dropped.insert(reason.to_owned(), Dropped::default());
-        }
-        let Some(dropped) = self.dropped.get_mut(reason) else { return };
-        dropped.documents += 1;
-        dropped.bytes += bytes;
-        let late = dropped.examples.last().is_some_and(|last| last.place < place);
-        if dropped.examples.len() < EXAMPLES || !late {
-            let text = text[..text.floor_char_boundary(EXAMPLE_BYTES)].to_owned();
-            dropped.take_examples([Example { place, measured, text }]);
         }
     }
 
@@ -161,7 +147,7 @@ mod tests {
         let mut funnel = Funnel::default();
         for (index, text) in texts {
             let place = Place { partition: index % 2, index: *index };
-            funnel.add(place, text.len() as u64, &cleaner.clean(text, &mut scratch));
+            funnel.add(place, text.len() as u64, &cleaner.clean(text, &mut scratch), cleaner);
         }
         funnel
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use lslm_runtime::partition::{self, Partition};
 use lslm_runtime::{Error, Result};
 
-use crate::input::{self, Input, Skipped};
+use crate::find::Skipped;
+use crate::input::{self, Input};
 use crate::options::{ReadOptions, Split};
 use crate::reader::Reader;
 
@@ -48,6 +49,12 @@ impl Corpus {
             return Err(Error::invalid(format!(
                 "text key {:?}, id key {:?}: name two different fields",
                 options.text_key, options.id_key
+            )));
+        }
+        if !(10..=31).contains(&options.zstd_long) {
+            return Err(Error::invalid(format!(
+                "zstd_long = {}: choose 10 to 31, as in zstd --long=31",
+                options.zstd_long
             )));
         }
         let (inputs, skipped) = input::open_all(inputs, &options)?;

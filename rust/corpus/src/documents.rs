@@ -108,7 +108,7 @@ impl Documents {
         // never begin within a byte order mark
         let from = if from <= MARK.len() as u64 { 0 } else { from };
         let mut documents = Self {
-            stream: input.stream(from)?,
+            stream: input.stream(from, options)?,
             shape,
             utf8: options.utf8,
             end: range.end,

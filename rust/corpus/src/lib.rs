@@ -11,10 +11,12 @@
 
 mod corpus;
 mod documents;
+mod find;
 mod input;
 mod json;
 mod options;
 mod reader;
+mod recognise;
 mod statistics;
 mod stream;
 mod table;
@@ -22,7 +24,8 @@ mod utf8;
 mod writer;
 
 pub use corpus::Corpus;
-pub use input::{Input, SkipReason, Skipped};
+pub use find::{SkipReason, Skipped};
+pub use input::Input;
 pub use options::{Compression, Format, ReadOptions, Split, Utf8Policy};
 pub use reader::{Document, Reader};
 pub use statistics::{Bad, BadReason, EXAMPLES, Example, Statistics};

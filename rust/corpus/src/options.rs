@@ -148,6 +148,9 @@ pub struct ReadOptions {
     /// Names of files and folders that are left out wherever they are met within a named folder,
     /// such as `site-packages`.
     pub exclude: Vec<String>,
+    /// The largest window that a zstd frame may ask for, in powers of two, as in `zstd --long=27`:
+    /// a stream that is read takes up to that much memory. From 10 to 31, by default 27: 128 MiB.
+    pub zstd_long: u32,
     /// Makes the first bad document an error instead of counting it.
     pub strict: bool,
 }
@@ -162,6 +165,7 @@ impl Default for ReadOptions {
             utf8: Utf8Policy::Replace,
             extensions: None,
             exclude: Vec::new(),
+            zstd_long: 27,
             strict: false,
         }
     }

@@ -70,10 +70,12 @@ impl std::fmt::Debug for Stream {
 
 impl Stream {
     /// Over `reader`, whose stored bytes are compressed as `compression`; `path` is for messages.
+    /// `zstd_long` is that of [`ReadOptions`](crate::ReadOptions).
     pub(crate) fn new(
         path: &Path,
         reader: impl Read + Send + 'static,
         compression: Compression,
+        zstd_long: u32,
     ) -> Result<Self> {
         let gauge = Arc::new(Gauge::default());
         let counted = Counted { inner: reader, gauge: Arc::clone(&gauge) };
@@ -85,9 +87,8 @@ impl Stream {
             Compression::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::new(counted).map_err(Error::io(path))?;
-                // archives made with `zstd --long=31` are common; the window is only taken by
-                // frames that ask for it
-                decoder.window_log_max(31).map_err(Error::io(path))?;
+                // a frame of a few bytes may ask for 2 GiB, and gets what it asks for at once
+                decoder.window_log_max(zstd_long).map_err(Error::io(path))?;
                 Box::new(decoder)
             }
         };
@@ -105,12 +106,17 @@ impl Stream {
     }
 
     /// Over the file `path`; an uncompressed one is read from byte `from` on.
-    pub(crate) fn open(path: &Path, compression: Compression, from: u64) -> Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        compression: Compression,
+        zstd_long: u32,
+        from: u64,
+    ) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io(path))?;
         if from > 0 {
             file.seek(SeekFrom::Start(from)).map_err(Error::io(path))?;
         }
-        let mut stream = Self::new(path, file, compression)?;
+        let mut stream = Self::new(path, file, compression, zstd_long)?;
         stream.position = from;
         Ok(stream)
     }
@@ -244,6 +250,15 @@ impl Stream {
             return Error::io(&self.path)(error);
         }
         let name = self.compression.name();
+        // zstd's own words for a window beyond the limit; it has no kind of error for it
+        if error.to_string().contains("requires too much memory") {
+            return Error::format(
+                &self.path,
+                self.stored_bytes(),
+                "the zstd data needs more memory than is allowed: if you trust it, allow it with \
+                 zstd_long=31 (2 GiB a stream), or compress it without --long",
+            );
+        }
         let reason = if error.kind() == io::ErrorKind::UnexpectedEof {
             format!("the {name} data ends too early: the file is cut off, get it again")
         } else {

@@ -4,13 +4,10 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use lslm_runtime::{Error, Result, Task};
-use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
+use lslm_runtime::{Error, Result, Task, panics};
+use parquet::basic::Type as Physical;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
@@ -20,6 +17,11 @@ use crate::options::{ReadOptions, Utf8Policy};
 use crate::reader::Found;
 use crate::statistics::BadReason;
 use crate::utf8;
+
+mod column;
+mod value;
+
+use column::{Column, Meaning};
 
 /// How many rows are decoded at a time; their bytes stay in the pages until they are used.
 const BATCH: usize = 256;
@@ -31,10 +33,10 @@ pub(crate) const METADATA: &str = "metadata";
 fn guarded<T>(path: &Path, call: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
     let broken =
         |what: String| Error::format(path, None, format!("broken Parquet ({what}): get it again"));
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(broken(error.to_string())),
-        Err(_) => Err(broken("its pages contradict each other".into())),
+    match panics::catch(call) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(broken(error.to_string())),
+        None => Err(broken("its pages contradict each other".into())),
     }
 }
 
@@ -73,243 +75,6 @@ fn text_column(path: &Path, schema: &SchemaDescriptor, key: &str) -> Result<usiz
         ));
     }
     Ok(place)
-}
-
-/// What the values of a column mean, where their physical type does not say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Plain,
-    Unsigned,
-    Text,
-    Json,
-    Uuid,
-    Date,
-    Decimal { scale: usize },
-    Timestamp { per_second: i64, utc: bool },
-}
-
-impl Meaning {
-    fn of(column: &ColumnDescriptor) -> Option<Self> {
-        let scale = usize::try_from(column.type_scale()).unwrap_or(0);
-        if let Some(logical) = column.logical_type_ref() {
-            return Some(match logical {
-                LogicalType::String | LogicalType::Enum => Self::Text,
-                LogicalType::Json => Self::Json,
-                LogicalType::Uuid => Self::Uuid,
-                LogicalType::Date => Self::Date,
-                LogicalType::Decimal(_) => Self::Decimal { scale },
-                LogicalType::Integer(integer) if !integer.is_signed => Self::Unsigned,
-                LogicalType::Integer(_) | LogicalType::Time(_) => Self::Plain,
-                LogicalType::Timestamp(timestamp) => Self::Timestamp {
-                    per_second: match timestamp.unit {
-                        TimeUnit::MILLIS => 1_000,
-                        TimeUnit::MICROS => 1_000_000,
-                        TimeUnit::NANOS => 1_000_000_000,
-                    },
-                    utc: timestamp.is_adjusted_to_u_t_c,
-                },
-                // half floats, geometry, variants and what is to come
-                _ => return None,
-            });
-        }
-        Some(match column.converted_type() {
-            ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
-            ConvertedType::JSON => Self::Json,
-            ConvertedType::DATE => Self::Date,
-            ConvertedType::DECIMAL => Self::Decimal { scale },
-            ConvertedType::UINT_8
-            | ConvertedType::UINT_16
-            | ConvertedType::UINT_32
-            | ConvertedType::UINT_64 => Self::Unsigned,
-            ConvertedType::TIMESTAMP_MILLIS => Self::Timestamp { per_second: 1_000, utc: true },
-            ConvertedType::TIMESTAMP_MICROS => Self::Timestamp { per_second: 1_000_000, utc: true },
-            ConvertedType::BSON | ConvertedType::INTERVAL => return None,
-            _ => Self::Plain,
-        })
-    }
-}
-
-/// The values of a batch that are not null.
-#[derive(Debug)]
-enum Values {
-    Bool(Vec<bool>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    Int96(Vec<Int96>),
-    Float(Vec<f32>),
-    Double(Vec<f64>),
-    Bytes(Vec<ByteArray>),
-    Fixed(Vec<FixedLenByteArray>),
-}
-
-/// One column and the batch of it that is being given out.
-struct Column {
-    index: usize,
-    name: String,
-    meaning: Meaning,
-    /// The definition level of a value that is there.
-    defined: i16,
-    reader: Option<ColumnReader>,
-    levels: Vec<i16>,
-    values: Values,
-    next: usize,
-}
-
-impl std::fmt::Debug for Column {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Column").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Column {
-    fn new(index: usize, column: &ColumnDescriptor) -> Option<Self> {
-        if column.max_rep_level() > 0 {
-            return None;
-        }
-        let values = match column.physical_type() {
-            Physical::BOOLEAN => Values::Bool(Vec::new()),
-            Physical::INT32 => Values::Int32(Vec::new()),
-            Physical::INT64 => Values::Int64(Vec::new()),
-            Physical::INT96 => Values::Int96(Vec::new()),
-            Physical::FLOAT => Values::Float(Vec::new()),
-            Physical::DOUBLE => Values::Double(Vec::new()),
-            Physical::BYTE_ARRAY => Values::Bytes(Vec::new()),
-            Physical::FIXED_LEN_BYTE_ARRAY => Values::Fixed(Vec::new()),
-        };
-        Some(Self {
-            index,
-            name: column.path().string(),
-            meaning: Meaning::of(column)?,
-            defined: column.max_def_level(),
-            reader: None,
-            levels: Vec::new(),
-            values,
-            next: 0,
-        })
-    }
-
-    /// Decodes the next rows of the row group; returns how many.
-    fn load(&mut self, rows: usize) -> parquet::errors::Result<usize> {
-        fn read<T: DataType>(
-            reader: &mut ColumnReaderImpl<T>,
-            rows: usize,
-            levels: &mut Vec<i16>,
-            values: &mut Vec<T::T>,
-        ) -> parquet::errors::Result<usize> {
-            values.clear();
-            let mut total = 0;
-            // one call may stop early at the end of a page
-            while total < rows {
-                let (records, ..) =
-                    reader.read_records(rows - total, Some(levels), None, values)?;
-                if records == 0 {
-                    break;
-                }
-                total += records;
-            }
-            Ok(total)
-        }
-        self.levels.clear();
-        self.next = 0;
-        let levels = &mut self.levels;
-        match (&mut self.reader, &mut self.values) {
-            (Some(ColumnReader::BoolColumnReader(r)), Values::Bool(v)) => read(r, rows, levels, v),
-            (Some(ColumnReader::Int32ColumnReader(r)), Values::Int32(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::Int64ColumnReader(r)), Values::Int64(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::Int96ColumnReader(r)), Values::Int96(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::FloatColumnReader(r)), Values::Float(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::DoubleColumnReader(r)), Values::Double(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::ByteArrayColumnReader(r)), Values::Bytes(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::FixedLenByteArrayColumnReader(r)), Values::Fixed(v)) => {
-                read(r, rows, levels, v)
-            }
-            _ => Ok(0),
-        }
-    }
-
-    /// The place in `values` of row `row` of the batch; `None` for a null. Asked once for each row,
-    /// in order.
-    fn place(&mut self, row: usize) -> Option<usize> {
-        if self.defined > 0 && self.levels.get(row).copied() != Some(self.defined) {
-            return None;
-        }
-        self.next += 1;
-        Some(self.next - 1)
-    }
-
-    fn bytes(&self, place: usize) -> Option<&[u8]> {
-        match &self.values {
-            Values::Bytes(values) => values.get(place).map(ByteArray::data),
-            Values::Fixed(values) => values.get(place).map(|value| value.data()),
-            _ => None,
-        }
-    }
-
-    /// The value as JSON; `None` for bytes that are no text.
-    fn json(&self, place: usize) -> Option<String> {
-        let number = |value: i64| match self.meaning {
-            Meaning::Date => quoted(&date(value)),
-            Meaning::Decimal { scale } => decimal(i128::from(value), scale),
-            Meaning::Timestamp { per_second, utc } => quoted(&timestamp(value, per_second, utc)),
-            _ => value.to_string(),
-        };
-        let float = |value: f64, text: String| if value.is_finite() { text } else { "null".into() };
-        Some(match &self.values {
-            Values::Bool(values) => values.get(place)?.to_string(),
-            Values::Int32(values) => match (*values.get(place)?, self.meaning) {
-                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
-                (value, _) => number(i64::from(value)),
-            },
-            Values::Int64(values) => match (*values.get(place)?, self.meaning) {
-                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
-                (value, _) => number(value),
-            },
-            Values::Int96(values) => {
-                // the old form of a timestamp: nanoseconds of the day, then the Julian day
-                let parts = values.get(place)?.data();
-                let nanos = i128::from(parts[0]) | i128::from(parts[1]) << 32;
-                let days = i128::from(parts[2]) - 2_440_588;
-                let total = days * 86_400_000_000_000 + nanos;
-                quoted(&timestamp(i64::try_from(total).ok()?, 1_000_000_000, false))
-            }
-            Values::Float(values) => {
-                let value = *values.get(place)?;
-                float(f64::from(value), serde_json::to_string(&value).ok()?)
-            }
-            Values::Double(values) => {
-                let value = *values.get(place)?;
-                float(value, serde_json::to_string(&value).ok()?)
-            }
-            Values::Bytes(_) | Values::Fixed(_) => {
-                let bytes = self.bytes(place)?;
-                match self.meaning {
-                    Meaning::Text => quoted(&String::from_utf8_lossy(bytes)),
-                    Meaning::Decimal { scale } => decimal(big_endian(bytes)?, scale),
-                    Meaning::Uuid => quoted(&uuid(bytes)),
-                    Meaning::Json => {
-                        let text = std::str::from_utf8(bytes).ok()?;
-                        match serde_json::from_str::<&serde_json::value::RawValue>(text) {
-                            Ok(value) => value.get().to_owned(),
-                            Err(_) => quoted(text),
-                        }
-                    }
-                    _ => quoted(std::str::from_utf8(bytes).ok()?),
-                }
-            }
-        })
-    }
 }
 
 /// The rows of some row groups of one file.
@@ -365,7 +130,7 @@ impl Rows {
             if index == place {
                 column.meaning = Meaning::Text;
                 text = Some(column);
-            } else if column.name == options.id_key && is_id(&column) {
+            } else if column.name == options.id_key && column.is_id() {
                 id = Some(column);
             } else {
                 others.push(column);
@@ -516,110 +281,5 @@ impl Rows {
                 metadata: metadata.finish(),
             },
         }
-    }
-}
-
-fn is_id(column: &Column) -> bool {
-    match column.values {
-        Values::Int32(_) | Values::Int64(_) => {
-            matches!(column.meaning, Meaning::Plain | Meaning::Unsigned)
-        }
-        Values::Bytes(_) => matches!(column.meaning, Meaning::Plain | Meaning::Text),
-        _ => false,
-    }
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    json::push_string(&mut out, text);
-    out
-}
-
-/// `value / 10^scale`, with all its digits.
-fn decimal(value: i128, scale: usize) -> String {
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale.min(60) + 1);
-    let (whole, part) = digits.split_at(digits.len() - scale.min(60));
-    let sign = if value < 0 { "-" } else { "" };
-    let point = if part.is_empty() { "" } else { "." };
-    format!("{sign}{whole}{point}{part}")
-}
-
-fn big_endian(bytes: &[u8]) -> Option<i128> {
-    if bytes.is_empty() || bytes.len() > 16 {
-        return None;
-    }
-    let mut all = [if bytes[0] & 0x80 == 0 { 0 } else { 0xff }; 16];
-    all[16 - bytes.len()..].copy_from_slice(bytes);
-    Some(i128::from_be_bytes(all))
-}
-
-fn uuid(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(36);
-    for (place, byte) in bytes.iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-/// The date that lies `days` after 1970-01-01, in the Gregorian calendar, as ISO 8601.
-fn date(days: i64) -> String {
-    // 400 years are 146,097 days; count them from 1 March, so that the leap day comes last
-    let days = i128::from(days) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i128::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// A moment counted in `per_second` from 1970 on, as ISO 8601 with as many digits as it has.
-fn timestamp(value: i64, per_second: i64, utc: bool) -> String {
-    let seconds = value.div_euclid(per_second);
-    let part = value.rem_euclid(per_second);
-    let of_day = seconds.rem_euclid(86_400);
-    let digits = per_second.ilog10() as usize;
-    let fraction = if part == 0 { String::new() } else { format!(".{part:0digits$}") };
-    format!(
-        "{}T{:02}:{:02}:{:02}{fraction}{}",
-        date(seconds.div_euclid(86_400)),
-        of_day / 3_600,
-        of_day / 60 % 60,
-        of_day % 60,
-        if utc { "Z" } else { "" }
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_and_times_are_written_as_iso_8601() {
-        assert_eq!(date(0), "1970-01-01");
-        assert_eq!(date(11_016), "2000-02-29");
-        assert_eq!(date(-719_162), "0001-01-01");
-        assert_eq!(date(20_780), "2026-11-23");
-        assert_eq!(timestamp(1_555_814_442_000, 1_000, true), "2019-04-21T02:40:42Z");
-        assert_eq!(timestamp(-1, 1_000_000, false), "1969-12-31T23:59:59.999999");
-        date(i64::MAX);
-        timestamp(i64::MIN, 1_000, true);
-    }
-
-    #[test]
-    fn decimals_keep_their_digits() {
-        assert_eq!(decimal(-5, 3), "-0.005");
-        assert_eq!(decimal(12_345, 2), "123.45");
-        assert_eq!(decimal(7, 0), "7");
-        assert_eq!(big_endian(&[0xff, 0xfe]), Some(-2));
-        assert_eq!(big_endian(&[0; 17]), None);
     }
 }

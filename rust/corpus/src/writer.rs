@@ -15,7 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use serde::{Deserialize, Serialize};
 
-use crate::input::extensions;
+use crate::find::extensions;
 use crate::json;
 use crate::options::{Compression, Format, Split};
 use crate::reader::Document;

@@ -561,3 +561,19 @@ fn real_data_is_read_whole() {
         assert_eq!(document.text, String::from_utf8_lossy(&fs::read(&path).unwrap()));
     }
 }
+
+#[test]
+fn a_frame_that_asks_for_much_memory_is_refused_unless_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt.zst");
+    // RFC 8878: magic number, a descriptor without options, a window of 2^31 bytes, then one raw
+    // block of three bytes, the last
+    fs::write(&path, b"\x28\xb5\x2f\xfd\x00\xa8\x19\x00\x00abc").unwrap();
+    let error = texts(&path, &ReadOptions::default()).unwrap_err();
+    assert!(matches!(&error, Error::Format { .. }));
+    assert!(error.to_string().contains("zstd_long=31"), "{error}");
+    let allowed = ReadOptions { zstd_long: 31, ..ReadOptions::default() };
+    assert_eq!(texts(&path, &allowed).unwrap(), ["abc"]);
+    let absurd = ReadOptions { zstd_long: 40, ..ReadOptions::default() };
+    assert!(matches!(texts(&path, &absurd), Err(Error::Invalid(_))));
+}

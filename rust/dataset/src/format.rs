@@ -302,28 +302,6 @@ pub fn digest(page: &[u8]) -> [u8; 32] {
     Sha256::digest(page).into()
 }
 
-/// `bytes` in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
-        text
-    })
-}
-
-/// The 32 bytes that 64 hexadecimal digits stand for.
-pub fn from_hex(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
-        let digit = |c: u8| char::from(c).to_digit(16);
-        *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
-    }
-    Some(bytes)
-}
-
 fn entry_at(page: &[u8; PAGE], at: usize) -> Section {
     Section {
         kind: u32_at(page, at),

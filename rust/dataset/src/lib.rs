@@ -22,6 +22,7 @@ pub mod mixture;
 pub mod order;
 pub mod plan;
 pub mod shard;
+mod token;
 pub mod verify;
 pub mod windows;
 
@@ -32,6 +33,7 @@ pub use mixture::Mixture;
 pub use order::Order;
 pub use plan::{Access, Plan, PlanOptions};
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
+pub use token::Token;
 pub use windows::Windows;
 
 /// The id of a token.

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, hex};
 
-use crate::format::hex;
 use crate::plan::{Plan, Reader};
 
 /// How often a caller that waits for a batch looks whether it should stop.

@@ -7,12 +7,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lslm_runtime::files::{FolderLock, remove_leftovers, write_atomically};
-use lslm_runtime::{Error, Result};
+use lslm_runtime::hex::from_hex;
+use lslm_runtime::{Error, Result, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::TokenId;
-use crate::format::{VERSION, from_hex, hex, token_width};
+use crate::format::{VERSION, token_width};
 use crate::shard::{ShardOptions, ShardSummary, ShardWriter};
 
 /// The name of the file that makes a folder a dataset.

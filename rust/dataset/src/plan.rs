@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, hex};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{Dataset, Files, Scratch, Token};
-use crate::format::hex;
+use crate::dataset::{Dataset, Files, Scratch};
 use crate::mixture::{Block, Mixture};
+use crate::token::Token;
 use crate::windows::{Epoch, Windows};
 
 /// Up to this size in bytes the files of a plan are read through their maps, which is fastest and

@@ -30,7 +30,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u8)>, u8)| {
     let Ok(header) = Header::parse(&bytes[..PAGE], &path, bytes.len() as u64) else { return };
     let (summary, _) = ShardSummary::read(&path).expect("what was parsed once");
     let mut manifest = Manifest::new(header.vocab_size);
-    manifest.tokenizer.fingerprint = header.tokenizer.map(|f| lslm_dataset::format::hex(&f));
+    manifest.tokenizer.fingerprint = header.tokenizer.map(|f| lslm_runtime::hex(&f));
     manifest.push(ShardEntry::new(0, &summary));
     if manifest.write(folder.path()).is_err() {
         return;

@@ -8,16 +8,15 @@ use std::sync::{Mutex, PoisonError};
 
 use lslm_clean::{CleanConfig, Cleaner, ExactDedup, Funnel, Place, Scratch, content_hash};
 use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, Statistics, WriteOptions};
-use lslm_dataset::format::hex;
 use lslm_runtime::files::write_atomically;
 use lslm_runtime::partition::Partition;
-use lslm_runtime::{Error, Result, Task, threads};
+use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::journal::{Journal, write_json};
 use crate::parallel::{for_each_index, overlap};
-use crate::reading::{Batches, Chunk, begin, inputs_of};
+use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The result of a finished job, in its folder. Names with `_` in front are no documents to a
 /// reader of the folder.
@@ -123,6 +122,11 @@ pub fn clean(
         journal.record(index, &record)?;
         Ok(record)
     })?;
+    let read: Vec<&Statistics> = records.iter().map(|record| &record.reading).collect();
+    if let Err(nothing) = some_document(&corpus, &read) {
+        journal.discard(output)?;
+        return Err(nothing);
+    }
     if options.exact_dedup {
         job.remove_duplicates(&mut records, threads)?;
     }
@@ -234,7 +238,12 @@ impl Job<'_> {
             self.task.check()?;
             let n_bytes = document.text.len() as u64;
             let cleaned = self.cleaner.clean(&document.text, &mut scratch);
-            funnel.add(Place { partition: partition as u64, index }, n_bytes, &cleaned);
+            funnel.add(
+                Place { partition: partition as u64, index },
+                n_bytes,
+                &cleaned,
+                self.cleaner,
+            );
             if cleaned.verdict.keeps() {
                 if let Cow::Owned(text) = cleaned.text {
                     document.text = text;

@@ -74,6 +74,15 @@ impl Journal {
         self.lock.release()
     }
 
+    /// Ends a job that has made nothing: as [`Journal::close`], and an output without anything in
+    /// it goes away too.
+    pub(crate) fn discard(self, output: &Path) -> Result<()> {
+        self.close()?;
+        // a folder with something in it stays, and that is no error
+        let _ = fs::remove_dir(output);
+        Ok(())
+    }
+
     fn record_path(&self, index: usize) -> PathBuf {
         self.folder.join(format!("{index:05}.json"))
     }

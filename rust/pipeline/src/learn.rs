@@ -11,7 +11,7 @@ use lslm_runtime::{Result, Task, threads};
 
 use crate::holdout::HoldOut;
 use crate::parallel::{for_each_index, overlap};
-use crate::reading::{Batches, Chunk, begin};
+use crate::reading::{Batches, Chunk, begin, some_document};
 
 /// How [`train_tokenizer`] works.
 #[derive(Clone, Debug)]
@@ -52,14 +52,16 @@ pub fn train_tokenizer(
     begin(task, "count words", &corpus);
     let partitions = corpus.partitions(options.partition_bytes)?;
     let counting = &learner;
-    for_each_index(partitions.len(), counting.threads, |index| {
+    let read = for_each_index(partitions.len(), counting.threads, |index| {
         let mut batches = Batches::new(&corpus, &partitions[index], task);
         overlap(
             || batches.next(),
             |chunk: Chunk| counting.count(chunk.documents.iter().map(|d| d.text.as_str()), task),
             |()| Ok(()),
-        )
+        )?;
+        Ok(batches.into_statistics())
     })?;
+    some_document(&corpus, &read.iter().collect::<Vec<_>>())?;
     learner.learn(task)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use lslm_corpus::{Corpus, Document, Reader, Statistics};
+use lslm_corpus::{Corpus, Document, Format, Reader, Statistics};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task};
 use serde_json::{Value, json};
@@ -18,6 +18,36 @@ pub(crate) struct Chunk {
     /// The number of the first one within its partition.
     pub(crate) first: u64,
     pub(crate) documents: Vec<Document>,
+}
+
+/// An error if nothing was read at all: a wrong text key or an empty file is a slip, and a result
+/// without any text would hide it.
+pub(crate) fn some_document(corpus: &Corpus, parts: &[&Statistics]) -> Result<()> {
+    let mut reading = Statistics::default();
+    for part in parts {
+        reading.merge(part);
+    }
+    if reading.documents > 0 {
+        return Ok(());
+    }
+    let Some(first) = reading.bad.values().find_map(|bad| bad.examples.first()) else {
+        let inputs = corpus.inputs();
+        let others = match inputs.len() {
+            1 => String::new(),
+            count => format!(" and {} other inputs", count - 1),
+        };
+        let name = inputs.first().map_or("-", |input| input.name());
+        return Err(Error::invalid(format!("{name}{others}: empty, there is no document to read")));
+    };
+    let of = corpus.inputs().iter().find(|input| **input.name() == *first.source);
+    let bad = reading.bad_documents();
+    let reason = format!("{}; none of {bad} documents can be used", first.detail);
+    Err(match of.map(lslm_corpus::Input::format) {
+        Some(Format::Parquet) => {
+            Error::format(&first.source, None, format!("row {}: {reason}", first.position))
+        }
+        _ => Error::format(&first.source, first.position, reason),
+    })
 }
 
 /// Reads the documents of a partition in batches of chunks.

@@ -7,19 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lslm_bpe::{Cache, Special, TokenId, Tokenizer};
 use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
 use lslm_corpus::{Corpus, ReadOptions, Statistics};
-use lslm_dataset::format::hex;
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
 use lslm_runtime::files::{create_folder, remove_leftovers};
 use lslm_runtime::partition::Partition;
-use lslm_runtime::{Error, Result, Task, threads};
+use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::holdout::HoldOut;
 use crate::journal::{Journal, write_json};
 use crate::parallel::{for_each_index, overlap};
-use crate::reading::{Batches, Chunk, begin, inputs_of};
+use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The part of the documents that a model is trained on.
 pub const TRAIN: &str = "train";
@@ -141,6 +140,11 @@ pub fn tokenize(
         journal.record(index, &record)?;
         Ok(record)
     })?;
+    let read: Vec<&Statistics> = records.iter().map(|record: &Record| &record.reading).collect();
+    if let Err(nothing) = some_document(&corpus, &read) {
+        journal.discard(output)?;
+        return Err(nothing);
+    }
     let tokenized = job.finish(records, options)?;
     journal.close()?;
     Ok(tokenized)
@@ -265,15 +269,16 @@ impl Job<'_> {
         };
         for (index, document) in (chunk.first..).zip(chunk.documents) {
             self.task.check()?;
-            let cleaned = self.cleaner.map(|cleaner| cleaner.clean(&document.text, scratch));
-            if let Some(cleaned) = &cleaned {
+            let cleaned =
+                self.cleaner.map(|cleaner| (cleaner, cleaner.clean(&document.text, scratch)));
+            if let Some((cleaner, cleaned)) = &cleaned {
                 let place = Place { partition: partition as u64, index };
-                encoded.funnel.add(place, document.text.len() as u64, cleaned);
+                encoded.funnel.add(place, document.text.len() as u64, cleaned, cleaner);
                 if !cleaned.verdict.keeps() {
                     continue;
                 }
             }
-            let text: &str = cleaned.as_ref().map_or(&document.text, |cleaned| &cleaned.text);
+            let text: &str = cleaned.as_ref().map_or(&document.text, |(_, cleaned)| &cleaned.text);
             encoded.ids.extend(self.end.bos);
             self.tokenizer.encode_into_task(
                 text.as_bytes(),

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use lslm_clean::{Changes, CleanConfig, Cleaned, Cleaner, PROFILES, Reason, Scratch, Verdict};
-use lslm_dataset::format::hex;
-use lslm_runtime::{Error, threads};
+use lslm_runtime::{Error, hex, threads};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyString, PyTuple};

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use lslm_dataset::format::{from_hex, hex};
 use lslm_dataset::{Dataset, DatasetWriter, DocumentEnd, Manifest, TokenizerEntry};
-use lslm_runtime::Error;
+use lslm_runtime::hex::from_hex;
+use lslm_runtime::{Error, hex};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;

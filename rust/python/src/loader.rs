@@ -3,10 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use lslm_dataset::format::hex;
 use lslm_dataset::loader::{Position, check_belongs};
 use lslm_dataset::{Access, Layout, Loader, LoaderOptions, Plan, PlanOptions};
-use lslm_runtime::Error;
+use lslm_runtime::{Error, hex};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 

@@ -28,7 +28,7 @@ const PARTITION_BYTES: u64 = 16 << 20;
 #[pyfunction]
 #[pyo3(signature = (inputs, *, output, profile="default", dedup=None, redact=false, overrides=None,
     text_key="text", id_key="id", split="file", separator=None, extensions=None, utf8="replace",
-    format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None))]
+    zstd_long=27, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None))]
 pub(crate) fn clean(
     py: Python<'_>,
     inputs: &Bound<'_, PyAny>,
@@ -43,6 +43,7 @@ pub(crate) fn clean(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
     format: &str,
     partition_bytes: u64,
     threads: Option<usize>,
@@ -63,7 +64,7 @@ pub(crate) fn clean(
         overrides.set_item("redact", true)?;
     }
     let options = CleanOptions {
-        read: read_options(text_key, id_key, split, separator, extensions, utf8)?,
+        read: read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?,
         clean: config_of(py, profile, Some(&overrides))?,
         exact_dedup,
         extension: format.to_owned(),
@@ -79,7 +80,7 @@ pub(crate) fn clean(
 #[pyo3(signature = (inputs=None, *, texts=None, vocab_size, pattern="o200k_base",
     special_tokens=vec!["<|endoftext|>".to_owned()], special_first=false, min_frequency=2,
     max_token_length=None, clean=None, validation_fraction=0.0, sample_bytes=None, seed=0, memory=None, text_key="text",
-    split="file", separator=None, extensions=None, utf8="replace", threads=None, progress=None))]
+    split="file", separator=None, extensions=None, utf8="replace", zstd_long=27, threads=None, progress=None))]
 pub(crate) fn train_tokenizer(
     py: Python<'_>,
     inputs: Option<&Bound<'_, PyAny>>,
@@ -100,11 +101,12 @@ pub(crate) fn train_tokenizer(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<PyTokenizer> {
     let options = LearnOptions {
-        read: read_options(text_key, "id", split, separator, extensions, utf8)?,
+        read: read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         pattern: pattern_of(pattern)?,
         train: TrainOptions {
@@ -183,8 +185,8 @@ fn learn_texts(
 /// Sum up what a vocabulary makes of documents. The docstring stands in `_lslm.pyi`.
 #[pyfunction]
 #[pyo3(signature = (inputs, *, tokenizer, clean=None, validation_fraction=0.0, seed=0,
-    text_key="text", split="file", separator=None, extensions=None, utf8="replace", threads=None,
-    progress=None))]
+    text_key="text", split="file", separator=None, extensions=None, utf8="replace", zstd_long=27,
+    threads=None, progress=None))]
 pub(crate) fn measure_tokenizer(
     py: Python<'_>,
     inputs: &Bound<'_, PyAny>,
@@ -197,13 +199,14 @@ pub(crate) fn measure_tokenizer(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let inputs = paths(inputs)?;
     let tokenizer = &tokenizer.get().inner;
     let options = MeasureOptions {
-        read: read_options(text_key, "id", split, separator, extensions, utf8)?,
+        read: read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         validation_fraction,
         seed,
@@ -251,7 +254,7 @@ fn figures(file: Option<&str>, figures: &Figures) -> Value {
 #[pyfunction]
 #[pyo3(signature = (inputs, *, output, tokenizer, clean=None, validation_fraction=0.005, seed=0,
     eos_token=None, bos_token=None, text_key="text", id_key="id", split="file", separator=None,
-    extensions=None, utf8="replace", partition_bytes=268_435_456, threads=None,
+    extensions=None, utf8="replace", zstd_long=27, partition_bytes=268_435_456, threads=None,
     progress=None))]
 pub(crate) fn tokenize(
     py: Python<'_>,
@@ -269,6 +272,7 @@ pub(crate) fn tokenize(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
     partition_bytes: u64,
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -276,7 +280,7 @@ pub(crate) fn tokenize(
     let inputs = paths(inputs)?;
     let tokenizer = &tokenizer.get().inner;
     let options = TokenizeOptions {
-        read: read_options(text_key, id_key, split, separator, extensions, utf8)?,
+        read: read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         validation_fraction,
         seed,
@@ -294,7 +298,7 @@ pub(crate) fn tokenize(
 /// Count documents and show the first. The docstring stands in `_lslm.pyi`.
 #[pyfunction]
 #[pyo3(signature = (inputs, *, limit=2, text_key="text", id_key="id", split="file", separator=None,
-    extensions=None, utf8="replace", progress=None))]
+    extensions=None, utf8="replace", zstd_long=27, progress=None))]
 pub(crate) fn documents(
     py: Python<'_>,
     inputs: &Bound<'_, PyAny>,
@@ -305,10 +309,11 @@ pub(crate) fn documents(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
     let inputs = paths(inputs)?;
-    let options = read_options(text_key, id_key, split, separator, extensions, utf8)?;
+    let options = read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?;
     let found = run(py, progress, |task| lslm_pipeline::survey(&inputs, options, limit, task))?;
     to_object(py, &found)
 }
@@ -334,6 +339,7 @@ fn read_options(
     separator: Option<&str>,
     extensions: Option<Vec<String>>,
     utf8: &str,
+    zstd_long: u32,
 ) -> PyResult<ReadOptions> {
     let split = match (separator, split) {
         (Some(line), "file") => Split::Separator(line.to_owned()),
@@ -358,6 +364,7 @@ fn read_options(
         split,
         utf8: policy,
         extensions,
+        zstd_long,
         ..ReadOptions::default()
     })
 }

@@ -329,7 +329,7 @@ impl PyTokenizer {
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {
         let digest = py.detach(|| self.inner.fingerprint());
-        lslm_bpe::hexadecimal(&digest)
+        lslm_runtime::hex(&digest)
     }
 
     /// What the file asked for that encoding does not do.

@@ -79,6 +79,10 @@ pub fn write_atomically(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
 
 /// Makes the folder `path` and those above it; one that is there is left alone.
 pub fn create_folder(path: &Path) -> Result<()> {
+    if path.is_file() {
+        let text = format!("{}: a file, and a folder is needed: choose another", path.display());
+        return Err(Error::invalid(text));
+    }
     fs::create_dir_all(path).map_err(Error::io(path))
 }
 
@@ -164,6 +168,18 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"abc");
         drop(AtomicFile::create(&path).unwrap());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_the_systems_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = tempfile::Builder::new().tempfile_in(folder.path().join("missing"));
+        let error = Error::io("a.bin")(missing.unwrap_err());
+        let Error::Io { source, .. } = &error else { panic!("{error}") };
+        assert!(source.raw_os_error().is_some() && !error.to_string().contains("at path"));
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = create_folder(&folder.path().join("file")).unwrap_err().to_string();
+        assert!(error.contains("a folder is needed"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The general category of every character, from generated tables that state their Unicode version.
 //!
-//! [`class_of`] is two loads. The tables themselves are public, for users that derive their own
+//! [`properties`] has what cleaning asks for beside that. [`class_of`] is two loads. The tables themselves are public, for users that derive their own
 //! at compile time.
 
+pub mod properties;
 pub mod tables;
 
 pub use tables::VERSION;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
-pub(super) const RULE: Rule = Rule::redactor::<Email>("email", 1, "masks e-mail addresses");
+pub(super) const RULE: Rule = Rule::redactor::<Email>("email", 2, "masks e-mail addresses");
 
 /// The longest local part that RFC 5321 allows, and the longest domain.
 const LONGEST_LOCAL: usize = 64;
@@ -43,6 +43,11 @@ impl Rewrite for Email {
         for at in memchr::memchr_iter(b'@', bytes) {
             let Some(range) = address(bytes, done, at) else { continue };
             done = range.end;
+            // `git@host` is how a repository is named over SSH: it is nobody's address, and code
+            // that loses it breaks
+            if bytes[range.start..at] == *b"git" {
+                continue;
+            }
             if bytes[range.clone()] != *self.0.replacement.as_bytes() {
                 edit.replace(range, &self.0.replacement, 1);
             }
@@ -123,7 +128,9 @@ mod tests {
                 "@name @ a@b a.@b.cc a@-b.cc a@b..cc a@1.2 @b.cc",
                 "@name @ a@b a.@b.cc a@-b.cc a@b..cc a@1.2 @b.cc",
             ),
-            ("git@github.com:x/y", "<>:x/y"),
+            ("git@github.com:x/y ssh://git@host.org/x", "git@github.com:x/y ssh://git@host.org/x"),
+            ("legit@host.org git.it@host.org", "<> <>"),
+            ("user@host.org:password", "<>:password"),
         ] {
             assert_eq!(masked(text), expected, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Written by `scripts/classes.py`, not by hand: the classes of each run of code points.
+//! Written by `properties.py`, not by hand: the classes of each run of code points.
 //! From regex 2026.11.15; composition from Unicode 14.0.0.
 
 /// Where each run begins and the classes of its code points: the bits of [`super::Class`].

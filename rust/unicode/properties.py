@@ -1,7 +1,9 @@
-"""Writes src/chars/runs.rs: the classes of every code point that the cleaner asks for.
+"""Writes src/properties/runs.rs: the properties of every code point that cleaning asks for.
 
-Run it with `python scripts/classes.py > src/chars/runs.rs` where the package `regex` is installed;
-the classes come from its Unicode tables, the composition facts from Python's `unicodedata`. What
+    pip install regex
+    python rust/unicode/properties.py > rust/unicode/src/properties/runs.rs
+
+The classes come from the Unicode tables of `regex`, the composition facts from Python's `unicodedata`. What
 is inert under NFC is fixed for ever once a code point is assigned, so that an older `unicodedata`
 only makes the fast path shorter, never wrong.
 """
@@ -100,7 +102,7 @@ def classes(code: int) -> int:
     return sum(1 << place for place, flag in enumerate(flags) if flag)
 
 
-print("//! Written by `scripts/classes.py`, not by hand: the classes of each run of code points.")
+print("//! Written by `properties.py`, not by hand: the classes of each run of code points.")
 print(
     f"//! From regex {regex.__version__}; composition from Unicode {unicodedata.unidata_version}."
 )

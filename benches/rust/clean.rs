@@ -1,0 +1,38 @@
+//! Cleaning, MB of text a second, one thread.
+
+use criterion::{Criterion, Throughput};
+use lslm_benches::{harness, texts};
+use lslm_clean::{CleanConfig, Cleaner, PROFILES, Scratch};
+
+fn clean(c: &mut Criterion) {
+    for kind in texts() {
+        let mut group = c.benchmark_group(format!("clean/{}", kind.name));
+        group.throughput(Throughput::Bytes(kind.size()));
+        for profile in PROFILES.iter().map(|profile| profile.name) {
+            let config = CleanConfig::profile(profile).expect("a named profile");
+            let cleaner = Cleaner::new(&config).expect("rules that can be used");
+            let mut scratch = Scratch::default();
+            for text in &kind.documents {
+                let once = cleaner.clean(text, &mut scratch);
+                let again = cleaner.clean(&once.text, &mut scratch);
+                assert!(again.text == once.text && again.changes.is_empty(), "{profile}");
+            }
+            group.bench_function(profile, |b| {
+                b.iter(|| {
+                    let kept = kind
+                        .documents
+                        .iter()
+                        .filter(|text| cleaner.clean(text, &mut scratch).verdict.keeps());
+                    kept.count()
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn main() {
+    let mut criterion = harness();
+    clean(&mut criterion);
+    criterion.final_summary();
+}

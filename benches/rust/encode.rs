@@ -1,0 +1,48 @@
+//! Encoding and decoding, MB of text a second, with a vocabulary learned from the same text.
+
+use criterion::{Criterion, Throughput};
+use lslm_benches::{harness, learned, texts};
+use lslm_bpe::Special;
+use lslm_runtime::{Task, threads};
+
+fn encode(c: &mut Criterion) {
+    let task = Task::default();
+    for kind in texts() {
+        let tok = learned(&kind, 32_768);
+        let mut group = c.benchmark_group(format!("encode/{}", kind.name));
+        group.throughput(Throughput::Bytes(kind.size()));
+        let whole = kind.documents.concat();
+        let batch = |threads| {
+            tok.encode_batch(&kind.documents, &Special::None, Some(threads), &task).expect("ids")
+        };
+        let (ids, offsets) = batch(1);
+        assert!(batch(threads::default_threads()) == (ids.clone(), offsets.clone()));
+        let texts = tok.decode_batch(&ids, &offsets, Some(1), &task).expect("known ids");
+        assert!(texts.iter().zip(&kind.documents).all(|(found, text)| found == text.as_bytes()));
+        let long = tok.encode(whole.as_bytes(), &Special::None, &task).expect("ids");
+        let mut bytes = Vec::new();
+        tok.decode_into(&long, &mut bytes).expect("known ids");
+        assert!(bytes == whole.as_bytes(), "one long text came back changed");
+
+        group.bench_function("encode documents, 1 thread", |b| b.iter(|| batch(1)));
+        group.bench_function("encode documents, all threads", |b| {
+            b.iter(|| batch(threads::default_threads()));
+        });
+        group.bench_function("encode one long text", |b| {
+            b.iter(|| tok.encode(whole.as_bytes(), &Special::None, &task));
+        });
+        group.bench_function("decode", |b| {
+            b.iter(|| {
+                bytes.clear();
+                tok.decode_into(&long, &mut bytes)
+            });
+        });
+        group.finish();
+    }
+}
+
+fn main() {
+    let mut criterion = harness();
+    encode(&mut criterion);
+    criterion.final_summary();
+}

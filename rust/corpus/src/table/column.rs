@@ -1,0 +1,256 @@
+//! One column of a Parquet file, decoded a batch of rows at a time.
+
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
+use parquet::schema::types::ColumnDescriptor;
+
+use super::value::{big_endian, date, decimal, quoted, timestamp, uuid};
+
+/// What the values of a column mean, where their physical type does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Plain,
+    Unsigned,
+    Text,
+    Json,
+    Uuid,
+    Date,
+    Decimal { scale: usize },
+    Timestamp { per_second: i64, utc: bool },
+}
+
+impl Meaning {
+    fn of(column: &ColumnDescriptor) -> Option<Self> {
+        let scale = usize::try_from(column.type_scale()).unwrap_or(0);
+        if let Some(logical) = column.logical_type_ref() {
+            return Some(match logical {
+                LogicalType::String | LogicalType::Enum => Self::Text,
+                LogicalType::Json => Self::Json,
+                LogicalType::Uuid => Self::Uuid,
+                LogicalType::Date => Self::Date,
+                LogicalType::Decimal(_) => Self::Decimal { scale },
+                LogicalType::Integer(integer) if !integer.is_signed => Self::Unsigned,
+                LogicalType::Integer(_) | LogicalType::Time(_) => Self::Plain,
+                LogicalType::Timestamp(timestamp) => Self::Timestamp {
+                    per_second: match timestamp.unit {
+                        TimeUnit::MILLIS => 1_000,
+                        TimeUnit::MICROS => 1_000_000,
+                        TimeUnit::NANOS => 1_000_000_000,
+                    },
+                    utc: timestamp.is_adjusted_to_u_t_c,
+                },
+                // half floats, geometry, variants and what is to come
+                _ => return None,
+            });
+        }
+        Some(match column.converted_type() {
+            ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
+            ConvertedType::JSON => Self::Json,
+            ConvertedType::DATE => Self::Date,
+            ConvertedType::DECIMAL => Self::Decimal { scale },
+            ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32
+            | ConvertedType::UINT_64 => Self::Unsigned,
+            ConvertedType::TIMESTAMP_MILLIS => Self::Timestamp { per_second: 1_000, utc: true },
+            ConvertedType::TIMESTAMP_MICROS => Self::Timestamp { per_second: 1_000_000, utc: true },
+            ConvertedType::BSON | ConvertedType::INTERVAL => return None,
+            _ => Self::Plain,
+        })
+    }
+}
+
+/// The values of a batch that are not null.
+#[derive(Debug)]
+pub(super) enum Values {
+    Bool(Vec<bool>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Int96(Vec<Int96>),
+    Float(Vec<f32>),
+    Double(Vec<f64>),
+    Bytes(Vec<ByteArray>),
+    Fixed(Vec<FixedLenByteArray>),
+}
+
+/// One column and the batch of it that is being given out.
+pub(super) struct Column {
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) meaning: Meaning,
+    /// The definition level of a value that is there.
+    defined: i16,
+    pub(super) reader: Option<ColumnReader>,
+    levels: Vec<i16>,
+    values: Values,
+    next: usize,
+}
+
+impl std::fmt::Debug for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Column").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Column {
+    pub(super) fn new(index: usize, column: &ColumnDescriptor) -> Option<Self> {
+        if column.max_rep_level() > 0 {
+            return None;
+        }
+        let values = match column.physical_type() {
+            Physical::BOOLEAN => Values::Bool(Vec::new()),
+            Physical::INT32 => Values::Int32(Vec::new()),
+            Physical::INT64 => Values::Int64(Vec::new()),
+            Physical::INT96 => Values::Int96(Vec::new()),
+            Physical::FLOAT => Values::Float(Vec::new()),
+            Physical::DOUBLE => Values::Double(Vec::new()),
+            Physical::BYTE_ARRAY => Values::Bytes(Vec::new()),
+            Physical::FIXED_LEN_BYTE_ARRAY => Values::Fixed(Vec::new()),
+        };
+        Some(Self {
+            index,
+            name: column.path().string(),
+            meaning: Meaning::of(column)?,
+            defined: column.max_def_level(),
+            reader: None,
+            levels: Vec::new(),
+            values,
+            next: 0,
+        })
+    }
+
+    /// Decodes the next rows of the row group; returns how many.
+    pub(super) fn load(&mut self, rows: usize) -> parquet::errors::Result<usize> {
+        fn read<T: DataType>(
+            reader: &mut ColumnReaderImpl<T>,
+            rows: usize,
+            levels: &mut Vec<i16>,
+            values: &mut Vec<T::T>,
+        ) -> parquet::errors::Result<usize> {
+            values.clear();
+            let mut total = 0;
+            // one call may stop early at the end of a page
+            while total < rows {
+                let (records, ..) =
+                    reader.read_records(rows - total, Some(levels), None, values)?;
+                if records == 0 {
+                    break;
+                }
+                total += records;
+            }
+            Ok(total)
+        }
+        self.levels.clear();
+        self.next = 0;
+        let levels = &mut self.levels;
+        match (&mut self.reader, &mut self.values) {
+            (Some(ColumnReader::BoolColumnReader(r)), Values::Bool(v)) => read(r, rows, levels, v),
+            (Some(ColumnReader::Int32ColumnReader(r)), Values::Int32(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::Int64ColumnReader(r)), Values::Int64(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::Int96ColumnReader(r)), Values::Int96(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::FloatColumnReader(r)), Values::Float(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::DoubleColumnReader(r)), Values::Double(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::ByteArrayColumnReader(r)), Values::Bytes(v)) => {
+                read(r, rows, levels, v)
+            }
+            (Some(ColumnReader::FixedLenByteArrayColumnReader(r)), Values::Fixed(v)) => {
+                read(r, rows, levels, v)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// The place in `values` of row `row` of the batch; `None` for a null. Asked once for each row,
+    /// in order.
+    pub(super) fn place(&mut self, row: usize) -> Option<usize> {
+        if self.defined > 0 && self.levels.get(row).copied() != Some(self.defined) {
+            return None;
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+
+    pub(super) fn bytes(&self, place: usize) -> Option<&[u8]> {
+        match &self.values {
+            Values::Bytes(values) => values.get(place).map(ByteArray::data),
+            Values::Fixed(values) => values.get(place).map(|value| value.data()),
+            _ => None,
+        }
+    }
+
+    /// The value as JSON; `None` for bytes that are no text.
+    pub(super) fn json(&self, place: usize) -> Option<String> {
+        let number = |value: i64| match self.meaning {
+            Meaning::Date => quoted(&date(value)),
+            Meaning::Decimal { scale } => decimal(i128::from(value), scale),
+            Meaning::Timestamp { per_second, utc } => quoted(&timestamp(value, per_second, utc)),
+            _ => value.to_string(),
+        };
+        let float = |value: f64, text: String| if value.is_finite() { text } else { "null".into() };
+        Some(match &self.values {
+            Values::Bool(values) => values.get(place)?.to_string(),
+            Values::Int32(values) => match (*values.get(place)?, self.meaning) {
+                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
+                (value, _) => number(i64::from(value)),
+            },
+            Values::Int64(values) => match (*values.get(place)?, self.meaning) {
+                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
+                (value, _) => number(value),
+            },
+            Values::Int96(values) => {
+                // the old form of a timestamp: nanoseconds of the day, then the Julian day
+                let parts = values.get(place)?.data();
+                let nanos = i128::from(parts[0]) | i128::from(parts[1]) << 32;
+                let days = i128::from(parts[2]) - 2_440_588;
+                let total = days * 86_400_000_000_000 + nanos;
+                quoted(&timestamp(i64::try_from(total).ok()?, 1_000_000_000, false))
+            }
+            Values::Float(values) => {
+                let value = *values.get(place)?;
+                float(f64::from(value), serde_json::to_string(&value).ok()?)
+            }
+            Values::Double(values) => {
+                let value = *values.get(place)?;
+                float(value, serde_json::to_string(&value).ok()?)
+            }
+            Values::Bytes(_) | Values::Fixed(_) => {
+                let bytes = self.bytes(place)?;
+                match self.meaning {
+                    Meaning::Text => quoted(&String::from_utf8_lossy(bytes)),
+                    Meaning::Decimal { scale } => decimal(big_endian(bytes)?, scale),
+                    Meaning::Uuid => quoted(&uuid(bytes)),
+                    Meaning::Json => {
+                        let text = std::str::from_utf8(bytes).ok()?;
+                        match serde_json::from_str::<&serde_json::value::RawValue>(text) {
+                            Ok(value) => value.get().to_owned(),
+                            Err(_) => quoted(text),
+                        }
+                    }
+                    _ => quoted(std::str::from_utf8(bytes).ok()?),
+                }
+            }
+        })
+    }
+
+    /// Whether the values can be ids.
+    pub(super) fn is_id(&self) -> bool {
+        match self.values {
+            Values::Int32(_) | Values::Int64(_) => {
+                matches!(self.meaning, Meaning::Plain | Meaning::Unsigned)
+            }
+            Values::Bytes(_) => matches!(self.meaning, Meaning::Plain | Meaning::Text),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Values of Parquet columns as JSON and ISO 8601.
+
+use crate::json;
+
+/// `text` as a JSON string.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    json::push_string(&mut out, text);
+    out
+}
+
+/// `value / 10^scale`, with all its digits.
+pub(super) fn decimal(value: i128, scale: usize) -> String {
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale.min(60) + 1);
+    let (whole, part) = digits.split_at(digits.len() - scale.min(60));
+    let sign = if value < 0 { "-" } else { "" };
+    let point = if part.is_empty() { "" } else { "." };
+    format!("{sign}{whole}{point}{part}")
+}
+
+/// The integer in two's complement, the highest byte first; `None` if it is over 16 bytes.
+pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
+    if bytes.is_empty() || bytes.len() > 16 {
+        return None;
+    }
+    let mut all = [if bytes[0] & 0x80 == 0 { 0 } else { 0xff }; 16];
+    all[16 - bytes.len()..].copy_from_slice(bytes);
+    Some(i128::from_be_bytes(all))
+}
+
+/// Sixteen bytes in the usual five groups.
+pub(super) fn uuid(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(36);
+    for (place, byte) in bytes.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The date that lies `days` after 1970-01-01, in the Gregorian calendar, as ISO 8601.
+pub(super) fn date(days: i64) -> String {
+    // 400 years are 146,097 days; count them from 1 March, so that the leap day comes last
+    let days = i128::from(days) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i128::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// A moment counted in `per_second` from 1970 on, as ISO 8601 with as many digits as it has.
+pub(super) fn timestamp(value: i64, per_second: i64, utc: bool) -> String {
+    let seconds = value.div_euclid(per_second);
+    let part = value.rem_euclid(per_second);
+    let of_day = seconds.rem_euclid(86_400);
+    let digits = per_second.ilog10() as usize;
+    let fraction = if part == 0 { String::new() } else { format!(".{part:0digits$}") };
+    format!(
+        "{}T{:02}:{:02}:{:02}{fraction}{}",
+        date(seconds.div_euclid(86_400)),
+        of_day / 3_600,
+        of_day / 60 % 60,
+        of_day % 60,
+        if utc { "Z" } else { "" }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_times_are_written_as_iso_8601() {
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(11_016), "2000-02-29");
+        assert_eq!(date(-719_162), "0001-01-01");
+        assert_eq!(date(20_780), "2026-11-23");
+        assert_eq!(timestamp(1_555_814_442_000, 1_000, true), "2019-04-21T02:40:42Z");
+        assert_eq!(timestamp(-1, 1_000_000, false), "1969-12-31T23:59:59.999999");
+        date(i64::MAX);
+        timestamp(i64::MIN, 1_000, true);
+    }
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        assert_eq!(decimal(-5, 3), "-0.005");
+        assert_eq!(decimal(12_345, 2), "123.45");
+        assert_eq!(decimal(7, 0), "7");
+        assert_eq!(big_endian(&[0xff, 0xfe]), Some(-2));
+        assert_eq!(big_endian(&[0; 17]), None);
+    }
+}
