@@ -12,6 +12,7 @@ import json
 import statistics
 from pathlib import Path
 
+from compare.session import ALONE
 from picture import Bar, Group, draw
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,10 +90,13 @@ def preface(record: dict) -> list[str]:
     """Return what was measured where."""
     at = record["machine"]
     packages = ", ".join(record["peers"].values())
+    runs = [r for row in record["rows"].values() if row.get("threads") == 1 for r in row["runs"]]
+    shared = sum(run.get("share", 1) < ALONE for run in runs)
     line = (
         f"`benches/record/{record['file']}`: lslm {at['lslm']} at {at['commit']}; {at['cpu']},"
         f" {at['cores']} cores, {at['system']}, Python {at['python']}; {packages};"
         f" {record['rounds']} rounds."
+        + (f" In {shared} of {len(runs)} runs on one thread others used the core." * (shared > 0))
     )
     return [line, ""]
 

@@ -84,3 +84,15 @@ def test_the_newest_record_counts(figures, tmp_path):
         (tmp_path / f"{date}-cpu-compare-train.json").write_text(json.dumps({"date": date}))
     assert figures.newest("train", tmp_path)["date"] == "2026-01-02"
     assert figures.newest("encode", tmp_path) is None
+
+
+def test_runs_that_shared_their_core_are_counted(figures):
+    row = encode_row({"lslm": [30, 40], "a": [20]})
+    for run, share in zip(row["runs"], (0.99, 0.6, 0.94), strict=True):
+        run["share"] = share
+    at = dict.fromkeys(("lslm", "commit", "cpu", "cores", "system", "python"), "x")
+    record = {"file": "f", "machine": at, "peers": {}, "rounds": 2}
+    line = figures.preface({**record, "rows": {"encode/code/gpt2": {**row, "threads": 1}}})[0]
+    assert "In 2 of 3 runs on one thread others used the core." in line
+    line = figures.preface({**record, "rows": {"encode/code/gpt2": {**row, "threads": 2}}})[0]
+    assert "others" not in line

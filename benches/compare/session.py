@@ -8,6 +8,9 @@ from pathlib import Path
 from compare import environments
 from compare.rows import Row
 
+# The least part of a core that a run on one thread has when nothing else uses it.
+ALONE = 0.95
+
 
 class Session:
     """Measurements of one commit on one machine; ``folder`` keeps each finished row as a file."""
@@ -41,6 +44,8 @@ class Session:
                     given_up.add(side)
                 runs.append({"side": side, "round": number, **result})
                 print(f"  {row.name} {side}: {_short(result)}", flush=True)
+                if row.facts.get("threads") == 1 and result.get("share", 1) < ALONE:
+                    print("    others used this core: the record will say so", flush=True)
         measured = {**row.facts, "reference": row.reference, "runs": runs, **self.alike(row, runs)}
         part = self.path(row.name).with_suffix(".part")
         part.write_text(json.dumps(measured, indent=1, ensure_ascii=False), encoding="utf-8")

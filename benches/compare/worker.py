@@ -40,6 +40,16 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
+def share(began: tuple[float, float]) -> float:
+    """Return processor time over time since ``began``: below 1 a thread, others had the core."""
+    wall, processor = began
+    return (time.process_time() - processor) / (time.perf_counter() - wall)
+
+
+def clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
 def sha(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array, dtype="<u4")).hexdigest()
 
@@ -75,14 +85,17 @@ def encode(job: dict) -> dict:
     """Seconds for texts after loading (cold), for others (steady), for the first again (replay)."""
     first, second = ([*corpora.read(Path(path))] for path in job["texts"])
     encoder = ready(job)
+    began = clocks()
     cold_result, cold = timed(lambda: encoder.encode(first))
     steady_result, steady = timed(lambda: encoder.encode(second))
     _, replay = timed(lambda: encoder.encode(first))
+    had = share(began)
     ids = [encoder.ids(result) for result in (cold_result, steady_result)]
     return {
         "cold": cold,
         "steady": steady,
         "replay": replay,
+        "share": had,
         "ids": [sha(part) for part in ids],
         "tokens": [len(part) for part in ids],
         "peak_memory": peak_memory(),
@@ -101,12 +114,14 @@ def decode(job: dict) -> dict:
         encoder = ready(job)
         encoder.decoding(documents[: len(documents) // 10])()
         work = encoder.decoding(documents)
+    began = clocks()
     result, cold = timed(work)
     _, steady = timed(work)
+    had = share(began)
     digest = hashlib.sha256()
     for text in result:
         digest.update(text.encode() if isinstance(text, str) else text)
-    return {"cold": cold, "steady": steady, "ids": [digest.hexdigest()]}
+    return {"cold": cold, "steady": steady, "share": had, "ids": [digest.hexdigest()]}
 
 
 def tokenize(job: dict) -> dict:
