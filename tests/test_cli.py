@@ -225,6 +225,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing_half_written(work, tmp_path, v
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith(f"error: {out}")
     assert "large" in done.stderr
+    assert "at path" not in done.stderr
     assert not list(out.glob(final))
 
 

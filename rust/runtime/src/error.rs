@@ -47,7 +47,7 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] on `path`, as a function for `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { path: path.as_ref().to_owned(), source: plain(source) }
+        move |source| Self::Io { path: path.as_ref().to_owned(), source }
     }
 
     /// An [`Error::Format`] for `path`; `offset` in bytes where it is known.
@@ -67,13 +67,6 @@ impl Error {
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
     }
-}
-
-/// The operating system's own error, where a library has wrapped it with a path of its own.
-fn plain(error: io::Error) -> io::Error {
-    let wrapped =
-        |error: &io::Error| error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
-    wrapped(&error).map_or(error, io::Error::from_raw_os_error)
 }
 
 impl fmt::Display for Error {

@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
@@ -15,7 +15,10 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    // apart from its path, since tempfile's own writer hides the system's error behind the hidden
+    // name; before it, so that it is closed when the path is removed
+    file: BufWriter<File>,
+    hidden: TempPath,
 }
 
 impl AtomicFile {
@@ -34,8 +37,8 @@ impl AtomicFile {
             // as an ordinary new file: the umask takes its part away
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(folder).map_err(Error::io(&path))?;
-        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file) })
+        let (file, hidden) = builder.tempfile_in(folder).map_err(Error::io(&path))?.into_parts();
+        Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file), hidden })
     }
 
     /// The name that the file will have.
@@ -47,15 +50,16 @@ impl AtomicFile {
     pub fn commit(self) -> Result<()> {
         let path = self.path;
         let file = self.file.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
-        file.as_file().sync_all().map_err(Error::io(&path))?;
-        file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+        file.sync_all().map_err(Error::io(&path))?;
+        drop(file);
+        self.hidden.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
         sync_folder(folder_of(&path))
     }
 
     /// The underlying file, for a writer that needs to seek; buffered bytes are written first.
     pub fn file_mut(&mut self) -> Result<&mut File> {
         self.file.flush().map_err(Error::io(&self.path))?;
-        Ok(self.file.get_mut().as_file_mut())
+        Ok(self.file.get_mut())
     }
 }
 
@@ -171,12 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_disk_is_the_systems_own() {
+    fn a_file_is_no_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = tempfile::Builder::new().tempfile_in(folder.path().join("missing"));
-        let error = Error::io("a.bin")(missing.unwrap_err());
-        let Error::Io { source, .. } = &error else { panic!("{error}") };
-        assert!(source.raw_os_error().is_some() && !error.to_string().contains("at path"));
         fs::write(folder.path().join("file"), "").unwrap();
         let error = create_folder(&folder.path().join("file")).unwrap_err().to_string();
         assert!(error.contains("a folder is needed"), "{error}");
