@@ -28,7 +28,7 @@ fn main() {
                 pieces = 0;
                 for document in &documents {
                     pattern.for_each_batch(black_box(document), |ends| {
-                        pieces += black_box(ends).len()
+                        pieces += black_box(ends).len();
                     });
                 }
                 split = split.min(start.elapsed().as_secs_f64());

@@ -404,7 +404,9 @@ fn the_tokenizer_is_what_was_learned() {
             expected.words += 1;
             expected.tokens += ids.len() as u64;
             expected.whole_words += u64::from(ids.len() == 1);
-            ids.iter().for_each(|&id| uses[id as usize] += 1);
+            for id in ids {
+                uses[id as usize] += 1;
+            }
         });
         let mut measure = Measure::new(&tokenizer);
         let figures = measure.text(text.as_bytes(), &task).unwrap();
