@@ -281,7 +281,7 @@ def test_training_a_tokenizer_does_not_depend_on_threads_or_on_where_text_comes_
     )
     assert again.fingerprint == tokenizer.fingerprint
     little = lslm.train_tokenizer(
-        [str(corpus / "*.jsonl")], vocab_size=400, special_tokens=["<|endoftext|>"], memory=1
+        [str(corpus / "*.jsonl")], vocab_size=400, special_tokens=["<|endoftext|>"], memory=100_000
     )
     assert little.fingerprint == tokenizer.fingerprint
     rows = [*documents()][:150]
