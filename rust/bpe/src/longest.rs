@@ -3,7 +3,8 @@
 //! All starts of the text are looked up by hash, the longest first. That is cheap because few
 //! starts are tokens: a small table knows which lengths the tokens have that begin with the same two
 //! bytes, or with the same character of three bytes, and the index of the vocabulary says quickly
-//! what is not there.
+//! what is not there. Two bytes are a place in a table, and three are first asked of a set in bits,
+//! since of letters in any order nearly all begin some token.
 
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ use crate::vocabulary::Vocabulary;
 
 /// 128 KB, and a few tokens share a place.
 const START_BITS: u32 = 16;
+/// 32 KB, and one hash in thirty is a token's by chance.
+const THREE_BITS: u32 = 18;
 /// Some token has more than [`SHORT`] bytes.
 const LONG: u16 = 1;
 
@@ -29,6 +32,10 @@ pub(crate) struct Longest {
     by_character: Vec<u16>,
     /// The same by a hash of the first four bytes, or of six when a character of three begins.
     by_start: Vec<u16>,
+    /// The symbol that the first two bytes are.
+    two: Vec<Symbol>,
+    /// One bit by a hash of three bytes: some token may be these.
+    three: Vec<u64>,
     /// The symbol that a character of three bytes is.
     characters: Vec<Symbol>,
     /// Tokens of more than [`SHORT`] bytes by the first [`SHORT`], the longest first.
@@ -50,6 +57,8 @@ impl Longest {
             by_bytes: vec![0; 1 << 16],
             by_character: vec![0; 1 << 16],
             by_start: vec![0; 1 << START_BITS],
+            two: vec![NONE; 1 << 16],
+            three: vec![0; 1 << (THREE_BITS - 6)],
             characters: vec![NONE; 1 << 16],
             long: HashMap::default(),
             bytes: *bytes,
@@ -67,6 +76,12 @@ impl Longest {
                     longest.by_character[usize::from(character)] |= LONG;
                 }
                 continue;
+            }
+            if token.len() == 2 {
+                longest.two[usize::from(token[0]) | usize::from(token[1]) << 8] = symbol;
+            } else if token.len() == 3 {
+                let place = three(cache::key(token, 0, 3));
+                longest.three[place / 64] |= 1 << (place % 64);
             }
             let bit = 1 << token.len();
             let window = cache::key(token, 0, token.len());
@@ -105,22 +120,25 @@ impl Longest {
         let mut lengths = lengths & ((2 << most) - 2) as u16;
         while lengths != 0 {
             let length = lengths.ilog2() as usize;
-            if length == 3
-                && let Some(character @ 1..) = character
-            {
-                return (self.characters[usize::from(character)], 3);
-            }
             lengths ^= 1 << length;
+            if length == 2 {
+                return (self.two[usize::from(window as u16)], 2);
+            }
+            if length == 3 {
+                if let Some(character @ 1..) = character {
+                    return (self.characters[usize::from(character)], 3);
+                }
+                let place = three(window);
+                if self.three[place / 64] >> (place % 64) & 1 == 0 {
+                    continue;
+                }
+            }
             if let Some(symbol) = exactly(tokens, window, length) {
                 return (symbol, length);
             }
         }
-        if character.is_some()
-            && most >= 2
-            && self.by_bytes[usize::from(window as u16)] & 4 != 0
-            && let Some(symbol) = exactly(tokens, window, 2)
-        {
-            return (symbol, 2);
+        if character.is_some() && most >= 2 && self.by_bytes[usize::from(window as u16)] & 4 != 0 {
+            return (self.two[usize::from(window as u16)], 2);
         }
         (self.bytes[usize::from(window as u8)], 1)
     }
@@ -154,6 +172,12 @@ impl Longest {
 #[inline(always)]
 fn four(window: u128) -> usize {
     ((window as u32).wrapping_mul(0x9E37_79B1) >> (32 - START_BITS)) as usize
+}
+
+/// The place of the first three bytes of `window`.
+#[inline(always)]
+fn three(window: u128) -> usize {
+    ((window as u32) << 8).wrapping_mul(0x9E37_79B1) as usize >> (32 - THREE_BITS)
 }
 
 /// The place of the first six bytes of `window`.
