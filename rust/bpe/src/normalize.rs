@@ -249,15 +249,25 @@ impl Form {
                 Cow::Owned(changed) => Some(changed.into_bytes()),
             };
         }
-        let mut changed = Vec::with_capacity(text.len());
-        let mut differs = false;
+        // copied only as far as something changes: ill-formed bytes may be many
+        let mut changed: Option<Vec<u8>> = None;
+        let (mut start, mut copied) = (0, 0);
         for chunk in text.utf8_chunks() {
-            let valid = self.normalize(chunk.valid());
-            differs |= matches!(valid, Cow::Owned(_));
-            changed.extend_from_slice(valid.as_bytes());
-            changed.extend_from_slice(chunk.invalid());
+            let end = start + chunk.valid().len();
+            if !chunk.valid().is_ascii()
+                && let Cow::Owned(part) = self.normalize(chunk.valid())
+            {
+                let changed = changed.get_or_insert_default();
+                changed.extend_from_slice(&text[copied..start]);
+                changed.extend_from_slice(part.as_bytes());
+                copied = end;
+            }
+            start = end + chunk.invalid().len();
         }
-        differs.then_some(changed)
+        if let Some(changed) = &mut changed {
+            changed.extend_from_slice(&text[copied..]);
+        }
+        changed
     }
 
     /// The normal form as Hugging Face's library knows it, where newer characters stand for
