@@ -56,59 +56,6 @@ pub(crate) struct Scratch {
 }
 
 impl Backtrack {
-    /// The ids of a piece of 1 to [`SHORT`] bytes, given as a number, and how many there are; `None`
-    /// when there is no answer.
-    #[inline]
-    pub(crate) fn short(
-        &self,
-        model: &Model,
-        piece: u128,
-        length: usize,
-        scratch: &mut Scratch,
-    ) -> Option<([TokenId; SHORT + 1], usize)> {
-        // by number of the token: what it is, and where it begins
-        let mut taken = [0; SHORT + 1];
-        let mut starts = [0; SHORT + 1];
-        let mut count = 0;
-        let mut dead = 0_u32;
-        let mut at = 0;
-        let mut most = length;
-        while at < length {
-            if most == 0 {
-                dead |= 1 << at;
-                count = usize::checked_sub(count, 1)?;
-                most = at - starts[count] - 1;
-                at = starts[count];
-                continue;
-            }
-            let (symbol, width) = self.longest.find(&self.tokens, piece >> (8 * at), most);
-            let alive = dead >> (at + width) & 1 == 0;
-            if alive
-                && (count == 0
-                    || self.stay_apart(
-                        model,
-                        taken[count - 1],
-                        symbol,
-                        || piece >> (8 * at - 24),
-                        at,
-                        &mut scratch.memo,
-                    ))
-            {
-                taken[count] = symbol;
-                starts[count] = at;
-                count += 1;
-                at += width;
-                most = length - at;
-            } else {
-                most = width - 1;
-            }
-        }
-        for symbol in &mut taken[..count] {
-            *symbol = self.tokens.id(*symbol);
-        }
-        Some((taken, count))
-    }
-
     /// Whether merging leaves `before` and `symbol` side by side, which meet at byte `at`.
     #[inline(always)]
     fn stay_apart(

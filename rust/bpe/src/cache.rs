@@ -4,8 +4,7 @@
 //! ids. Those are kept in one flat table of exact keys: no hash is ever trusted, so a hit is right.
 //! A piece has four places in the table, next to each other; when all are taken, one of them is
 //! given up. So memory is bounded, words that recur stay, and no choice of words makes it slow.
-//! Pieces of 16 to 31 bytes have a table of the same kind, and so have the parts of pieces that are
-//! cut before they are looked up.
+//! Pieces of 16 to 31 bytes have a table of the same kind.
 
 use crate::TokenId;
 use crate::backtrack;
@@ -27,8 +26,6 @@ const WAYS: usize = 4;
 const SMALLEST: usize = 1 << 12;
 /// 8 MB: some hundred thousand words, what tens of megabytes of one language have
 const LARGEST: usize = 1 << 18;
-/// Half a megabyte
-const MOST_PARTS: usize = 1 << 14;
 /// 4 MB
 const MOST_LONG: usize = 1 << 16;
 /// 1 MB
@@ -41,7 +38,6 @@ const MOST_IDS: usize = 1 << 18;
 pub struct Cache {
     owner: u64,
     short: Table<Short>,
-    parts: Table<Short>,
     long: Table<Long>,
     /// the ids of entries that have no room for them
     ids: Vec<TokenId>,
@@ -49,6 +45,10 @@ pub struct Cache {
     pub(crate) search: backtrack::Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
+    /// the new words among them
+    pub(crate) gaps: Vec<encode::Gap>,
+    /// the ids of those
+    pub(crate) new: Vec<TokenId>,
 }
 
 /// The ids of a piece of at most [`SHORT`] bytes.
@@ -184,10 +184,12 @@ impl<E: Entry> Table<E> {
         let hash = E::hash(entry.key());
         let home = self.home(entry.key());
         let ways = &mut self.lines[home..home + 2];
-        let empty = ways.iter_mut().flat_map(|line| &mut line.0).find(|place| place.is_empty());
-        if let Some(place) = empty {
+        // the same piece may have been new more than once
+        let is_free = |place: &E| place.is_empty() || place.key() == entry.key();
+        let free = ways.iter_mut().flat_map(|line| &mut line.0).find(|place| is_free(place));
+        if let Some(place) = free {
+            self.count += usize::from(place.is_empty());
             *place = entry;
-            self.count += 1;
         } else {
             // bits that did not choose the home
             let way = (hash >> 40) as usize % WAYS;
@@ -229,7 +231,6 @@ impl Cache {
             return;
         }
         self.short.clear();
-        self.parts.clear();
         self.long.clear();
         self.ids.clear();
     }
@@ -237,10 +238,11 @@ impl Cache {
     /// The first places of pieces of `text`, which are being fetched from now on.
     ///
     /// The first piece begins at `start`, each ends at one of `ends`. It goes on as long as `homes`
-    /// has room and pieces belong into the first table: they have at most [`SHORT`] bytes, and are
-    /// not [`is_wide`]. Returns the number of those. Their places hold until something is inserted.
+    /// has room and pieces belong into the first table: they have at most [`SHORT`] bytes, and with
+    /// `CUT` are not [`is_wide`]. Returns the number of those. Their places hold until something is
+    /// inserted.
     #[inline(never)]
-    pub(crate) fn prepare(
+    pub(crate) fn prepare<const CUT: bool>(
         &self,
         text: &[u8],
         mut start: usize,
@@ -250,7 +252,7 @@ impl Cache {
         let mut count = 0;
         for (&end, home) in ends.iter().zip(homes) {
             let length = end - start;
-            if length > SHORT || is_wide(text, start, length) {
+            if length > SHORT || CUT && is_wide(text, start, length) {
                 break;
             }
             let at = self.short.home(key(text, start, length));
@@ -287,20 +289,7 @@ impl Cache {
         (known, at)
     }
 
-    /// [`Cache::write`] for a single piece.
-    pub(crate) fn write_one(&mut self, key: u128, at: usize) -> Option<usize> {
-        let entry = self.short.find(self.short.home(key), key)?;
-        Some(write(entry, &self.ids, &mut self.block, at))
-    }
-
-    /// [`Cache::write_one`] for a part of a piece.
-    #[inline]
-    pub(crate) fn write_part(&mut self, key: u128, at: usize) -> Option<usize> {
-        let entry = self.parts.find(self.parts.home(key), key)?;
-        Some(write(entry, &self.ids, &mut self.block, at))
-    }
-
-    /// [`Cache::write_one`] for a long piece.
+    /// [`Cache::write`] for a single long piece.
     #[inline]
     pub(crate) fn write_long(&mut self, key: (u128, u128), at: usize) -> Option<usize> {
         let entry = self.long.find(self.long.home(key), key)?;
@@ -312,13 +301,6 @@ impl Cache {
     pub(crate) fn insert(&mut self, key: u128, ids: &[TokenId]) {
         if let Some(entry) = self.entry(key, ids) {
             self.short.insert(entry, LARGEST);
-        }
-    }
-
-    /// Remembers the ids of the part with `key`.
-    pub(crate) fn insert_part(&mut self, key: u128, ids: &[TokenId]) {
-        if let Some(entry) = self.entry(key, ids) {
-            self.parts.insert(entry, MOST_PARTS);
         }
     }
 
@@ -371,9 +353,6 @@ pub(crate) const MASKS: [u128; 16] = {
     }
     masks
 };
-
-/// The bytes of a piece in its key.
-pub(crate) const BYTES: u128 = u128::MAX >> 8;
 
 /// Whether a piece is one with characters of three bytes, often behind a blank, and more than one
 /// character. Such pieces are cut before they are looked up.
@@ -452,8 +431,12 @@ mod tests {
     }
 
     fn find(cache: &mut Cache, key: u128) -> Option<Vec<TokenId>> {
-        let count = cache.write_one(key, 0)?;
-        Some(cache.block[..count].to_vec())
+        let text = [&key.to_le_bytes()[..(key >> 120) as usize], &[0; 16]].concat();
+        let mut homes = [0];
+        let ends = [(key >> 120) as usize];
+        assert_eq!(cache.prepare::<false>(&text, 0, &ends, &mut homes), 1);
+        let (known, count) = cache.write(&text, 0, &ends, &homes, 0);
+        (known == 1).then(|| cache.block[..count].to_vec())
     }
 
     #[test]
@@ -482,12 +465,9 @@ mod tests {
         let count = MOST_IDS as u32 / 15 + 10;
         for i in 0..count {
             cache.insert(piece(i), &ids(i));
-            cache.insert_part(piece(i), &ids(i)[..6]);
         }
         assert!(cache.ids.len() < MOST_IDS + 15);
         assert_eq!(find(&mut cache, piece(5)), Some(ids(5)));
-        assert_eq!(cache.write_part(piece(5), 3), Some(6));
-        assert_eq!(cache.block[3..9], ids(5)[..6]);
         assert_eq!(find(&mut cache, piece(count - 1)), None);
         cache.claim(1);
         assert_eq!(find(&mut cache, piece(5)), None);

@@ -71,8 +71,10 @@ impl Cuts {
     /// Whether no token spans the place between two characters.
     #[inline(always)]
     fn between(&self, left: Wide, right: Wide) -> bool {
-        let marked = self.partial[usize::from(left & 0x3F)] >> (right >> 12) & 1;
-        !self.joins(left.into(), right.into()) && (marked == 0 || !self.joins_parts(left, right))
+        let marked = self.partial[usize::from(left & 0x3F)] >> (right >> 12) & 1 == 1;
+        let apart = !self.joins(left.into(), right.into());
+        // seldom both, which a processor can guess, unlike each of them
+        if apart & marked { !self.joins_parts(left, right) } else { apart }
     }
 
     #[inline(never)]
@@ -82,26 +84,36 @@ impl Cuts {
         self.joins(last, right.into()) || self.joins(left.into(), lead) || self.joins(last, lead)
     }
 
-    /// Calls `f` with where each part of `piece` begins and ends, and with its character when the
-    /// part is a single one, else with 0; together the parts are `piece`.
-    #[inline(always)]
-    pub(crate) fn for_each(&self, piece: &[u8], mut f: impl FnMut(usize, usize, Wide)) {
-        let (mut first, mut start, mut before) = (0, 0, 0);
-        while start < piece.len() {
-            let Some(character) = wide(&piece[start..]) else {
+    /// Puts the ends of the parts of the piece from `start` to `end` of `text` into `ends`, from the
+    /// place `count` on. Returns where the last part ends, which is before `end` when there was no
+    /// room for more, and how many ends there are now.
+    #[inline]
+    pub(crate) fn ends(
+        &self,
+        text: &[u8],
+        mut start: usize,
+        end: usize,
+        ends: &mut [usize],
+        mut count: usize,
+    ) -> (usize, usize) {
+        let mut before = 0;
+        while start < end {
+            let Some(character) = wide(&text[start..end]) else {
                 // whatever it is: what counts is that no cut is made beside it
                 start += 1;
                 before = 0;
                 continue;
             };
-            if before != 0 && self.between(before, character) {
-                f(first, start, if start - first == 3 { before } else { 0 });
-                first = start;
-            }
+            let Some(room) = ends.get_mut(count) else { return (ends[count - 1], count) };
+            // the next one is written over it when it is none: which it is, nobody could guess
+            *room = start;
+            count += usize::from(before != 0 && self.between(before, character));
             before = character;
             start += 3;
         }
-        f(first, piece.len(), if piece.len() - first == 3 { before } else { 0 });
+        let Some(room) = ends.get_mut(count) else { return (ends[count - 1], count) };
+        *room = end;
+        (end, count + 1)
     }
 
     /// Whether `window` begins with two characters of three bytes and no token spans the place
@@ -205,13 +217,17 @@ mod tests {
             merge::merge(&model, &piece, &mut scratch, &task, &mut whole).unwrap();
             let mut parts = Vec::new();
             let mut place = 0;
-            cuts.for_each(&piece, |start, end, character| {
-                assert_eq!(start, place);
-                place = end;
-                assert!(character == 0 || wide(&piece[start..end]) == Some(character));
-                merge::merge(&model, &piece[start..end], &mut scratch, &task, &mut parts).unwrap();
-            });
-            prop_assert_eq!(place, piece.len());
+            while place < piece.len() {
+                // little room, so that it has to go on several times
+                let mut ends = [0; 2];
+                let (end, count) = cuts.ends(&piece, place, piece.len(), &mut ends, 0);
+                for &end in &ends[..count] {
+                    let part = &piece[place..end];
+                    merge::merge(&model, part, &mut scratch, &task, &mut parts).unwrap();
+                    place = end;
+                }
+                prop_assert_eq!(place, end);
+            }
             prop_assert_eq!(whole, parts);
         }
     }
@@ -225,13 +241,10 @@ mod tests {
         let numbered = tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..]));
         let vocabulary = Vocabulary::new(numbered).unwrap();
         let cuts = Cuts::new(&vocabulary);
-        let mut parts = Vec::new();
         let text = "\u{6587}\u{4E2D}\u{6587}\u{4E2D}a\u{4E2D}";
-        cuts.for_each(text.as_bytes(), |start, end, character| {
-            parts.push((&text[start..end], character));
-        });
-        let (pair, other) = ("\u{4E2D}\u{6587}", "\u{4E2D}a\u{4E2D}");
-        let single = wide("\u{6587}".as_bytes()).unwrap();
-        assert_eq!(parts, [("\u{6587}", single), (pair, 0), (other, 0)]);
+        let mut ends = [0; 9];
+        let (end, count) = cuts.ends(text.as_bytes(), 0, text.len(), &mut ends, 1);
+        assert_eq!(end, text.len());
+        assert_eq!(ends[1..count], [3, 9, 16]);
     }
 }

@@ -3,15 +3,20 @@
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::backtrack::Backtrack;
+use crate::abreast::{self, Word};
 use crate::cache::{self, Cache, SHORT};
+use crate::cuts::Cuts;
 use crate::merge;
 use crate::model::{Model, NONE};
 
 /// How many pieces are looked up at once.
 const QUEUE: usize = 64;
 /// Ids are appended to the output when there are more than these.
-const FULL: usize = 1024;
+const FULL: usize = 4096;
+/// Pieces that are cut are looked up when they have more parts than these.
+const PARTS: usize = 256;
+/// New words are encoded when there are more than these.
+const MANY: usize = 128;
 /// The size of the memory in which ids are gathered: what a queue may bring, and a little more,
 /// since ids are written four, seven or sixteen at a time.
 pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
@@ -21,11 +26,11 @@ pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
 /// Pieces are handed over by where they end in the text, not as slices: most are read as a window
 /// of 16 bytes, whatever their length, which takes no branch. Some of them at a time are prepared,
 /// so that their places in the cache, which are spread over megabytes, are there when they are
-/// looked up.
+/// looked up. What is new leaves a gap in the ids; many gaps are filled at once.
 pub(crate) struct Run<'a> {
     model: &'a Model,
     /// unless whole pieces come first
-    backtrack: Option<&'a Backtrack>,
+    cuts: Option<&'a Cuts>,
     cache: &'a mut Cache,
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
@@ -37,6 +42,14 @@ pub(crate) struct Run<'a> {
     failure: Option<Error>,
 }
 
+/// A new word among the ids that are gathered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gap {
+    /// the ids before it
+    at: usize,
+    word: Word,
+}
+
 impl<'a> Run<'a> {
     pub(crate) fn new(
         model: &'a Model,
@@ -46,31 +59,66 @@ impl<'a> Run<'a> {
         out: &'a mut Vec<TokenId>,
     ) -> Self {
         let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
-        Self { model, backtrack, cache, task, out, text, start: 0, gathered: 0, failure: None }
+        let cuts = backtrack.map(|backtrack| &backtrack.cuts);
+        Self { model, cuts, cache, task, out, text, start: 0, gathered: 0, failure: None }
     }
 
     /// Encodes the pieces that end at `ends`, the first of which begins where the last one ended.
     pub(crate) fn pieces(&mut self, ends: &[usize]) {
+        let Some(cuts) = self.cuts else {
+            self.parts::<false>(ends);
+            return;
+        };
+        let whole = self.parts::<true>(ends);
+        let mut parts = [0; PARTS];
+        let mut count = 0;
+        let mut start = self.start;
+        for &end in &ends[whole..] {
+            while start < end {
+                if count == PARTS {
+                    self.parts::<false>(&parts);
+                    count = 0;
+                }
+                if cache::is_wide(self.text, start, end - start) {
+                    (start, count) = cuts.ends(self.text, start, end, &mut parts, count);
+                } else {
+                    parts[count] = end;
+                    count += 1;
+                    start = end;
+                }
+            }
+        }
+        self.parts::<false>(&parts[..count]);
+    }
+
+    /// Encodes pieces, or parts of such, that end at `ends`; with `CUT` until one is to be cut.
+    /// Returns how many.
+    fn parts<const CUT: bool>(&mut self, ends: &[usize]) -> usize {
         let mut homes = [0; QUEUE];
-        let mut rest = ends;
-        while !rest.is_empty() {
-            let count = self.cache.prepare(self.text, self.start, rest, &mut homes);
-            let (short, others) = rest.split_at(count);
+        let mut done = 0;
+        while done < ends.len() {
+            let rest = &ends[done..];
+            let count = self.cache.prepare::<CUT>(self.text, self.start, rest, &mut homes);
             if count > 0 {
-                self.look_up(short, &homes);
+                self.look_up(&rest[..count], &homes);
+                done += count;
             }
-            rest = others;
             if count < QUEUE
-                && let Some((&end, behind)) = rest.split_first()
+                && let Some(&end) = ends.get(done)
             {
-                self.large(self.start, end - self.start);
+                let length = end - self.start;
+                if CUT && cache::is_wide(self.text, self.start, length) {
+                    break;
+                }
+                self.long(self.start, length);
                 self.start = end;
-                rest = behind;
+                done += 1;
             }
-            if self.gathered > FULL {
+            if self.gathered > FULL || self.cache.gaps.len() > MANY {
                 self.flush();
             }
         }
+        done
     }
 
     /// Appends what is still gathered; the first error, if there was one.
@@ -90,134 +138,91 @@ impl<'a> Run<'a> {
                 self.start = ends[known - 1];
             }
             let Some(&end) = ends.get(known) else { return };
-            self.new_short(self.start, end - self.start);
+            self.leave_gap(self.start, end - self.start);
             self.start = end;
             (ends, homes) = (&ends[known + 1..], &homes[known + 1..]);
         }
     }
 
-    /// Encodes a piece that was not known when its place was looked at.
-    fn new_short(&mut self, start: usize, length: usize) {
-        let key = cache::key(self.text, start, length);
-        // the same piece may have come in between, or the table may have grown
-        if let Some(count) = self.cache.write_one(key, self.gathered) {
-            self.gathered += count;
+    #[inline(always)]
+    fn leave_gap(&mut self, start: usize, length: usize) {
+        let word = Word { start, length, ..Word::default() };
+        self.cache.gaps.push(Gap { at: self.gathered, word });
+    }
+
+    /// Appends all that is gathered, with the new words in their gaps.
+    fn fill_gaps(&mut self) {
+        let mut gaps = std::mem::take(&mut self.cache.gaps);
+        let mut new = std::mem::take(&mut self.cache.new);
+        for Gap { word, .. } in &mut gaps {
+            let piece = &self.text[word.start..][..word.length];
+            let first = new.len();
+            if self.model.incomplete {
+                self.merge(piece, &mut new);
+            } else if self.model.rules.whole_first {
+                new.extend(self.model.vocabulary.find(piece));
+            } else {
+                break;
+            }
+            (word.first, word.count) = (first, new.len() - first);
+        }
+        if !self.model.incomplete {
+            let words = gaps.iter_mut().map(|gap| &mut gap.word).filter(|word| word.count == 0);
+            abreast::merge(self.model, self.text, words, &mut new);
+        }
+        let mut first = 0;
+        for gap in &gaps {
+            let Word { start, length, .. } = gap.word;
+            let ids = &new[gap.word.first..][..gap.word.count];
+            self.out.extend_from_slice(&self.cache.block[first..gap.at]);
+            self.out.extend_from_slice(ids);
+            first = gap.at;
+            if self.failure.is_some() {
+                continue;
+            }
+            if length > SHORT {
+                self.cache.insert_long(cache::long_key(self.text, start, length), ids);
+            } else {
+                self.cache.insert(cache::key(self.text, start, length), ids);
+            }
+        }
+        self.out.extend_from_slice(&self.cache.block[first..self.gathered]);
+        gaps.clear();
+        self.cache.gaps = gaps;
+        new.clear();
+        self.cache.new = new;
+    }
+
+    /// Encodes a piece that does not belong into the first table.
+    fn long(&mut self, start: usize, length: usize) {
+        if length > cache::LONG {
+            self.flush();
+            let mut out = std::mem::take(self.out);
+            self.merge(&self.text[start..start + length], &mut out);
+            *self.out = out;
             return;
         }
-        let (ids, count) = self.encode_short(key, start, length);
-        self.write(&ids, count);
-        self.cache.insert(key, &ids[..count]);
-    }
-
-    fn new_long(&mut self, key: (u128, u128), start: usize, length: usize) {
-        self.flush();
-        if let Some(first) = self.merge(start, length) {
-            self.cache.insert_long(key, &self.out[first..]);
-        }
-    }
-
-    #[inline(always)]
-    fn write(&mut self, ids: &[TokenId; SHORT + 1], count: usize) {
-        self.cache.block[self.gathered..self.gathered + ids.len()].copy_from_slice(ids);
-        self.gathered += count;
-    }
-
-    /// The ids of a piece of at most [`SHORT`] bytes, or of a part of one, and their number.
-    #[inline(always)]
-    fn encode_short(
-        &mut self,
-        key: u128,
-        start: usize,
-        length: usize,
-    ) -> ([TokenId; SHORT + 1], usize) {
-        let found = self.backtrack.and_then(|backtrack| {
-            backtrack.short(self.model, key & cache::BYTES, length, &mut self.cache.search)
-        });
-        found.unwrap_or_else(|| {
-            let mut ids = [0; SHORT + 1];
-            let mut count = 0;
-            // behind the last id, where they are taken away from again
-            if let Some(first) = self.merge(start, length) {
-                count = self.out.len() - first;
-                ids[..count].copy_from_slice(&self.out[first..]);
-                self.out.truncate(first);
-            }
-            (ids, count)
-        })
-    }
-
-    fn large(&mut self, start: usize, length: usize) {
-        match self.backtrack {
-            Some(backtrack) if cache::is_wide(self.text, start, length) => {
-                self.wide(backtrack, start, length);
-            }
-            _ => self.part(start, length),
-        }
-    }
-
-    /// Encodes a piece with characters of three bytes, which is often a sentence and new, by the
-    /// parts that no token joins, which are few and often single characters.
-    fn wide(&mut self, backtrack: &Backtrack, start: usize, length: usize) {
-        backtrack.cuts.for_each(&self.text[start..start + length], |from, to, character| {
-            if self.gathered > FULL {
-                self.flush();
-            }
-            if let Some(symbol) = backtrack.longest.character(character) {
-                self.cache.block[self.gathered] = backtrack.tokens.id(symbol);
-                self.gathered += 1;
-            } else {
-                self.part(start + from, to - from);
-            }
-        });
-    }
-
-    /// Encodes a part of a piece, or one that does not belong into the first table.
-    fn part(&mut self, start: usize, length: usize) {
-        if length <= SHORT {
-            let key = cache::key(self.text, start, length);
-            if let Some(count) = self.cache.write_part(key, self.gathered) {
-                self.gathered += count;
-            } else {
-                let (ids, count) = self.encode_short(key, start, length);
-                self.write(&ids, count);
-                self.cache.insert_part(key, &ids[..count]);
-            }
-        } else if length <= cache::LONG {
-            let key = cache::long_key(self.text, start, length);
-            if let Some(count) = self.cache.write_long(key, self.gathered) {
-                self.gathered += count;
-            } else {
-                self.new_long(key, start, length);
-            }
-        } else {
-            self.flush();
-            self.merge(start, length);
+        let key = cache::long_key(self.text, start, length);
+        match self.cache.write_long(key, self.gathered) {
+            Some(count) => self.gathered += count,
+            None => self.leave_gap(start, length),
         }
     }
 
     fn flush(&mut self) {
-        self.out.extend_from_slice(&self.cache.block[..self.gathered]);
+        self.fill_gaps();
         self.gathered = 0;
         if self.failure.is_none() {
             self.failure = self.task.check().err();
         }
     }
 
-    /// Appends the ids of a piece to the output; returns where they begin, or nothing when an error,
-    /// now or before, ends the work.
+    /// Appends the ids of `piece` to `out`, unless an error, now or before, ends the work.
     #[inline(never)]
-    fn merge(&mut self, start: usize, length: usize) -> Option<usize> {
-        if self.failure.is_some() {
-            return None;
-        }
-        let first = self.out.len();
-        let piece = &self.text[start..start + length];
-        match merge_piece(self.model, piece, self.cache, self.task, self.out) {
-            Ok(()) => Some(first),
-            Err(error) => {
-                self.failure = Some(error);
-                None
-            }
+    fn merge(&mut self, piece: &[u8], out: &mut Vec<TokenId>) {
+        if self.failure.is_none() {
+            let done = merge_piece(self.model, piece, self.cache, self.task, out);
+            self.failure = done.err();
         }
     }
 }

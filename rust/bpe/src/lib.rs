@@ -6,6 +6,7 @@
 //! Errors are [`lslm_runtime::Error`]s: `Format` for a file that is broken or of a kind that is
 //! not supported, `UnknownToken` for ids and names that are not there, `Invalid` for arguments.
 
+mod abreast;
 mod added;
 mod backtrack;
 mod bytes;
@@ -25,6 +26,7 @@ mod model;
 mod naive;
 mod newer;
 mod normalize;
+mod pairs;
 mod prefetch;
 mod pretokenize;
 pub mod split;

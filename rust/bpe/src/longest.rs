@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use crate::cache::{self, MASKS, SHORT};
-use crate::cuts::{Wide, wide, wide_of};
+use crate::cuts::{wide, wide_of};
 use crate::model::{NONE, Symbol};
 use crate::tokens::Tokens;
 use crate::vocabulary::Vocabulary;
@@ -141,13 +141,6 @@ impl Longest {
             return (self.two[usize::from(window as u16)], 2);
         }
         (self.bytes[usize::from(window as u8)], 1)
-    }
-
-    /// The symbol that `character` is by itself; none for 0, which is no character.
-    #[inline(always)]
-    pub(crate) fn character(&self, character: Wide) -> Option<Symbol> {
-        let symbol = self.characters[usize::from(character)];
-        (symbol != NONE).then_some(symbol)
     }
 
     /// The longest token of more than [`SHORT`] and at most `most` bytes that `text` begins with,

@@ -6,7 +6,8 @@ use std::collections::BinaryHeap;
 use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
-use crate::model::{Model, NONE, Pairs, Symbol};
+use crate::model::{Model, NONE, Symbol};
+use crate::pairs::Pairs;
 
 /// Pieces up to this many bytes are merged on the stack by scanning for the lowest rank.
 const SHORT: usize = 64;
@@ -75,7 +76,7 @@ fn merge_short<const N: usize, const BITS: u32>(
         let place = lowest as usize % N;
         let second = usize::from(next[place]) % N;
         let third = usize::from(next[second]);
-        let symbol = model.results[(lowest >> BITS) as usize];
+        let symbol = model.result(lowest >> BITS);
         symbols[place] = symbol;
         next[place] = third as u8;
         pairs[second] = NONE;
@@ -91,7 +92,7 @@ fn merge_short<const N: usize, const BITS: u32>(
     }
     let mut place = 0;
     while place < count {
-        out.push(model.ids[symbols[place] as usize]);
+        out.push(model.id(symbols[place]));
         place = usize::from(next[place]);
     }
 }
@@ -170,7 +171,7 @@ fn merge_long(
         if left == NONE || second >= count || model.pairs.get(left, symbols[second]) != rank {
             continue;
         }
-        let symbol = model.results[rank as usize];
+        let symbol = model.result(rank);
         symbols[place] = symbol;
         symbols[second] = NONE;
         let third = next[second];
@@ -190,9 +191,7 @@ fn merge_long(
             }
         }
     }
-    out.extend(
-        symbols.iter().filter(|&&symbol| symbol != NONE).map(|&symbol| model.ids[symbol as usize]),
-    );
+    out.extend(symbols.iter().filter(|&&symbol| symbol != NONE).map(|&symbol| model.id(symbol)));
     Ok(())
 }
 
@@ -206,7 +205,7 @@ mod tests {
     use crate::model::{Merge, Rules};
     use crate::naive;
     use crate::vocabulary::Vocabulary;
-    use crate::{backtrack, cache};
+    use crate::{abreast, backtrack, cache};
 
     fn bytes_and(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
@@ -237,11 +236,15 @@ mod tests {
             again.clear();
             assert!(backtrack.any(model, piece, &mut search, &task, &mut again).unwrap());
             assert_eq!(out, again, "{piece:?}");
-            if piece.len() <= cache::SHORT {
-                let key = cache::key(piece, 0, piece.len()) & cache::BYTES;
-                let (ids, count) = backtrack.short(model, key, piece.len(), &mut search).unwrap();
-                assert_eq!(out, ids[..count], "{piece:?}");
-            }
+        }
+        // all short words in it, from each place on, many together
+        let length = |start: usize| 1 + start * 7 % cache::LONG.min(piece.len() - start);
+        let words: Vec<_> = (0..piece.len()).map(|start| start..start + length(start)).collect();
+        let found = abreast::tests::merge_all(model, piece, &words);
+        for (word, ids) in words.into_iter().zip(found) {
+            again.clear();
+            merge(model, &piece[word.clone()], &mut scratch, &task, &mut again).unwrap();
+            assert_eq!(again, ids, "{:?}", &piece[word]);
         }
         out
     }

@@ -15,8 +15,8 @@
 use crate::TokenId;
 use crate::backtrack::Backtrack;
 use crate::cuts::Cuts;
-use crate::index::Index;
 use crate::longest::Longest;
+use crate::pairs::Pairs;
 use crate::tokens::Tokens;
 use crate::vocabulary::Vocabulary;
 
@@ -67,9 +67,14 @@ pub(crate) struct Model {
     /// The faster way than merging; none when bytes are missing, or tokens are made out of order.
     pub(crate) backtrack: Option<Backtrack>,
     /// The symbol that a rank makes.
-    pub(crate) results: Vec<Symbol>,
+    results: Vec<Symbol>,
+    /// Each rank makes the symbol of its own number behind those of the bytes, so that nobody has
+    /// to ask.
+    in_order: bool,
     /// The id of each symbol.
-    pub(crate) ids: Vec<TokenId>,
+    ids: Vec<TokenId>,
+    /// What the symbols behind those of the bytes are less than their ids, if that is one number.
+    offset: Option<u32>,
 }
 
 impl Model {
@@ -154,9 +159,26 @@ impl Model {
             pairs,
             byte_pairs,
             backtrack,
+            in_order: (256..).zip(&results).all(|(symbol, &result)| symbol == result),
             results,
+            offset: offset(&ids),
             ids,
         })
+    }
+
+    /// The symbol that the merge of this rank makes.
+    #[inline(always)]
+    pub(crate) fn result(&self, rank: u32) -> Symbol {
+        if self.in_order { rank + 256 } else { self.results[rank as usize] }
+    }
+
+    /// The id of `symbol`.
+    #[inline(always)]
+    pub(crate) fn id(&self, symbol: Symbol) -> TokenId {
+        match self.offset {
+            Some(offset) if symbol >= 256 => symbol.wrapping_add(offset),
+            _ => self.ids[symbol as usize],
+        }
     }
 
     /// The model of tiktoken's rule, with ids as ranks.
@@ -207,6 +229,13 @@ impl Model {
                 && out == [id]
         })
     }
+}
+
+/// What all symbols behind those of the bytes are less than their ids.
+fn offset(ids: &[TokenId]) -> Option<u32> {
+    let offset = ids.get(256)?.wrapping_sub(256);
+    let all = (256_u32..).zip(&ids[256..]).all(|(symbol, id)| symbol.wrapping_add(offset) == *id);
+    all.then_some(offset)
 }
 
 /// The ranks of all pairs of bytes.
@@ -264,78 +293,6 @@ pub(crate) fn all_joins(vocabulary: &Vocabulary) -> Vec<Merge> {
         }
     }
     merges
-}
-
-/// The rank of each pair of symbols.
-#[derive(Clone, Debug)]
-pub(crate) struct Pairs {
-    /// Two bits for each pair (a Bloom filter in single words): most questions are about pairs that
-    /// do not merge.
-    seen: Vec<u64>,
-    index: Index,
-    list: Vec<Ranked>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ranked {
-    left: Symbol,
-    right: Symbol,
-    rank: u32,
-}
-
-impl Ranked {
-    #[inline(always)]
-    fn is(self, left: Symbol, right: Symbol) -> bool {
-        (self.left, self.right) == (left, right)
-    }
-}
-
-impl Pairs {
-    /// Room for `count` pairs.
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        // eight bits a pair or more
-        let seen = vec![0; (count / 8).next_power_of_two()];
-        Self { seen, index: Index::new(count, count), list: Vec::with_capacity(count) }
-    }
-
-    #[inline(always)]
-    fn hash(left: Symbol, right: Symbol) -> u64 {
-        // a product folded: every bit of the pair reaches every bit of the hash
-        let pair = (u64::from(left) << 32 | u64::from(right)) ^ 0x9E37_79B9_7F4A_7C15;
-        let product = u128::from(pair) * 0xD6E8_FEB8_6659_FD93;
-        product as u64 ^ (product >> 64) as u64
-    }
-
-    /// The word of a hash and its two bits.
-    #[inline(always)]
-    fn position(&self, hash: u64) -> (usize, u64) {
-        let word = (hash >> 12) as usize & (self.seen.len() - 1);
-        (word, 1 << (hash & 63) | 1 << (hash >> 6 & 63))
-    }
-
-    /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the
-    /// reference.
-    pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, rank: u32) {
-        let number = self.list.len() as u32;
-        self.list.push(Ranked { left, right, rank });
-        let list = &self.list;
-        let hash = Self::hash(left, right);
-        self.index.insert(hash, number, |number| list[number as usize].is(left, right));
-        let (word, bits) = self.position(hash);
-        self.seen[word] |= bits;
-    }
-
-    /// The rank of `left`, `right`; [`NONE`] when they do not merge.
-    #[inline(always)]
-    pub(crate) fn get(&self, left: Symbol, right: Symbol) -> u32 {
-        let hash = Self::hash(left, right);
-        let (word, bits) = self.position(hash);
-        if self.seen[word] & bits != bits {
-            return NONE;
-        }
-        let found = self.index.find(hash, |number| self.list[number as usize].is(left, right));
-        found.map_or(NONE, |number| self.list[number as usize].rank)
-    }
 }
 
 #[cfg(test)]

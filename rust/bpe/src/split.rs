@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use lslm_runtime::Result;
 
-use classify::Level;
+pub(crate) use classify::Level;
 use engine::Engine;
 pub use published::{Behavior, Step};
 use scan::Scheme;

@@ -17,7 +17,8 @@
 use crate::TokenId;
 use crate::cache::{self, SHORT};
 use crate::index::Index;
-use crate::model::{Merge, NONE, Pairs, Symbol};
+use crate::model::{Merge, NONE, Symbol};
+use crate::pairs::Pairs;
 use crate::vocabulary::Vocabulary;
 
 /// All that is asked of a token, in half of what a processor fetches at once.

@@ -9,7 +9,7 @@ use super::kinds::Kind;
 
 /// The instructions that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(crate) enum Level {
     /// No vector instructions.
     Scalar,
     /// AVX2, and the bit instructions that came with it
@@ -22,7 +22,7 @@ pub(super) enum Level {
 
 impl Level {
     /// The best the machine has, or what `LSLM_SIMD` says if the machine has it.
-    pub(super) fn current() -> Self {
+    pub(crate) fn current() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| Self::wanted().unwrap_or_else(|_| Self::best()))
     }
@@ -52,7 +52,7 @@ impl Level {
     }
 
     /// What the machine has, the best last.
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut levels = vec![Self::Scalar];
         #[cfg(target_arch = "x86_64")]
