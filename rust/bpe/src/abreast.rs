@@ -8,7 +8,7 @@
 use crate::TokenId;
 use crate::cache::{LONG, SHORT};
 use crate::model::{Model, NONE, Symbol};
-use crate::pairs::{Asked, Found, NO_SYMBOL};
+use crate::pairs::{Asked, NO_SYMBOL};
 use crate::split::Level;
 
 /// How many pieces have their turns: their numbers are a row that a processor compares at once.
@@ -91,10 +91,8 @@ struct Step {
     before: u8,
     /// the pair that begins at `place`
     behind: Asked,
-    behind_found: Found,
     /// the one that begins at `before`
     ahead: Asked,
-    ahead_found: Found,
 }
 
 /// The least number of each lane.
@@ -160,13 +158,9 @@ fn run<L: Lowest, const PLACES: usize>(
             }
         }
         let steps = &mut steps[..count.min(LANES)];
-        for step in &mut *steps {
-            step.behind_found = model.pairs.find(step.behind);
-            step.ahead_found = model.pairs.find(step.ahead);
-        }
         for step in steps {
-            numbers.set(step.place, step.lane.into(), model.pairs.rank(step.behind_found));
-            numbers.set(step.before, step.lane.into(), model.pairs.rank(step.ahead_found));
+            numbers.set(step.place, step.lane.into(), model.pairs.rank(step.behind));
+            numbers.set(step.before, step.lane.into(), model.pairs.rank(step.ahead));
         }
     }
 }

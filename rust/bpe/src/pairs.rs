@@ -25,8 +25,6 @@ const MORE: u64 = 1 << 63;
 /// The ranks of pairs: where a pair is among the merges.
 #[derive(Clone, Debug)]
 pub(crate) struct Pairs {
-    /// Two bits for each pair (a Bloom filter in single words).
-    seen: Vec<u64>,
     /// Each number is a pair, the left symbol in its high bits, then the right one, then the rank.
     buckets: Vec<Bucket>,
     /// the pairs that their bucket had no room for
@@ -36,13 +34,6 @@ pub(crate) struct Pairs {
 /// A question on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
-    pair: u64,
-    hash: u64,
-}
-
-/// A question that is nearly answered.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
     pair: u64,
     home: usize,
 }
@@ -59,9 +50,7 @@ impl Pairs {
     pub(crate) fn with_capacity(count: usize) -> Self {
         // less than half full: one bucket in thirty or less has no room for all
         let size = (count / 2).next_power_of_two();
-        // eight bits a pair or more
-        let seen = vec![0; (count / 8).next_power_of_two()];
-        Self { seen, buckets: vec![[EMPTY; 4]; size], more: HashMap::default() }
+        Self { buckets: vec![[EMPTY; 4]; size], more: HashMap::default() }
     }
 
     #[inline(always)]
@@ -69,21 +58,11 @@ impl Pairs {
         (hash >> 32) as usize & (self.buckets.len() - 1)
     }
 
-    /// The word of a hash in the set, and its two bits.
-    #[inline(always)]
-    fn position(&self, hash: u64) -> (usize, u64) {
-        let word = (hash >> 12) as usize & (self.seen.len() - 1);
-        (word, 1 << (hash & 63) | 1 << (hash >> 6 & 63))
-    }
-
     /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the
     /// reference.
     pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, rank: u32) {
         let pair = u64::from(left) << 21 | u64::from(right);
-        let hash = hash(pair);
-        let (word, bits) = self.position(hash);
-        self.seen[word] |= bits;
-        let home = self.home(hash);
+        let home = self.home(hash(pair));
         let bucket = &mut self.buckets[home];
         let free = bucket.iter_mut().find(|other| {
             let other = **other & !MORE;
@@ -100,41 +79,32 @@ impl Pairs {
     /// The rank of `left`, `right`; [`NONE`] when they do not merge.
     #[inline(always)]
     pub(crate) fn get(&self, left: Symbol, right: Symbol) -> u32 {
-        self.rank(self.find(self.ask(left, right)))
+        self.rank(self.ask(left, right))
     }
 
-    /// Begins to look for the rank of `left`, `right`: what [`Pairs::find`] reads is being fetched
+    /// Begins to look for the rank of `left`, `right`: what [`Pairs::rank`] reads is being fetched
     /// from now on.
     #[inline(always)]
     pub(crate) fn ask(&self, left: Symbol, right: Symbol) -> Asked {
         let pair = u64::from(left) << 21 | u64::from(right);
-        let hash = hash(pair);
-        prefetch(&self.seen[self.position(hash).0]);
-        Asked { pair, hash }
-    }
-
-    /// Goes on: what [`Pairs::rank`] reads is being fetched from now on.
-    #[inline(always)]
-    pub(crate) fn find(&self, asked: Asked) -> Found {
-        let Asked { pair, hash } = asked;
-        let (word, bits) = self.position(hash);
-        // what does not merge is looked for in one place, which is near
-        let home = if self.seen[word] & bits == bits { self.home(hash) } else { 0 };
+        // all that are at an end of a word ask in one place, which is near
+        let end = left == NO_SYMBOL || right == NO_SYMBOL;
+        let home = if end { 0 } else { self.home(hash(pair)) };
         prefetch(&self.buckets[home]);
-        Found { pair, home }
+        Asked { pair, home }
     }
 
     /// The rank of the pair that was asked for; [`NONE`] when it does not merge.
     #[inline(always)]
-    pub(crate) fn rank(&self, found: Found) -> u32 {
-        let bucket = &self.buckets[found.home];
+    pub(crate) fn rank(&self, asked: Asked) -> u32 {
+        let bucket = &self.buckets[asked.home];
         let mut rank = NONE;
         for number in bucket {
-            let differs = (number ^ found.pair << 21) & !MORE;
+            let differs = (number ^ asked.pair << 21) & !MORE;
             rank = if differs >> 21 == 0 { differs as u32 } else { rank };
         }
         if rank == NONE && bucket[0] & MORE != 0 {
-            return self.get_more(found.pair);
+            return self.get_more(asked.pair);
         }
         rank
     }
