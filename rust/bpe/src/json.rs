@@ -1,4 +1,6 @@
-//! `tokenizer.json`, Hugging Face's format: reading it, and writing it so that it loads there.
+//! `tokenizer.json`, Hugging Face's format: reading it; `write` writes it so that it loads there.
+
+mod write;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -20,6 +22,8 @@ use crate::normalize::Normalizer;
 use crate::pretokenize::Pretokenizer;
 use crate::tokenizer::{Kept, Parts, Tokenizer};
 use crate::vocabulary::Vocabulary;
+
+pub(crate) use write::write;
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -419,126 +423,5 @@ impl<'de> Deserialize<'de> for Name<'de> {
             }
         }
         deserializer.deserialize_str(Text)
-    }
-}
-
-/// The file that [`read`] makes the same tokenizer of, and Hugging Face's library one with equal
-/// ids.
-pub(crate) fn write(tokenizer: &Tokenizer) -> String {
-    let inner = &tokenizer.0;
-    let model = &inner.model;
-    let mut vocab: BTreeMap<TokenId, String> = inner.odd.clone();
-    for (id, token) in model.vocabulary.iter() {
-        let mut name = String::with_capacity(token.len() * 2);
-        bytes::spell(token, &mut name);
-        vocab.insert(id, name);
-    }
-    let added = &inner.added.tokens;
-    complete(&mut vocab, added);
-    // other names of ids that have one already
-    let others = added.windows(2).filter(|pair| pair[0].id == pair[1].id).flatten();
-    let others: BTreeMap<&str, TokenId> = others
-        .filter(|token| vocab.get(&token.id).is_some_and(|name| *name != token.content))
-        .map(|token| (token.content.as_str(), token.id))
-        .collect();
-    let mut out = String::with_capacity(vocab.len() * 48);
-    out.push_str("{\n  \"version\": \"1.0\",\n");
-    let kept = &inner.kept;
-    let entry = |out: &mut String, name: &str, value: &Value| {
-        out.extend(["  \"", name, "\": ", &pretty(value), ",\n"]);
-    };
-    entry(&mut out, "truncation", &kept.truncation);
-    entry(&mut out, "padding", &kept.padding);
-    // of several names for one id the reference knows the last, and here the first is the usual one
-    let added =
-        added.chunk_by(|one, other| one.id == other.id).flat_map(|names| names.iter().rev());
-    let added: Vec<Value> = added.map(|token| serde_json::json!(token)).collect();
-    entry(&mut out, "added_tokens", &Value::Array(added));
-    entry(&mut out, "normalizer", &kept.normalizer);
-    entry(&mut out, "pre_tokenizer", &kept.pre_tokenizer);
-    entry(&mut out, "post_processor", &kept.post_processor);
-    entry(&mut out, "decoder", &kept.decoder);
-    let unknown = model.rules.unknown.and_then(|id| {
-        let added = inner.added.by_id(id).map(|token| token.content.clone());
-        added.or_else(|| vocab.get(&id).cloned())
-    });
-    out.push_str("  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n");
-    let unknown = serde_json::json!(unknown).to_string();
-    out.extend(["    \"unk_token\": ", &unknown, ",\n"]);
-    out.push_str("    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n");
-    let flag = |flag: bool| if flag { "true" } else { "false" };
-    out.extend(["    \"fuse_unk\": ", flag(model.rules.fuse_unknown), ",\n"]);
-    out.push_str("    \"byte_fallback\": false,\n");
-    out.extend(["    \"ignore_merges\": ", flag(model.rules.whole_first), ",\n"]);
-    out.push_str("    \"vocab\": {");
-    let mut separator = "\n";
-    let names = vocab.iter().map(|(id, name)| (name.as_str(), id));
-    for (name, id) in names.chain(others.iter().map(|(name, id)| (*name, id))) {
-        out.push_str(separator);
-        out.push_str("      ");
-        quote(name, &mut out);
-        out.push_str(": ");
-        out.push_str(&id.to_string());
-        separator = ",\n";
-    }
-    out.push_str("\n    },\n    \"merges\": [");
-    separator = "\n";
-    for merge in &model.merges {
-        let mut name = String::new();
-        bytes::spell(model.vocabulary.get(merge.left), &mut name);
-        name.push(' ');
-        bytes::spell(model.vocabulary.get(merge.right), &mut name);
-        out.push_str(separator);
-        out.push_str("      ");
-        quote(&name, &mut out);
-        separator = ",\n";
-    }
-    out.push_str("\n    ]\n  }\n}\n");
-    out
-}
-
-/// `value` in lines, indented to stand in the file's first level.
-fn pretty(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
-    text.replace('\n', "\n  ")
-}
-
-fn hex(c: char) -> String {
-    format!("{:02x}", u32::from(c))
-}
-
-fn quote(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            // no byte is spelled so, but an added token may hold one
-            '\0'..='\x1F' => out.extend(["\\u00", &hex(c)]),
-            _ => out.push(c),
-        }
-    }
-    out.push('"');
-}
-
-/// Adds to `vocab` what makes Hugging Face's library give each added token its id.
-///
-/// There an added token has the id that the vocabulary lists for it, else the next one after all
-/// others, whatever the file says. Where that would be another id they are all listed.
-fn complete(vocab: &mut BTreeMap<TokenId, String>, added: &[AddedToken]) {
-    let mut largest: Option<TokenId> = None;
-    let one_each = added.windows(2).all(|pair| pair[0].id != pair[1].id);
-    let follows = one_each
-        && added.iter().all(|token| {
-            let size = vocab.len() as TokenId;
-            let next =
-                largest.filter(|&largest| largest >= size).map_or(size, |largest| largest + 1);
-            let given = if vocab.contains_key(&token.id) { token.id } else { next };
-            largest = largest.max(Some(given));
-            given == token.id
-        });
-    if !follows {
-        for token in added {
-            vocab.entry(token.id).or_insert_with(|| token.content.clone());
-        }
     }
 }

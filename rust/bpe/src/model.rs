@@ -56,6 +56,8 @@ pub(crate) struct Model {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) merges: Vec<Merge>,
     pub(crate) rules: Rules,
+    /// Each merge is the one that its token is made by, as ranks say it.
+    sound: bool,
     /// The symbol of each byte; [`NONE`] where the byte has no token and nothing stands for it.
     pub(crate) starts: [Symbol; 256],
     /// Some byte has no token of its own.
@@ -154,6 +156,7 @@ impl Model {
             vocabulary,
             merges,
             rules,
+            sound,
             starts,
             incomplete,
             pairs,
@@ -209,6 +212,9 @@ impl Model {
     /// The list need not be that one itself. By the proof at [`Model::from_ranks`], other pairs for
     /// a token, at the place of that token in the order, never meet; converted files have them.
     pub(crate) fn merges_of_ranks(&self) -> Option<Vec<Merge>> {
+        if self.sound {
+            return Some(self.merges.clone());
+        }
         if self.rules.ranked || !self.merges.is_sorted_by_key(|merge| merge.token) {
             return None;
         }
