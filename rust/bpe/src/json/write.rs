@@ -8,21 +8,26 @@ use crate::TokenId;
 use crate::added::AddedToken;
 use crate::bytes;
 use crate::tokenizer::Tokenizer;
+use crate::vocabulary::Vocabulary;
 
 /// The file that [`super::read`] makes the same tokenizer of, and Hugging Face's library one with equal
 /// ids.
 pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     let inner = &tokenizer.0;
     let model = &inner.model;
-    let odd = inner.odd.iter().map(|(&id, name)| (id, Listed::Text(name)));
-    let tokens = model.vocabulary.iter().map(|(id, token)| (id, Listed::Bytes(token)));
-    let mut vocab: BTreeMap<TokenId, Listed> = odd.chain(tokens).collect();
+    let odd = inner.odd.iter().map(|(&id, name)| (id, Name::Text(name)));
+    let tokens = model.vocabulary.iter().map(|(id, _)| (id, Name::Token));
+    let mut vocab: BTreeMap<TokenId, Name> = odd.chain(tokens).collect();
+    let name_of = |vocab: &BTreeMap<TokenId, Name>, id: TokenId| match vocab.get(&id)? {
+        Name::Token => Some(spell(model.vocabulary.get(id))),
+        Name::Text(name) => Some((*name).to_owned()),
+    };
     let added = &inner.added.tokens;
     complete(&mut vocab, added);
     // other names of ids that have one already
     let others = added.windows(2).filter(|pair| pair[0].id == pair[1].id).flatten();
     let others: BTreeMap<&str, TokenId> = others
-        .filter(|token| vocab.get(&token.id).is_some_and(|name| name.name() != token.content))
+        .filter(|token| name_of(&vocab, token.id).is_some_and(|name| name != token.content))
         .map(|token| (token.content.as_str(), token.id))
         .collect();
     let mut out = String::with_capacity(vocab.len() * 48);
@@ -44,7 +49,7 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     entry(&mut out, "decoder", &kept.decoder);
     let unknown = model.rules.unknown.and_then(|id| {
         let added = inner.added.by_id(id).map(|token| token.content.clone());
-        added.or_else(|| vocab.get(&id).map(Listed::name))
+        added.or_else(|| name_of(&vocab, id))
     });
     out.push_str("  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n");
     let unknown = serde_json::json!(unknown).to_string();
@@ -55,32 +60,23 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     out.push_str("    \"byte_fallback\": false,\n");
     out.extend(["    \"ignore_merges\": ", flag(model.rules.whole_first), ",\n"]);
     out.push_str("    \"vocab\": {");
-    let spelled = spelled();
+    let spelled = Spelled::new(&model.vocabulary);
     let mut separator = "\n";
-    let others = others.iter().map(|(name, id)| (Listed::Text(name), id));
+    let others = others.iter().map(|(name, id)| (Name::Text(name), id));
     for (name, id) in vocab.iter().map(|(id, name)| (*name, id)).chain(others) {
-        out.push_str(separator);
-        out.push_str("      \"");
+        out.extend([separator, "      \""]);
         match name {
-            Listed::Bytes(token) => {
-                out.extend(token.iter().map(|&byte| &*spelled[usize::from(byte)]));
-            }
-            Listed::Text(name) => escape(name, &mut out),
+            Name::Token => out.push_str(spelled.get(*id)),
+            Name::Text(name) => escape(name, &mut out),
         }
-        out.push_str("\": ");
-        out.push_str(&id.to_string());
+        out.extend(["\": ", &id.to_string()]);
         separator = ",\n";
     }
     out.push_str("\n    },\n    \"merges\": [");
     separator = "\n";
     for merge in &model.merges {
-        let [left, right] = [merge.left, merge.right].map(|id| model.vocabulary.get(id));
-        out.push_str(separator);
-        out.push_str("      \"");
-        out.extend(left.iter().map(|&byte| &*spelled[usize::from(byte)]));
-        out.push(' ');
-        out.extend(right.iter().map(|&byte| &*spelled[usize::from(byte)]));
-        out.push('"');
+        let (left, right) = (spelled.get(merge.left), spelled.get(merge.right));
+        out.extend([separator, "      \"", left, " ", right, "\""]);
         separator = ",\n";
     }
     out.push_str("\n    ]\n  }\n}\n");
@@ -97,35 +93,44 @@ fn hex(c: char) -> String {
     format!("{:02x}", u32::from(c))
 }
 
-/// What a vocabulary lists.
+/// By what name a vocabulary lists an id.
 #[derive(Clone, Copy)]
-enum Listed<'a> {
-    /// a token, which is listed by the spelling of its bytes
-    Bytes(&'a [u8]),
+enum Name<'a> {
+    /// the spelling of its bytes
+    Token,
     Text(&'a str),
 }
 
-impl Listed<'_> {
-    fn name(&self) -> String {
-        match self {
-            Self::Bytes(token) => {
-                let mut name = String::new();
-                bytes::spell(token, &mut name);
-                name
-            }
-            Self::Text(name) => (*name).to_owned(),
+/// The spelling of each token, as it stands in a JSON string.
+struct Spelled {
+    text: String,
+    starts: Vec<usize>,
+}
+
+impl Spelled {
+    fn new(vocabulary: &Vocabulary) -> Self {
+        let bytes: [String; 256] = std::array::from_fn(|byte| {
+            let mut escaped = String::new();
+            escape(&spell(&[byte as u8]), &mut escaped);
+            escaped
+        });
+        let (mut text, mut starts) = (String::new(), vec![0]);
+        for id in 0..vocabulary.len() {
+            text.extend(vocabulary.get(id).iter().map(|&byte| &*bytes[usize::from(byte)]));
+            starts.push(text.len());
         }
+        Self { text, starts }
+    }
+
+    fn get(&self, id: TokenId) -> &str {
+        &self.text[self.starts[id as usize]..self.starts[id as usize + 1]]
     }
 }
 
-/// The spelling of each byte, as it stands in a JSON string.
-fn spelled() -> [String; 256] {
-    std::array::from_fn(|byte| {
-        let (mut name, mut escaped) = (String::new(), String::new());
-        bytes::spell(&[byte as u8], &mut name);
-        escape(&name, &mut escaped);
-        escaped
-    })
+fn spell(token: &[u8]) -> String {
+    let mut name = String::new();
+    bytes::spell(token, &mut name);
+    name
 }
 
 /// Appends `text` as it stands in a JSON string, without the quotes.
@@ -144,7 +149,7 @@ fn escape(text: &str, out: &mut String) {
 ///
 /// There an added token has the id that the vocabulary lists for it, else the next one after all
 /// others, whatever the file says. Where that would be another id they are all listed.
-fn complete<'a>(vocab: &mut BTreeMap<TokenId, Listed<'a>>, added: &'a [AddedToken]) {
+fn complete<'a>(vocab: &mut BTreeMap<TokenId, Name<'a>>, added: &'a [AddedToken]) {
     let mut largest: Option<TokenId> = None;
     let one_each = added.windows(2).all(|pair| pair[0].id != pair[1].id);
     let follows = one_each
@@ -158,7 +163,7 @@ fn complete<'a>(vocab: &mut BTreeMap<TokenId, Listed<'a>>, added: &'a [AddedToke
         });
     if !follows {
         for token in added {
-            vocab.entry(token.id).or_insert(Listed::Text(&token.content));
+            vocab.entry(token.id).or_insert(Name::Text(&token.content));
         }
     }
 }
