@@ -29,7 +29,7 @@ pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
 /// looked up. What is new leaves a gap in the ids; many gaps are filled at once.
 pub(crate) struct Run<'a> {
     model: &'a Model,
-    /// unless whole pieces come first
+    /// where pieces are cut; not when a piece that is a token goes before merging
     cuts: Option<&'a Cuts>,
     cache: &'a mut Cache,
     task: &'a Task,
