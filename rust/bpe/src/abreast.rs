@@ -294,43 +294,32 @@ mod x86 {
         }
     }
 
-    pub(super) fn avx2<const PLACES: usize>(
-        model: &Model,
-        text: &[u8],
-        words: Vec<&mut Word>,
-        ids: &mut Vec<TokenId>,
-    ) {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-        fn run<const PLACES: usize>(
-            model: &Model,
-            text: &[u8],
-            words: Vec<&mut Word>,
-            ids: &mut Vec<TokenId>,
-        ) {
-            super::run::<Avx2, PLACES>(model, text, words, ids);
-        }
-        // SAFETY: `Level::Avx2` exists only where the processor has these instructions.
-        unsafe { run::<PLACES>(model, text, words, ids) }
+    macro_rules! compiled {
+        ($name:ident, $lowest:ident, $features:literal) => {
+            pub(super) fn $name<const PLACES: usize>(
+                model: &Model,
+                text: &[u8],
+                words: Vec<&mut Word>,
+                ids: &mut Vec<TokenId>,
+            ) {
+                #[target_feature(enable = $features)]
+                fn run<const PLACES: usize>(
+                    model: &Model,
+                    text: &[u8],
+                    words: Vec<&mut Word>,
+                    ids: &mut Vec<TokenId>,
+                ) {
+                    super::run::<$lowest, PLACES>(model, text, words, ids);
+                }
+                // SAFETY: the level of this name exists only where the processor has these
+                // instructions.
+                unsafe { run::<PLACES>(model, text, words, ids) }
+            }
+        };
     }
 
-    pub(super) fn avx512<const PLACES: usize>(
-        model: &Model,
-        text: &[u8],
-        words: Vec<&mut Word>,
-        ids: &mut Vec<TokenId>,
-    ) {
-        #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt")]
-        fn run<const PLACES: usize>(
-            model: &Model,
-            text: &[u8],
-            words: Vec<&mut Word>,
-            ids: &mut Vec<TokenId>,
-        ) {
-            super::run::<Avx512, PLACES>(model, text, words, ids);
-        }
-        // SAFETY: `Level::Avx512` exists only where the processor has these instructions.
-        unsafe { run::<PLACES>(model, text, words, ids) }
-    }
+    compiled!(avx2, Avx2, "avx2,bmi1,bmi2,lzcnt,popcnt");
+    compiled!(avx512, Avx512, "avx512f,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt");
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Backtrack {
                 most = width - 1;
             }
         }
-        out.extend(taken.iter().map(|&(symbol, _)| self.tokens.id(symbol)));
+        out.extend(taken.iter().map(|&(symbol, _)| model.id(symbol)));
         Ok(true)
     }
 }

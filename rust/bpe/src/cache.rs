@@ -117,7 +117,7 @@ impl Entry for Long {
     }
 }
 
-/// The hash of a key of the first table.
+/// The hash of a key of the first table, or of any other number.
 #[inline(always)]
 pub(crate) fn hash(key: u128) -> u64 {
     mix(key as u64, (key >> 64) as u64)

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use crate::cache;
 use crate::model::{NONE, Symbol};
 use crate::prefetch::prefetch;
 
@@ -38,13 +39,6 @@ pub(crate) struct Asked {
     home: usize,
 }
 
-/// A product folded: every bit of the pair reaches every bit of the hash.
-#[inline(always)]
-fn hash(pair: u64) -> u64 {
-    let product = u128::from(pair ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93;
-    product as u64 ^ (product >> 64) as u64
-}
-
 impl Pairs {
     /// Room for `count` pairs, and more.
     pub(crate) fn with_capacity(count: usize) -> Self {
@@ -54,15 +48,15 @@ impl Pairs {
     }
 
     #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.buckets.len() - 1)
+    fn home(&self, pair: u64) -> usize {
+        (cache::hash(pair.into()) >> 32) as usize & (self.buckets.len() - 1)
     }
 
     /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the
     /// reference.
     pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, rank: u32) {
         let pair = u64::from(left) << 21 | u64::from(right);
-        let home = self.home(hash(pair));
+        let home = self.home(pair);
         let bucket = &mut self.buckets[home];
         let free = bucket.iter_mut().find(|other| {
             let other = **other & !MORE;
@@ -89,7 +83,7 @@ impl Pairs {
         let pair = u64::from(left) << 21 | u64::from(right);
         // all that are at an end of a word ask in one place, which is near
         let end = left == NO_SYMBOL || right == NO_SYMBOL;
-        let home = if end { 0 } else { self.home(hash(pair)) };
+        let home = if end { 0 } else { self.home(pair) };
         prefetch(&self.buckets[home]);
         Asked { pair, home }
     }

@@ -27,7 +27,6 @@ use crate::vocabulary::Vocabulary;
 struct Token {
     /// The [`cache::key`] of its bytes; 0 when they are more than [`SHORT`].
     key: u128,
-    id: TokenId,
     /// The parts that are merged into it.
     left: Symbol,
     right: Symbol,
@@ -60,7 +59,7 @@ impl Tokens {
         let token = |&id: &TokenId| {
             let bytes = vocabulary.get(id);
             let key = if bytes.len() <= SHORT { cache::key(bytes, 0, bytes.len()) } else { 0 };
-            Token { key, id, left: NONE, right: NONE, made: NONE }
+            Token { key, left: NONE, right: NONE, made: NONE }
         };
         let index = Index::new(ids.len(), ids.len());
         let mut tokens = Self { tokens: ids.iter().map(token).collect(), index };
@@ -105,12 +104,6 @@ impl Tokens {
     /// Whether merging the bytes of `symbol` makes it.
     pub(crate) fn is_made(&self, symbol: Symbol) -> bool {
         self.tokens.get(symbol as usize).is_some_and(|token| token.made != NONE)
-    }
-
-    /// The id of `symbol`.
-    #[inline(always)]
-    pub(crate) fn id(&self, symbol: Symbol) -> TokenId {
-        self.tokens[symbol as usize].id
     }
 
     /// The token with this [`cache::key`].
