@@ -25,7 +25,15 @@ from lslm.training import train, train_step
 from small_data import documents, write_small, write_splits
 
 CURVE = Path(__file__).parent.parent / "testdata" / "training" / "losses.json"
-SHAPE = ["width=32", "layers=2", "heads=2", "kv_heads=1", "sequence_length=32", "batch_size=8"]
+SHAPE = [
+    "device=cpu",
+    "width=32",
+    "layers=2",
+    "heads=2",
+    "kv_heads=1",
+    "sequence_length=32",
+    "batch_size=8",
+]
 KNOBS = ["dropout=0.1", "clip=0.5", "micro_batch_size=4", "threads=1", "validation_tokens=512"]
 
 

@@ -341,11 +341,13 @@ def verify(
 
 @app.command(epilog="Example: lslm train configs/tiny.toml data=data/web out=runs/first steps=120")
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file such as configs/tiny.toml.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Values that win over the file's."),
-    ] = None,
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[CONFIG] KEY=VALUE...",
+            help="A TOML file such as configs/tiny.toml, and values that win over it.",
+        ),
+    ],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint.")
     ] = False,
@@ -360,11 +362,13 @@ def train(
     from lslm import report
     from lslm.config import load
 
-    resolved = load(config, overrides or [])
+    first = Path(settings[0])
+    config = first if "=" not in settings[0] or first.is_file() else None
+    resolved = load(config, settings if config is None else settings[1:])
     if dry_run:
         from lslm.planning import estimate
 
-        _print_facts(f"{config}: estimate", asdict(estimate(resolved)))
+        _print_facts(f"{config or 'defaults'}: estimate", asdict(estimate(resolved)))
         return
     result = lslm.train(resolved, resume=resume)
     if os.environ.get("RANK", "0") != "0":

@@ -112,12 +112,13 @@ def evaluate(
     ``data`` is a dataset or a folder with a ``validation`` dataset in it, by default the run's own.
     ``tokens`` takes only that many from its start. ``sequence_length`` and ``stride`` are by
     default the model's length. Neither ``batch_size`` nor the number of torchrun's processes
-    changes the result. A dataset of another tokenizer is a ``MismatchError``.
+    changes the result. A dataset of another tokenizer is a ``MismatchError``. A run that is open
+    already is measured with the checkpoint and on the device that it was opened with.
     """
     from lslm import TokenDataset
 
-    device = resolve_device(device)
-    opened = run if isinstance(run, Run) else open_run(run, checkpoint, device)
+    opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
+    device = str(next(opened.model.parameters()).device)
     where = opened.config.data if data is None else DataConfig(path=str(data))
     path = where.validation_path()
     if path is None and data is None:

@@ -41,8 +41,7 @@ def generate(
     soon as it is known, and only whole characters. See :func:`sample` for the choice of tokens;
     equal arguments give equal text.
     """
-    device = resolve_device(device)
-    opened = run if isinstance(run, Run) else open_run(run, checkpoint, device)
+    opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     tokenizer = opened.tokenizer
     ids = tokenizer.encode(prompt, special="none", dtype="int64").tolist()
     start = tokenizer.eos_id

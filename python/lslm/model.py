@@ -252,6 +252,16 @@ class Transformer(nn.Module):
         if not config.tied:
             self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.init_weights(seed)
+        self._compiled = False
+
+    def compile_layers(self) -> None:
+        """Have torch.compile make the kernels of the layers and of the loss.
+
+        One layer is compiled for all of them, so that this takes seconds, at the first step.
+        """
+        self._compiled = True
+        for block in self.blocks:
+            block.compile()
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
@@ -308,6 +318,8 @@ class Transformer(nn.Module):
             size = self.config.width // self.config.heads
             wide = torch.promote_types(x.dtype, torch.float32)
             rotation = rotary(positions, size, self.config.rope_base, wide)
+        if torch.is_autocast_enabled(x.device.type):  # else every sum with x would be float32
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
             x = block(x, rotation, cache)
@@ -316,7 +328,7 @@ class Transformer(nn.Module):
         x = self.norm(x)
         weight = self.embedding.weight if self.config.tied else self.head.weight
         if targets is not None:
-            return linear_cross_entropy(x, weight, targets, reduction)
+            return linear_cross_entropy(x, weight, targets, reduction, compiled=self._compiled)
         logits = F.linear(x, weight)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 

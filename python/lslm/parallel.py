@@ -81,7 +81,13 @@ def resolve_device(name: str) -> str:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device = {name!r}: torch sees no MPS device here; use cpu or auto")
     if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        local, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= devices:
+            raise ValueError(
+                f"torchrun's process {local} of this machine has no CUDA device of its own: start "
+                f"{devices}, or give device=cpu"
+            )
+        name = f"cuda:{local}"
         torch.cuda.set_device(name)
     return name
 

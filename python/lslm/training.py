@@ -127,7 +127,9 @@ def train(config: Config, *, resume: bool = False, progress: Any = None) -> Trai
     """
     if not config.train.out:
         raise ValueError("no folder for the run: give out=RUN")
-    device, run = resolve_device(config.train.device), Path(config.train.out)
+    run = Path(config.train.out)
+    config = _adopt(config, run, resume)
+    device = resolve_device(config.train.device)
     threads = torch.get_num_threads()
     with process_group(device) as group, contextlib.ExitStack() as stack:
         if group.first:
@@ -166,7 +168,6 @@ def _train(
     from lslm.data import TokenLoader
 
     begin = time.monotonic()
-    config = _adopt(config, run, resume)
     train_path, dataset, validation, tokenizer = _open_data(config)
     config = _resolve(config, tokenizer, device)
     settings, T = config.train, config.model.sequence_length
@@ -181,7 +182,9 @@ def _train(
 
     model = Transformer(config.model, settings.seed).to(device)
     optimizers = build_optimizers(model, config.optim)
-    trained: nn.Module = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
+    trained: nn.Module = model
+    if settings.compile:
+        model.compile_layers()
     if group.world_size > 1:
         trained = DistributedDataParallel(trained)
     loader = TokenLoader(
@@ -256,7 +259,7 @@ def _train(
                 reporter.update("train", step, settings.steps, f"steps, loss {loss:.3f}")
             stopping, fresh = stop.asked(group), None
             if validation is not None and (step % settings.validate_every == 0 or step == last):
-                with autocast(device, settings.dtype):
+                with autocast(device, settings.dtype), _not_compiled(settings.compile):
                     result = score(model, validation, lengths, tokens=settings.validation_tokens)
                 fresh = validated = result.as_dict()
                 names = ("loss", "perplexity", "bits_per_byte")
@@ -480,6 +483,11 @@ class _Stop:
         if group.world_size == 1:
             return self._asked
         return bool(group.sum(torch.tensor(float(self._asked))).item())
+
+
+def _not_compiled(compiled: bool) -> contextlib.AbstractContextManager[object]:
+    """The context of a validation: batches of another shape, which are not worth compiling for."""
+    return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
