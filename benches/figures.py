@@ -28,7 +28,7 @@ TRAINING = (
 
 def newest(kind: str, folder: Path = ROOT / "benches/record") -> dict | None:
     """Return the newest record of ``kind``, with its file's name."""
-    paths = sorted(folder.glob(f"*-compare-{kind}.json"))
+    paths = sorted(folder.glob(f"*-{kind}.json"))
     if not paths:
         return None
     return {"file": paths[-1].name, **json.loads(paths[-1].read_text(encoding="utf-8"))}
@@ -273,6 +273,40 @@ def training(record: dict) -> list[str]:
     return [*lines, *table([*head, "best peer ÷ lslm"], cells, left=2), ""]
 
 
+def on_gpu(record: dict) -> list[str]:
+    """Return the section on training with a GPU."""
+    at, figures = record["machine"], record["figures"]
+    place = (
+        f"`benches/record/{record['file']}`: lslm {at['lslm']} at {at['commit']}; {record['gpu']},"
+        f" torch {at['torch']}, Python {at['python']}, {at['cores']} cores of {at['cpu']}."
+    )
+    speeds = [
+        [
+            name.removeprefix("train/").replace("/", ", "),
+            f"{f['median']:,} ({f['min']:,} – {f['max']:,})",
+            f"{100 * f['share_of_peak']:.0f} %",
+            f"{f['memory_gb']:.0f}",
+            f"{f['first_step_s']:.0f}",
+        ]
+        for name, f in figures.items()
+        if name.startswith("train/")
+    ]
+    head = ["model", "tokens/s (lowest – highest)", "of the peak", "GB", "first step, s"]
+    lines = [place, "", *table(head, speeds), ""]
+    learned = [
+        [name.partition("/")[2], f"{f['median']:.0f}", f"{f['best_validation_loss']:.4f}"]
+        for name, f in figures.items()
+        if name.startswith("tinyshakespeare/")
+    ]
+    lines += [*table(["tinyshakespeare", "s", "least validation loss"], learned), ""]
+    measured = [
+        [name, f"{f['median']:,} {f['unit']}", str(f.get("loss", ""))]
+        for name, f in figures.items()
+        if name.startswith(("evaluate/", "generate"))
+    ]
+    return [*lines, *table(["that model", "speed", "loss"], measured), ""]
+
+
 def encode_picture(record: dict) -> str:
     """Return the picture of encoding: lslm and each peer as a multiple of the best peer."""
     groups = []
@@ -317,15 +351,17 @@ def replaced(page: str, kind: str, lines: list[str]) -> str:
 def outputs(page: str, folder: Path = ROOT / "benches/record") -> dict[str, str]:
     """Return what page and pictures must be, by the names of the files in docs."""
     files = {}
-    for kind, section, picture in (
-        ("encode", encoding, encode_picture),
-        ("train", training, train_picture),
+    for kind, records, section, picture in (
+        ("encode", "compare-encode", encoding, encode_picture),
+        ("train", "compare-train", training, train_picture),
+        ("gpu", "nvidia-*", on_gpu, None),
     ):
-        record = newest(kind, folder)
+        record = newest(records, folder)
         if record is None:
             page = replaced(page, kind, ["No record yet."])
-        else:
-            page = replaced(page, kind, section(record))
+            continue
+        page = replaced(page, kind, section(record))
+        if picture is not None:
             files[f"performance-{kind}.svg"] = picture(record)
     return {"performance.md": page, **files}
 

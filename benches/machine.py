@@ -34,12 +34,7 @@ def machine() -> dict:
 
 
 def commit() -> str:
-    """Return the commit, with "+" behind it when the sources differ from it.
-
-    Where the sources lie without their repository, LSLM_COMMIT names it.
-    """
-    if not (ROOT / ".git").exists():
-        return os.environ.get("LSLM_COMMIT", "unknown")
+    """Return the commit, with "+" behind it when the sources differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -43,9 +43,10 @@ def test_page_and_pictures_are_made_from_the_records(figures):
 
 def test_no_record_says_so(figures, tmp_path):
     page = "<!-- encode: begin -->\n<!-- encode: end -->\n<!-- train: begin -->\nold\n<!-- train: end -->"
+    page += "<!-- gpu: begin --><!-- gpu: end -->"
     made = figures.outputs(page, tmp_path)
     assert list(made) == ["performance.md"]
-    assert made["performance.md"].count("No record yet.") == 2
+    assert made["performance.md"].count("No record yet.") == 3
     assert "old" not in made["performance.md"]
 
 

@@ -1,6 +1,7 @@
 """The model against a second implementation in float64, written from the formulas alone."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -268,6 +269,24 @@ def test_impossible_shapes_are_refused(changes, message):
 def test_a_model_without_a_vocabulary_is_refused():
     with pytest.raises(ValueError, match="vocab_size"):
         Transformer(ModelConfig())
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
+def test_compiled_layers_and_loss_equal_the_others():
+    config = ModelConfig(vocab_size=50, sequence_length=16, width=32, layers=2, heads=4, kv_heads=2)
+    tokens = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(0))
+    targets = tokens[:, 1:].clone()
+    targets[1, 3] = IGNORE
+    results = []
+    for compiled in (False, True):
+        model = drawn(config).float()
+        if compiled:
+            model.compile_layers()
+        loss = model(tokens[:, :-1], targets)
+        loss.backward()
+        results.append((loss, torch.cat([p.grad.flatten() for p in model.parameters()])))
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
 
 
 def test_bfloat16_is_near_float32_and_its_gradients_stay_float32():

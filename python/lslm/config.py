@@ -67,7 +67,7 @@ class TrainConfig:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the forward pass; auto: bfloat16 on cuda, else float32. Weights are float32 always."""
     compile: bool = False
-    """Compile the model: faster steps after a minute or so; needs a C++ compiler on a CPU."""
+    """Compile layers and loss: after seconds twice as fast on a GPU; a CPU needs a C++ compiler."""
     threads: int = 0
     """Of torch on a CPU; 0: torch's own choice."""
     log_every: int = 1
