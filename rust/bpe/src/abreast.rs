@@ -16,7 +16,8 @@ const LANES: usize = 16;
 
 /// A piece of at most [`LONG`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Word {
+pub(crate) struct Word<'t> {
+    pub(crate) text: &'t [u8],
     /// where it begins in the text, and its bytes
     pub(crate) start: usize,
     pub(crate) length: usize,
@@ -25,43 +26,46 @@ pub(crate) struct Word {
     pub(crate) count: usize,
 }
 
-/// Merges `words` of `text`, and appends their ids to `ids`. Every byte must have a symbol.
-pub(crate) fn merge<'a>(
-    model: &Model,
-    text: &[u8],
-    words: impl Iterator<Item = &'a mut Word>,
-    ids: &mut Vec<TokenId>,
-) {
-    merge_at(Level::current(), model, text, words, ids);
+impl<'t> Word<'t> {
+    pub(crate) fn bytes(&self) -> &'t [u8] {
+        &self.text[self.start..][..self.length]
+    }
 }
 
-fn merge_at<'a>(
+/// Merges `words`, and appends their ids to `ids`. Every byte must have a symbol.
+pub(crate) fn merge<'a, 't: 'a>(
+    model: &Model,
+    words: impl Iterator<Item = &'a mut Word<'t>>,
+    ids: &mut Vec<TokenId>,
+) {
+    merge_at(Level::current(), model, words, ids);
+}
+
+fn merge_at<'a, 't: 'a>(
     level: Level,
     model: &Model,
-    text: &[u8],
-    words: impl Iterator<Item = &'a mut Word>,
+    words: impl Iterator<Item = &'a mut Word<'t>>,
     ids: &mut Vec<TokenId>,
 ) {
     let (short, long): (Vec<_>, Vec<_>) = words.partition(|word| word.length <= SHORT);
-    merge_up_to::<{ SHORT + 1 }>(level, model, text, short, ids);
-    merge_up_to::<{ LONG + 1 }>(level, model, text, long, ids);
+    merge_up_to::<{ SHORT + 1 }>(level, model, short, ids);
+    merge_up_to::<{ LONG + 1 }>(level, model, long, ids);
 }
 
 /// Merges words of less than `PLACES` bytes.
 fn merge_up_to<const PLACES: usize>(
     level: Level,
     model: &Model,
-    text: &[u8],
     words: Vec<&mut Word>,
     ids: &mut Vec<TokenId>,
 ) {
     match level {
         _ if words.is_empty() => {}
-        Level::Scalar => run::<Scalar, PLACES>(model, text, words, ids),
+        Level::Scalar => run::<Scalar, PLACES>(model, words, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => x86::avx2::<PLACES>(model, text, words, ids),
+        Level::Avx2 => x86::avx2::<PLACES>(model, words, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => x86::avx512::<PLACES>(model, text, words, ids),
+        Level::Avx512 => x86::avx512::<PLACES>(model, words, ids),
     }
 }
 
@@ -118,7 +122,6 @@ impl Lowest for Scalar {
 #[inline(always)]
 fn run<L: Lowest, const PLACES: usize>(
     model: &Model,
-    text: &[u8],
     words: Vec<&mut Word>,
     ids: &mut Vec<TokenId>,
 ) {
@@ -131,7 +134,7 @@ fn run<L: Lowest, const PLACES: usize>(
     let mut coming = words.into_iter();
     let mut current: [Option<&mut Word>; LANES] = std::array::from_fn(|lane| {
         let word = coming.next()?;
-        lanes[lane].begin(model, &text[word.start..][..word.length], &mut numbers, lane);
+        lanes[lane].begin(model, word.bytes(), &mut numbers, lane);
         Some(word)
     });
     let mut busy = current.iter().flatten().count();
@@ -152,7 +155,7 @@ fn run<L: Lowest, const PLACES: usize>(
             current[i] = coming.next();
             match &current[i] {
                 Some(word) => {
-                    lane.begin(model, &text[word.start..][..word.length], &mut numbers, i);
+                    lane.begin(model, word.bytes(), &mut numbers, i);
                 }
                 None => busy -= 1,
             }
@@ -298,22 +301,20 @@ mod x86 {
         ($name:ident, $lowest:ident, $features:literal) => {
             pub(super) fn $name<const PLACES: usize>(
                 model: &Model,
-                text: &[u8],
                 words: Vec<&mut Word>,
                 ids: &mut Vec<TokenId>,
             ) {
                 #[target_feature(enable = $features)]
                 fn run<const PLACES: usize>(
                     model: &Model,
-                    text: &[u8],
                     words: Vec<&mut Word>,
                     ids: &mut Vec<TokenId>,
                 ) {
-                    super::run::<$lowest, PLACES>(model, text, words, ids);
+                    super::run::<$lowest, PLACES>(model, words, ids);
                 }
                 // SAFETY: the level of this name exists only where the processor has these
                 // instructions.
-                unsafe { run::<PLACES>(model, text, words, ids) }
+                unsafe { run::<PLACES>(model, words, ids) }
             }
         };
     }
@@ -334,13 +335,14 @@ pub(crate) mod tests {
     ) -> Vec<Vec<TokenId>> {
         let mut results = Level::available().into_iter().map(|level| {
             let new = |range: &std::ops::Range<usize>| Word {
+                text,
                 start: range.start,
                 length: range.len(),
                 ..Word::default()
             };
             let mut words: Vec<Word> = words.iter().map(new).collect();
             let mut ids = vec![7];
-            merge_at(level, model, text, words.iter_mut(), &mut ids);
+            merge_at(level, model, words.iter_mut(), &mut ids);
             let found = words.iter().map(|word| ids[word.first..][..word.count].to_vec());
             found.collect::<Vec<_>>()
         });

@@ -45,9 +45,7 @@ pub struct Cache {
     pub(crate) search: backtrack::Scratch,
     /// where ids are gathered
     pub(crate) block: Vec<TokenId>,
-    /// the new words among them
-    pub(crate) gaps: Vec<encode::Gap>,
-    /// the ids of those
+    /// the ids of the new words among them
     pub(crate) new: Vec<TokenId>,
 }
 
@@ -227,9 +225,19 @@ impl Cache {
             self.owner = owner;
             self.search = backtrack::Scratch::default();
             self.block.resize(encode::ROOM, 0);
-        } else if self.ids.len() < MOST_IDS {
-            return;
+            self.clear();
+        } else if self.is_full() {
+            self.clear();
         }
+    }
+
+    /// Whether words of many ids are remembered no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ids.len() >= MOST_IDS
+    }
+
+    /// Forgets all words.
+    pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.long.clear();
         self.ids.clear();

@@ -21,46 +21,85 @@ const MANY: usize = 128;
 /// since ids are written four, seven or sixteen at a time.
 pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
 
-/// One pass over one text.
+/// One pass over texts that follow each other.
 ///
 /// Pieces are handed over by where they end in the text, not as slices: most are read as a window
 /// of 16 bytes, whatever their length, which takes no branch. Some of them at a time are prepared,
 /// so that their places in the cache, which are spread over megabytes, are there when they are
 /// looked up. What is new leaves a gap in the ids; many gaps are filled at once.
-pub(crate) struct Run<'a> {
+pub(crate) struct Run<'a, 't> {
     model: &'a Model,
     /// where pieces are cut; not when a piece that is a token goes before merging
     cuts: Option<&'a Cuts>,
     cache: &'a mut Cache,
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
-    text: &'a [u8],
+    /// where texts end in `out`
+    ends: Vec<usize>,
+    text: &'t [u8],
     /// where the next piece begins
     start: usize,
     /// ids in the cache's block
     gathered: usize,
+    gaps: Vec<Gap<'t>>,
     failure: Option<Error>,
 }
 
-/// A new word among the ids that are gathered.
+/// A new word among the ids that are gathered; without bytes, the end of a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gap {
+struct Gap<'t> {
     /// the ids before it
     at: usize,
-    word: Word,
+    word: Word<'t>,
 }
 
-impl<'a> Run<'a> {
+impl<'a, 't> Run<'a, 't> {
     pub(crate) fn new(
         model: &'a Model,
-        text: &'a [u8],
         cache: &'a mut Cache,
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
         let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
         let cuts = backtrack.map(|backtrack| &backtrack.cuts);
-        Self { model, cuts, cache, task, out, text, start: 0, gathered: 0, failure: None }
+        let (ends, gaps) = (Vec::new(), Vec::new());
+        let (text, start, gathered) = (&[][..], 0, 0);
+        Self { model, cuts, cache, task, out, ends, text, start, gathered, gaps, failure: None }
+    }
+
+    /// Begins a text, which pieces are of from now on.
+    pub(crate) fn text(&mut self, text: &'t [u8]) {
+        if self.cache.is_full() {
+            self.flush();
+            self.cache.clear();
+        }
+        (self.text, self.start) = (text, 0);
+    }
+
+    /// Adds an id.
+    pub(crate) fn push(&mut self, id: TokenId) {
+        if self.gathered >= FULL {
+            self.flush();
+        }
+        self.cache.block[self.gathered] = id;
+        self.gathered += 1;
+    }
+
+    /// Ends a text, with all ids that belong to it.
+    pub(crate) fn end(&mut self) {
+        self.gaps.push(Gap { at: self.gathered, word: Word::default() });
+        if self.gaps.len() > MANY {
+            self.flush();
+        }
+    }
+
+    /// Has `f` add ids by itself.
+    pub(crate) fn apart(
+        &mut self,
+        f: impl FnOnce(&mut Cache, &mut Vec<TokenId>) -> Result<()>,
+    ) -> Result<()> {
+        self.flush();
+        f(self.cache, self.out)
     }
 
     /// Encodes the pieces that end at `ends`, the first of which begins where the last one ended.
@@ -114,17 +153,18 @@ impl<'a> Run<'a> {
                 self.start = end;
                 done += 1;
             }
-            if self.gathered > FULL || self.cache.gaps.len() > MANY {
+            if self.gathered > FULL || self.gaps.len() > MANY {
                 self.flush();
             }
         }
         done
     }
 
-    /// Appends what is still gathered; the first error, if there was one.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    /// Appends what is still gathered, and returns where texts ended; the first error, if there was
+    /// one.
+    pub(crate) fn finish(mut self) -> Result<Vec<usize>> {
         self.flush();
-        self.failure.map_or(Ok(()), Err)
+        self.failure.map_or(Ok(self.ends), Err)
     }
 
     /// Encodes short pieces whose places have been prepared.
@@ -146,16 +186,16 @@ impl<'a> Run<'a> {
 
     #[inline(always)]
     fn leave_gap(&mut self, start: usize, length: usize) {
-        let word = Word { start, length, ..Word::default() };
-        self.cache.gaps.push(Gap { at: self.gathered, word });
+        let word = Word { text: self.text, start, length, ..Word::default() };
+        self.gaps.push(Gap { at: self.gathered, word });
     }
 
     /// Appends all that is gathered, with the new words in their gaps.
     fn fill_gaps(&mut self) {
-        let mut gaps = std::mem::take(&mut self.cache.gaps);
+        let mut gaps = std::mem::take(&mut self.gaps);
         let mut new = std::mem::take(&mut self.cache.new);
-        for Gap { word, .. } in &mut gaps {
-            let piece = &self.text[word.start..][..word.length];
+        for Gap { word, .. } in gaps.iter_mut().filter(|gap| gap.word.length > 0) {
+            let piece = word.bytes();
             let first = new.len();
             if self.model.incomplete {
                 self.merge(piece, &mut new);
@@ -167,28 +207,28 @@ impl<'a> Run<'a> {
             (word.first, word.count) = (first, new.len() - first);
         }
         if !self.model.incomplete {
-            let words = gaps.iter_mut().map(|gap| &mut gap.word).filter(|word| word.count == 0);
-            abreast::merge(self.model, self.text, words, &mut new);
+            let words = gaps.iter_mut().map(|gap| &mut gap.word);
+            let words = words.filter(|word| word.length > 0 && word.count == 0);
+            abreast::merge(self.model, words, &mut new);
         }
         let mut first = 0;
         for gap in &gaps {
-            let Word { start, length, .. } = gap.word;
+            let Word { text, start, length, .. } = gap.word;
             let ids = &new[gap.word.first..][..gap.word.count];
             self.out.extend_from_slice(&self.cache.block[first..gap.at]);
             self.out.extend_from_slice(ids);
             first = gap.at;
-            if self.failure.is_some() {
-                continue;
-            }
-            if length > SHORT {
-                self.cache.insert_long(cache::long_key(self.text, start, length), ids);
-            } else {
-                self.cache.insert(cache::key(self.text, start, length), ids);
+            if length == 0 {
+                self.ends.push(self.out.len());
+            } else if self.failure.is_none() && length > SHORT {
+                self.cache.insert_long(cache::long_key(text, start, length), ids);
+            } else if self.failure.is_none() {
+                self.cache.insert(cache::key(text, start, length), ids);
             }
         }
         self.out.extend_from_slice(&self.cache.block[first..self.gathered]);
         gaps.clear();
-        self.cache.gaps = gaps;
+        self.gaps = gaps;
         new.clear();
         self.cache.new = new;
     }

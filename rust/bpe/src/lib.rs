@@ -9,6 +9,7 @@
 mod abreast;
 mod added;
 mod backtrack;
+mod batch;
 mod bytes;
 mod cache;
 mod cuts;
@@ -37,6 +38,7 @@ pub mod train;
 mod vocabulary;
 
 pub use added::{Special, SpecialSet};
+pub use batch::Frame;
 pub use cache::Cache;
 pub use decode::StreamDecoder;
 pub use template::Template;

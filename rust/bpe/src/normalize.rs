@@ -244,6 +244,9 @@ impl Form {
             return None;
         }
         if let Ok(text) = std::str::from_utf8(text) {
+            if self == Self::Nfc && is_plain(text) {
+                return None;
+            }
             return match self.normalize(text) {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(changed) => Some(changed.into_bytes()),
@@ -339,6 +342,60 @@ impl Form {
     }
 }
 
+/// Whether `text` is made of characters alone that NFC leaves as they are beside any others, as most
+/// text is. False says nothing.
+fn is_plain(text: &str) -> bool {
+    let plain = plain();
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    while let Some(&first) = bytes.get(place) {
+        if first < 0x80 {
+            let ascii = bytes[place..].first_chunk().is_some_and(|chunk: &[u8; 8]| {
+                u64::from_le_bytes(*chunk) & 0x8080_8080_8080_8080 == 0
+            });
+            place += if ascii { 8 } else { 1 };
+            continue;
+        }
+        let inner = |i: usize| bytes.get(place + i).map_or(0, |&byte| usize::from(byte & 0x3F));
+        let first = usize::from(first);
+        let (c, length) = match first {
+            0xC0..0xE0 => ((first & 0x1F) << 6 | inner(1), 2),
+            0xE0..0xF0 => ((first & 0xF) << 12 | inner(1) << 6 | inner(2), 3),
+            _ => return false,
+        };
+        if plain[c / 64] >> (c % 64) & 1 == 0 {
+            return false;
+        }
+        place += length;
+    }
+    true
+}
+
+/// A bit for each character below U+10000: NFC leaves it as it is, and it joins with nothing before
+/// it.
+fn plain() -> &'static [u64; 1 << 10] {
+    static PLAIN: OnceLock<Box<[u64; 1 << 10]>> = OnceLock::new();
+    PLAIN.get_or_init(|| {
+        let decompositions = CanonicalDecompositionBorrowed::new();
+        let compositions = CanonicalCompositionBorrowed::new();
+        let mut plain = Box::new([u64::MAX; 1 << 10]);
+        let mut clear = |c: char| {
+            if let Some(word) = plain.get_mut(c as usize / 64) {
+                *word &= !(1 << (c as usize % 64));
+            }
+        };
+        for c in '\0'..='\u{FFFF}' {
+            match decompositions.decompose(c) {
+                _ if !is_starter(c) => clear(c),
+                Decomposed::Default => {}
+                Decomposed::Expansion(a, b) if compositions.compose(a, b) == Some(c) => clear(b),
+                _ => clear(c),
+            }
+        }
+        plain
+    })
+}
+
 fn is_starter(c: char) -> bool {
     CanonicalCombiningClassMapBorrowed::new().get_u8(c) == 0
 }
@@ -375,6 +432,23 @@ mod tests {
             assert!(matches!(nfc().apply(text.as_bytes()).unwrap(), Cow::Borrowed(_)));
         }
         assert_eq!(&*nfc().apply("cafe\u{301}".as_bytes()).unwrap(), "caf\u{E9}".as_bytes());
+    }
+
+    #[test]
+    fn common_characters_are_plain_and_others_are_not() {
+        assert!(is_plain("12345678 “caf\u{E9}” — 中文，カ Ж"));
+        for c in '\0'..=char::MAX {
+            let mut buffer = [0; 4];
+            let text = &*c.encode_utf8(&mut buffer);
+            let alone =
+                Form::Nfc.starts_part(c) && matches!(Form::Nfc.normalize(text), Cow::Borrowed(_));
+            if c <= '\u{FFFF}' {
+                // today's class of a newer character may say that it joins
+                assert!(is_plain(text) == alone || is_newer(c) && alone, "{c:?}");
+            } else {
+                assert!(!is_plain(text));
+            }
+        }
     }
 
     #[test]
@@ -420,6 +494,12 @@ mod tests {
     }
 
     proptest! {
+        /// What is said to be plain is left as it is by the normal form.
+        #[test]
+        fn plain_text_stays(text in "[a\u{301}\u{E9}\u{4E00}-\u{4EFF}\u{2014}\u{3099}\u{304B}\u{AC00}\u{11A8}\u{212B}\u{1F600}]{0,9}") {
+            prop_assert!(!is_plain(&text) || Form::Nfc.today(&text) == text);
+        }
+
         /// Normalising part by part gives the whole, and the alignment covers both texts.
         #[test]
         fn parts_make_the_whole(text in "[a\u{301}\u{323}\u{E9}\u{1100}\u{1161}\u{11A8}\u{AC00}\u{AC01}\u{FB01}\u{1E9B}\u{93C}\u{16FF0}\u{105D2}\u{307}]{0,12}", form in 0..4) {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use lslm_runtime::{Error, Result, Task, threads};
-use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::TokenId;
@@ -37,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) kept: Kept,
     pub(crate) table: Table,
     /// tells caches apart
-    number: u64,
+    pub(crate) number: u64,
     /// caches that calls leave warm for the next call
     caches: Vec<Mutex<Option<Box<Cache>>>>,
     fingerprint: OnceLock<[u8; 32]>,
@@ -93,8 +92,6 @@ pub enum Unit {
     Character,
 }
 
-/// Below this many bytes a batch is encoded by the thread that asks; starting others takes longer.
-const WORTH_THREADS: usize = 1 << 16;
 /// When ids are only counted, those of about this many bytes are in memory.
 const WINDOW: usize = 1 << 16;
 /// The most caches that are kept for later calls.
@@ -299,7 +296,7 @@ impl Tokenizer {
         })
     }
 
-    fn scanners<'a>(&'a self, special: &'a Special) -> &'a Scanners {
+    pub(crate) fn scanners<'a>(&'a self, special: &'a Special) -> &'a Scanners {
         match special {
             Special::None => &self.0.added.plain,
             Special::All | Special::Raise => &self.0.added.all,
@@ -321,7 +318,7 @@ impl Tokenizer {
         })
     }
 
-    fn normalized<'a>(&self, text: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+    pub(crate) fn normalized<'a>(&self, text: &'a [u8]) -> Result<Cow<'a, [u8]>> {
         if self.0.normalizer.is_identity() {
             return Ok(Cow::Borrowed(text));
         }
@@ -329,7 +326,7 @@ impl Tokenizer {
     }
 
     /// Cuts and merges.
-    fn encode_plain(
+    pub(crate) fn encode_plain(
         &self,
         text: &[u8],
         cache: &mut Cache,
@@ -339,14 +336,16 @@ impl Tokenizer {
         let model = &self.0.model;
         let Some(pattern) = self.0.pretokenizer.only_pattern() else {
             return self.0.pretokenizer.for_each(text, &mut |piece, _| {
-                let mut run = Run::new(model, piece, cache, task, out);
+                let mut run = Run::new(model, cache, task, out);
+                run.text(piece);
                 run.pieces(&[piece.len()]);
-                run.finish()
+                run.finish().map(|_| ())
             });
         };
-        let mut run = Run::new(model, text, cache, task, out);
+        let mut run = Run::new(model, cache, task, out);
+        run.text(text);
         pattern.for_each_batch(text, |ends| run.pieces(ends));
-        run.finish()
+        run.finish().map(|_| ())
     }
 
     /// Lends `f` a cache that earlier calls have warmed.
@@ -401,7 +400,8 @@ impl Tokenizer {
         let mut count = 0;
         let mut add = |text: &[u8], ends: &[usize]| {
             ids.clear();
-            let mut run = Run::new(&self.0.model, text, cache, task, ids);
+            let mut run = Run::new(&self.0.model, cache, task, ids);
+            run.text(text);
             run.pieces(ends);
             run.finish()?;
             count += ids.len();
@@ -423,61 +423,6 @@ impl Tokenizer {
             self.0.pretokenizer.for_each(text, &mut |piece, _| add(piece, &[piece.len()]))?;
         }
         Ok(count)
-    }
-
-    /// The ids of all `texts`, one after the other, and where each text's begin; the last offset is
-    /// the number of ids.
-    ///
-    /// The same for any number of `threads`, `None` being all cores. `task` counts bytes.
-    pub fn encode_batch<T: AsRef<[u8]> + Sync>(
-        &self,
-        texts: &[T],
-        special: &Special,
-        threads: Option<usize>,
-        task: &Task,
-    ) -> Result<(Vec<TokenId>, Vec<i64>)> {
-        let threads = threads::resolve(threads)?;
-        let total: usize = texts.iter().map(|text| text.as_ref().len()).sum();
-        task.begin("encode", "bytes", Some(total as u64));
-        if threads == 1 || total < WORTH_THREADS {
-            let (ids, lengths) = self.encode_run(texts, special, task)?;
-            return Ok((ids, offsets(lengths.into_iter(), texts.len())));
-        }
-        // several runs a thread, so that one long text at the end does not leave the others idle
-        let target = (total / (threads * 16)).max(WORTH_THREADS / 4);
-        let runs = runs(texts, target);
-        let parts: Vec<(Vec<TokenId>, Vec<usize>)> = threads::pool(threads)?.install(|| {
-            runs.into_par_iter()
-                .with_max_len(1)
-                .map(|run| self.encode_run(&texts[run], special, task))
-                .collect::<Result<_>>()
-        })?;
-        let mut ids = Vec::with_capacity(parts.iter().map(|(ids, _)| ids.len()).sum());
-        for (part, _) in &parts {
-            ids.extend_from_slice(part);
-        }
-        let lengths = parts.iter().flat_map(|(_, lengths)| lengths.iter().copied());
-        Ok((ids, offsets(lengths, texts.len())))
-    }
-
-    fn encode_run<T: AsRef<[u8]>>(
-        &self,
-        texts: &[T],
-        special: &Special,
-        task: &Task,
-    ) -> Result<(Vec<TokenId>, Vec<usize>)> {
-        let total: usize = texts.iter().map(|text| text.as_ref().len()).sum();
-        let mut ids = Vec::with_capacity(total / 4 + 8);
-        let mut lengths = Vec::with_capacity(texts.len());
-        self.with_cache(|cache| {
-            for text in texts {
-                let start = ids.len();
-                self.encode_into_task(text.as_ref(), special, cache, task, &mut ids)?;
-                lengths.push(ids.len() - start);
-                task.advance(text.as_ref().len() as u64)?;
-            }
-            Ok((ids, lengths))
-        })
     }
 
     /// The ids of `text` with the part of `text` that each stands for, counted in `unit`.
@@ -562,7 +507,8 @@ impl Tokenizer {
                 self.0.pretokenizer.for_each(&normal[range], &mut |piece, place| {
                     let first = encoding.ids.len();
                     let model = &self.0.model;
-                    let mut run = Run::new(model, piece, cache, task, &mut encoding.ids);
+                    let mut run = Run::new(model, cache, task, &mut encoding.ids);
+                    run.text(piece);
                     run.pieces(&[piece.len()]);
                     run.finish()?;
                     // the blank that a piece may have got in front lies nowhere
@@ -685,34 +631,6 @@ fn refuse(special: &Special, control: bool, text: &[u8]) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-fn offsets(lengths: impl Iterator<Item = usize>, count: usize) -> Vec<i64> {
-    let mut offsets = Vec::with_capacity(count + 1);
-    let mut total = 0;
-    offsets.push(0);
-    offsets.extend(lengths.map(|length| {
-        total += length as i64;
-        total
-    }));
-    offsets
-}
-
-/// Runs of `texts` of about `target` bytes.
-fn runs<T: AsRef<[u8]>>(texts: &[T], target: usize) -> Vec<Range<usize>> {
-    let mut runs = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (place, text) in texts.iter().enumerate() {
-        size += text.as_ref().len();
-        if size >= target {
-            runs.push(start..place + 1);
-            (start, size) = (place + 1, 0);
-        }
-    }
-    if start < texts.len() {
-        runs.push(start..texts.len());
-    }
-    runs
 }
 
 /// Turns offsets in bytes into offsets in characters.

@@ -1,15 +1,16 @@
 //! Files to a dataset of tokens: read, clean, hold out, encode, write.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lslm_bpe::{Cache, Special, TokenId, Tokenizer};
+use lslm_bpe::{Cache, Frame, Special, TokenId, Tokenizer};
 use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
-use lslm_corpus::{Corpus, ReadOptions, Statistics};
+use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
-use lslm_runtime::files::{create_folder, remove_leftovers};
+use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
@@ -267,31 +268,40 @@ impl Job<'_> {
             documents: Vec::with_capacity(chunk.documents.len()),
             funnel: Funnel::default(),
         };
+        let mut kept = Vec::with_capacity(chunk.documents.len());
         for (index, document) in (chunk.first..).zip(chunk.documents) {
             self.task.check()?;
-            let cleaned =
-                self.cleaner.map(|cleaner| (cleaner, cleaner.clean(&document.text, scratch)));
-            if let Some((cleaner, cleaned)) = &cleaned {
-                let place = Place { partition: partition as u64, index };
-                encoded.funnel.add(place, document.text.len() as u64, cleaned, cleaner);
-                if !cleaned.verdict.keeps() {
-                    continue;
-                }
+            let Some(cleaner) = self.cleaner else {
+                kept.push(document);
+                continue;
+            };
+            let cleaned = cleaner.clean(&document.text, scratch);
+            let place = Place { partition: partition as u64, index };
+            encoded.funnel.add(place, document.text.len() as u64, &cleaned, cleaner);
+            if cleaned.verdict.keeps() {
+                let changed = match cleaned.text {
+                    Cow::Owned(text) => Some(text),
+                    Cow::Borrowed(_) => None,
+                };
+                kept.push(match changed {
+                    Some(text) => Document { text, ..document },
+                    None => document,
+                });
             }
-            let text: &str = cleaned.as_ref().map_or(&document.text, |(_, cleaned)| &cleaned.text);
-            encoded.ids.extend(self.end.bos);
-            self.tokenizer.encode_into_task(
-                text.as_bytes(),
-                &Special::None,
-                cache,
-                self.task,
-                &mut encoded.ids,
-            )?;
-            encoded.ids.extend(self.end.eos);
+        }
+        let ends = self.tokenizer.encode_texts_into(
+            kept.iter().map(|document| document.text.as_bytes()),
+            Frame { before: self.end.bos, behind: self.end.eos },
+            &Special::None,
+            cache,
+            self.task,
+            &mut encoded.ids,
+        )?;
+        for (document, end) in kept.into_iter().zip(ends) {
             encoded.documents.push(EncodedDocument {
-                end: encoded.ids.len(),
-                n_bytes: text.len() as u64,
-                held_out: self.held_out.takes(text),
+                end,
+                n_bytes: document.text.len() as u64,
+                held_out: self.held_out.takes(&document.text),
                 source: self.sources.get(&document.source).copied().unwrap_or(0),
                 id: document.id,
             });
@@ -308,6 +318,7 @@ impl Job<'_> {
         let mut funnel = Funnel::default();
         let mut reading = Statistics::default();
         let mut manifests = Vec::new();
+        let tokenizer = self.tokenizer.to_json();
         let mut splits = vec![TRAIN];
         if options.validation_fraction > 0.0 {
             splits.push(VALIDATION);
@@ -329,7 +340,7 @@ impl Job<'_> {
                 }
             }
             create_folder(&self.folder(split))?;
-            self.tokenizer.save(self.folder(split).join(TOKENIZER))?;
+            write_atomically(self.folder(split).join(TOKENIZER), tokenizer.as_bytes())?;
             manifests.push(manifest);
         }
         for record in records {

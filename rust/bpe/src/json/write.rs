@@ -15,22 +15,23 @@ use crate::vocabulary::Vocabulary;
 pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     let inner = &tokenizer.0;
     let model = &inner.model;
-    let odd = inner.odd.iter().map(|(&id, name)| (id, Name::Text(name)));
-    let tokens = model.vocabulary.iter().map(|(id, _)| (id, Name::Token));
-    let mut vocab: BTreeMap<TokenId, Name> = odd.chain(tokens).collect();
-    let name_of = |vocab: &BTreeMap<TokenId, Name>, id: TokenId| match vocab.get(&id)? {
-        Name::Token => Some(spell(model.vocabulary.get(id))),
-        Name::Text(name) => Some((*name).to_owned()),
-    };
     let added = &inner.added.tokens;
-    complete(&mut vocab, added);
+    // the ids that are listed and stand for no bytes
+    let mut named: BTreeMap<TokenId, &str> =
+        inner.odd.iter().map(|(&id, name)| (id, name.as_str())).collect();
+    named.retain(|&id, _| model.vocabulary.get(id).is_empty());
+    complete(&model.vocabulary, &mut named, added);
+    let name_of = |id: TokenId| match model.vocabulary.get(id) {
+        [] => named.get(&id).map(|name| (*name).to_owned()),
+        bytes => Some(spell(bytes)),
+    };
     // other names of ids that have one already
     let others = added.windows(2).filter(|pair| pair[0].id == pair[1].id).flatten();
     let others: BTreeMap<&str, TokenId> = others
-        .filter(|token| name_of(&vocab, token.id).is_some_and(|name| name != token.content))
+        .filter(|token| name_of(token.id).is_some_and(|name| name != token.content))
         .map(|token| (token.content.as_str(), token.id))
         .collect();
-    let mut out = String::with_capacity(vocab.len() * 48);
+    let mut out = String::with_capacity(model.vocabulary.len() as usize * 48);
     out.push_str("{\n  \"version\": \"1.0\",\n");
     let kept = &inner.kept;
     let entry = |out: &mut String, name: &str, value: &Value| {
@@ -49,7 +50,7 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     entry(&mut out, "decoder", &kept.decoder);
     let unknown = model.rules.unknown.and_then(|id| {
         let added = inner.added.by_id(id).map(|token| token.content.clone());
-        added.or_else(|| name_of(&vocab, id))
+        added.or_else(|| name_of(id))
     });
     out.push_str("  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n");
     let unknown = serde_json::json!(unknown).to_string();
@@ -61,16 +62,23 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     out.extend(["    \"ignore_merges\": ", flag(model.rules.whole_first), ",\n"]);
     out.push_str("    \"vocab\": {");
     let spelled = Spelled::new(&model.vocabulary);
-    let mut separator = "\n";
-    let others = others.iter().map(|(name, id)| (Name::Text(name), id));
-    for (name, id) in vocab.iter().map(|(id, name)| (*name, id)).chain(others) {
-        out.extend([separator, "      \""]);
-        match name {
-            Name::Token => out.push_str(spelled.get(*id)),
-            Name::Text(name) => escape(name, &mut out),
-        }
-        out.extend(["\": ", &id.to_string()]);
+    let (mut separator, mut digits) = ("\n", itoa::Buffer::new());
+    let mut list = |escaped: &str, id: TokenId| {
+        out.extend([separator, "      \"", escaped, "\": ", digits.format(id)]);
         separator = ",\n";
+    };
+    let mut rest = named.iter().peekable();
+    for (id, _) in model.vocabulary.iter() {
+        while let Some((&id, name)) = rest.next_if(|&(&other, _)| other < id) {
+            list(&escaped(name), id);
+        }
+        list(spelled.get(id), id);
+    }
+    for (&id, name) in rest {
+        list(&escaped(name), id);
+    }
+    for (name, &id) in &others {
+        list(&escaped(name), id);
     }
     out.push_str("\n    },\n    \"merges\": [");
     separator = "\n";
@@ -93,14 +101,6 @@ fn hex(c: char) -> String {
     format!("{:02x}", u32::from(c))
 }
 
-/// By what name a vocabulary lists an id.
-#[derive(Clone, Copy)]
-enum Name<'a> {
-    /// the spelling of its bytes
-    Token,
-    Text(&'a str),
-}
-
 /// The spelling of each token, as it stands in a JSON string.
 struct Spelled {
     text: String,
@@ -109,11 +109,7 @@ struct Spelled {
 
 impl Spelled {
     fn new(vocabulary: &Vocabulary) -> Self {
-        let bytes: [String; 256] = std::array::from_fn(|byte| {
-            let mut escaped = String::new();
-            escape(&spell(&[byte as u8]), &mut escaped);
-            escaped
-        });
+        let bytes: [String; 256] = std::array::from_fn(|byte| escaped(&spell(&[byte as u8])));
         let (mut text, mut starts) = (String::new(), vec![0]);
         for id in 0..vocabulary.len() {
             text.extend(vocabulary.get(id).iter().map(|&byte| &*bytes[usize::from(byte)]));
@@ -133,8 +129,9 @@ fn spell(token: &[u8]) -> String {
     name
 }
 
-/// Appends `text` as it stands in a JSON string, without the quotes.
-fn escape(text: &str, out: &mut String) {
+/// `text` as it stands in a JSON string, without the quotes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -143,27 +140,37 @@ fn escape(text: &str, out: &mut String) {
             _ => out.push(c),
         }
     }
+    out
 }
 
-/// Adds to `vocab` what makes Hugging Face's library give each added token its id.
+/// Adds to the `named` what makes Hugging Face's library give each added token its id.
 ///
 /// There an added token has the id that the vocabulary lists for it, else the next one after all
 /// others, whatever the file says. Where that would be another id they are all listed.
-fn complete<'a>(vocab: &mut BTreeMap<TokenId, Name<'a>>, added: &'a [AddedToken]) {
+fn complete<'a>(
+    vocabulary: &Vocabulary,
+    named: &mut BTreeMap<TokenId, &'a str>,
+    added: &'a [AddedToken],
+) {
+    let size = (vocabulary.iter().count() + named.len()) as TokenId;
+    let listed = |named: &BTreeMap<TokenId, &str>, id| {
+        !vocabulary.get(id).is_empty() || named.contains_key(&id)
+    };
     let mut largest: Option<TokenId> = None;
     let one_each = added.windows(2).all(|pair| pair[0].id != pair[1].id);
     let follows = one_each
         && added.iter().all(|token| {
-            let size = vocab.len() as TokenId;
             let next =
                 largest.filter(|&largest| largest >= size).map_or(size, |largest| largest + 1);
-            let given = if vocab.contains_key(&token.id) { token.id } else { next };
+            let given = if listed(named, token.id) { token.id } else { next };
             largest = largest.max(Some(given));
             given == token.id
         });
     if !follows {
         for token in added {
-            vocab.entry(token.id).or_insert(Name::Text(&token.content));
+            if !listed(named, token.id) {
+                named.insert(token.id, &token.content);
+            }
         }
     }
 }
