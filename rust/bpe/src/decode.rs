@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::TokenId;
 use crate::added::Added;
+use crate::prefetch::prefetch;
 use crate::tokenizer::Tokenizer;
 use crate::vocabulary::Vocabulary;
 
@@ -24,6 +25,8 @@ const SLOT: usize = 16;
 const LARGE: u8 = u8::MAX;
 /// Bytes are gathered in blocks, which end anywhere; the output grows by whole blocks.
 const BLOCK: usize = 4096;
+/// How many ids before its turn the memory of one is asked for.
+const AHEAD: usize = 32;
 
 impl Table {
     pub(crate) fn new(
@@ -86,7 +89,11 @@ impl Tokenizer {
         let start = out.len();
         let mut block = [0; BLOCK + SLOT];
         let mut filled = 0;
+        let mut coming = ids.iter().skip(AHEAD);
         for &id in ids {
+            if let Some(slot) = coming.next().and_then(|&id| self.0.table.slots.get(id as usize)) {
+                prefetch(slot);
+            }
             // zero bytes: no token has this id
             let slot = self.0.table.slots.get(id as usize).unwrap_or(&[0; SLOT]);
             block[filled..filled + SLOT].copy_from_slice(slot);

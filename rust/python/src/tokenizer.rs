@@ -398,7 +398,7 @@ impl PyTokenizer {
         let ids = ids_in(ids)?;
         // one copy a token is too fast to be interrupted
         let decode = || {
-            let mut out = Vec::new();
+            let mut out = Vec::with_capacity(5 * ids.len());
             self.inner.decode_into(&ids, &mut out).map(|()| out)
         };
         if ids.len() < WORTH_DETACHING { decode() } else { py.detach(decode) }.map_err(to_python)
