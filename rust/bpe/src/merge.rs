@@ -97,35 +97,42 @@ fn merge_short<const N: usize, const BITS: u32>(
     }
 }
 
-/// The same for any length, with vectors; the way to derive merges, where no model is there yet.
-pub(crate) fn merge_by_scan(
+/// The two parts that `pairs` make of `token`, where the rank of a pair is its result less 256, and
+/// a byte is a symbol; `None` when they make of it anything but two.
+///
+/// `byte_pairs` are the ranks of the pairs of bytes among them; `parts` is memory to use again, for
+/// parts and the rank of each with the next.
+pub(crate) fn two_parts(
     pairs: &Pairs,
-    result: impl Fn(u32) -> Symbol,
-    symbols: &mut Vec<Symbol>,
-    ranks: &mut Vec<u32>,
-) {
-    ranks.clear();
-    ranks.extend(symbols.windows(2).map(|pair| pairs.get(pair[0], pair[1])));
-    loop {
+    byte_pairs: &[u32],
+    token: &[u8],
+    parts: &mut Vec<(Symbol, u32)>,
+) -> Option<[Symbol; 2]> {
+    parts.clear();
+    let ranks =
+        token.windows(2).map(|pair| byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])]);
+    let ranks = ranks.chain([NONE]);
+    parts.extend(token.iter().map(|&byte| Symbol::from(byte)).zip(ranks));
+    while parts.len() > 2 {
         let (mut place, mut lowest) = (0, NONE);
-        for (i, &rank) in ranks.iter().enumerate() {
+        for (i, &(_, rank)) in parts.iter().enumerate() {
             if rank < lowest {
                 (place, lowest) = (i, rank);
             }
         }
         if lowest == NONE {
-            return;
+            return None;
         }
-        symbols[place] = result(lowest);
-        symbols.remove(place + 1);
-        ranks.remove(place);
-        if place < ranks.len() {
-            ranks[place] = pairs.get(symbols[place], symbols[place + 1]);
-        }
-        if place > 0 {
-            ranks[place - 1] = pairs.get(symbols[place - 1], symbols[place]);
+        let symbol = lowest + 256;
+        parts.remove(place + 1);
+        let next = parts.get(place + 1).map_or(NONE, |next| pairs.get(symbol, next.0));
+        parts[place] = (symbol, next);
+        if let Some(before) = place.checked_sub(1) {
+            parts[before].1 = pairs.get(parts[before].0, symbol);
         }
     }
+    let &[(left, NONE), (right, _)] = &parts[..] else { return None };
+    Some([left, right])
 }
 
 /// Merging with a queue over a linked list: n log n in the length of the piece.

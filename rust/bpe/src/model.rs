@@ -16,6 +16,7 @@ use crate::TokenId;
 use crate::backtrack::Backtrack;
 use crate::cuts::Cuts;
 use crate::longest::Longest;
+use crate::merge;
 use crate::pairs::Pairs;
 use crate::tokens::Tokens;
 use crate::vocabulary::Vocabulary;
@@ -86,15 +87,16 @@ impl Model {
         merges: Vec<Merge>,
         rules: Rules,
     ) -> Result<Self, String> {
-        Self::build(vocabulary, merges, rules, false)
+        Self::build(vocabulary, merges, rules, None)
     }
 
-    /// With `sound`, each merge is known to be what its token is made by.
+    /// With `derived`, the ranks of all pairs and of those of bytes, each merge is known to be what
+    /// its token is made by.
     fn build(
         vocabulary: Vocabulary,
         merges: Vec<Merge>,
         rules: Rules,
-        sound: bool,
+        derived: Option<(Pairs, Vec<u32>)>,
     ) -> Result<Self, String> {
         if merges.len() >= MOST || vocabulary.len() as usize + 257 >= MOST {
             return Err(format!("more than {} tokens or merges", MOST - 258));
@@ -124,7 +126,11 @@ impl Model {
             });
             ids.push(unknown);
         }
-        let mut pairs = Pairs::with_capacity(merges.len());
+        let sound = derived.is_some();
+        let (mut pairs, bytes_known) = match derived {
+            Some((pairs, byte_pairs)) => (pairs, Some(byte_pairs)),
+            None => (Pairs::with_capacity(merges.len()), None),
+        };
         let mut results = Vec::with_capacity(merges.len());
         let mut rank = 0;
         for (place, merge) in merges.iter().enumerate() {
@@ -135,11 +141,11 @@ impl Model {
             let left = symbols[merge.left as usize];
             let right = symbols[merge.right as usize];
             // a part that nothing makes never occurs
-            if left != NONE && right != NONE {
+            if !sound && left != NONE && right != NONE {
                 pairs.insert(left, right, rank);
             }
         }
-        let byte_pairs = byte_pairs(&pairs, &starts);
+        let byte_pairs = bytes_known.unwrap_or_else(|| byte_pairs(&pairs, &starts));
         let symbol =
             |merge: &Merge| [merge.left, merge.right, merge.token].map(|id| symbols[id as usize]);
         let backtrack = (!incomplete && !rules.ranked)
@@ -198,8 +204,9 @@ impl Model {
     /// If some token fails, all ways to join two tokens into a third are listed, those of one token
     /// with one priority, and whole pieces go first: tiktoken's rule itself.
     pub(crate) fn from_ranks(vocabulary: Vocabulary) -> Result<Self, String> {
-        if let Some(merges) = derive(&vocabulary) {
-            return Self::build(vocabulary, merges, Rules::default(), true);
+        if let Some(derived) = Derived::new(&vocabulary) {
+            let Derived { merges, pairs, byte_pairs } = derived;
+            return Self::build(vocabulary, merges, Rules::default(), Some((pairs, byte_pairs)));
         }
         let merges = all_joins(&vocabulary);
         let rules = Rules { ranked: true, whole_first: true, ..Rules::default() };
@@ -218,20 +225,20 @@ impl Model {
         if self.rules.ranked || !self.merges.is_sorted_by_key(|merge| merge.token) {
             return None;
         }
-        let derived = derive(&self.vocabulary)?;
+        let derived = Derived::new(&self.vocabulary)?.merges;
         let mut own = self.merges.iter();
         derived.iter().all(|merge| own.any(|other| other == merge)).then_some(derived)
     }
 
     /// Whether taking a whole piece first never changes what comes out.
     pub(crate) fn every_token_makes_itself(&self) -> bool {
-        let mut scratch = crate::merge::Scratch::default();
+        let mut scratch = merge::Scratch::default();
         let mut out = Vec::new();
         let task = lslm_runtime::Task::default();
         self.vocabulary.iter().all(|(id, bytes)| {
             out.clear();
             bytes.iter().all(|&byte| self.starts[usize::from(byte)] != NONE)
-                && crate::merge::merge(self, bytes, &mut scratch, &task, &mut out).is_ok()
+                && merge::merge(self, bytes, &mut scratch, &task, &mut out).is_ok()
                 && out == [id]
         })
     }
@@ -255,35 +262,46 @@ fn byte_pairs(pairs: &Pairs, starts: &[Symbol; 256]) -> Vec<u32> {
     ranks
 }
 
-/// The one list of merges that gives what ranks give, if there is one.
-fn derive(vocabulary: &Vocabulary) -> Option<Vec<Merge>> {
-    let mut ids: Vec<TokenId> = vec![NONE; 256];
-    for byte in 0..=255_u8 {
-        ids[usize::from(byte)] = vocabulary.find(&[byte]).unwrap_or(NONE);
-    }
-    let mut merges = Vec::with_capacity(vocabulary.len() as usize);
-    let mut pairs = Pairs::with_capacity(vocabulary.len() as usize);
-    let mut parts = Vec::new();
-    let mut ranks = Vec::new();
-    for (token, bytes) in vocabulary.iter().filter(|(_, bytes)| bytes.len() > 1) {
-        parts.clear();
-        for &byte in bytes {
-            if ids[usize::from(byte)] == NONE {
+/// The one list of merges that gives what ranks give.
+struct Derived {
+    merges: Vec<Merge>,
+    pairs: Pairs,
+    byte_pairs: Vec<u32>,
+}
+
+impl Derived {
+    /// `None` if there is no such list.
+    fn new(vocabulary: &Vocabulary) -> Option<Self> {
+        let mut ids: Vec<TokenId> = Vec::with_capacity(vocabulary.len() as usize);
+        ids.extend((0..=255_u8).map(|byte| vocabulary.find(&[byte]).unwrap_or(NONE)));
+        let count = (vocabulary.len() as usize).saturating_sub(256);
+        let mut derived = Self {
+            merges: Vec::with_capacity(count),
+            pairs: Pairs::with_capacity(count),
+            byte_pairs: vec![NONE; 1 << 16],
+        };
+        let mut parts = Vec::new();
+        for (token, bytes) in vocabulary.iter().filter(|(_, bytes)| bytes.len() > 1) {
+            if bytes.iter().any(|&byte| ids[usize::from(byte)] == NONE) {
                 return None;
             }
-            parts.push(Symbol::from(byte));
+            // symbols are ranks + 256 here
+            let Self { pairs, byte_pairs, .. } = &derived;
+            let [left, right] = merge::two_parts(pairs, byte_pairs, bytes, &mut parts)?;
+            let rank = derived.merges.len();
+            if rank >= MOST - 257 {
+                return None;
+            }
+            derived.pairs.insert(left, right, rank as u32);
+            if left < 256 && right < 256 {
+                derived.byte_pairs[(left << 8 | right) as usize] = rank as u32;
+            }
+            let [left, right] = [left, right].map(|symbol| ids[symbol as usize]);
+            derived.merges.push(Merge { left, right, token });
+            ids.push(token);
         }
-        // symbols are ranks + 256 here
-        crate::merge::merge_by_scan(&pairs, |rank| rank + 256, &mut parts, &mut ranks);
-        let [left, right] = parts[..] else { return None };
-        if merges.len() >= MOST - 257 {
-            return None;
-        }
-        pairs.insert(left, right, merges.len() as u32);
-        merges.push(Merge { left: ids[left as usize], right: ids[right as usize], token });
-        ids.push(token);
+        Some(derived)
     }
-    Some(merges)
 }
 
 /// All pairs of tokens that join to a token, by the rank of what they make; longest left part
