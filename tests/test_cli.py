@@ -315,4 +315,7 @@ def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     assert first == again
     assert first.startswith("def f")
     assert "steps" in lslm_run(*common, "step=6", cwd=work, code=1)
+    # no file of settings: the defaults
+    assert "defaults: estimate" in lslm_run("train", *TINY, "vocab_size=99", "--dry-run", cwd=work)
+    assert "no_such.toml" in lslm_run("train", "no_such.toml", "steps=1", cwd=work, code=1)
     assert "run" in lslm_run("inspect", run, cwd=work)

@@ -128,8 +128,7 @@ def train(config: Config, *, resume: bool = False, progress: Any = None) -> Trai
     if not config.train.out:
         raise ValueError("no folder for the run: give out=RUN")
     run = Path(config.train.out)
-    config = _adopt(config, run, resume)
-    device = resolve_device(config.train.device)
+    device = resolve_device(_adopt(config, run, resume).train.device)
     threads = torch.get_num_threads()
     with process_group(device) as group, contextlib.ExitStack() as stack:
         if group.first:
@@ -168,6 +167,7 @@ def _train(
     from lslm.data import TokenLoader
 
     begin = time.monotonic()
+    config = _adopt(config, run, resume)  # again, now that nobody else can begin a run here
     train_path, dataset, validation, tokenizer = _open_data(config)
     config = _resolve(config, tokenizer, device)
     settings, T = config.train, config.model.sequence_length
