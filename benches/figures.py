@@ -284,7 +284,7 @@ def on_gpu(record: dict) -> list[str]:
         [
             name.removeprefix("train/").replace("/", ", "),
             f"{f['median']:,} ({f['min']:,} – {f['max']:,})",
-            f"{100 * f['share_of_peak']:.0f} %",
+            f"{100 * f['share_of_peak']:.0f} %" if "share_of_peak" in f else "–",
             f"{f['memory_gb']:.0f}",
             f"{f['first_step_s']:.0f}",
         ]

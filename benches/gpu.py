@@ -26,11 +26,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from compare.vocabularies import unpack
 from machine import DATA, record_path, write_record
 
 import lslm
 from lslm.config import load
 from lslm.model import Transformer
+from lslm.report import read_metrics
 
 PEAK = {"NVIDIA H200": 989e12, "NVIDIA H100 80GB HBM3": 989e12}
 """Dense bfloat16 operations a second, by the vendor's datasheet."""
@@ -57,8 +59,7 @@ def speed(name: str, data: Path, folder: Path, settings: list[str]) -> Iterator[
     config = load(None, [*wanted, *settings])
     lslm.train(config, progress=False)
     seconds = time.perf_counter() - start
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    rates = [line["tokens_per_second"] for line in lines if "tokens_per_second" in line]
+    rates = [row.tokens_per_second for row in read_metrics(run / "metrics.jsonl")]
     figure = {"median": round(statistics.median(rates[3:])), "unit": "tokens/s"}
     figure |= {"min": round(min(rates[3:])), "max": round(max(rates[3:])), "runs": len(rates[3:])}
     figure |= {"first_step_s": round(512 * 1024 / rates[0], 1), "whole_run_s": round(seconds, 1)}
@@ -96,8 +97,8 @@ def quality(folder: Path) -> Iterator[tuple[str, dict]]:
             load(None, [*data, *SHAKESPEARE, f"out={run}", f"compile={compiled}"]), progress=False
         )
         seconds = time.perf_counter() - start
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        losses = [line["validation_loss"] for line in lines if "validation_loss" in line]
+        losses = [row.validation_loss for row in read_metrics(run / "metrics.jsonl")]
+        losses = [loss for loss in losses if loss is not None]
         yield (
             f"tinyshakespeare/compile={compiled}",
             {
@@ -119,11 +120,7 @@ def quality(folder: Path) -> Iterator[tuple[str, dict]]:
 
 
 def figures(folder: Path) -> Iterator[tuple[str, dict]]:
-    import zstandard
-
-    ranks, data = folder / "gpt2.tiktoken", folder / "data"
-    with (DATA / "tokenizers/gpt2.tiktoken.zst").open("rb") as file:
-        ranks.write_bytes(zstandard.ZstdDecompressor().stream_reader(file).read())
+    ranks, data = unpack(DATA, folder / "vocabularies") / "gpt2.tiktoken", folder / "data"
     tokenizer = lslm.Tokenizer.from_tiktoken(
         ranks, pattern="gpt2", special_tokens={"<|endoftext|>": 50_256}
     )
@@ -147,8 +144,7 @@ def main() -> None:
     parser.add_argument("--print-only", action="store_true", help="write no record")
     arguments = parser.parse_args()
     device = torch.cuda.get_device_name()
-    slug = device.lower().replace(" ", "-")
-    path = None if arguments.print_only else record_path(slug)
+    path = None if arguments.print_only else record_path(device)
     kept = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, figure in figures(Path(folder)):

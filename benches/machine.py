@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +49,8 @@ def commit() -> str:
 def record_path(kind: str = "") -> Path:
     """Return where today's record of this machine belongs; exit if there is one already."""
     date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    slug = "".join(c if c.isalnum() else "-" for c in _cpu().lower()).strip("-")
-    while "--" in slug:
-        slug = slug.replace("--", "-")
-    path = ROOT / "benches/record" / f"{date}-{slug}{kind and '-' + kind}.json"
+    words = re.findall("[^\\W_]+", f"{_cpu()} {kind}".lower())
+    path = ROOT / "benches/record" / f"{'-'.join([date, *words])}.json"
     if path.exists():
         sys.exit(f"{path.name} is there already, and a record is never edited: remove it yourself")
     return path

@@ -191,6 +191,7 @@ class Stages:
 
     def training(self) -> Iterator[tuple[str, dict]]:
         from lslm.config import load
+        from lslm.report import read_metrics
 
         tok = self.learned()
         out = self.folder / "data-training"
@@ -198,8 +199,7 @@ class Stages:
         run = self.folder / "run"
         overrides = [f"data={out}", f"out={run}", "steps=60"]
         lslm.train(load(ROOT / "configs/tiny.toml", overrides), progress=False)
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        rates = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row][1:]
+        rates = [row.tokens_per_second for row in read_metrics(run / "metrics.jsonl")][1:]
         yield (
             "train/configs/tiny.toml",
             {
