@@ -28,8 +28,8 @@ const SMALLEST: usize = 1 << 12;
 const LARGEST: usize = 1 << 18;
 /// 4 MB
 const MOST_LONG: usize = 1 << 16;
-/// 1 MB
-const MOST_IDS: usize = 1 << 18;
+/// 4 MB: a hundred thousand words or more, which scripts of few tokens bring soon
+const MOST_IDS: usize = 1 << 20;
 
 /// The working memory of one worker: what is remembered between pieces, and scratch space.
 ///
@@ -214,7 +214,7 @@ impl<E: Entry> Table<E> {
 }
 
 impl Cache {
-    /// An empty cache; it grows with use, to 14 MB.
+    /// An empty cache; it grows with use, to 17 MB.
     pub fn new() -> Self {
         Self::default()
     }
