@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use lslm_runtime::parallel::in_order;
 use lslm_runtime::{Result, Task, threads};
-use rayon::prelude::*;
 
 use crate::TokenId;
 use crate::added::Special;
@@ -50,17 +50,12 @@ impl Tokenizer {
         // several runs a thread, so that one long text at the end does not leave the others idle
         let target = (total / (threads * 16)).max(WORTH_THREADS / 4);
         let runs = runs(texts, target);
-        let parts: Vec<(Vec<TokenId>, Vec<usize>)> = threads::pool(threads)?.install(|| {
-            runs.into_par_iter()
-                .with_max_len(1)
-                .map(|run| self.encode_run(&texts[run], special, task))
-                .collect::<Result<_>>()
-        })?;
-        let mut ids = Vec::with_capacity(parts.iter().map(|(ids, _)| ids.len()).sum());
-        for (part, ends) in &parts {
+        let mut ids = Vec::with_capacity(total / 4 + 8);
+        let encode = |run: usize| self.encode_run(&texts[runs[run].clone()], special, task);
+        in_order(runs.len(), threads, encode, |(part, ends): (Vec<TokenId>, Vec<usize>)| {
             offsets.extend(ends.iter().map(|end| (ids.len() + end) as i64));
-            ids.extend_from_slice(part);
-        }
+            ids.extend_from_slice(&part);
+        })?;
         Ok((ids, offsets))
     }
 

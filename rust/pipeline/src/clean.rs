@@ -9,13 +9,14 @@ use std::sync::{Mutex, PoisonError};
 use lslm_clean::{CleanConfig, Cleaner, ExactDedup, Funnel, Place, Scratch, content_hash};
 use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, Statistics, WriteOptions};
 use lslm_runtime::files::write_atomically;
+use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::journal::{Journal, write_json};
-use crate::parallel::{for_each_index, overlap};
+use crate::overlap::overlap;
 use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The result of a finished job, in its folder. Names with `_` in front are no documents to a

@@ -7,10 +7,11 @@ use lslm_bpe::split::Pattern;
 use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
 use lslm_corpus::{Corpus, ReadOptions};
+use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
 use crate::holdout::HoldOut;
-use crate::parallel::{for_each_index, overlap};
+use crate::overlap::overlap;
 use crate::reading::{Batches, Chunk, begin, some_document};
 
 /// How [`train_tokenizer`] works.

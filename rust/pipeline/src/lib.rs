@@ -18,7 +18,7 @@ mod holdout;
 mod journal;
 mod learn;
 mod measure;
-mod parallel;
+mod overlap;
 mod reading;
 mod survey;
 mod tokenize;

@@ -7,10 +7,11 @@ use lslm_bpe::Tokenizer;
 use lslm_bpe::train::{Figures, Measure};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
 use lslm_corpus::{Corpus, Document, ReadOptions};
+use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
 use crate::holdout::HoldOut;
-use crate::parallel::{for_each_index, overlap};
+use crate::overlap::overlap;
 use crate::reading::{Batches, Chunk, begin};
 
 /// How [`measure_tokenizer`] works.

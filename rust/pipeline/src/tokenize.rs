@@ -11,6 +11,7 @@ use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
 use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
+use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde_json::json;
 
 use crate::holdout::HoldOut;
 use crate::journal::{Journal, write_json};
-use crate::parallel::{for_each_index, overlap};
+use crate::overlap::overlap;
 use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
 
 /// The part of the documents that a model is trained on.

@@ -3,6 +3,7 @@
 //! * [`error`]: one error type; every input/output error carries its path.
 //! * [`task`]: progress and cancellation of long work, seen from the thread that waits for it.
 //! * [`threads`]: one thread pool per process and size, rebuilt after a fork.
+//! * [`parallel`]: indexed work on all threads, with results in order.
 //! * [`files`]: files that appear under their name only when they are whole, and folder locks.
 //! * [`hex`]: bytes as hexadecimal text.
 //! * [`panics`]: panics of others' code that are an answer.
@@ -12,6 +13,7 @@ pub mod error;
 pub mod files;
 pub mod hex;
 pub mod panics;
+pub mod parallel;
 pub mod partition;
 pub mod task;
 pub mod threads;
