@@ -1,29 +1,30 @@
-//! Reading beside computing, inside a partition.
+//! Reading and writing beside computing, inside a partition.
 
 use lslm_runtime::Result;
 use rayon::prelude::*;
 
-/// Computes on one batch of chunks while the next is read; hands the results to `write` in order.
+/// Computes on one batch of chunks while the results of the one before go to `write`, in order, and
+/// the next is read.
 ///
 /// `read` returns up to a few megabytes of chunks, none at the end. Must run on a thread of the
 /// pool: idle threads of it take chunks, so one large input keeps all of them busy.
 pub(crate) fn overlap<C: Send, R: Send>(
     mut read: impl FnMut() -> Result<Vec<C>> + Send,
     compute: impl Fn(C) -> Result<R> + Sync,
-    mut write: impl FnMut(R) -> Result<()>,
+    mut write: impl FnMut(R) -> Result<()> + Send,
 ) -> Result<()> {
     let mut batch = read()?;
+    let mut results = Vec::new();
     while !batch.is_empty() {
-        let (results, next) = rayon::join(
+        let (computed, (written, next)) = rayon::join(
             || batch.into_par_iter().with_max_len(1).map(&compute).collect::<Vec<Result<R>>>(),
-            &mut read,
+            || (results.into_iter().try_for_each(&mut write), read()),
         );
-        for result in results {
-            write(result?)?;
-        }
+        written?;
+        results = computed.into_iter().collect::<Result<_>>()?;
         batch = next?;
     }
-    Ok(())
+    results.into_iter().try_for_each(write)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use lslm_bpe::{Cache, Frame, Special, TokenId, Tokenizer};
 use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
@@ -132,6 +132,13 @@ pub fn tokenize(
         task,
     };
     begin(task, "tokenize", &corpus);
+    // written at the end, and spelled by a thread that has nothing else to do
+    let (sender, json) = mpsc::channel();
+    let spelled = tokenizer.clone();
+    threads::pool(threads)?.spawn(move || {
+        // nobody waits for it when there was an error
+        let _ = sender.send(spelled.to_json());
+    });
     let partitions = corpus.partitions(options.partition_bytes)?;
     let records = for_each_index(partitions.len(), threads, |index| {
         if let Some(record) = journal.load(index)? {
@@ -147,7 +154,8 @@ pub fn tokenize(
         journal.discard(output)?;
         return Err(nothing);
     }
-    let tokenized = job.finish(records, options)?;
+    let json = json.recv().unwrap_or_else(|_| tokenizer.to_json());
+    let tokenized = job.finish(records, &json, options)?;
     journal.close()?;
     Ok(tokenized)
 }
@@ -315,11 +323,15 @@ impl Job<'_> {
     }
 
     /// Writes tokenizers and manifests, and removes what an earlier, killed run left over.
-    fn finish(&self, records: Vec<Record>, options: &TokenizeOptions) -> Result<Tokenized> {
+    fn finish(
+        &self,
+        records: Vec<Record>,
+        tokenizer: &str,
+        options: &TokenizeOptions,
+    ) -> Result<Tokenized> {
         let mut funnel = Funnel::default();
         let mut reading = Statistics::default();
         let mut manifests = Vec::new();
-        let tokenizer = self.tokenizer.to_json();
         let mut splits = vec![TRAIN];
         if options.validation_fraction > 0.0 {
             splits.push(VALIDATION);

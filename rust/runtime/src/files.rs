@@ -17,7 +17,7 @@ pub struct AtomicFile {
     path: PathBuf,
     // apart from its path, since tempfile's own writer hides the system's error behind the hidden
     // name; before it, so that it is closed when the path is removed
-    file: BufWriter<File>,
+    file: BufWriter<WriteBehind>,
     hidden: TempPath,
 }
 
@@ -38,6 +38,7 @@ impl AtomicFile {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let (file, hidden) = builder.tempfile_in(folder).map_err(Error::io(&path))?.into_parts();
+        let file = WriteBehind { file, written: 0, handed_over: 0 };
         Ok(Self { path, file: BufWriter::with_capacity(1 << 18, file), hidden })
     }
 
@@ -50,7 +51,7 @@ impl AtomicFile {
     pub fn commit(self) -> Result<()> {
         let path = self.path;
         let file = self.file.into_inner().map_err(|error| Error::io(&path)(error.into_error()))?;
-        file.sync_all().map_err(Error::io(&path))?;
+        file.file.sync_all().map_err(Error::io(&path))?;
         drop(file);
         self.hidden.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
         sync_folder(folder_of(&path))
@@ -59,7 +60,7 @@ impl AtomicFile {
     /// The underlying file, for a writer that needs to seek; buffered bytes are written first.
     pub fn file_mut(&mut self) -> Result<&mut File> {
         self.file.flush().map_err(Error::io(&self.path))?;
-        Ok(self.file.get_mut())
+        Ok(&mut self.file.get_mut().file)
     }
 }
 
@@ -72,6 +73,53 @@ impl Write for AtomicFile {
         self.file.flush()
     }
 }
+
+/// A file that goes to the disk while it is written, so that little is left to wait for at its end.
+#[derive(Debug)]
+struct WriteBehind {
+    file: File,
+    written: u64,
+    /// the bytes that are on their way to the disk, or there
+    handed_over: u64,
+}
+
+impl WriteBehind {
+    /// How much is handed over at once.
+    const PART: u64 = 8 << 20;
+}
+
+impl Write for WriteBehind {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        let new = self.written - self.handed_over;
+        if new >= Self::PART {
+            begin_sync(&self.file, self.handed_over, new);
+            self.handed_over = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Asks the system to begin with bringing a part of `file` to the disk, without waiting. It need
+/// not follow: what must be there is synced later.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // the standard library has no such call
+fn begin_sync(file: &File, start: u64, length: u64) {
+    use std::os::fd::AsRawFd;
+    let (start, length) = (start as libc::off64_t, length as libc::off64_t);
+    // SAFETY: the descriptor is open, and no memory is handed over.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), start, length, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn begin_sync(_: &File, _: u64, _: u64) {}
 
 /// Writes `bytes` as the whole file `path`, atomically.
 pub fn write_atomically(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
