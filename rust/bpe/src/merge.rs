@@ -19,6 +19,8 @@ pub(crate) struct Scratch {
     next: Vec<u32>,
     previous: Vec<u32>,
     heap: BinaryHeap<Reverse<u64>>,
+    /// parts, and the rank of each with the next
+    parts: Vec<(Symbol, u32)>,
 }
 
 /// Appends the ids of `piece` to `out`.
@@ -100,14 +102,23 @@ fn merge_short<const N: usize, const BITS: u32>(
 /// The two parts that `pairs` make of `token`, where the rank of a pair is its result less 256, and
 /// a byte is a symbol; `None` when they make of it anything but two.
 ///
-/// `byte_pairs` are the ranks of the pairs of bytes among them; `parts` is memory to use again, for
-/// parts and the rank of each with the next.
+/// `byte_pairs` are the ranks of the pairs of bytes among them.
 pub(crate) fn two_parts(
     pairs: &Pairs,
     byte_pairs: &[u32],
     token: &[u8],
-    parts: &mut Vec<(Symbol, u32)>,
+    scratch: &mut Scratch,
 ) -> Option<[Symbol; 2]> {
+    if token.len() > SHORT {
+        scratch.symbols.clear();
+        scratch.symbols.extend(token.iter().map(|&byte| Symbol::from(byte)));
+        let result = |rank| rank + 256;
+        merge_queued(pairs, byte_pairs, token, result, scratch, &Task::default()).ok()?;
+        let mut parts = scratch.symbols.iter().filter(|&&symbol| symbol != NONE);
+        let two = [*parts.next()?, *parts.next()?];
+        return parts.next().is_none().then_some(two);
+    }
+    let parts = &mut scratch.parts;
     parts.clear();
     let ranks =
         token.windows(2).map(|pair| byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])]);
@@ -135,7 +146,7 @@ pub(crate) fn two_parts(
     Some([left, right])
 }
 
-/// Merging with a queue over a linked list: n log n in the length of the piece.
+/// Merges a piece of any length.
 fn merge_long(
     model: &Model,
     piece: &[u8],
@@ -143,15 +154,33 @@ fn merge_long(
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
-    let Scratch { symbols, next, previous, heap } = scratch;
+    scratch.symbols.clear();
+    scratch.symbols.extend(piece.iter().map(|&byte| model.starts[usize::from(byte)]));
+    let result = |rank| model.result(rank);
+    merge_queued(&model.pairs, &model.byte_pairs, piece, result, scratch, task)?;
+    let parts = scratch.symbols.iter().filter(|&&symbol| symbol != NONE);
+    out.extend(parts.map(|&symbol| model.id(symbol)));
+    Ok(())
+}
+
+/// Merges the symbols of the bytes of `piece`, which are in `scratch`, and leaves there each part
+/// where it begins, and [`NONE`] elsewhere: a queue over a linked list, n log n in the length of the
+/// piece. `result` is the symbol that a rank makes.
+fn merge_queued(
+    pairs: &Pairs,
+    byte_pairs: &[u32],
+    piece: &[u8],
+    result: impl Fn(u32) -> Symbol,
+    scratch: &mut Scratch,
+    task: &Task,
+) -> Result<()> {
+    let Scratch { symbols, next, previous, heap, .. } = scratch;
     let count = piece.len();
     if count >= NONE as usize {
         return Err(Error::invalid(format!(
             "a piece of {count} bytes without a cut; pieces must be below 4 GB"
         )));
     }
-    symbols.clear();
-    symbols.extend(piece.iter().map(|&byte| model.starts[usize::from(byte)]));
     next.clear();
     next.extend(1..=count as u32);
     previous.clear();
@@ -160,7 +189,7 @@ fn merge_long(
     let mut entries = std::mem::take(heap).into_vec();
     entries.clear();
     entries.extend(piece.windows(2).enumerate().filter_map(|(place, pair)| {
-        let rank = model.byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
+        let rank = byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
         (rank != NONE).then(|| Reverse(u64::from(rank) << 32 | place as u64))
     }));
     // rank above place: the lowest rank first, the leftmost of equals
@@ -175,30 +204,29 @@ fn merge_long(
         let left = symbols[place];
         let second = next[place] as usize;
         // the entry is stale when one of its two has been merged since
-        if left == NONE || second >= count || model.pairs.get(left, symbols[second]) != rank {
+        if left == NONE || second >= count || pairs.get(left, symbols[second]) != rank {
             continue;
         }
-        let symbol = model.result(rank);
+        let symbol = result(rank);
         symbols[place] = symbol;
         symbols[second] = NONE;
         let third = next[second];
         next[place] = third;
         if (third as usize) < count {
             previous[third as usize] = place as u32;
-            let rank = model.pairs.get(symbol, symbols[third as usize]);
+            let rank = pairs.get(symbol, symbols[third as usize]);
             if rank != NONE {
                 heap.push(Reverse(u64::from(rank) << 32 | place as u64));
             }
         }
         let before = previous[place];
         if before != NONE {
-            let rank = model.pairs.get(symbols[before as usize], symbol);
+            let rank = pairs.get(symbols[before as usize], symbol);
             if rank != NONE {
                 heap.push(Reverse(u64::from(rank) << 32 | u64::from(before)));
             }
         }
     }
-    out.extend(symbols.iter().filter(|&&symbol| symbol != NONE).map(|&symbol| model.id(symbol)));
     Ok(())
 }
 

@@ -12,6 +12,8 @@
 //! Inside, tokens are *symbols*: the 256 bytes first, then the results of the merges in order of
 //! priority. What a pair's place in the list is and what it becomes is then mostly one number.
 
+use std::collections::BTreeSet;
+
 use crate::TokenId;
 use crate::backtrack::Backtrack;
 use crate::cuts::Cuts;
@@ -280,14 +282,14 @@ impl Derived {
             pairs: Pairs::with_capacity(count),
             byte_pairs: vec![NONE; 1 << 16],
         };
-        let mut parts = Vec::new();
+        let mut scratch = merge::Scratch::default();
         for (token, bytes) in vocabulary.iter().filter(|(_, bytes)| bytes.len() > 1) {
             if bytes.iter().any(|&byte| ids[usize::from(byte)] == NONE) {
                 return None;
             }
             // symbols are ranks + 256 here
             let Self { pairs, byte_pairs, .. } = &derived;
-            let [left, right] = merge::two_parts(pairs, byte_pairs, bytes, &mut parts)?;
+            let [left, right] = merge::two_parts(pairs, byte_pairs, bytes, &mut scratch)?;
             let rank = derived.merges.len();
             if rank >= MOST - 257 {
                 return None;
@@ -308,9 +310,14 @@ impl Derived {
 /// first. This order is also the mark by which a file that lists them is known again.
 pub(crate) fn all_joins(vocabulary: &Vocabulary) -> Vec<Merge> {
     let mut merges = Vec::new();
+    // of a long token only the cuts into parts as long as some token is
+    let lengths: BTreeSet<usize> = vocabulary.iter().map(|(_, bytes)| bytes.len()).collect();
     for (token, bytes) in vocabulary.iter() {
-        for cut in (1..bytes.len()).rev() {
+        for &cut in lengths.range(..bytes.len()).rev() {
             let (left, right) = bytes.split_at(cut);
+            if !lengths.contains(&right.len()) {
+                continue;
+            }
             if let (Some(left), Some(right)) = (vocabulary.find(left), vocabulary.find(right)) {
                 merges.push(Merge { left, right, token });
             }
@@ -345,6 +352,20 @@ mod tests {
         merges.insert(1, merge(97, 99, 257));
         let converted = Model::new(model.vocabulary.clone(), merges, Rules::default()).unwrap();
         assert_eq!(converted.merges_of_ranks(), Some(model.merges));
+    }
+
+    #[test]
+    fn long_tokens_have_two_parts_as_well() {
+        let blanks: Vec<String> = (1..=18).map(|n| " ".repeat(1 << n)).collect();
+        let other = " ".repeat(96);
+        let words: Vec<&str> = blanks.iter().chain([&other]).map(String::as_str).collect();
+        let model = Model::from_ranks(vocabulary(&words)).unwrap();
+        let merge = |left, right, token| Merge { left, right, token };
+        let doubled = (257..274).map(|token| merge(token - 1, token - 1, token));
+        let first = [merge(32, 32, 256)];
+        let merges: Vec<Merge> =
+            first.into_iter().chain(doubled).chain([merge(261, 260, 274)]).collect();
+        assert_eq!(model.merges, merges);
     }
 
     #[test]
