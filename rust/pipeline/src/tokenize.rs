@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -136,8 +137,11 @@ pub fn tokenize(
     let (sender, json) = mpsc::channel();
     let spelled = tokenizer.clone();
     threads::pool(threads)?.spawn(move || {
-        // nobody waits for it when there was an error
-        let _ = sender.send(spelled.to_json());
+        // a panic here would end the process; without an answer it comes again where it is caught
+        if let Ok(json) = catch_unwind(AssertUnwindSafe(|| spelled.to_json())) {
+            // nobody waits for it when there was an error
+            let _ = sender.send(json);
+        }
     });
     let partitions = corpus.partitions(options.partition_bytes)?;
     let records = for_each_index(partitions.len(), threads, |index| {
