@@ -110,12 +110,10 @@ pub(crate) fn two_parts(
     scratch: &mut Scratch,
 ) -> Option<[Symbol; 2]> {
     if token.len() > SHORT {
-        scratch.symbols.clear();
-        scratch.symbols.extend(token.iter().map(|&byte| Symbol::from(byte)));
-        let result = |rank| rank + 256;
-        merge_queued(pairs, byte_pairs, token, result, scratch, &Task::default()).ok()?;
-        let mut parts = scratch.symbols.iter().filter(|&&symbol| symbol != NONE);
-        let two = [*parts.next()?, *parts.next()?];
+        let (start, result, task) = (Symbol::from, |rank| rank + 256, Task::default());
+        let parts = merge_queued(pairs, byte_pairs, token, start, result, scratch, &task);
+        let mut parts = parts.ok()?;
+        let two = [parts.next()?, parts.next()?];
         return parts.next().is_none().then_some(two);
     }
     let parts = &mut scratch.parts;
@@ -154,26 +152,25 @@ fn merge_long(
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
-    scratch.symbols.clear();
-    scratch.symbols.extend(piece.iter().map(|&byte| model.starts[usize::from(byte)]));
+    let Model { pairs, byte_pairs, starts, .. } = model;
+    let start = |byte| starts[usize::from(byte)];
     let result = |rank| model.result(rank);
-    merge_queued(&model.pairs, &model.byte_pairs, piece, result, scratch, task)?;
-    let parts = scratch.symbols.iter().filter(|&&symbol| symbol != NONE);
-    out.extend(parts.map(|&symbol| model.id(symbol)));
+    let parts = merge_queued(pairs, byte_pairs, piece, start, result, scratch, task)?;
+    out.extend(parts.map(|symbol| model.id(symbol)));
     Ok(())
 }
 
-/// Merges the symbols of the bytes of `piece`, which are in `scratch`, and leaves there each part
-/// where it begins, and [`NONE`] elsewhere: a queue over a linked list, n log n in the length of the
-/// piece. `result` is the symbol that a rank makes.
+/// The parts of `piece`, merged by a queue over a linked list: n log n in the length of the piece.
+/// `start` is the symbol of a byte, `result` the one that a rank makes.
 fn merge_queued(
     pairs: &Pairs,
     byte_pairs: &[u32],
     piece: &[u8],
+    start: impl Fn(u8) -> Symbol,
     result: impl Fn(u32) -> Symbol,
     scratch: &mut Scratch,
     task: &Task,
-) -> Result<()> {
+) -> Result<impl Iterator<Item = Symbol>> {
     let Scratch { symbols, next, previous, heap, .. } = scratch;
     let count = piece.len();
     if count >= NONE as usize {
@@ -181,6 +178,8 @@ fn merge_queued(
             "a piece of {count} bytes without a cut; pieces must be below 4 GB"
         )));
     }
+    symbols.clear();
+    symbols.extend(piece.iter().map(|&byte| start(byte)));
     next.clear();
     next.extend(1..=count as u32);
     previous.clear();
@@ -227,7 +226,7 @@ fn merge_queued(
             }
         }
     }
-    Ok(())
+    Ok(symbols.iter().copied().filter(|&symbol| symbol != NONE))
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lslm_bpe::{Cache, Frame, Special, TokenId, Tokenizer};
 use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
@@ -133,33 +132,27 @@ pub fn tokenize(
         task,
     };
     begin(task, "tokenize", &corpus);
-    // written at the end, and spelled by a thread that has nothing else to do
-    let (sender, json) = mpsc::channel();
-    let spelled = tokenizer.clone();
-    threads::pool(threads)?.spawn(move || {
-        // a panic here would end the process; without an answer it comes again where it is caught
-        if let Ok(json) = catch_unwind(AssertUnwindSafe(|| spelled.to_json())) {
-            // nobody waits for it when there was an error
-            let _ = sender.send(json);
-        }
-    });
     let partitions = corpus.partitions(options.partition_bytes)?;
-    let records = for_each_index(partitions.len(), threads, |index| {
-        if let Some(record) = journal.load(index)? {
-            task.advance(partitions[index].size())?;
-            return Ok(record);
-        }
-        let record = job.run(&partitions[index])?;
-        journal.record(index, &record)?;
-        Ok(record)
+    let mut spelled = String::new();
+    let records = threads::pool(threads)?.in_place_scope(|scope| {
+        // by a thread that has nothing else to do; written at the end
+        scope.spawn(|_| spelled = tokenizer.to_json());
+        for_each_index(partitions.len(), threads, |index| {
+            if let Some(record) = journal.load(index)? {
+                task.advance(partitions[index].size())?;
+                return Ok(record);
+            }
+            let record = job.run(&partitions[index])?;
+            journal.record(index, &record)?;
+            Ok(record)
+        })
     })?;
     let read: Vec<&Statistics> = records.iter().map(|record: &Record| &record.reading).collect();
     if let Err(nothing) = some_document(&corpus, &read) {
         journal.discard(output)?;
         return Err(nothing);
     }
-    let json = json.recv().unwrap_or_else(|_| tokenizer.to_json());
-    let tokenized = job.finish(records, &json, options)?;
+    let tokenized = job.finish(records, &spelled, options)?;
     journal.close()?;
     Ok(tokenized)
 }
