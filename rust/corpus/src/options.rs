@@ -1,5 +1,8 @@
 //! What a caller can choose about reading.
 
+use std::str::FromStr;
+
+use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a file holds, once any compression is taken off.
@@ -25,11 +28,6 @@ impl Format {
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
         }
-    }
-
-    /// The format called `name`, if there is one.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
     /// The format that a file extension (lower case, without the dot) stands for.
@@ -103,6 +101,21 @@ pub enum Split {
     Separator(String),
 }
 
+impl FromStr for Split {
+    type Err = Error;
+
+    /// Parses `file`, `line` or `blank-lines` (one empty line is enough); [`Error::Invalid`] for
+    /// any other name. A [`Split::Separator`] has no name: it is given by its line.
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "file" => Ok(Self::File),
+            "line" => Ok(Self::Lines),
+            "blank-lines" => Ok(Self::BlankLines(1)),
+            _ => Err(Error::invalid(format!("split = {name:?}: choose file, line or blank-lines"))),
+        }
+    }
+}
+
 /// What to do with bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -116,13 +129,15 @@ pub enum Utf8Policy {
     Refuse,
 }
 
-impl Utf8Policy {
-    /// The policy called `name`: `replace` or `refuse`.
-    pub fn named(name: &str) -> Option<Self> {
+impl FromStr for Utf8Policy {
+    type Err = Error;
+
+    /// Parses `replace` or `refuse`; [`Error::Invalid`] for any other name.
+    fn from_str(name: &str) -> Result<Self> {
         match name {
-            "replace" => Some(Self::Replace),
-            "refuse" => Some(Self::Refuse),
-            _ => None,
+            "replace" => Ok(Self::Replace),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err(Error::invalid(format!("utf8 = {name:?}: choose replace or refuse"))),
         }
     }
 }

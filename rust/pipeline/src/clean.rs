@@ -28,8 +28,6 @@ const DUPLICATE: &str = "duplicate.exact";
 /// How [`clean`] works.
 #[derive(Clone, Debug)]
 pub struct CleanOptions {
-    /// How the inputs are read.
-    pub read: ReadOptions,
     /// The rules.
     pub clean: CleanConfig,
     /// Whether only the first of equal documents, as cleaned, is kept.
@@ -68,21 +66,20 @@ struct Record {
     reading: Statistics,
 }
 
-/// Cleans the documents of `inputs` into `output/part-NNNNNN.EXTENSION`.
+/// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`.
 ///
 /// Each partition of the inputs becomes its own file, the same bytes for any number of threads; of
 /// equal documents the first in the order of the inputs stays. After a kill the same call goes on
 /// after the finished partitions. [`Error::Invalid`] for a folder that holds a finished job, or an
 /// unfinished one of another call.
 pub fn clean(
-    inputs: &[String],
+    corpus: &Corpus,
     output: &Path,
     options: &CleanOptions,
     task: &Task,
 ) -> Result<Cleaned> {
     let threads = threads::resolve(options.threads)?;
     let cleaner = Cleaner::new(&options.clean)?;
-    let corpus = Corpus::open(inputs, options.read.clone())?;
     if output.join(RESULT).exists() {
         return Err(Error::invalid(format!(
             "{}: holds a finished job; choose another output or remove this one",
@@ -94,8 +91,8 @@ pub fn clean(
         output,
         &json!({
             "verb": "clean",
-            "inputs": inputs_of(&corpus)?,
-            "reading": options.read,
+            "inputs": inputs_of(corpus)?,
+            "reading": corpus.options(),
             "clean": fingerprint,
             "exact_dedup": options.exact_dedup,
             "extension": options.extension,
@@ -108,11 +105,11 @@ pub fn clean(
         options,
         journal: &journal,
         cleaner: &cleaner,
-        corpus: &corpus,
+        corpus,
         scratches: (0..threads).map(|_| Mutex::default()).collect(),
         task,
     };
-    begin(task, "clean", &corpus);
+    begin(task, "clean", corpus);
     let partitions = corpus.partitions(options.partition_bytes)?;
     let mut records = for_each_index(partitions.len(), threads, |index| {
         if let Some(record) = journal.load(index)? {
@@ -124,7 +121,7 @@ pub fn clean(
         Ok(record)
     })?;
     let read: Vec<&Statistics> = records.iter().map(|record| &record.reading).collect();
-    if let Err(nothing) = some_document(&corpus, &read) {
+    if let Err(nothing) = some_document(corpus, &read) {
         journal.discard(output)?;
         return Err(nothing);
     }

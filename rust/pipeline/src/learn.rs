@@ -6,7 +6,7 @@ use lslm_bpe::Tokenizer;
 use lslm_bpe::split::Pattern;
 use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
-use lslm_corpus::{Corpus, ReadOptions};
+use lslm_corpus::Corpus;
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
@@ -17,8 +17,6 @@ use crate::reading::{Batches, Chunk, begin, some_document};
 /// How [`train_tokenizer`] works.
 #[derive(Clone, Debug)]
 pub struct LearnOptions {
-    /// How the inputs are read.
-    pub read: ReadOptions,
     /// The cleaning to apply first, if any.
     pub clean: Option<CleanConfig>,
     /// How text is split into words.
@@ -40,21 +38,16 @@ pub struct LearnOptions {
     pub threads: Option<usize>,
 }
 
-/// Learns a tokenizer from the documents of `inputs`.
+/// Learns a tokenizer from the documents of `corpus`.
 ///
 /// The result depends on the documents alone: not on threads, nor on how they lie in files.
-pub fn train_tokenizer(
-    inputs: &[String],
-    options: &LearnOptions,
-    task: &Task,
-) -> Result<Tokenizer> {
+pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> Result<Tokenizer> {
     let mut learner = Learner::new(options)?;
-    let corpus = Corpus::open(inputs, options.read.clone())?;
-    begin(task, "count words", &corpus);
+    begin(task, "count words", corpus);
     let partitions = corpus.partitions(options.partition_bytes)?;
     let counting = &learner;
     let read = for_each_index(partitions.len(), counting.threads, |index| {
-        let mut batches = Batches::new(&corpus, &partitions[index], task);
+        let mut batches = Batches::new(corpus, &partitions[index], task);
         overlap(
             || batches.next(),
             |chunk: Chunk| counting.count(chunk.documents.iter().map(|d| d.text.as_str()), task),
@@ -62,7 +55,7 @@ pub fn train_tokenizer(
         )?;
         Ok(batches.into_statistics())
     })?;
-    some_document(&corpus, &read.iter().collect::<Vec<_>>())?;
+    some_document(corpus, &read.iter().collect::<Vec<_>>())?;
     learner.learn(task)
 }
 

@@ -3,7 +3,6 @@
 //! * [`clean`]: files to cleaned files.
 //! * [`train_tokenizer`], [`Learner`]: files, or texts, to a tokenizer.
 //! * [`measure_tokenizer`]: files to what a vocabulary makes of them.
-//! * [`survey`]: what documents there are.
 //! * [`tokenize`]: files to datasets of tokens, in one pass with cleaning.
 //!
 //! The inputs are cut into partitions up front, a pure function of their names and sizes. Every
@@ -20,11 +19,9 @@ mod learn;
 mod measure;
 mod overlap;
 mod reading;
-mod survey;
 mod tokenize;
 
 pub use clean::{CleanOptions, Cleaned, clean};
 pub use learn::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
-pub use survey::{Sample, Survey, survey};
 pub use tokenize::{TRAIN, TokenizeOptions, Tokenized, VALIDATION, tokenize};

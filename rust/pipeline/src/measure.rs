@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lslm_bpe::Tokenizer;
 use lslm_bpe::train::{Figures, Measure};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
-use lslm_corpus::{Corpus, Document, ReadOptions};
+use lslm_corpus::{Corpus, Document};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
@@ -17,8 +17,6 @@ use crate::reading::{Batches, Chunk, begin};
 /// How [`measure_tokenizer`] works.
 #[derive(Clone, Debug)]
 pub struct MeasureOptions {
-    /// How the inputs are read.
-    pub read: ReadOptions,
     /// The cleaning to apply first, if any.
     pub clean: Option<CleanConfig>,
     /// The share of documents that are measured by themselves, from 0 to below 1.
@@ -46,9 +44,9 @@ pub struct Measured {
     pub held_out_uses: Vec<u64>,
 }
 
-/// Encodes the documents of `inputs` and sums up what came out.
+/// Encodes the documents of `corpus` and sums up what came out.
 pub fn measure_tokenizer(
-    inputs: &[String],
+    corpus: &Corpus,
     tokenizer: &Tokenizer,
     options: &MeasureOptions,
     task: &Task,
@@ -56,13 +54,12 @@ pub fn measure_tokenizer(
     let held_out = HoldOut::new(options.validation_fraction, options.seed)?;
     let threads = threads::resolve(options.threads)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
-    let corpus = Corpus::open(inputs, options.read.clone())?;
-    begin(task, "measure", &corpus);
+    begin(task, "measure", corpus);
     let workers: Vec<Mutex<Worker>> =
         (0..threads).map(|_| Mutex::new(Worker::new(tokenizer))).collect();
     let partitions = corpus.partitions(options.partition_bytes)?;
     for_each_index(partitions.len(), threads, |index| {
-        let mut batches = Batches::new(&corpus, &partitions[index], task);
+        let mut batches = Batches::new(corpus, &partitions[index], task);
         overlap(
             || batches.next(),
             |chunk: Chunk| {

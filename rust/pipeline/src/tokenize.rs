@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lslm_bpe::{Cache, Frame, Special, TokenId, Tokenizer};
 use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
-use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
+use lslm_corpus::{Corpus, Document, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
 use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
@@ -30,8 +30,6 @@ pub const VALIDATION: &str = "validation";
 /// How [`tokenize`] works.
 #[derive(Clone, Debug)]
 pub struct TokenizeOptions {
-    /// How the inputs are read.
-    pub read: ReadOptions,
     /// The cleaning to apply first, if any.
     pub clean: Option<CleanConfig>,
     /// The share of documents to hold out, from 0 to below 1.
@@ -69,7 +67,7 @@ struct Record {
     reading: Statistics,
 }
 
-/// Turns the documents of `inputs` into datasets `output/train` and `output/validation`.
+/// Turns the documents of `corpus` into datasets `output/train` and `output/validation`.
 ///
 /// A document is held out when the hash of its cleaned text and the seed falls below the fraction,
 /// so equal texts fall on the same side. Each partition of the inputs becomes its own shards, and
@@ -77,7 +75,7 @@ struct Record {
 /// goes on after the finished partitions. [`Error::Invalid`] for a folder that holds a finished
 /// dataset, or an unfinished one of another call.
 pub fn tokenize(
-    inputs: &[String],
+    corpus: &Corpus,
     output: &Path,
     tokenizer: &Tokenizer,
     options: &TokenizeOptions,
@@ -87,7 +85,6 @@ pub fn tokenize(
     let threads = threads::resolve(options.threads)?;
     let end = document_end(tokenizer, options)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
-    let corpus = Corpus::open(inputs, options.read.clone())?;
     for split in [TRAIN, VALIDATION] {
         if output.join(split).join(MANIFEST).exists() {
             return Err(Error::invalid(format!(
@@ -100,8 +97,8 @@ pub fn tokenize(
         output,
         &json!({
             "verb": "tokenize",
-            "inputs": inputs_of(&corpus)?,
-            "reading": options.read,
+            "inputs": inputs_of(corpus)?,
+            "reading": corpus.options(),
             "tokenizer": hex(&tokenizer.fingerprint()),
             "clean": cleaner.as_ref().map(|cleaner| hex(&cleaner.fingerprint())),
             "validation_fraction": options.validation_fraction,
@@ -128,10 +125,10 @@ pub fn tokenize(
             .map(|(i, input)| (Arc::clone(input.name()), i))
             .collect(),
         workers: (0..threads).map(|_| Mutex::default()).collect(),
-        corpus: &corpus,
+        corpus,
         task,
     };
-    begin(task, "tokenize", &corpus);
+    begin(task, "tokenize", corpus);
     let partitions = corpus.partitions(options.partition_bytes)?;
     let mut spelled = String::new();
     let records = threads::pool(threads)?.in_place_scope(|scope| {
@@ -148,7 +145,7 @@ pub fn tokenize(
         })
     })?;
     let read: Vec<&Statistics> = records.iter().map(|record: &Record| &record.reading).collect();
-    if let Err(nothing) = some_document(&corpus, &read) {
+    if let Err(nothing) = some_document(corpus, &read) {
         journal.discard(output)?;
         return Err(nothing);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lslm_bpe::train::{Figures, Placement, TrainOptions};
 use lslm_clean::CleanConfig;
-use lslm_corpus::{ReadOptions, Split, Utf8Policy};
+use lslm_corpus::{Corpus, ReadOptions, Split, Utf8Policy};
 use lslm_pipeline::{CleanOptions, LearnOptions, Learner, MeasureOptions, TokenizeOptions};
 use lslm_runtime::{Error, Task};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -63,15 +63,17 @@ pub(crate) fn clean(
     if redact {
         overrides.set_item("redact", true)?;
     }
+    let read = read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?;
     let options = CleanOptions {
-        read: read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?,
         clean: config_of(py, profile, Some(&overrides))?,
         exact_dedup,
         extension: format.to_owned(),
         partition_bytes,
         threads: threads_here(py, threads)?,
     };
-    let made = run(py, progress, |task| lslm_pipeline::clean(&inputs, &output, &options, task))?;
+    let made = run(py, progress, |task| {
+        lslm_pipeline::clean(&Corpus::open(&inputs, read)?, &output, &options, task)
+    })?;
     to_object(py, &made)
 }
 
@@ -105,8 +107,8 @@ pub(crate) fn train_tokenizer(
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<PyTokenizer> {
+    let read = read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?;
     let options = LearnOptions {
-        read: read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         pattern: pattern_of(pattern)?,
         train: TrainOptions {
@@ -127,7 +129,9 @@ pub(crate) fn train_tokenizer(
     let tokenizer = match (inputs, texts) {
         (Some(inputs), None) => {
             let inputs = paths(inputs)?;
-            run(py, progress, |task| lslm_pipeline::train_tokenizer(&inputs, &options, task))?
+            run(py, progress, |task| {
+                lslm_pipeline::train_tokenizer(&Corpus::open(&inputs, read)?, &options, task)
+            })?
         }
         (None, Some(texts)) => {
             let mut session = Session::new(py, progress)?;
@@ -205,8 +209,8 @@ pub(crate) fn measure_tokenizer(
 ) -> PyResult<Py<PyAny>> {
     let inputs = paths(inputs)?;
     let tokenizer = &tokenizer.get().inner;
+    let read = read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?;
     let options = MeasureOptions {
-        read: read_options(text_key, "id", split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         validation_fraction,
         seed,
@@ -214,7 +218,8 @@ pub(crate) fn measure_tokenizer(
         threads: threads_here(py, threads)?,
     };
     let measured = run(py, progress, |task| {
-        lslm_pipeline::measure_tokenizer(&inputs, tokenizer, &options, task)
+        let corpus = Corpus::open(&inputs, read)?;
+        lslm_pipeline::measure_tokenizer(&corpus, tokenizer, &options, task)
     })?;
     let held_out = measured.held_out.documents > 0;
     let uses = if held_out { &measured.held_out_uses } else { &measured.uses };
@@ -279,8 +284,8 @@ pub(crate) fn tokenize(
 ) -> PyResult<Py<PyAny>> {
     let inputs = paths(inputs)?;
     let tokenizer = &tokenizer.get().inner;
+    let read = read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?;
     let options = TokenizeOptions {
-        read: read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?,
         clean: clean.map(cleaning).transpose()?,
         validation_fraction,
         seed,
@@ -290,7 +295,8 @@ pub(crate) fn tokenize(
         threads: threads_here(py, threads)?,
     };
     let made = run(py, progress, |task| {
-        lslm_pipeline::tokenize(&inputs, &output, tokenizer, &options, task)
+        let corpus = Corpus::open(&inputs, read)?;
+        lslm_pipeline::tokenize(&corpus, &output, tokenizer, &options, task)
     })?;
     to_object(py, &made)
 }
@@ -314,7 +320,29 @@ pub(crate) fn documents(
 ) -> PyResult<Py<PyAny>> {
     let inputs = paths(inputs)?;
     let options = read_options(text_key, id_key, split, separator, extensions, utf8, zstd_long)?;
-    let found = run(py, progress, |task| lslm_pipeline::survey(&inputs, options, limit, task))?;
+    let found = run(py, progress, |task| {
+        let corpus = Corpus::open(&inputs, options)?;
+        let total = corpus.total_bytes();
+        task.begin("read", "bytes", (total > 0).then_some(total));
+        let mut reader = corpus.read_all();
+        let (mut samples, mut counted) = (Vec::new(), 0);
+        while let Some(document) = reader.next_document(task)? {
+            if samples.len() < limit {
+                let (text, id, source) = (document.text, document.id, document.source);
+                samples.push(json!({ "text": text, "id": id, "source": *source }));
+            }
+            let consumed = reader.bytes_consumed();
+            task.advance(consumed - counted)?;
+            counted = consumed;
+        }
+        let reading = reader.into_statistics();
+        Ok(json!({
+            "n_documents": reading.documents,
+            "n_bytes": reading.bytes,
+            "reading": reading,
+            "samples": samples,
+        }))
+    })?;
     to_object(py, &found)
 }
 
@@ -355,14 +383,11 @@ fn read_options(
             )));
         }
     };
-    let policy = Utf8Policy::named(utf8).ok_or_else(|| {
-        PyValueError::new_err(format!("utf8 = {utf8:?}: choose replace or refuse"))
-    })?;
     Ok(ReadOptions {
         text_key: text_key.to_owned(),
         id_key: id_key.to_owned(),
         split,
-        utf8: policy,
+        utf8: utf8.parse::<Utf8Policy>().map_err(to_python)?,
         extensions,
         zstd_long,
         ..ReadOptions::default()
