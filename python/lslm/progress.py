@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Reporter", "resolve"]
+__all__ = ["Callback", "Progress", "Reporter", "reporting", "resolve"]
 
-Callback = Callable[[str, int, int | None, str], object]
+Callback: TypeAlias = Callable[[str, int, int | None, str], object]
+"""``f(stage, done, total, unit)``; ``total`` is None where it is not known."""
+
+Progress: TypeAlias = bool | Callback | None
+"""How a long call reports its progress, see :func:`resolve`."""
 
 
 class Reporter(Protocol):
@@ -22,7 +27,7 @@ class Reporter(Protocol):
         """The call has ended, in success or not."""
 
 
-def resolve(progress: bool | Callback | None) -> Reporter | None:
+def resolve(progress: Progress) -> Reporter | None:
     """Return the reporter that ``progress`` asks for.
 
     None means a bar if standard error is a terminal; True a bar in any case; False none; a callable
@@ -33,6 +38,18 @@ def resolve(progress: bool | Callback | None) -> Reporter | None:
     if callable(progress):
         return _Calls(progress)
     return _Bar() if progress else None
+
+
+@contextlib.contextmanager
+def reporting(progress: Progress) -> Iterator[Reporter | None]:
+    """Yield the reporter of ``progress``; close it at the end, as completed unless there is an error."""
+    reporter, completed = resolve(progress), False
+    try:
+        yield reporter
+        completed = True
+    finally:
+        if reporter is not None:
+            reporter.close(completed)
 
 
 class _Calls:
@@ -65,14 +82,14 @@ class _Bar:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
-            Progress,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.progress import Progress as RichProgress
 
         self._bars: dict[str, Any] = {}
-        self._progress = Progress(
+        self._progress = RichProgress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f}%"),
