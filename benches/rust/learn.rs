@@ -3,7 +3,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use lslm_benches::{Texts, harness, learned, texts};
 use lslm_bpe::Special;
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{TrainOptions, WordCounter, WordCounts, train};
 use lslm_runtime::Task;
 

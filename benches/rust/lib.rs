@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use lslm_bpe::Tokenizer;
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{TrainOptions, WordCounter, train};
 use lslm_corpus::{Document, DocumentWriter, WriteOptions};
 use lslm_runtime::Task;

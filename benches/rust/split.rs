@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use lslm_benches::{harness, texts};
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 
 fn split(c: &mut Criterion) {
     for kind in texts() {

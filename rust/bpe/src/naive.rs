@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::TokenId;
-use crate::model::{Merge, Model};
+use crate::encode::model::{Merge, Model};
 
 /// tiktoken's rule: whole pieces first; else, among neighbours whose joined bytes are a token, the
 /// lowest rank, leftmost of equals, until none is left. Ids are ranks.

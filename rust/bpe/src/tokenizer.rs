@@ -11,15 +11,15 @@ use lslm_runtime::{Error, Result, Task, threads};
 use serde_json::Value;
 
 use crate::TokenId;
-use crate::added::{Added, AddedToken, Part, Scanner, Scanners, Special};
-use crate::cache::Cache;
+use crate::added_tokens::{Added, AddedToken, Part, Scanner, Scanners, Special};
 use crate::decode::Table;
-use crate::encode::Run;
-use crate::model::{Merge, Model, Rules};
+use crate::encode::cache::Cache;
+use crate::encode::encoder::Run;
+use crate::encode::model::{Merge, Model, Rules};
 use crate::normalize::{self, Normalizer};
-use crate::pretokenize::{self, Pretokenizer};
-use crate::split::Pattern;
-use crate::vocabulary::Vocabulary;
+use crate::pretokenize::Pattern;
+use crate::pretokenize::sequence::{self, Pretokenizer};
+use crate::vocab::vocabulary::Vocabulary;
 
 /// A byte-level BPE tokenizer. Immutable, shared between threads, cheap to clone.
 #[derive(Clone)]
@@ -143,7 +143,7 @@ impl Tokenizer {
             .map(|(content, id)| AddedToken::control(content.clone(), *id))
             .collect();
         let kept = Kept {
-            pre_tokenizer: pretokenize::to_json(&pattern),
+            pre_tokenizer: sequence::to_json(&pattern),
             decoder: serde_json::json!({
                 "type": "ByteLevel",
                 "add_prefix_space": true,

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{TrainOptions, WordCounter, train};
 use lslm_bpe::{Cache, Special, Tokenizer, Unit};
 use lslm_runtime::Task;

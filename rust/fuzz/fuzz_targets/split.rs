@@ -6,7 +6,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use lslm_bpe::split::{Pattern, Step, simd_level};
+use lslm_bpe::pretokenize::{Pattern, Step};
+use lslm_bpe::simd_level;
 
 /// The patterns with cuts of their own, and each once more as a stranger to the scanners.
 static PAIRS: LazyLock<Vec<(Pattern, Pattern)>> = LazyLock::new(|| {

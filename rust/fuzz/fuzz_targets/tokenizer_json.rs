@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::{Special, Tokenizer};
 use lslm_runtime::Task;
 

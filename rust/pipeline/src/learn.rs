@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use lslm_bpe::Tokenizer;
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
 use lslm_corpus::Corpus;

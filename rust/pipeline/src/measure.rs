@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lslm_bpe::Tokenizer;
-use lslm_bpe::train::{Figures, Measure};
+use lslm_bpe::{Figures, Measure};
 use lslm_clean::{CleanConfig, Cleaner, Scratch};
 use lslm_corpus::{Corpus, Document};
 use lslm_runtime::parallel::for_each_index;

@@ -38,7 +38,7 @@ mod _lslm {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // a wrong LSLM_SIMD would otherwise be heeded by nobody
-        lslm_bpe::split::simd_level().map_err(to_python)?;
+        lslm_bpe::simd_level().map_err(to_python)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use lslm_bpe::train::{Figures, Placement, TrainOptions};
+use lslm_bpe::Figures;
+use lslm_bpe::train::{Placement, TrainOptions};
 use lslm_clean::CleanConfig;
 use lslm_corpus::{Corpus, ReadOptions, Split, Utf8Policy};
 use lslm_pipeline::{CleanOptions, LearnOptions, Learner, MeasureOptions, TokenizeOptions};

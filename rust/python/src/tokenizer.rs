@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use lslm_bpe::split::Pattern;
+use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::{Encoding, Special, StreamDecoder, TokenId, Tokenizer, Unit};
 use lslm_runtime::error::nearest;
 use lslm_runtime::{Result, Task};

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::split::Pattern;
+use crate::pretokenize::Pattern;
+use crate::{Figures, Measure};
 
 fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
     train(words.clone(), options, threads, &Task::default()).unwrap()

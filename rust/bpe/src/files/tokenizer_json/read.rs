@@ -1,0 +1,423 @@
+//! `tokenizer.json`, Hugging Face's format: reading it; `write` writes it so that it loads there.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use lslm_runtime::{Error, Result};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::TokenId;
+use crate::added_tokens::AddedToken;
+use crate::encode::model::{Merge, Model, Rules, all_joins};
+use crate::files::byte_alphabet;
+use crate::normalize::Normalizer;
+use crate::pretokenize::sequence::Pretokenizer;
+use crate::tokenizer::{Kept, Parts, Tokenizer};
+use crate::vocab::vocabulary::Vocabulary;
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+    added_tokens: Option<Vec<AddedToken>>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    #[serde(default)]
+    truncation: Value,
+    #[serde(default)]
+    padding: Value,
+}
+
+/// The model's entry, with the two large parts unread: what they are depends on the type.
+#[derive(Deserialize)]
+struct ModelFile<'a> {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(borrow)]
+    vocab: Option<&'a RawValue>,
+    #[serde(borrow)]
+    merges: Option<&'a RawValue>,
+    dropout: Option<f64>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    fuse_unk: Option<bool>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+}
+
+/// The tokenizer in `text`; `path` is what errors name.
+pub(crate) fn read(text: &str, path: &Path) -> Result<Tokenizer> {
+    let file: File<'_> = serde_json::from_str(text).map_err(|error| broken(text, path, &error))?;
+    let Some(model) = file.model else {
+        return Err(Error::format(
+            path,
+            None,
+            "not a tokenizer.json: it has no \"model\"; expected Hugging Face's format",
+        ));
+    };
+    build(file, model.get()).map_err(|reason| Error::format(path, None, reason)).and_then(|parts| {
+        Tokenizer::from_parts(parts).map_err(|reason| Error::format(path, None, reason))
+    })
+}
+
+/// Where and what a JSON error is.
+fn broken(text: &str, path: &Path, error: &serde_json::Error) -> Error {
+    let before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let offset = before.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+    let words = error.to_string();
+    let words = words.split(" at line ").next().unwrap_or_default().to_owned();
+    Error::format(
+        path,
+        Some(offset.min(text.len()) as u64),
+        format!("not a tokenizer.json: {words}"),
+    )
+}
+
+fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
+    let in_model = |error: serde_json::Error| format!("the model cannot be read: {error}");
+    let model: ModelFile<'_> = serde_json::from_str(model).map_err(in_model)?;
+    match model.kind.as_deref() {
+        Some("BPE") | None => {}
+        Some(other) => {
+            return Err(format!("the model {other:?} is not supported, only \"BPE\" is"));
+        }
+    }
+    refuse_options(&model)?;
+    let (Some(vocab), Some(merges)) = (model.vocab, model.merges) else {
+        return Err("the model has no \"vocab\" or no \"merges\"".to_owned());
+    };
+    let Vocab(vocab) = serde_json::from_str(vocab.get())
+        .map_err(|error| format!("the vocabulary cannot be read: {error}"))?;
+    let Merges(merges) = serde_json::from_str(merges.get())
+        .map_err(|error| format!("the merges cannot be read: {error}"))?;
+    let normalizer = Normalizer::from_json(&file.normalizer)?;
+    let pretokenizer = Pretokenizer::from_json(&file.pre_tokenizer)?;
+    refuse_decoder(&file.decoder)?;
+    let added = file.added_tokens.unwrap_or_default();
+    let names = Names {
+        vocab: &vocab,
+        merges: &merges,
+        added: &added,
+        unknown: model.unk_token.as_deref(),
+        fuse_unknown: model.fuse_unk.unwrap_or(false),
+        whole_first: model.ignore_merges.unwrap_or(false),
+    };
+    let (model, odd) = names.model()?;
+    let kept = Kept {
+        normalizer: file.normalizer,
+        pre_tokenizer: file.pre_tokenizer,
+        post_processor: file.post_processor,
+        decoder: file.decoder,
+        truncation: file.truncation,
+        padding: file.padding,
+    };
+    Ok(Parts { model, normalizer, pretokenizer, added, odd, kept })
+}
+
+/// Options that change ids and that are not supported; an empty value asks for nothing.
+fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
+    if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
+        return Err(format!(
+            "the model's \"dropout\" of {dropout} is not supported: ids would vary"
+        ));
+    }
+    if model.byte_fallback == Some(true) {
+        return Err("the model's \"byte_fallback\" is not supported: it is for vocabularies of \
+                    characters, and only byte-level ones are known here"
+            .to_owned());
+    }
+    for (name, value) in [
+        ("continuing_subword_prefix", &model.continuing_subword_prefix),
+        ("end_of_word_suffix", &model.end_of_word_suffix),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            return Err(format!("the model's {name:?} of {value:?} is not supported"));
+        }
+    }
+    Ok(())
+}
+
+/// A decoder must be the one of byte-level vocabularies, alone or in a sequence.
+fn refuse_decoder(decoder: &Value) -> Result<(), String> {
+    let kind = |value: &Value| value.get("type").and_then(Value::as_str).map(str::to_owned);
+    match kind(decoder).as_deref() {
+        None | Some("ByteLevel") => Ok(()),
+        Some("Sequence") => {
+            let parts = decoder.get("decoders").and_then(Value::as_array);
+            let known = |part: &Value| matches!(kind(part).as_deref(), Some("ByteLevel" | "Fuse"));
+            match parts.and_then(|parts| parts.iter().find(|part| !known(part))) {
+                None => Ok(()),
+                Some(part) => Err(format!("the decoder {part} is not supported")),
+            }
+        }
+        Some(other) => {
+            Err(format!("the decoder {other:?} is not supported, only \"ByteLevel\" is"))
+        }
+    }
+}
+
+/// Vocabulary and merges as a file spells them.
+pub(crate) struct Names<'a> {
+    pub(crate) vocab: &'a [(Cow<'a, str>, TokenId)],
+    pub(crate) merges: &'a [(Cow<'a, str>, Cow<'a, str>)],
+    pub(crate) added: &'a [AddedToken],
+    pub(crate) unknown: Option<&'a str>,
+    pub(crate) fuse_unknown: bool,
+    pub(crate) whole_first: bool,
+}
+
+impl Names<'_> {
+    /// The model, and the tokens whose names spell no bytes.
+    pub(crate) fn model(&self) -> Result<(Model, BTreeMap<TokenId, String>), String> {
+        // end to end, one allocation for all
+        let mut flat = Vec::with_capacity(self.vocab.iter().map(|(name, _)| name.len()).sum());
+        let mut tokens: Vec<(TokenId, Range<usize>)> = Vec::with_capacity(self.vocab.len());
+        let mut odd = BTreeMap::new();
+        let added: HashMap<&str, TokenId> =
+            self.added.iter().map(|token| (token.content.as_str(), token.id)).collect();
+        let mut candidates = HashSet::new();
+        for (name, id) in self.vocab {
+            if let Some(&other) = added.get(&**name) {
+                if other != *id {
+                    return Err(format!(
+                        "the added token {name:?} has id {other}, but the vocabulary says {id}"
+                    ));
+                }
+                candidates.insert(*id);
+            }
+            if *id >= crate::vocab::vocabulary::MOST_IDS {
+                return Err(format!("the token {name:?} has the id {id}, which is too large"));
+            }
+            let start = flat.len();
+            if byte_alphabet::unspell(name, &mut flat) && flat.len() > start {
+                tokens.push((*id, start..flat.len()));
+            } else if !candidates.contains(id) && odd.insert(*id, name.to_string()).is_some() {
+                return Err(format!("two tokens have the id {id}"));
+            }
+        }
+        let merges = self.listed_merges()?;
+        // added tokens that the vocabulary lists, too, but that no text becomes by merging
+        let idle = idle(&candidates, &tokens, &flat, &merges);
+        let all = || tokens.iter().map(|(id, range)| (*id, &flat[range.clone()]));
+        let mut vocabulary = Vocabulary::new(all().filter(|(id, _)| !idle.contains(id)))?;
+        let list = list(&vocabulary, &merges)?;
+        // written by us for a vocabulary by ranks that has no other list: its order says so
+        let ranked = self.whole_first && list == all_joins(&vocabulary);
+        if self.whole_first && !ranked && !idle.is_empty() {
+            vocabulary = Vocabulary::new(all())?;
+        }
+        if let Some((id, name)) = odd.iter().find(|(id, _)| !vocabulary.get(**id).is_empty()) {
+            return Err(format!("the token {name:?} has the id {id} of another token"));
+        }
+        let unknown = match self.unknown {
+            None => None,
+            Some(name) => {
+                let listed = || self.vocab.iter().find(|(other, _)| other == name);
+                let id = added.get(name).copied().or_else(|| listed().map(|(_, id)| *id));
+                Some(id.ok_or_else(|| format!("the unknown token {name:?} is not a token"))?)
+            }
+        };
+        let rules = Rules {
+            ranked,
+            whole_first: self.whole_first,
+            unknown,
+            fuse_unknown: self.fuse_unknown,
+        };
+        Ok((Model::new(vocabulary, list, rules)?, odd))
+    }
+
+    /// The merges as bytes.
+    fn listed_merges(&self) -> Result<Vec<Joint>, String> {
+        let mut merges = Vec::with_capacity(self.merges.len());
+        for (place, (left, right)) in self.merges.iter().enumerate() {
+            let read = |name: &str| {
+                let mut out = Vec::with_capacity(name.len());
+                if !byte_alphabet::unspell(name, &mut out) || out.is_empty() {
+                    return Err(format!(
+                        "merge {place} has the part {name:?}, which is not spelled in bytes"
+                    ));
+                }
+                Ok(out)
+            };
+            merges.push((read(left)?, read(right)?));
+        }
+        Ok(merges)
+    }
+}
+
+/// The two parts of a merge, in bytes.
+type Joint = (Vec<u8>, Vec<u8>);
+
+/// Those of `candidates` that are neither a byte nor part or result of a merge.
+fn idle(
+    candidates: &HashSet<TokenId>,
+    tokens: &[(TokenId, Range<usize>)],
+    flat: &[u8],
+    merges: &[Joint],
+) -> HashSet<TokenId> {
+    let long = |(id, range): &&(TokenId, Range<usize>)| candidates.contains(id) && range.len() > 1;
+    let mut idle: HashMap<&[u8], TokenId> =
+        tokens.iter().filter(long).map(|(id, range)| (&flat[range.clone()], *id)).collect();
+    if !idle.is_empty() {
+        for (left, right) in merges {
+            idle.remove(&left[..]);
+            idle.remove(&right[..]);
+            idle.remove(&[&left[..], &right[..]].concat()[..]);
+        }
+    }
+    idle.into_values().collect()
+}
+
+/// The merges as ids.
+fn list(vocabulary: &Vocabulary, merges: &[Joint]) -> Result<Vec<Merge>, String> {
+    let mut joined = Vec::new();
+    let merge = |(place, (left, right)): (usize, &Joint)| {
+        joined.clear();
+        joined.extend_from_slice(left);
+        joined.extend_from_slice(right);
+        let find = |bytes: &[u8]| {
+            vocabulary.find(bytes).ok_or_else(|| {
+                let text = String::from_utf8_lossy(bytes);
+                format!("merge {place} needs the token {text:?}, which the vocabulary lacks")
+            })
+        };
+        Ok(Merge { left: find(left)?, right: find(right)?, token: find(&joined)? })
+    };
+    merges.iter().enumerate().map(merge).collect()
+}
+
+/// The vocabulary's entry: names and ids in the order of the file.
+struct Vocab<'a>(Vec<(Cow<'a, str>, TokenId)>);
+
+impl<'de> Deserialize<'de> for Vocab<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vocab<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("tokens with their ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocab<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Name(name), id)) = map.next_entry()? {
+                    entries.push((name, id));
+                }
+                Ok(Vocab(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// The merges' entry: strings with a blank between the parts, or pairs.
+struct Merges<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de> Deserialize<'de> for Merges<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Merges<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of merges")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merges<'de>, A::Error> {
+                let mut merges = Vec::new();
+                while let Some(OneMerge(left, right)) = list.next_element()? {
+                    merges.push((left, right));
+                }
+                Ok(Merges(merges))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+struct OneMerge<'a>(Cow<'a, str>, Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for OneMerge<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneMerge<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge: \"a b\" or [\"a\", \"b\"]")
+            }
+
+            fn visit_borrowed_str<E: serde::de::Error>(
+                self,
+                text: &'de str,
+            ) -> Result<Self::Value, E> {
+                match text.split_once(' ') {
+                    Some((left, right)) => Ok(OneMerge(left.into(), right.into())),
+                    None => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text.split_once(' ') {
+                    Some((left, right)) => {
+                        Ok(OneMerge(left.to_owned().into(), right.to_owned().into()))
+                    }
+                    None => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Self::Value, A::Error> {
+                let count = |n| serde::de::Error::invalid_length(n, &"two parts");
+                let Name(left) = pair.next_element()?.ok_or_else(|| count(0))?;
+                let Name(right) = pair.next_element()?.ok_or_else(|| count(1))?;
+                match pair.next_element::<Name<'_>>()? {
+                    None => Ok(OneMerge(left, right)),
+                    Some(_) => Err(count(3)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A string that borrows from the file unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: serde::de::Error>(
+                self,
+                text: &'de str,
+            ) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}

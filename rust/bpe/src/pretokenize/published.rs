@@ -1,0 +1,175 @@
+//! The published pre-tokenizers: their names and their texts.
+
+use super::scalar::Scheme;
+
+/// One step of a pre-tokenizer; each works on every piece the steps before it left.
+///
+/// Look-ahead and the end of the text are those of the piece, not of the whole text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Cut by a regular expression.
+    Split {
+        /// The regular expression.
+        regex: String,
+        /// What becomes of a match.
+        behavior: Behavior,
+        /// Matches and gaps change roles.
+        invert: bool,
+    },
+    /// Each numeric character (general category N) by itself, or each run of them.
+    Digits {
+        /// True: each by itself.
+        individual: bool,
+    },
+}
+
+impl Step {
+    /// Cut before and after each match of `regex`.
+    pub fn isolated(regex: impl Into<String>) -> Self {
+        Self::Split { regex: regex.into(), behavior: Behavior::Isolated, invert: false }
+    }
+}
+
+/// What becomes of a match of a [`Step::Split`]; the names are Hugging Face's.
+///
+/// `Removed` is missing on purpose: it loses text, and decoding must give the text back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Behavior {
+    /// A piece of its own.
+    Isolated,
+    /// Adjacent matches form one piece.
+    Contiguous,
+    /// The end of the piece before it.
+    MergedWithPrevious,
+    /// The beginning of the piece after it.
+    MergedWithNext,
+}
+
+/// Numbers of Unicode 17 that Unicode 16 does not have.
+///
+/// Hugging Face's `Digits` asks Rust's standard library, which has 17.0.0, while the expressions
+/// beside it run on tables of 16.0.0.
+pub(super) const NEW_NUMBERS: [std::ops::RangeInclusive<u32>; 2] =
+    [0x1_1DE0..=0x1_1DE9, 0x1_6FF4..=0x1_6FF6];
+/// `\p{N}` with [`NEW_NUMBERS`].
+pub(super) const DIGITS: &str = r"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]";
+
+/// GPT-2's expression as first published.
+pub(super) const GPT2: &str =
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
+/// cl100k_base as most files spell it; Llama 3 and OLMo 2 use the same text.
+pub(super) const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// cl100k_base as tiktoken spells it since 0.8. Not quite the same: white space at the very end
+/// of the text is one piece even where it holds a line end.
+pub(super) const CL100K_TIKTOKEN: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+
+/// o200k_base and o200k_harmony.
+pub(super) const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Qwen 2, 2.5 and 3.
+pub(super) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Mistral's tekken.
+pub(super) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// First step of DeepSeek-V3.
+pub(super) const DEEPSEEK_DIGITS: &str = r"\p{N}{1,3}";
+/// Second step of DeepSeek-V3: Han as of Unicode 1.1, hiragana, katakana.
+pub(super) const DEEPSEEK_CJK: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
+/// Third step of DeepSeek-V3.
+pub(super) const DEEPSEEK_REST: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+
+/// Other texts that stand for the same cuts as a published one.
+pub(super) const SYNONYMS: &[(&str, &str)] = &[
+    // tiktoken's own spelling of GPT-2's, and the one of the first GPT-2 release
+    (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s", GPT2),
+    (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
+    (r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
+    // tiktoken up to 0.7
+    (
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+        CL100K,
+    ),
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
+        CL100K,
+    ),
+];
+
+/// Names that [`super::Pattern::named`] knows; the first of those with equal steps is the canonical one.
+pub(super) const NAMES: &[&str] = &[
+    "gpt2",
+    "r50k_base",
+    "p50k_base",
+    "p50k_edit",
+    "cl100k_base",
+    "cl100k_base_tiktoken",
+    "o200k_base",
+    "o200k_harmony",
+    "llama3",
+    "qwen2",
+    "qwen2.5",
+    "qwen3",
+    "deepseek_v3",
+    "tekken",
+    "mistral",
+    "gpt_neox",
+    "olmo",
+    "olmo2",
+    "starcoder",
+    "byte_level",
+    "none",
+];
+
+/// The scanner for the cuts of `steps`, if they are published ones in their usual spelling.
+pub(super) fn scheme(steps: &[Step]) -> Option<Scheme> {
+    Some(match steps {
+        [] => Scheme::Whole,
+        [Step::Digits { individual: true }, step] if *step == Step::isolated(GPT2) => {
+            Scheme::Gpt2 { digits: true }
+        }
+        [Step::Split { regex, behavior: Behavior::Isolated, invert: false }] => {
+            match regex.as_str() {
+                GPT2 => Scheme::Gpt2 { digits: false },
+                CL100K => Scheme::Cl100k { group: 3, tail: false },
+                CL100K_TIKTOKEN => Scheme::Cl100k { group: 3, tail: true },
+                QWEN2 => Scheme::Cl100k { group: 1, tail: false },
+                O200K => Scheme::O200k { group: 3, contractions: true },
+                TEKKEN => Scheme::O200k { group: 1, contractions: false },
+                _ => return None,
+            }
+        }
+        [a, b, c]
+            if [a, b, c]
+                .into_iter()
+                .eq([DEEPSEEK_DIGITS, DEEPSEEK_CJK, DEEPSEEK_REST].map(Step::isolated).iter()) =>
+        {
+            Scheme::DeepseekV3
+        }
+        _ => return None,
+    })
+}
+
+/// The steps of the published pre-tokenizer `name`.
+pub(super) fn steps(name: &str) -> Option<Vec<Step>> {
+    Some(match name {
+        "gpt2" | "r50k_base" | "p50k_base" | "p50k_edit" | "gpt_neox" | "olmo" | "byte_level" => {
+            vec![Step::isolated(GPT2)]
+        }
+        "cl100k_base" | "llama3" | "olmo2" => vec![Step::isolated(CL100K)],
+        "cl100k_base_tiktoken" => vec![Step::isolated(CL100K_TIKTOKEN)],
+        "o200k_base" | "o200k_harmony" => vec![Step::isolated(O200K)],
+        "qwen2" | "qwen2.5" | "qwen3" => vec![Step::isolated(QWEN2)],
+        "deepseek_v3" => vec![
+            Step::isolated(DEEPSEEK_DIGITS),
+            Step::isolated(DEEPSEEK_CJK),
+            Step::isolated(DEEPSEEK_REST),
+        ],
+        "tekken" | "mistral" => vec![Step::isolated(TEKKEN)],
+        "starcoder" => vec![Step::Digits { individual: true }, Step::isolated(GPT2)],
+        "none" => Vec::new(),
+        _ => return None,
+    })
+}

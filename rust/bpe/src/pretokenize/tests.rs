@@ -1,0 +1,517 @@
+//! Every scanner against the regular expression engine, and known cuts.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use lslm_unicode::{Class, class_of};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::pattern::Method;
+use super::regex::Engine;
+use super::scalar::Scheme;
+use super::*;
+use crate::simd::Level;
+
+fn pieces(pattern: &str, text: impl AsRef<[u8]>) -> Vec<String> {
+    let mut out = Vec::new();
+    Pattern::named(pattern).unwrap().for_each(text.as_ref(), |piece| {
+        out.push(piece.escape_ascii().to_string().replace("\\'", "'"));
+    });
+    out
+}
+
+#[test]
+fn known_cuts() {
+    assert_eq!(
+        pieces("gpt2", "It's  12345 o'clock!\n\n x"),
+        ["It", "'s", " ", " 12345", " o", "'", "clock", "!", "\\n\\n", " x"]
+    );
+    assert_eq!(
+        pieces("cl100k_base", "It'S 12345\n \n x"),
+        ["It", "'S", " ", "123", "45", "\\n \\n", " x"]
+    );
+    assert_eq!(
+        pieces("o200k_base", "CamelCase's a//\n/b"),
+        ["Camel", "Case's", " a", "//\\n/", "b"]
+    );
+    assert_eq!(pieces("starcoder", " 12 x"), [" ", "1", "2", " x"]);
+    assert_eq!(pieces("none", "a b"), ["a b"]);
+    assert_eq!(pieces("deepseek_v3", "a 1234!b"), ["a", " ", "123", "4", "!b"]);
+    assert_eq!(pieces("gpt2", ""), [""; 0]);
+}
+
+#[test]
+fn ill_formed_bytes_keep_their_value() {
+    assert_eq!(pieces("gpt2", b"a\xff\xe4\xbd b"), ["a", "\\xff\\xe4\\xbd", " b"]);
+}
+
+#[test]
+fn spellings_are_recognised() {
+    for name in Pattern::names() {
+        let pattern = Pattern::named(name).unwrap();
+        let again = Pattern::from_steps(pattern.steps().to_vec()).unwrap();
+        assert!(again.name().is_some(), "{name}");
+    }
+    assert_eq!(Pattern::from_regex(published::O200K).unwrap().name(), Some("o200k_base"));
+    assert_eq!(Pattern::from_regex(r"\w+").unwrap().name(), None);
+    assert!(Pattern::from_regex("(").is_err());
+    assert!(Pattern::named("nothing").is_none());
+}
+
+/// The names with cuts of their own.
+const DISTINCT: &[&str] = &[
+    "gpt2",
+    "cl100k_base",
+    "cl100k_base_tiktoken",
+    "o200k_base",
+    "qwen2",
+    "deepseek_v3",
+    "tekken",
+    "starcoder",
+];
+
+/// A scanner beside the engine that is its reference.
+struct Pair {
+    name: &'static str,
+    pattern: Pattern,
+    engine: Engine,
+}
+
+impl Pair {
+    /// All of them, compiled once.
+    fn all() -> &'static [Self] {
+        static PAIRS: OnceLock<Vec<Pair>> = OnceLock::new();
+        PAIRS.get_or_init(Self::compile)
+    }
+
+    fn compile() -> Vec<Self> {
+        let pair = |name: &&'static str| {
+            let pattern = Pattern::named(name).unwrap();
+            assert!(matches!(pattern.0.method, Method::Scan(_)));
+            let engine = Engine::new(pattern.steps()).unwrap();
+            Self { name, pattern, engine }
+        };
+        DISTINCT.iter().map(pair).collect()
+    }
+
+    fn scheme(&self) -> Scheme {
+        let Method::Scan(scheme) = self.pattern.0.method else { unreachable!() };
+        scheme
+    }
+
+    fn expected(&self, text: &[u8]) -> Vec<usize> {
+        let mut ends = Vec::new();
+        self.engine.ends(text, |end| ends.push(end));
+        ends
+    }
+
+    fn found(&self, text: &[u8]) -> Vec<usize> {
+        let (mut ends, mut at) = (Vec::new(), 0);
+        self.pattern.for_each(text, |piece| {
+            at += piece.len();
+            ends.push(at);
+        });
+        ends
+    }
+
+    /// All ways to cut `text` give the engine's cuts.
+    #[track_caller]
+    fn check(&self, text: &[u8]) {
+        let expected = self.expected(text);
+        let scheme = self.scheme();
+        let mut found = Vec::new();
+        scheme.scan(text, |end| found.push(end));
+        self.compare("characters", text, &found, &expected);
+        for level in levels() {
+            found.clear();
+            scheme.ends(level, text, &mut |ends| found.extend_from_slice(ends));
+            self.compare(level.name(), text, &found, &expected);
+        }
+    }
+
+    #[track_caller]
+    fn compare(&self, way: &str, text: &[u8], found: &[usize], expected: &[usize]) {
+        if found != expected {
+            let differ = found.iter().zip(expected).position(|(a, b)| a != b);
+            let at = differ.map_or(0, |i| if i == 0 { 0 } else { found[i - 1] });
+            let near = &text[at..text.len().min(at + 60)];
+            panic!(
+                "{} by {way}: {:?} instead of {:?} from byte {at} on: {:?}",
+                self.name,
+                found.iter().find(|end| **end > at),
+                expected.iter().find(|end| **end > at),
+                String::from_utf8_lossy(near),
+            );
+        }
+    }
+}
+
+/// A JSON file of `testdata`.
+fn testdata(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn parts(kind: &str) -> Vec<String> {
+    serde_json::from_value(testdata("split/parts.json")[kind].clone()).unwrap()
+}
+
+/// One character for each way in which the patterns treat them.
+const SORTS: &[&str] = &[
+    "a",
+    "s",
+    "E",
+    "7",
+    " ",
+    "\t",
+    "\n",
+    "\r",
+    "'",
+    "/",
+    "!",
+    "\u{1}",
+    "\u{17F}",
+    "É",
+    "ǅ",
+    "中",
+    "\u{3040}",
+    "\u{309B}",
+    "\u{301}",
+    "\u{3099}",
+    "²",
+    "\u{85}",
+    "\u{3000}",
+    "、",
+    "\u{11DE0}",
+];
+
+/// Calls `f` with every string of `length` characters from [`SORTS`].
+fn exhaustive(length: usize, f: impl Fn(&[u8])) {
+    let mut digits = vec![0; length];
+    let mut text = String::new();
+    loop {
+        text.clear();
+        for digit in &digits {
+            text.push_str(SORTS[*digit]);
+        }
+        f(text.as_bytes());
+        let Some(place) = digits.iter().rposition(|digit| digit + 1 < SORTS.len()) else { return };
+        digits[place] += 1;
+        digits[place + 1..].fill(0);
+    }
+}
+
+/// All strings of `LSLM_EXHAUSTIVE` (3) characters from [`SORTS`].
+#[test]
+fn all_short_strings() {
+    let length = std::env::var("LSLM_EXHAUSTIVE").map_or(3, |n| n.parse().unwrap());
+    for length in 0..=length {
+        exhaustive(length, |text| Pair::all().iter().for_each(|pair| pair.check(text)));
+    }
+}
+
+/// What other spellings of a published expression cut, read by the engine, is what it cuts.
+#[test]
+fn synonyms_cut_alike() {
+    for (other, usual) in published::SYNONYMS {
+        let engine = Engine::new(&[Step::isolated(*other)]).unwrap();
+        let pattern = Pattern::from_regex(usual).unwrap();
+        assert_eq!(Pattern::from_regex(other).unwrap().name(), pattern.name());
+        let usual = Pair { name: other, pattern, engine };
+        for length in 0..=3 {
+            exhaustive(length, |text| {
+                usual.compare("its synonym", text, &usual.found(text), &usual.expected(text));
+            });
+        }
+    }
+}
+
+/// Every name has the cuts of one of the [`DISTINCT`] patterns, or none.
+#[test]
+fn names_are_covered() {
+    for name in Pattern::names() {
+        let pattern = Pattern::named(name).unwrap();
+        let known = |other: &&str| Pattern::named(other).unwrap().steps() == pattern.steps();
+        assert!(*name == "none" || DISTINCT.iter().any(known), "{name}");
+    }
+}
+
+#[test]
+fn every_code_point_in_context() {
+    // One text for many, since the engine's start costs more than its search.
+    let mut texts: Vec<String> = Vec::new();
+    for (i, c) in ('\0'..=char::MAX).enumerate() {
+        if i % 500 == 0 {
+            texts.push(String::new());
+        }
+        let text = texts.last_mut().unwrap();
+        text.extend(['a', c, 'b', ' ', c, '\n']);
+    }
+    for pair in Pair::all() {
+        for text in &texts {
+            pair.check(text.as_bytes());
+        }
+    }
+}
+
+/// By every pattern at every level, a code point by itself is one piece.
+#[test]
+fn every_code_point_alone() {
+    for (pair, level) in Pair::all().iter().flat_map(|pair| levels().map(move |l| (pair, l))) {
+        for c in '\0'..=char::MAX {
+            let mut buffer = [0; 4];
+            let text = c.encode_utf8(&mut buffer).as_bytes();
+            let mut whole = false;
+            pair.scheme().ends(level, text, &mut |ends| whole = *ends == [text.len()]);
+            assert!(whole, "{} U+{:04X} by {}", pair.name, c as u32, level.name());
+        }
+    }
+}
+
+/// The levels that the machine has.
+fn levels() -> impl Iterator<Item = Level> {
+    static LEVELS: OnceLock<Vec<Level>> = OnceLock::new();
+    LEVELS.get_or_init(Level::available).iter().copied()
+}
+
+#[test]
+fn long_runs() {
+    for pair in Pair::all() {
+        for sort in parts("characters") {
+            for n in (1..70).chain([127, 128, 129, 1000, 20_000]) {
+                let run = sort.repeat(n);
+                pair.check(run.as_bytes());
+                pair.check(format!("{run}x").as_bytes());
+                pair.check(format!(" {run} {run}").as_bytes());
+            }
+        }
+    }
+}
+
+/// The same text cut off at all offsets up to 70, so that each rule meets each place of a block.
+#[test]
+fn slices() {
+    let sorts = parts("characters");
+    let mut text = String::new();
+    let mut state = 1_u64;
+    for _ in 0..2000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let sort = &sorts[(state >> 33) as usize % sorts.len()];
+        text.push_str(&sort.repeat(1 + (state >> 60) as usize / 5));
+    }
+    let bytes = text.as_bytes();
+    for pair in Pair::all() {
+        for offset in 0..=70 {
+            pair.check(&bytes[offset..]);
+            pair.check(&bytes[..bytes.len() - offset]);
+            pair.check(&bytes[offset..offset + 200]);
+        }
+    }
+}
+
+/// Random texts of some kilobytes: `LSLM_FUZZ` (1) megabytes of them, from the seed
+/// `LSLM_FUZZ_SEED` (1). Each text mixes few of the parts, so that runs and repetitions are common.
+#[test]
+fn mixed_blocks() {
+    let number = |name: &str| std::env::var(name).map_or(1, |n| n.parse::<u64>().unwrap());
+    let budget = number("LSLM_FUZZ") * 1_000_000;
+    let mut state = number("LSLM_FUZZ_SEED").wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut below = |n: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let parts: Vec<Vec<u8>> = parts("characters")
+        .into_iter()
+        .chain(parts("words"))
+        .map(String::into_bytes)
+        .chain([vec![0xFF], vec![0xE4, 0xB8], vec![0xBF], vec![0xF0, 0x9F], vec![0xED, 0xA0, 0x80]])
+        .collect();
+    let mut done = 0;
+    while done < budget {
+        let few: Vec<&[u8]> = (0..2 + below(12)).map(|_| &*parts[below(parts.len())]).collect();
+        let mut text = Vec::new();
+        for _ in 0..below(400) {
+            let part = few[below(few.len())];
+            let times = if below(8) == 0 { 1 + below(150) } else { 1 };
+            for _ in 0..times {
+                text.extend_from_slice(part);
+            }
+        }
+        done += text.len() as u64 + 1;
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}
+
+/// Real text, when it is there.
+#[test]
+fn real_text() {
+    let root = std::env::var("LSLM_DATA").map_or_else(
+        |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let files = ["english/tinyshakespeare.txt", "cases/blns.json", "cases/utf8_stress_kuhn.txt"];
+    for file in files {
+        let Ok(text) = std::fs::read(root.join(file)) else {
+            assert!(std::env::var("LSLM_REQUIRE_DATA").is_err(), "{file} is missing in {root:?}");
+            #[allow(clippy::print_stderr)] // the way a test says that it skips
+            {
+                eprintln!("skipped: {file} is missing in {}", root.display());
+            }
+            continue;
+        };
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}
+
+/// Inputs that peers got wrong; `testdata/tokenizer/peer_errors.py` says what the fields are.
+#[test]
+fn errors_of_peers() {
+    let cases = testdata("tokenizer/peer_errors.json");
+    for case in cases["cases"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_u64().unwrap_or(1);
+        let text = if let Some(hex) = case["hex"].as_str() {
+            let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+            pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+        } else if let Some(ends) = case["random"].as_array() {
+            let code = |place: usize| u32::from_str_radix(ends[place].as_str().unwrap(), 16);
+            let (first, last) = (code(0).unwrap(), code(1).unwrap());
+            let mut state = number("seed");
+            let character = |_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                char::from_u32(first + ((state >> 33) % u64::from(last - first + 1)) as u32)
+                    .unwrap()
+            };
+            (0..number("length")).map(character).collect::<String>().into_bytes()
+        } else {
+            case["text"].as_str().unwrap().repeat(number("repeat") as usize).into_bytes()
+        };
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}
+
+/// What Hugging Face's cutters, on another engine, made of mixed texts; `LSLM_SPLIT_CASES` names
+/// a larger file by the same script.
+#[test]
+fn peers() {
+    let file = std::env::var("LSLM_SPLIT_CASES");
+    let cases = testdata(file.as_deref().unwrap_or("split/huggingface.json"));
+    let cases: Vec<(String, String, Vec<usize>)> =
+        serde_json::from_value(cases["cases"].clone()).unwrap();
+    let pairs = Pair::all();
+    assert!(cases.len() > 1000);
+    for (name, text, ends) in cases {
+        let pair = pairs.iter().find(|pair| pair.name == name).unwrap();
+        assert_eq!(pair.found(text.as_bytes()), ends, "{name} {text:?}");
+    }
+}
+
+/// The texts of `testdata` and of this crate are the same.
+#[test]
+fn published_texts() {
+    let published = testdata("split/published.json");
+    assert_eq!(published.as_object().unwrap().len(), DISTINCT.len());
+    for (name, parts) in published.as_object().unwrap() {
+        let steps = parts.as_array().unwrap().iter().map(|part| match part.as_str().unwrap() {
+            "digits" => Step::Digits { individual: true },
+            regex => Step::isolated(regex),
+        });
+        assert_eq!(Pattern::named(name).unwrap().steps(), steps.collect::<Vec<_>>(), "{name}");
+    }
+}
+
+/// `Digits` is Rust's own idea of a number, as the list of differences says.
+#[test]
+fn digits_are_those_of_the_standard_library() {
+    let references = testdata("unicode/differences.json")["references"].clone();
+    let mut listed = Vec::new();
+    for difference in
+        references.as_array().unwrap().iter().filter_map(|r| r["differences"].as_array()).flatten()
+    {
+        let code = |key: &str| u32::from_str_radix(difference[key].as_str().unwrap(), 16).unwrap();
+        listed.push(code("first")..=code("last"));
+    }
+    assert_eq!(listed, super::published::NEW_NUMBERS);
+    let digits = Pattern::named("starcoder").unwrap();
+    for c in '\0'..=char::MAX {
+        let new = listed.iter().any(|range| range.contains(&(c as u32)));
+        let number = class_of(c).is_number() || new;
+        assert!(!new || class_of(c) == Class::Unassigned);
+        if char::UNICODE_VERSION.0 == 17 {
+            assert_eq!(number, c.is_numeric(), "U+{:04X}", c as u32);
+        }
+        let mut count = 0;
+        digits.for_each(format!("{c}{c}").as_bytes(), |_| count += 1);
+        assert!(count == 2 || !number, "U+{:04X}", c as u32);
+    }
+}
+
+/// What becomes of matches, gaps and empty matches: the pieces tokenizers 0.23.3 gives.
+#[test]
+fn behaviors() {
+    use Behavior::{Contiguous, Isolated, MergedWithNext, MergedWithPrevious};
+    let cases = [
+        ("-", Isolated, false, "the|-|final|-|-|countdown|-"),
+        ("[0-9]*", Isolated, false, "a|b|12|c|-|345"),
+        ("-", Contiguous, false, "the|-|final|--|countdown|-"),
+        ("[0-9]*", Contiguous, false, "a|b|12|c|-|345"),
+        ("-", MergedWithPrevious, false, "the-|final-|-|countdown-"),
+        ("[0-9]*", MergedWithPrevious, false, "a|b12|c|-345"),
+        ("-", MergedWithNext, false, "the|-final|-|-countdown|-"),
+        ("[0-9]*", MergedWithNext, false, "a|b|12c|-|345"),
+        ("-", Isolated, true, "the|-|final|-|-|countdown|-"),
+        ("[0-9]*", Isolated, true, "a|b|12|c|-|345"),
+        ("-", Contiguous, true, "the|-|final|--|countdown|-"),
+        ("[0-9]*", Contiguous, true, "a|b|12|c|-|345"),
+        ("-", MergedWithPrevious, true, "the|-final|-|-countdown|-"),
+        ("[0-9]*", MergedWithPrevious, true, "a|b|12c|-|345"),
+        ("-", MergedWithNext, true, "the-|final-|-|countdown-"),
+        ("[0-9]*", MergedWithNext, true, "a|b12|c|-345"),
+    ];
+    for (regex, behavior, invert, expected) in cases {
+        let step = Step::Split { regex: regex.to_owned(), behavior, invert };
+        let text = if regex == "-" { "the-final--countdown-" } else { "ab12c-345" };
+        let mut found = Vec::new();
+        Pattern::from_steps(vec![step]).unwrap().for_each(text.as_bytes(), |piece| {
+            found.push(String::from_utf8(piece.to_vec()).unwrap());
+        });
+        assert_eq!(found.join("|"), expected, "{regex} {behavior:?} {invert}");
+    }
+}
+
+fn mixed() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        8 => proptest::sample::select(parts("characters")).prop_map(String::into_bytes),
+        1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+        1 => any::<u8>().prop_map(|b| vec![b]),
+        2 => proptest::sample::select(parts("words")).prop_map(String::into_bytes),
+    ];
+    proptest::collection::vec(part, 0..200).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn mixed_text(text in mixed()) {
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+
+    #[test]
+    fn any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+        for pair in Pair::all() {
+            pair.check(&text);
+        }
+    }
+}

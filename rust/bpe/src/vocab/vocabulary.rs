@@ -1,0 +1,199 @@
+//! Which bytes each id stands for, and back.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::TokenId;
+use crate::encode::cache;
+use crate::vocab::index::Index;
+
+/// Ids must be below this; more would only be a broken file, and tables by id could not be dense.
+pub(crate) const MOST_IDS: u32 = (1 << 24) - 1;
+
+/// The bytes of every id, laid end to end, and an index from bytes to ids.
+#[derive(Clone, Debug)]
+pub(crate) struct Vocabulary {
+    bytes: Vec<u8>,
+    /// Where the bytes of an id begin; one entry more than there are ids.
+    starts: Vec<u32>,
+    index: HashTable<TokenId>,
+    /// the number of bytes of the longest token
+    longest: usize,
+    /// tokens of at most 15 bytes
+    short: Index,
+    /// the bytes of each id, and their number in the last place; nothing for longer ones
+    keys: Vec<u128>,
+}
+
+const HASHER: FixedState = FixedState::with_seed(0x6c73_6c6d);
+
+impl Vocabulary {
+    /// The vocabulary of `tokens`, each with its id; an error says which two cannot stand together.
+    ///
+    /// Ids need not be contiguous; one that no token has stands for no bytes.
+    pub(crate) fn new<'a>(
+        tokens: impl Iterator<Item = (TokenId, &'a [u8])> + Clone,
+    ) -> Result<Self, String> {
+        let (mut count, mut size, mut past, mut longest) = (0_usize, 0_usize, 0_u32, 0);
+        for (id, bytes) in tokens.clone() {
+            if id >= MOST_IDS {
+                return Err(format!("id {id} is too large; ids must be below {MOST_IDS}"));
+            }
+            count += 1;
+            size += bytes.len();
+            past = past.max(id + 1);
+            longest = longest.max(bytes.len());
+        }
+        if u32::try_from(size).is_err() {
+            return Err(format!("the tokens have {size} bytes together; 4 GB is the limit"));
+        }
+        let mut lengths = vec![0_u32; past as usize + 1];
+        let mut in_order = true;
+        let mut previous = None;
+        for (id, bytes) in tokens.clone() {
+            if bytes.is_empty() {
+                return Err(format!("the token with id {id} is empty"));
+            }
+            if lengths[id as usize] != 0 {
+                return Err(format!("two tokens have the id {id}"));
+            }
+            lengths[id as usize] = bytes.len() as u32;
+            in_order &= previous < Some(id);
+            previous = Some(id);
+        }
+        // lengths become starts: an exclusive running sum
+        let mut total = 0;
+        for entry in &mut lengths {
+            total += std::mem::replace(entry, total);
+        }
+        let starts = lengths;
+        let mut flat = Vec::with_capacity(size);
+        if in_order {
+            tokens.for_each(|(_, bytes)| flat.extend_from_slice(bytes));
+        } else {
+            flat.resize(size, 0);
+            for (id, bytes) in tokens {
+                let start = starts[id as usize] as usize;
+                flat[start..start + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        let mut vocabulary = Self {
+            bytes: flat,
+            starts,
+            index: HashTable::new(),
+            longest,
+            short: Index::new(count, past as usize),
+            keys: Vec::new(),
+        };
+        vocabulary.build_index()?;
+        Ok(vocabulary)
+    }
+
+    fn build_index(&mut self) -> Result<(), String> {
+        let mut index = std::mem::take(&mut self.index);
+        let mut keys = Vec::with_capacity(self.len() as usize);
+        for id in 0..self.len() {
+            let bytes = self.get(id);
+            let is_short = (1..=cache::SHORT).contains(&bytes.len());
+            // the bytes lie end to end, so that this is mostly one read of 16 bytes
+            let start = self.starts[id as usize] as usize;
+            keys.push(if is_short { cache::key(&self.bytes, start, bytes.len()) } else { 0 });
+        }
+        self.keys = keys;
+        for id in 0..self.len() {
+            let bytes = self.get(id);
+            if bytes.is_empty() {
+                continue;
+            }
+            let key = self.keys[id as usize];
+            if key != 0 {
+                let keys = &self.keys;
+                let before = self.short.insert(cache::hash(key), id, |id| keys[id as usize] == key);
+                if let Some(other) = before {
+                    return Err(self.twice(other, id));
+                }
+                continue;
+            }
+            let hash = HASHER.hash_one(bytes);
+            if let Some(&other) = index.find(hash, |&other| self.get(other) == bytes) {
+                return Err(self.twice(other, id));
+            }
+            index.insert_unique(hash, id, |&id| HASHER.hash_one(self.get(id)));
+        }
+        self.index = index;
+        Ok(())
+    }
+
+    fn twice(&self, one: TokenId, other: TokenId) -> String {
+        let text = String::from_utf8_lossy(self.get(one));
+        format!("the ids {one} and {other} both stand for {text:?}")
+    }
+
+    /// One more than the largest id.
+    pub(crate) fn len(&self) -> TokenId {
+        self.starts.len() as TokenId - 1
+    }
+
+    /// The bytes of `id`; empty when no token has this id.
+    pub(crate) fn get(&self, id: TokenId) -> &[u8] {
+        let id = id as usize;
+        match (self.starts.get(id), self.starts.get(id + 1)) {
+            (Some(&start), Some(&end)) => &self.bytes[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    /// The id that stands for `bytes`.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<TokenId> {
+        if bytes.is_empty() || bytes.len() > self.longest {
+            return None;
+        }
+        if bytes.len() <= cache::SHORT {
+            let key = cache::key(bytes, 0, bytes.len());
+            return self.find_key(key, cache::hash(key));
+        }
+        self.index.find(HASHER.hash_one(bytes), |&id| self.get(id) == bytes).copied()
+    }
+
+    /// The id that stands for the at most 15 bytes whose [`cache::key`] is `key`, with its hash.
+    #[inline(always)]
+    pub(crate) fn find_key(&self, key: u128, hash: u64) -> Option<TokenId> {
+        self.short.find(hash, |id| self.keys[id as usize] == key)
+    }
+
+    /// Every id with its bytes, in the order of the ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TokenId, &[u8])> + Clone {
+        (0..self.len()).map(|id| (id, self.get(id))).filter(|(_, bytes)| !bytes.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make(tokens: &[(TokenId, &str)]) -> Result<Vocabulary, String> {
+        Vocabulary::new(tokens.iter().map(|&(id, text)| (id, text.as_bytes())))
+    }
+
+    #[test]
+    fn ids_may_have_gaps_and_any_order() {
+        let vocabulary = make(&[(5, "abc"), (0, "x"), (2, "yz")]).unwrap();
+        assert_eq!(vocabulary.len(), 6);
+        assert_eq!(vocabulary.get(5), b"abc");
+        assert_eq!(vocabulary.get(1), b"");
+        assert_eq!(vocabulary.get(u32::MAX), b"");
+        assert_eq!(vocabulary.find(b"yz"), Some(2));
+        assert_eq!(vocabulary.find(b"zy"), None);
+        assert_eq!(vocabulary.iter().map(|(id, _)| id).collect::<Vec<_>>(), [0, 2, 5]);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        assert!(make(&[(1, "a"), (1, "b")]).unwrap_err().contains("id 1"));
+        assert!(make(&[(1, "a"), (2, "a")]).unwrap_err().contains("1 and 2"));
+        assert!(make(&[(u32::MAX, "a")]).unwrap_err().contains("too large"));
+        assert!(make(&[(3, "")]).unwrap_err().contains("id 3 is empty"));
+    }
+}
