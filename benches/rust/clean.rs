@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput};
 use lslm_benches::{harness, texts};
-use lslm_clean::{CleanConfig, Cleaner, PROFILES, Scratch};
+use lslm_clean::{CleanConfig, Cleaner, PROFILES, CleanBuffers};
 
 fn clean(c: &mut Criterion) {
     for kind in texts() {
@@ -11,7 +11,7 @@ fn clean(c: &mut Criterion) {
         for profile in PROFILES.iter().map(|profile| profile.name) {
             let config = CleanConfig::profile(profile).expect("a named profile");
             let cleaner = Cleaner::new(&config).expect("rules that can be used");
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             for text in &kind.documents {
                 let once = cleaner.clean(text, &mut scratch);
                 let again = cleaner.clean(&once.text, &mut scratch);

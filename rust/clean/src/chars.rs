@@ -1,31 +1,31 @@
 //! What characters a text has, so that a normaliser that has nothing to do is passed by.
 
-pub use lslm_unicode::properties::{Class, Classes, class_of, classes};
+pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
 
 /// What a text contains, as far as the normalisers need to know to leave it alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Survey {
+pub struct CharacterSummary {
     /// The properties that occur: all of those of characters beyond ASCII, of ASCII only
-    /// [`Class::CONTROL`] and [`Class::BREAK`].
-    pub classes: Class,
+    /// [`Properties::CONTROL`] and [`Properties::BREAK`].
+    pub classes: Properties,
     /// Whether there may be white space to tidy: a run, one at a line's end, many empty lines.
     pub untidy: bool,
     /// Whether there is anything beyond ASCII.
     pub beyond_ascii: bool,
 }
 
-impl Survey {
+impl CharacterSummary {
     /// Looks through `text` once.
     pub fn of(text: &str) -> Self {
-        let table = classes();
+        let table = property_table();
         let bytes = text.as_bytes();
         let (high, control) = ascii_facts(bytes);
-        let mut classes = Class::NONE;
+        let mut classes = Properties::NONE;
         if control {
             for &byte in bytes {
                 classes = classes.or(table.of_byte(byte));
             }
-            classes = classes.and(Class::CONTROL.or(Class::BREAK));
+            classes = classes.and(Properties::CONTROL.or(Properties::BREAK));
         }
         if high {
             classes = classes.or(classes_beyond_ascii(text));
@@ -62,9 +62,9 @@ fn untidy(bytes: &[u8]) -> bool {
     found != 0
 }
 
-fn classes_beyond_ascii(text: &str) -> Class {
-    let table = classes();
-    let mut all = Class::NONE;
+fn classes_beyond_ascii(text: &str) -> Properties {
+    let table = property_table();
+    let mut all = Properties::NONE;
     for char in text.chars() {
         if char >= '\u{80}' {
             all = all.or(table.of(char));
@@ -79,13 +79,13 @@ mod tests {
 
     #[test]
     fn a_survey_sees_what_there_is() {
-        let survey = Survey::of("plain text,\nwith lines\n");
-        assert!(!survey.untidy && !survey.beyond_ascii && survey.classes == Class::NONE);
-        assert!(Survey::of("a\rb").classes.has(Class::BREAK));
-        assert!(Survey::of("a\x07b").classes.has(Class::CONTROL));
+        let survey = CharacterSummary::of("plain text,\nwith lines\n");
+        assert!(!survey.untidy && !survey.beyond_ascii && survey.classes == Properties::NONE);
+        assert!(CharacterSummary::of("a\rb").classes.has(Properties::BREAK));
+        assert!(CharacterSummary::of("a\x07b").classes.has(Properties::CONTROL));
         for text in ["a  b", "a \nb", "a\n\n\nb", "a\n\n", "a ", "\na", "a\t b"] {
-            assert!(Survey::of(text).untidy, "{text:?}");
+            assert!(CharacterSummary::of(text).untidy, "{text:?}");
         }
-        assert!(Survey::of("e\u{301}").classes.has(Class::COMPOSES));
+        assert!(CharacterSummary::of("e\u{301}").classes.has(Properties::COMPOSES));
     }
 }

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use lslm_runtime::{Result, Task, threads};
 use rayon::prelude::*;
 
-use crate::chars::Survey;
+use crate::chars::CharacterSummary;
 use crate::config::CleanConfig;
 use crate::rule::{Edit, Filter, Judge, Make, Measure, Rewrite};
 use crate::rules::RULES;
-use crate::view::{Buffers, View};
+use crate::view::{View, ViewBuffers};
 
 /// The rules of one configuration, ready to work; shared between threads.
 pub struct Cleaner {
@@ -22,14 +22,14 @@ pub struct Cleaner {
 
 /// Memory that a [`Cleaner`] works in; one per thread, used again for each text.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct CleanBuffers {
     spare: String,
-    buffers: Buffers,
+    buffers: ViewBuffers,
 }
 
 /// What became of a text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cleaned<'t> {
+pub struct CleanedText<'t> {
     /// The text after all normalisers and, if it is kept, redactors; borrowed if nothing changed.
     pub text: Cow<'t, str>,
     /// Whether it is kept.
@@ -44,7 +44,7 @@ pub enum Verdict {
     /// It passed every filter.
     Keep,
     /// It failed this one.
-    Drop(Reason),
+    Drop(Measure),
 }
 
 impl Verdict {
@@ -53,33 +53,17 @@ impl Verdict {
         matches!(self, Self::Keep)
     }
 
-    /// Why it is not kept.
-    pub fn reason(&self) -> Option<&Reason> {
+    /// Returns the measure that failed, or `None` for a kept document.
+    pub fn measure(&self) -> Option<&Measure> {
         match self {
             Self::Keep => None,
-            Self::Drop(reason) => Some(reason),
+            Self::Drop(measure) => Some(measure),
         }
     }
-}
 
-/// The measure that dropped a document.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reason(Measure);
-
-impl Reason {
-    /// Rule and part, as in "gopher_repetition.top_2_gram".
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// What was measured.
-    pub fn value(&self) -> f64 {
-        self.0.value
-    }
-
-    /// What it was compared with.
-    pub fn limit(&self) -> f64 {
-        self.0.limit
+    /// Returns the name of the measure that failed, or `None` for a kept document.
+    pub fn reason(&self) -> Option<&str> {
+        self.measure().map(|measure| measure.name.as_str())
     }
 }
 
@@ -132,18 +116,18 @@ impl Cleaner {
     }
 
     /// Normalises and judges `text`, and redacts it if it is kept.
-    pub fn clean<'t>(&self, text: &'t str, scratch: &mut Scratch) -> Cleaned<'t> {
+    pub fn clean<'t>(&self, text: &'t str, scratch: &mut CleanBuffers) -> CleanedText<'t> {
         let mut changes = Changes::default();
         let text = self.normalise(text, scratch, &mut changes);
         let verdict = match self.judge(&text, scratch, None) {
             None => Verdict::Keep,
-            Some(measure) => Verdict::Drop(Reason(measure)),
+            Some(measure) => Verdict::Drop(measure),
         };
         let text = match verdict {
             Verdict::Keep => rewrite(&self.redactors, text, None, scratch, &mut changes),
             Verdict::Drop(_) => text,
         };
-        Cleaned { text, verdict, changes }
+        CleanedText { text, verdict, changes }
     }
 
     /// [`Cleaner::clean`] of each text, in their order, on `threads` threads; a batch too small to
@@ -153,22 +137,22 @@ impl Cleaner {
         texts: &'t [T],
         threads: usize,
         task: &Task,
-    ) -> Result<Vec<Cleaned<'t>>> {
-        let work = |scratch: &mut Scratch, text: &'t T| {
+    ) -> Result<Vec<CleanedText<'t>>> {
+        let work = |scratch: &mut CleanBuffers, text: &'t T| {
             task.advance(1)?;
             Ok(self.clean(text.as_ref(), scratch))
         };
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         if threads == 1 || bytes < SMALL_BATCH {
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             return texts.iter().map(|text| work(&mut scratch, text)).collect();
         }
         let pool = threads::pool(threads)?;
-        pool.install(|| texts.par_iter().map_init(Scratch::default, work).collect())
+        pool.install(|| texts.par_iter().map_init(CleanBuffers::default, work).collect())
     }
 
     /// Every measure of `text` after normalisation, also behind the first that fails.
-    pub fn explain(&self, text: &str, scratch: &mut Scratch) -> Vec<Measure> {
+    pub fn explain(&self, text: &str, scratch: &mut CleanBuffers) -> Vec<Measure> {
         let text = self.normalise(text, scratch, &mut Changes::default());
         let mut all = Vec::new();
         self.judge(&text, scratch, Some(&mut all));
@@ -181,7 +165,7 @@ impl Cleaner {
         /// No redactor looks for more than this; an e-mail address is 64 + 1 + 253 bytes at most.
         const LONGEST_FIND: usize = 320;
         let head = &text[..text.floor_char_boundary(2 * limit + LONGEST_FIND)];
-        let (mut scratch, mut changes) = (Scratch::default(), Changes::default());
+        let (mut scratch, mut changes) = (CleanBuffers::default(), Changes::default());
         let mut excerpt =
             rewrite(&self.redactors, Cow::Borrowed(head), None, &mut scratch, &mut changes)
                 .into_owned();
@@ -198,20 +182,20 @@ impl Cleaner {
     fn normalise<'t>(
         &self,
         text: &'t str,
-        scratch: &mut Scratch,
+        scratch: &mut CleanBuffers,
         changes: &mut Changes,
     ) -> Cow<'t, str> {
         if self.normalisers.is_empty() {
             return Cow::Borrowed(text);
         }
-        let survey = Some(Survey::of(text));
+        let survey = Some(CharacterSummary::of(text));
         rewrite(&self.normalisers, Cow::Borrowed(text), survey, scratch, changes)
     }
 
     fn judge(
         &self,
         text: &str,
-        scratch: &mut Scratch,
+        scratch: &mut CleanBuffers,
         all: Option<&mut Vec<Measure>>,
     ) -> Option<Measure> {
         if self.filters.is_empty() {
@@ -234,8 +218,8 @@ impl Cleaner {
 fn rewrite<'t>(
     rules: &[(usize, Box<dyn Rewrite>)],
     mut text: Cow<'t, str>,
-    mut survey: Option<Survey>,
-    scratch: &mut Scratch,
+    mut survey: Option<CharacterSummary>,
+    scratch: &mut CleanBuffers,
     changes: &mut Changes,
 ) -> Cow<'t, str> {
     for (place, rule) in rules {
@@ -285,7 +269,7 @@ mod tests {
     #[test]
     fn clean_text_is_borrowed_and_dirty_text_is_not() {
         let cleaner = cleaner("default", &json!({}));
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         for text in ["plain text\n", "中文，全角！\n", "é ü \u{915}\u{94d}\u{200d}\u{937}"]
         {
             let cleaned = cleaner.clean(text, &mut scratch);
@@ -301,7 +285,7 @@ mod tests {
     #[test]
     fn invisible_characters_stay_where_spelling_needs_them() {
         let cleaner = cleaner("default", &json!({}));
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         for (text, expected) in [
             ("👩\u{200d}💻 👍🏽 ❤\u{fe0f}\u{200d}🔥", "👩\u{200d}💻 👍🏽 ❤\u{fe0f}\u{200d}🔥"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
@@ -321,14 +305,14 @@ mod tests {
     fn full_width_punctuation_is_no_damage() {
         let text = "他说：“你好！”（真的？）……——《书》、１２％\n";
         let cleaner = cleaner("chinese", &json!({}));
-        assert_eq!(cleaner.clean(text, &mut Scratch::default()).text, text);
+        assert_eq!(cleaner.clean(text, &mut CleanBuffers::default()).text, text);
     }
 
     #[test]
     fn code_keeps_its_shape() {
         let text = "def f():\n\tif x:  # two\n\n\n\n\t\treturn '\u{a0}'   \n".repeat(5);
         let cleaner = cleaner("code", &json!({}));
-        let cleaned = cleaner.clean(&text, &mut Scratch::default());
+        let cleaned = cleaner.clean(&text, &mut CleanBuffers::default());
         assert_eq!(cleaned.text, text);
         assert_eq!(cleaned.verdict, Verdict::Keep);
     }
@@ -336,13 +320,13 @@ mod tests {
     #[test]
     fn redaction_is_for_what_is_kept() {
         let cleaner = cleaner("default", &json!({"redact": true, "length": {"min_chars": 12}}));
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         let kept = cleaner.clean("to me@site.org from 8.8.8.8", &mut scratch);
         assert_eq!(kept.text, "to email@example.com from 192.0.2.1");
         assert_eq!(kept.changes.iter().collect::<Vec<_>>(), [("email", 1), ("ipv4", 1)]);
         let dropped = cleaner.clean("me@site.org", &mut scratch);
         assert_eq!(dropped.text, "me@site.org");
-        assert_eq!(dropped.verdict.reason().unwrap().name(), "length.too_short");
+        assert_eq!(dropped.verdict.reason().unwrap(), "length.too_short");
     }
 
     #[test]
@@ -364,12 +348,12 @@ mod tests {
     #[test]
     fn explaining_goes_on_behind_the_first_reason() {
         let cleaner = cleaner("fineweb", &json!({}));
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         let text = "x\n".repeat(20);
         let measures = cleaner.explain(&text, &mut scratch);
         let first = measures.iter().find(|measure| !measure.passed).unwrap();
         let cleaned = cleaner.clean(&text, &mut scratch);
-        assert_eq!(cleaned.verdict.reason().unwrap().name(), first.name);
+        assert_eq!(cleaned.verdict.reason().unwrap(), first.name);
         assert!(measures.iter().filter(|measure| !measure.passed).count() > 3);
         assert!(measures.iter().any(|measure| measure.name == "fineweb.list_ratio"));
     }
@@ -379,7 +363,7 @@ mod tests {
         let texts: Vec<String> =
             (0..3000).map(|n| format!("text {n}  with\tblanks \n").repeat(n % 9)).collect();
         let cleaner = cleaner("gopher", &json!({"gopher_quality": false}));
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         let single: Vec<_> = texts.iter().map(|text| cleaner.clean(text, &mut scratch)).collect();
         for threads in [1, 3] {
             let batch = cleaner.clean_batch(&texts, threads, &Task::default()).unwrap();
@@ -392,7 +376,7 @@ mod tests {
 
     #[test]
     fn odd_documents_end_in_a_verdict() {
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         for profile in &crate::PROFILES {
             let cleaner = cleaner(profile.name, &json!({"redact": true}));
             for text in ["", "\n", " ", "\n\n\n", "\u{301}", "\u{feff}", "@", "1", "."] {
@@ -411,7 +395,7 @@ mod tests {
         #[test]
         fn normalising_is_idempotent_bounded_and_as_the_naive_twin_says(text in dirty()) {
             let cleaner = cleaner("default", &json!({"utf8": false, "length": false}));
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             let once = cleaner.clean(&text, &mut scratch);
             prop_assert_eq!(&*once.text, naive::normalise(&text));
             prop_assert_eq!(once.changes.is_empty(), once.text == text);
@@ -426,7 +410,7 @@ mod tests {
             let names = ["breaks", "controls", "bom", "hidden", "nfc", "spaces"];
             let switches = names.iter().enumerate().map(|(bit, name)| ((*name).to_owned(), (on >> bit & 1 == 1).into()));
             let cleaner = cleaner("none", &serde_json::Value::Object(switches.collect()));
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             let once = cleaner.clean(&text, &mut scratch);
             let twice = cleaner.clean(&once.text, &mut scratch);
             prop_assert_eq!(&twice.text, &once.text);
@@ -438,7 +422,7 @@ mod tests {
             text in "(a|me|@|\\.|\\.\\.|-|x\\.org|b\\.cc|8\\.8\\.8\\.8|1|13812345678|\\+86 |11010519491231002X| |中){0,16}"
         ) {
             let cleaner = cleaner("none", &json!({"redact": true}));
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             let once = cleaner.clean(&text, &mut scratch);
             prop_assert!(once.text.len() <= crate::MAX_GROWTH * text.len());
             let twice = cleaner.clean(&once.text, &mut scratch);
@@ -448,11 +432,11 @@ mod tests {
 
         #[test]
         fn every_profile_takes_any_text(text in dirty()) {
-            let mut scratch = Scratch::default();
+            let mut scratch = CleanBuffers::default();
             for profile in &crate::PROFILES {
                 let cleaner = cleaner(profile.name, &json!({"redact": true}));
                 let first = cleaner.clean(&text, &mut scratch);
-                prop_assert_eq!(&first, &cleaner.clean(&text, &mut Scratch::default()));
+                prop_assert_eq!(&first, &cleaner.clean(&text, &mut CleanBuffers::default()));
             }
         }
     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::rule::Kind;
+use crate::rule::RuleKind;
 use crate::rules::RULES;
-use crate::view::Unit;
+use crate::view::WordUnit;
 
 /// A named configuration.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Profile {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanConfig {
     profile: String,
-    unit: Unit,
+    unit: WordUnit,
     /// In the order of [`RULES`]: an object, or `false`.
     rules: Vec<Value>,
 }
@@ -88,7 +88,7 @@ impl CleanConfig {
             Some(Value::String(base)) => Self::profile(&base)?,
             _ => Self {
                 profile: String::new(),
-                unit: Unit::Word,
+                unit: WordUnit::Word,
                 rules: vec![false.into(); RULES.len()],
             },
         };
@@ -111,7 +111,7 @@ impl CleanConfig {
                 return Err(Error::invalid(format!("redact = {switch}: use true or false")));
             };
             for (rule, settings) in RULES.iter().zip(&mut self.rules) {
-                if rule.kind() == Kind::Redactor {
+                if rule.kind() == RuleKind::Redactor {
                     *settings = rule.change(settings, switch)?;
                 }
             }
@@ -168,7 +168,7 @@ impl CleanConfig {
     }
 
     /// What a word is.
-    pub fn unit(&self) -> Unit {
+    pub fn unit(&self) -> WordUnit {
         self.unit
     }
 
@@ -190,10 +190,10 @@ impl CleanConfig {
     }
 }
 
-fn unit_name(unit: Unit) -> &'static str {
+fn unit_name(unit: WordUnit) -> &'static str {
     match unit {
-        Unit::Word => "word",
-        Unit::Char => "char",
+        WordUnit::Word => "word",
+        WordUnit::Char => "char",
     }
 }
 

@@ -17,7 +17,7 @@ pub fn content_hash(text: &str) -> u128 {
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
-pub struct Place {
+pub struct DocumentPosition {
     /// The number of its partition.
     pub partition: u64,
     /// Its number within that.
@@ -32,7 +32,7 @@ const SHARDS: usize = 64;
 /// for any order and number of threads. About 50 bytes of memory per different text.
 #[derive(Debug)]
 pub struct ExactDedup {
-    shards: Vec<Mutex<HashMap<u128, Place, BuildHasherDefault<Taken>>>>,
+    shards: Vec<Mutex<HashMap<u128, DocumentPosition, BuildHasherDefault<Taken>>>>,
 }
 
 impl Default for ExactDedup {
@@ -43,7 +43,7 @@ impl Default for ExactDedup {
 
 impl ExactDedup {
     /// Says that the text with `hash` is at `place`; returns whether no earlier place is known yet.
-    pub fn offer(&self, hash: u128, place: Place) -> bool {
+    pub fn insert(&self, hash: u128, place: DocumentPosition) -> bool {
         let mut shard = self.shard(hash).lock().unwrap_or_else(PoisonError::into_inner);
         let first = shard.entry(hash).or_insert(place);
         *first = place.min(*first);
@@ -51,7 +51,7 @@ impl ExactDedup {
     }
 
     /// Whether `place` is the first of all offered for `hash`.
-    pub fn is_first(&self, hash: u128, place: Place) -> bool {
+    pub fn is_first(&self, hash: u128, place: DocumentPosition) -> bool {
         let shard = self.shard(hash).lock().unwrap_or_else(PoisonError::into_inner);
         shard.get(&hash) == Some(&place)
     }
@@ -69,7 +69,10 @@ impl ExactDedup {
         self.len() == 0
     }
 
-    fn shard(&self, hash: u128) -> &Mutex<HashMap<u128, Place, BuildHasherDefault<Taken>>> {
+    fn shard(
+        &self,
+        hash: u128,
+    ) -> &Mutex<HashMap<u128, DocumentPosition, BuildHasherDefault<Taken>>> {
         &self.shards[(hash >> 64) as usize % SHARDS]
     }
 }
@@ -113,11 +116,11 @@ mod tests {
             texts in proptest::collection::vec((0_u8..6, 0_u64..3), 0..40),
             order in any::<u64>(),
         ) {
-            let documents: Vec<(u128, Place)> = texts
+            let documents: Vec<(u128, DocumentPosition)> = texts
                 .iter()
                 .enumerate()
                 .map(|(index, (text, partition))| {
-                    let place = Place { partition: *partition, index: index as u64 };
+                    let place = DocumentPosition { partition: *partition, index: index as u64 };
                     (content_hash(&text.to_string()), place)
                 })
                 .collect();
@@ -127,7 +130,7 @@ mod tests {
                 (*hash as u64 ^ place.index).wrapping_mul(order | 1)
             });
             for (hash, place) in shuffled {
-                dedup.offer(hash, place);
+                dedup.insert(hash, place);
             }
             for (hash, place) in &documents {
                 let first = documents.iter().filter(|(h, _)| h == hash).map(|(_, p)| p).min();

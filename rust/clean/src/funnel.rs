@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cleaner::{Cleaned, Cleaner, Verdict};
-use crate::dedup::Place;
+use crate::cleaner::{CleanedText, Cleaner, Verdict};
+use crate::dedup::DocumentPosition;
 
 /// How many examples are kept of each reason, and the most bytes of text in one.
 const EXAMPLES: usize = 3;
@@ -36,7 +36,7 @@ pub struct Dropped {
     /// Their bytes, before cleaning.
     pub bytes: u64,
     /// The first of them.
-    pub examples: Vec<Example>,
+    pub examples: Vec<DroppedExample>,
 }
 
 /// What one rule changed.
@@ -50,9 +50,9 @@ pub struct Change {
 
 /// A document that was dropped.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Example {
+pub struct DroppedExample {
     /// Where it stands in the input.
-    pub place: Place,
+    pub place: DocumentPosition,
     /// What was measured, and what it was compared with; neither for a duplicate.
     pub measured: Option<(f64, f64)>,
     /// How its text begins, redacted as kept text is.
@@ -61,7 +61,13 @@ pub struct Example {
 
 impl Funnel {
     /// Counts a document of `bytes` bytes that `cleaner` made `cleaned` of.
-    pub fn add(&mut self, place: Place, bytes: u64, cleaned: &Cleaned<'_>, cleaner: &Cleaner) {
+    pub fn add(
+        &mut self,
+        place: DocumentPosition,
+        bytes: u64,
+        cleaned: &CleanedText<'_>,
+        cleaner: &Cleaner,
+    ) {
         self.documents += 1;
         self.bytes += bytes;
         for (rule, amount) in cleaned.changes.iter() {
@@ -74,18 +80,18 @@ impl Funnel {
                 self.documents_kept += 1;
                 self.bytes_kept += cleaned.text.len() as u64;
             }
-            Verdict::Drop(reason) => {
-                let measured = Some((reason.value(), reason.limit()));
-                if !self.dropped.contains_key(reason.name()) {
-                    self.dropped.insert(reason.name().to_owned(), Dropped::default());
+            Verdict::Drop(measure) => {
+                let measured = Some((measure.value, measure.limit));
+                if !self.dropped.contains_key(&measure.name) {
+                    self.dropped.insert(measure.name.clone(), Dropped::default());
                 }
-                let Some(dropped) = self.dropped.get_mut(reason.name()) else { return };
+                let Some(dropped) = self.dropped.get_mut(&measure.name) else { return };
                 dropped.documents += 1;
                 dropped.bytes += bytes;
                 let late = dropped.examples.last().is_some_and(|last| last.place < place);
                 if dropped.examples.len() < EXAMPLES || !late {
                     let text = cleaner.excerpt(&cleaned.text, EXAMPLE_BYTES);
-                    dropped.take_examples([Example { place, measured, text }]);
+                    dropped.take_examples([DroppedExample { place, measured, text }]);
                 }
             }
         }
@@ -127,7 +133,7 @@ impl Funnel {
 }
 
 impl Dropped {
-    fn take_examples(&mut self, more: impl IntoIterator<Item = Example>) {
+    fn take_examples(&mut self, more: impl IntoIterator<Item = DroppedExample>) {
         self.examples.extend(more);
         self.examples.sort_by_key(|example| example.place);
         self.examples.truncate(EXAMPLES);
@@ -140,13 +146,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{CleanConfig, Cleaner, Scratch};
+    use crate::{CleanBuffers, CleanConfig, Cleaner};
 
     fn count(texts: &[(u64, &String)], cleaner: &Cleaner) -> Funnel {
-        let mut scratch = Scratch::default();
+        let mut scratch = CleanBuffers::default();
         let mut funnel = Funnel::default();
         for (index, text) in texts {
-            let place = Place { partition: index % 2, index: *index };
+            let place = DocumentPosition { partition: index % 2, index: *index };
             funnel.add(place, text.len() as u64, &cleaner.clean(text, &mut scratch), cleaner);
         }
         funnel

@@ -23,11 +23,11 @@ pub mod rule;
 mod rules;
 pub mod view;
 
-pub use cleaner::{Changes, Cleaned, Cleaner, Reason, Scratch, Verdict};
+pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, Verdict};
 pub use config::{CleanConfig, PROFILES, Profile};
-pub use dedup::{ExactDedup, Place, content_hash};
-pub use funnel::{Change, Dropped, Example, Funnel};
-pub use rule::{Kind, Measure, Rule};
+pub use dedup::{DocumentPosition, ExactDedup, content_hash};
+pub use funnel::{Change, Dropped, DroppedExample, Funnel};
+pub use rule::{Measure, Rule, RuleKind};
 pub use rules::RULES;
 
 /// The bytes of a cleaned text are at most this many times those of the text. NFC alone reaches it:

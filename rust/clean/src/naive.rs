@@ -2,7 +2,7 @@
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use crate::chars::{Class, class_of};
+use crate::chars::{Properties, properties_of};
 
 pub(crate) fn normalise(text: &str) -> String {
     let mut text = text.replace("\r\n", "\n");
@@ -26,17 +26,17 @@ fn without_hidden(text: &str) -> String {
     let mut kept: Vec<char> = Vec::new();
     for char in text.chars() {
         let tag = |c: &char| matches!(*c, '\u{e0020}'..='\u{e007f}');
-        let base = kept.iter().rev().find(|c| !class_of(**c).has(Class::MARK) && !tag(c));
-        let base_is = |class: Class| base.is_some_and(|c| class_of(*c).has(class));
+        let base = kept.iter().rev().find(|c| !properties_of(**c).has(Properties::MARK) && !tag(c));
+        let base_is = |class: Properties| base.is_some_and(|c| properties_of(*c).has(class));
         let selector = |c: char| matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
         let keep = match char {
-            '\u{200d}' => base_is(Class::JOINING) || base_is(Class::PICTURE),
-            '\u{200c}' | '\u{180e}' => base_is(Class::JOINING),
+            '\u{200d}' => base_is(Properties::JOINING) || base_is(Properties::PICTOGRAPH),
+            '\u{200c}' | '\u{180e}' => base_is(Properties::JOINING),
             _ if tag(&char) => base == Some(&'🏴'),
-            _ if selector(char) => kept
-                .last()
-                .is_some_and(|last| !selector(*last) && !class_of(*last).has(Class::SPACE)),
-            _ => !class_of(char).has(Class::HIDDEN),
+            _ if selector(char) => kept.last().is_some_and(|last| {
+                !selector(*last) && !properties_of(*last).has(Properties::SPACE)
+            }),
+            _ => !properties_of(char).has(Properties::HIDDEN),
         };
         if keep {
             kept.push(char);
@@ -46,7 +46,8 @@ fn without_hidden(text: &str) -> String {
 }
 
 fn tidy(text: &str) -> String {
-    let blank = |char: char| matches!(char, ' ' | '\t') || class_of(char).has(Class::BLANK);
+    let blank =
+        |char: char| matches!(char, ' ' | '\t') || properties_of(char).has(Properties::BLANK);
     let plain = |indent: &str| -> String {
         let keep = |c: char| matches!(c, '\t' | '\u{3000}');
         indent.chars().map(|c| if keep(c) { c } else { ' ' }).collect()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::chars::Survey;
+use crate::chars::CharacterSummary;
 use crate::view::View;
 
 /// What may be said about a rule in a configuration.
@@ -35,7 +35,7 @@ pub trait Build: Sized {
 /// It must be idempotent, take linear time, and call [`Edit::replace`] only for real changes.
 pub trait Rewrite: Send + Sync {
     /// Whether a text of which `survey` is true may change; `false` saves the call.
-    fn concerns(&self, survey: &Survey) -> bool {
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
         let _ = survey;
         true
     }
@@ -76,7 +76,7 @@ pub(crate) enum Make {
 
 /// What a rule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RuleKind {
     /// Rewrites the text of every document.
     Normaliser,
     /// Keeps or drops a document.
@@ -117,11 +117,11 @@ impl Rule {
     }
 
     /// What the rule is for.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> RuleKind {
         match self.make {
-            Make::Normaliser(_) => Kind::Normaliser,
-            Make::Filter(_) => Kind::Filter,
-            Make::Redactor(_) => Kind::Redactor,
+            Make::Normaliser(_) => RuleKind::Normaliser,
+            Make::Filter(_) => RuleKind::Filter,
+            Make::Redactor(_) => RuleKind::Redactor,
         }
     }
 

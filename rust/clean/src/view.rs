@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 pub use crate::view::grams::Grams;
-pub use crate::view::lines::{Line, Lines, Repeats};
+pub use crate::view::lines::{Lines, Repeats, TextLine};
 pub use crate::view::words::{Words, word_hash};
 
 use crate::rule::Flow;
@@ -24,7 +24,7 @@ use crate::view::table::Table;
 /// What counts as one word.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unit {
+pub enum WordUnit {
     /// Runs of letters, marks and numbers; a run of Chinese or Japanese is one word.
     #[default]
     Word,
@@ -34,7 +34,7 @@ pub enum Unit {
 
 /// What a [`View`] is made in; keep it for the next document.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers {
+pub(crate) struct ViewBuffers {
     lines: Lines,
     words: Words,
     table: Table,
@@ -44,16 +44,16 @@ pub(crate) struct Buffers {
 /// A document as the filters see it.
 pub struct View<'t> {
     text: &'t str,
-    unit: Unit,
+    unit: WordUnit,
     chars: usize,
     lines: OnceCell<Lines>,
     words: OnceCell<Words>,
     paragraphs: OnceCell<Repeats>,
-    buffers: RefCell<Buffers>,
+    buffers: RefCell<ViewBuffers>,
 }
 
 impl<'t> View<'t> {
-    pub(crate) fn new(text: &'t str, unit: Unit, buffers: Buffers) -> Self {
+    pub(crate) fn new(text: &'t str, unit: WordUnit, buffers: ViewBuffers) -> Self {
         Self {
             text,
             unit,
@@ -65,7 +65,7 @@ impl<'t> View<'t> {
         }
     }
 
-    pub(crate) fn into_buffers(self) -> Buffers {
+    pub(crate) fn into_buffers(self) -> ViewBuffers {
         let mut buffers = self.buffers.into_inner();
         if let Some(lines) = self.lines.into_inner() {
             buffers.lines = lines;
@@ -87,7 +87,7 @@ impl<'t> View<'t> {
     }
 
     /// What its words are.
-    pub fn unit(&self) -> Unit {
+    pub fn unit(&self) -> WordUnit {
         self.unit
     }
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use lslm_clean::{CleanConfig, Cleaner, Scratch};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use serde_json::{Value, json};
 
 /// The file `name` of the shared data; `None`, with a message, where there is none.
@@ -71,7 +71,7 @@ fn ours(name: &str) -> &str {
 fn the_verdicts_of_datatroves_own_tests() {
     let Some(path) = data("cases/datatrove_filter_cases.json") else { return };
     let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = CleanBuffers::default();
     let mut count = 0;
     for case in &cases {
         let rule = match case["filter"].as_str().unwrap() {
@@ -92,7 +92,7 @@ fn the_verdicts_of_datatroves_own_tests() {
         if let (Some(reason), Some(expected)) = (cleaned.verdict.reason(), case["reason"].as_str())
         {
             let expected = if expected == "empty" { "fineweb.empty" } else { ours(expected) };
-            assert_eq!(reason.name(), expected, "{text:?}");
+            assert_eq!(reason, expected, "{text:?}");
         }
         count += 1;
     }
@@ -104,7 +104,7 @@ fn unicode_normalisation_conformance() {
     let Some(path) = data("cases/NormalizationTest-15.0.txt.zst") else { return };
     let cleaner = CleanConfig::profile("none").unwrap().with(&json!({"nfc": true})).unwrap();
     let cleaner = Cleaner::new(&cleaner).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = CleanBuffers::default();
     let mut count = 0;
     for line in unpacked(path).lines() {
         let line = line.split('#').next().unwrap();
@@ -138,7 +138,7 @@ fn the_verdicts_of_datatrove_on_real_text() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/clean");
     let facts: Value =
         serde_json::from_slice(&std::fs::read(root.join("datatrove.json")).unwrap()).unwrap();
-    let mut scratch = Scratch::default();
+    let mut scratch = CleanBuffers::default();
     for corpus in facts["corpora"].as_array().unwrap() {
         let Some(path) = data(corpus["file"].as_str().unwrap()) else { continue };
         let text = unpacked(path);
@@ -164,7 +164,7 @@ fn the_verdicts_of_datatrove_on_real_text() {
             for (index, document) in documents.iter().enumerate() {
                 let document = document.replace("\r\n", "\n").replace('\r', "\n");
                 let cleaned = cleaner.clean(&document, &mut scratch);
-                let found = cleaned.verdict.reason().map(|reason| reason.name().to_owned());
+                let found = cleaned.verdict.reason().map(str::to_owned);
                 let expected = dropped.get(&(index as u64)).copied();
                 if found.as_deref() != expected {
                     differ.push(format!("{index}: {found:?} here, {expected:?} there"));

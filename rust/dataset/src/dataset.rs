@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lslm_runtime::hex::from_hex;
 use lslm_runtime::{Error, Result, hex};
 
+use crate::element::Element;
 use crate::format::{BLOCK, Header, PAGE, Section, digest, kind};
 use crate::manifest::Manifest;
 use crate::map::Mapping;
-use crate::token::Token;
 
 /// Memory for reading, kept between reads.
 #[derive(Debug, Default)]
@@ -333,7 +333,7 @@ impl Dataset {
     }
 
     /// The tokens of document `index`.
-    pub fn document<T: Token>(&self, index: u64) -> Result<Vec<T>> {
+    pub fn document<T: Element>(&self, index: u64) -> Result<Vec<T>> {
         let span = self.document_span(index)?;
         self.tokens(span.start, span.end)
     }
@@ -384,7 +384,7 @@ impl Dataset {
     }
 
     /// The tokens at positions `start` to `stop`, across documents and shards.
-    pub fn tokens<T: Token>(&self, start: u64, stop: u64) -> Result<Vec<T>> {
+    pub fn tokens<T: Element>(&self, start: u64, stop: u64) -> Result<Vec<T>> {
         if start > stop || stop > self.n_tokens() {
             let n = self.n_tokens();
             return Err(Error::invalid(format!("tokens {start} to {stop}: the dataset has {n}")));
@@ -397,7 +397,7 @@ impl Dataset {
     /// Fills `out` with the tokens from position `start` on.
     ///
     /// [`Error::Invalid`] if the dataset ends before that, or `T` is too narrow for its ids.
-    pub fn read<T: Token>(&self, start: u64, out: &mut [T]) -> Result<()> {
+    pub fn read<T: Element>(&self, start: u64, out: &mut [T]) -> Result<()> {
         let mut filled = 0;
         for (shard, range) in self.pieces(start, out.len())? {
             let bytes = &shard.map.bytes()[shard.tokens.start + range.start..][..range.len()];
@@ -409,7 +409,7 @@ impl Dataset {
     }
 
     /// Fills `out` with the ids in `bytes`.
-    pub(crate) fn widen<T: Token>(&self, bytes: &[u8], out: &mut [T]) -> Result<()> {
+    pub(crate) fn widen<T: Element>(&self, bytes: &[u8], out: &mut [T]) -> Result<()> {
         let fits = if self.0.width == 2 {
             T::from_narrow(bytes.as_chunks().0, out)
         } else {

@@ -15,9 +15,9 @@ pub const PAGE: usize = 4096;
 /// How many bytes of a section one checksum covers.
 pub const BLOCK: u64 = 1 << 20;
 /// The most sections a shard can have.
-pub const MOST_SECTIONS: usize = 61;
+pub const MAX_SECTIONS: usize = 61;
 /// The largest vocabulary whose ids are stored in two bytes.
-pub const LARGEST_NARROW_VOCABULARY: u32 = 1 << 16;
+pub const MAX_NARROW_VOCAB_SIZE: u32 = 1 << 16;
 
 /// The kinds of sections.
 pub mod kind {
@@ -43,7 +43,7 @@ const ALIGNMENT: u64 = 64;
 
 /// The bytes that one id takes for a vocabulary of `vocab_size`: 2 or 4.
 pub fn token_width(vocab_size: u32) -> usize {
-    if vocab_size <= LARGEST_NARROW_VOCABULARY { 2 } else { 4 }
+    if vocab_size <= MAX_NARROW_VOCAB_SIZE { 2 } else { 4 }
 }
 
 /// One entry of the section table.
@@ -162,8 +162,8 @@ impl Header {
             return refuse(PAGE - 4, text);
         }
         let count = u32_at(page, 12) as usize;
-        if count > MOST_SECTIONS {
-            return refuse(12, format!("{count} sections; at most {MOST_SECTIONS} are possible"));
+        if count > MAX_SECTIONS {
+            return refuse(12, format!("{count} sections; at most {MAX_SECTIONS} are possible"));
         }
         let table_end = TABLE + count * ENTRY;
         let zeros = [52..64, 96..TABLE, table_end..PAGE - 4];

@@ -14,6 +14,7 @@
 //! Nothing here knows about text; [`order`], [`windows`] and [`mixture`] know numbers only.
 
 pub mod dataset;
+mod element;
 pub mod format;
 pub mod loader;
 pub mod manifest;
@@ -22,18 +23,17 @@ pub mod mixture;
 pub mod order;
 pub mod plan;
 pub mod shard;
-mod token;
 pub mod verify;
 pub mod windows;
 
 pub use dataset::Dataset;
+pub use element::Element;
 pub use loader::{Batch, Buffer, Layout, Loader, LoaderOptions};
 pub use manifest::{DatasetWriter, DocumentEnd, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
 pub use plan::{Access, Plan, PlanOptions};
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
-pub use token::Token;
 pub use windows::Windows;
 
 /// The id of a token.

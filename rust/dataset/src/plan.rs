@@ -10,8 +10,8 @@ use lslm_runtime::{Error, Result, hex};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::{Dataset, Files, Scratch};
+use crate::element::Element;
 use crate::mixture::{Block, Mixture};
-use crate::token::Token;
 use crate::windows::{Epoch, Windows};
 
 /// Up to this size in bytes the files of a plan are read through their maps, which is fastest and
@@ -224,7 +224,7 @@ impl Reader {
     }
 
     /// Fills `row` with the T + 1 tokens of a sample.
-    pub fn fill_row<T: Token>(&mut self, sample: u64, row: &mut [T]) -> Result<()> {
+    pub fn fill_row<T: Element>(&mut self, sample: u64, row: &mut [T]) -> Result<()> {
         self.read(sample, |dataset, bytes| dataset.widen(bytes, row))
     }
 

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lslm_clean::{CleanConfig, Cleaner, ExactDedup, Funnel, Place, Scratch, content_hash};
+use lslm_clean::{
+    CleanBuffers, CleanConfig, Cleaner, DocumentPosition, ExactDedup, Funnel, content_hash,
+};
 use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, Statistics, WriteOptions};
 use lslm_runtime::files::write_atomically;
 use lslm_runtime::parallel::for_each_index;
@@ -157,7 +159,7 @@ struct Job<'a> {
     journal: &'a Journal,
     cleaner: &'a Cleaner,
     corpus: &'a Corpus,
-    scratches: Vec<Mutex<Scratch>>,
+    scratches: Vec<Mutex<CleanBuffers>>,
     task: &'a Task,
 }
 
@@ -237,7 +239,7 @@ impl Job<'_> {
             let n_bytes = document.text.len() as u64;
             let cleaned = self.cleaner.clean(&document.text, &mut scratch);
             funnel.add(
-                Place { partition: partition as u64, index },
+                DocumentPosition { partition: partition as u64, index },
                 n_bytes,
                 &cleaned,
                 self.cleaner,
@@ -260,7 +262,7 @@ impl Job<'_> {
         self.task.begin("find duplicates", "files", Some(n as u64));
         for_each_index(n, threads, |partition| {
             for (place, document) in self.kept(partition)? {
-                dedup.offer(document.hash, place);
+                dedup.insert(document.hash, place);
             }
             self.task.advance(1)
         })?;
@@ -285,10 +287,10 @@ impl Job<'_> {
     }
 
     /// What cleaning kept of a partition, by place among the kept.
-    fn kept(&self, partition: usize) -> Result<Vec<(Place, KeptDocument)>> {
+    fn kept(&self, partition: usize) -> Result<Vec<(DocumentPosition, KeptDocument)>> {
         let path = self.kept_path(partition);
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let place = |index| Place { partition: partition as u64, index };
+        let place = |index| DocumentPosition { partition: partition as u64, index };
         Ok((0..).map(place).zip(KeptDocument::from_bytes(&bytes)).collect())
     }
 

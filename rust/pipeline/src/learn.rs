@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use lslm_bpe::Tokenizer;
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
-use lslm_clean::{CleanConfig, Cleaner, Scratch};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use lslm_corpus::Corpus;
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
@@ -73,7 +73,7 @@ struct Worker {
     counter: WordCounter,
     /// Holds documents back from the counter until all of them are known.
     sample: Option<Sample>,
-    scratch: Scratch,
+    scratch: CleanBuffers,
 }
 
 impl Learner {
@@ -92,7 +92,7 @@ impl Learner {
             Mutex::new(Worker {
                 counter: counter(),
                 sample: options.sample_bytes.map(|bytes| Sample::new(options.seed, bytes)),
-                scratch: Scratch::default(),
+                scratch: CleanBuffers::default(),
             })
         };
         Ok(Self {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lslm_bpe::Tokenizer;
 use lslm_bpe::{Figures, Measure};
-use lslm_clean::{CleanConfig, Cleaner, Scratch};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use lslm_corpus::{Corpus, Document};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
@@ -100,7 +100,7 @@ struct Worker<'a> {
     held_out_figures: Figures,
     ordinary: Measure<'a>,
     held_out: Measure<'a>,
-    scratch: Scratch,
+    scratch: CleanBuffers,
 }
 
 impl<'a> Worker<'a> {
@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
             held_out_figures: Figures::default(),
             ordinary: Measure::new(tokenizer),
             held_out: Measure::new(tokenizer),
-            scratch: Scratch::default(),
+            scratch: CleanBuffers::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lslm_bpe::{Cache, Frame, Special, TokenId, Tokenizer};
-use lslm_clean::{CleanConfig, Cleaner, Funnel, Place, Scratch};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentPosition, Funnel};
 use lslm_corpus::{Corpus, Document, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
@@ -183,7 +183,7 @@ fn document_end(tokenizer: &Tokenizer, options: &TokenizeOptions) -> Result<Docu
 #[derive(Default)]
 struct Worker {
     cache: Cache,
-    scratch: Scratch,
+    scratch: CleanBuffers,
 }
 
 /// Everything that the work on one partition needs.
@@ -279,7 +279,7 @@ impl Job<'_> {
                 continue;
             };
             let cleaned = cleaner.clean(&document.text, scratch);
-            let place = Place { partition: partition as u64, index };
+            let place = DocumentPosition { partition: partition as u64, index };
             encoded.funnel.add(place, document.text.len() as u64, &cleaned, cleaner);
             if cleaned.verdict.keeps() {
                 let changed = match cleaned.text {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use lslm_clean::{Changes, CleanConfig, Cleaned, Cleaner, PROFILES, Reason, Scratch, Verdict};
+use lslm_clean::{
+    Changes, CleanBuffers, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict,
+};
 use lslm_runtime::{Error, hex, threads};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -22,7 +24,7 @@ pub(crate) struct PyCleaner {
 #[pyclass(frozen, module = "lslm", name = "CleanResult")]
 pub(crate) struct PyCleanResult {
     text: Py<PyString>,
-    reason: Option<Reason>,
+    measure: Option<Measure>,
     changes: Changes,
 }
 
@@ -59,7 +61,7 @@ impl PyCleaner {
     /// Cleans one text.
     fn clean(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<PyCleanResult> {
         let backed = PyBackedStr::try_from(text.clone())?;
-        let cleaned = py.detach(|| self.cleaner.clean(&backed, &mut Scratch::default()));
+        let cleaned = py.detach(|| self.cleaner.clean(&backed, &mut CleanBuffers::default()));
         Ok(PyCleanResult::new(py, text, cleaned))
     }
 
@@ -89,7 +91,7 @@ impl PyCleaner {
         text: &Bound<'py, PyString>,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let backed = PyBackedStr::try_from(text.clone())?;
-        let measures = py.detach(|| self.cleaner.explain(&backed, &mut Scratch::default()));
+        let measures = py.detach(|| self.cleaner.explain(&backed, &mut CleanBuffers::default()));
         let rows = measures.into_iter().map(|measure| {
             let row = PyDict::new(py);
             row.set_item("name", measure.name)?;
@@ -139,16 +141,16 @@ impl PyCleaner {
 }
 
 impl PyCleanResult {
-    fn new(py: Python<'_>, text: &Bound<'_, PyString>, cleaned: Cleaned<'_>) -> Self {
+    fn new(py: Python<'_>, text: &Bound<'_, PyString>, cleaned: CleanedText<'_>) -> Self {
         let text = match cleaned.text {
             Cow::Borrowed(_) => text.clone().unbind(),
             Cow::Owned(new) => PyString::new(py, &new).unbind(),
         };
-        let reason = match cleaned.verdict {
+        let measure = match cleaned.verdict {
             Verdict::Keep => None,
-            Verdict::Drop(reason) => Some(reason),
+            Verdict::Drop(measure) => Some(measure),
         };
-        Self { text, reason, changes: cleaned.changes }
+        Self { text, measure, changes: cleaned.changes }
     }
 }
 
@@ -163,19 +165,19 @@ impl PyCleanResult {
     /// Whether the text is kept.
     #[getter]
     fn keep(&self) -> bool {
-        self.reason.is_none()
+        self.measure.is_none()
     }
 
     /// Why it is not kept.
     #[getter]
     fn reason(&self) -> Option<&str> {
-        self.reason.as_ref().map(Reason::name)
+        self.measure.as_ref().map(|measure| measure.name.as_str())
     }
 
     /// What was measured and what the limit is, for a text that is not kept.
     #[getter]
     fn measured(&self) -> Option<(f64, f64)> {
-        self.reason.as_ref().map(|reason| (reason.value(), reason.limit()))
+        self.measure.as_ref().map(|measure| (measure.value, measure.limit))
     }
 
     /// How much each rule changed.
@@ -191,9 +193,9 @@ impl PyCleanResult {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let changes = self.changes(py)?.repr()?;
         let length = self.text.bind(py).len()?;
-        let verdict = match &self.reason {
+        let verdict = match &self.measure {
             None => "keep=True".to_owned(),
-            Some(reason) => format!("keep=False, reason={:?}", reason.name()),
+            Some(measure) => format!("keep=False, reason={:?}", measure.name),
         };
         Ok(format!("CleanResult({verdict}, changes={changes}, text of {length} characters)"))
     }

@@ -1,17 +1,27 @@
-//! The general category of every character, from generated tables that state their Unicode version.
+//! Unicode tables: the general category of every character, and the properties that cleaning needs.
 //!
-//! [`properties`] has what cleaning asks for beside that. [`class_of`] is two loads. The tables themselves are public, for users that derive their own
-//! at compile time.
+//! [`general_category`] costs two loads from [`tables`], which are generated and state their Unicode
+//! [`VERSION`]; they are public, so that other crates can derive tables of their own at compile time.
+//! [`properties`] has scripts, ends of sentences, invisible characters and what NFC may change.
+//!
+//! ```
+//! use lslm_unicode::{GeneralCategory, general_category};
+//!
+//! assert_eq!(general_category('ß'), GeneralCategory::LowercaseLetter);
+//! assert!(general_category('\u{301}').is_mark());
+//! assert_eq!(lslm_unicode::VERSION, "16.0.0");
+//! ```
 
 pub mod properties;
 pub mod tables;
 
 pub use tables::VERSION;
 
-/// The general category of a character, with the control characters that are white space set apart.
+/// The general category of a character; control characters that are white space are a category of
+/// their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Class {
+pub enum GeneralCategory {
     /// Lu
     UppercaseLetter,
     /// Ll
@@ -62,13 +72,13 @@ pub enum Class {
     LineSeparator,
     /// Zp
     ParagraphSeparator,
-    /// Cc without the white space
+    /// Cc that is not White_Space
     Control,
     /// Cc that is White_Space: U+0009 to U+000D and U+0085
     ControlSpace,
     /// Cf
     Format,
-    /// Cs; never the class of a `char`
+    /// Cs; never the category of a `char`
     Surrogate,
     /// Co
     PrivateUse,
@@ -76,79 +86,81 @@ pub enum Class {
     Unassigned,
 }
 
-const CLASSES: [Class; 31] = [
-    Class::UppercaseLetter,
-    Class::LowercaseLetter,
-    Class::TitlecaseLetter,
-    Class::ModifierLetter,
-    Class::OtherLetter,
-    Class::NonspacingMark,
-    Class::SpacingMark,
-    Class::EnclosingMark,
-    Class::DecimalNumber,
-    Class::LetterNumber,
-    Class::OtherNumber,
-    Class::ConnectorPunctuation,
-    Class::DashPunctuation,
-    Class::OpenPunctuation,
-    Class::ClosePunctuation,
-    Class::InitialPunctuation,
-    Class::FinalPunctuation,
-    Class::OtherPunctuation,
-    Class::MathSymbol,
-    Class::CurrencySymbol,
-    Class::ModifierSymbol,
-    Class::OtherSymbol,
-    Class::SpaceSeparator,
-    Class::LineSeparator,
-    Class::ParagraphSeparator,
-    Class::Control,
-    Class::ControlSpace,
-    Class::Format,
-    Class::Surrogate,
-    Class::PrivateUse,
-    Class::Unassigned,
+const CATEGORIES: [GeneralCategory; 31] = [
+    GeneralCategory::UppercaseLetter,
+    GeneralCategory::LowercaseLetter,
+    GeneralCategory::TitlecaseLetter,
+    GeneralCategory::ModifierLetter,
+    GeneralCategory::OtherLetter,
+    GeneralCategory::NonspacingMark,
+    GeneralCategory::SpacingMark,
+    GeneralCategory::EnclosingMark,
+    GeneralCategory::DecimalNumber,
+    GeneralCategory::LetterNumber,
+    GeneralCategory::OtherNumber,
+    GeneralCategory::ConnectorPunctuation,
+    GeneralCategory::DashPunctuation,
+    GeneralCategory::OpenPunctuation,
+    GeneralCategory::ClosePunctuation,
+    GeneralCategory::InitialPunctuation,
+    GeneralCategory::FinalPunctuation,
+    GeneralCategory::OtherPunctuation,
+    GeneralCategory::MathSymbol,
+    GeneralCategory::CurrencySymbol,
+    GeneralCategory::ModifierSymbol,
+    GeneralCategory::OtherSymbol,
+    GeneralCategory::SpaceSeparator,
+    GeneralCategory::LineSeparator,
+    GeneralCategory::ParagraphSeparator,
+    GeneralCategory::Control,
+    GeneralCategory::ControlSpace,
+    GeneralCategory::Format,
+    GeneralCategory::Surrogate,
+    GeneralCategory::PrivateUse,
+    GeneralCategory::Unassigned,
 ];
 
-/// The class of an entry of [`tables::BLOCKS`]; for tables derived at compile time.
-pub const fn class_of_entry(entry: u8) -> Class {
-    CLASSES[(entry - b'`') as usize]
+/// Returns the category that an entry of [`tables::BLOCKS`] stands for.
+///
+/// For tables that are derived at compile time. Panics for a byte that no entry has.
+pub const fn category_of_entry(entry: u8) -> GeneralCategory {
+    CATEGORIES[(entry - b'`') as usize]
 }
 
-/// The general category of `c`.
-pub const fn class_of(c: char) -> Class {
+/// Returns the general category of `c`.
+pub const fn general_category(c: char) -> GeneralCategory {
     let code = c as usize;
     let block = tables::INDEX[code / tables::BLOCK] as usize;
-    class_of_entry(tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK])
+    category_of_entry(tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK])
 }
 
-impl Class {
-    /// `\p{L}`
+impl GeneralCategory {
+    /// Returns whether the category is in `\p{L}`.
     pub const fn is_letter(self) -> bool {
         self as u8 <= Self::OtherLetter as u8
     }
 
-    /// `\p{M}`
+    /// Returns whether the category is in `\p{M}`.
     pub const fn is_mark(self) -> bool {
         matches!(self, Self::NonspacingMark | Self::SpacingMark | Self::EnclosingMark)
     }
 
-    /// `\p{N}`
+    /// Returns whether the category is in `\p{N}`.
     pub const fn is_number(self) -> bool {
         matches!(self, Self::DecimalNumber | Self::LetterNumber | Self::OtherNumber)
     }
 
-    /// `\p{P}`
+    /// Returns whether the category is in `\p{P}`.
     pub const fn is_punctuation(self) -> bool {
         self as u8 >= Self::ConnectorPunctuation as u8 && self as u8 <= Self::OtherPunctuation as u8
     }
 
-    /// `\p{S}`
+    /// Returns whether the category is in `\p{S}`.
     pub const fn is_symbol(self) -> bool {
         self as u8 >= Self::MathSymbol as u8 && self as u8 <= Self::OtherSymbol as u8
     }
 
-    /// `\s`, the property White_Space
+    /// Returns whether it is in `\s`: the property White_Space.
     pub const fn is_white_space(self) -> bool {
         matches!(
             self,
@@ -165,7 +177,8 @@ mod tests {
     use super::*;
     use regex_syntax::hir::{Class as Set, HirKind};
 
-    /// The code points of `class` in regex-syntax, the tables behind Rust's regex crates.
+    /// Returns for each code point whether it is in `class` by regex-syntax, whose tables Rust's
+    /// regex crates use.
     fn reference(class: &str) -> Vec<bool> {
         let hir = regex_syntax::parse(class).unwrap();
         let mut members = vec![false; 0x0011_0000];
@@ -175,33 +188,35 @@ mod tests {
                     members[range.start() as usize..=range.end() as usize].fill(true);
                 }
             }
-            // a class of one member
+            // regex-syntax simplifies a class of one character to a literal
             HirKind::Literal(literal) => {
                 let text = std::str::from_utf8(&literal.0).unwrap();
                 members[text.chars().next().unwrap() as usize] = true;
             }
-            other => panic!("{class} is no class but {other:?}"),
+            other => panic!("{class} is not a class but {other:?}"),
         }
         members
     }
 
     #[test]
-    fn every_code_point_has_the_class_regex_syntax_gives_it() {
-        type Test = fn(Class) -> bool;
+    fn every_code_point_is_in_the_classes_that_regex_syntax_says() {
+        type Test = fn(GeneralCategory) -> bool;
         let mut checks: Vec<(String, Test)> = vec![
-            (r"\p{L}".into(), Class::is_letter),
-            (r"\p{M}".into(), Class::is_mark),
-            (r"\p{N}".into(), Class::is_number),
-            (r"\p{P}".into(), Class::is_punctuation),
-            (r"\p{S}".into(), Class::is_symbol),
-            (r"\s".into(), Class::is_white_space),
-            (r"\p{Cc}".into(), |class| matches!(class, Class::Control | Class::ControlSpace)),
+            (r"\p{L}".into(), GeneralCategory::is_letter),
+            (r"\p{M}".into(), GeneralCategory::is_mark),
+            (r"\p{N}".into(), GeneralCategory::is_number),
+            (r"\p{P}".into(), GeneralCategory::is_punctuation),
+            (r"\p{S}".into(), GeneralCategory::is_symbol),
+            (r"\s".into(), GeneralCategory::is_white_space),
+            (r"\p{Cc}".into(), |class| {
+                matches!(class, GeneralCategory::Control | GeneralCategory::ControlSpace)
+            }),
         ];
         macro_rules! category {
             ($($name:ident $class:ident),*) => {
                 $(checks.push((
                     concat!(r"\p{", stringify!($name), "}").into(),
-                    |class| class == Class::$class,
+                    |category| category == GeneralCategory::$class,
                 ));)*
             };
         }
@@ -217,17 +232,22 @@ mod tests {
         for (name, test) in checks {
             let expected = reference(&name);
             for c in '\0'..=char::MAX {
-                assert_eq!(test(class_of(c)), expected[c as usize], "{name} U+{:04X}", c as u32);
+                assert_eq!(
+                    test(general_category(c)),
+                    expected[c as usize],
+                    "{name} U+{:04X}",
+                    c as u32
+                );
             }
         }
     }
 
     #[test]
-    fn surrogates_have_their_own_class() {
+    fn surrogates_have_a_category_of_their_own() {
         for code in 0xD800..0xE000 {
             let block = tables::INDEX[code / tables::BLOCK] as usize;
             let entry = tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK];
-            assert_eq!(class_of_entry(entry), Class::Surrogate);
+            assert_eq!(category_of_entry(entry), GeneralCategory::Surrogate);
         }
     }
 }

@@ -1,7 +1,19 @@
-//! The properties of characters that cleaning asks for, in one table lookup.
+//! The character properties that cleaning needs, all of them in one table lookup.
 //!
-//! [`Class`] packs what [`crate::Class`] cannot say: scripts, sentence ends, what NFC may change,
-//! what is invisible. `properties.py` says where each comes from and writes the table.
+//! [`Properties`] holds what [`crate::GeneralCategory`] lacks: scripts, ends of sentences, what NFC may
+//! change, what is invisible. `properties.py` derives each of them and writes the table.
+//!
+//! A two-level table: `code >> 7` selects a block of 128 code points, and equal blocks are stored
+//! once. It is built at first use from 2,867 runs of code points with equal properties, so the
+//! binary holds 22 KiB of runs instead of 2.1 MiB of entries.
+//!
+//! ```
+//! use lslm_unicode::properties::{Properties, properties_of};
+//!
+//! let han = properties_of('中');
+//! assert!(han.has(Properties::LETTER) && han.has(Properties::UNSPACED));
+//! assert!(properties_of('\u{200b}').has(Properties::HIDDEN));
+//! ```
 
 #[allow(clippy::unreadable_literal)] // code points are written without separators everywhere
 mod runs;
@@ -10,29 +22,29 @@ use std::sync::LazyLock;
 
 use crate::properties::runs::RUNS;
 
-/// A set of properties of one character, or of several together.
+/// A set of properties, of one character or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Class(u16);
+pub struct Properties(u16);
 
-impl Class {
-    /// No property at all.
+impl Properties {
+    /// The empty set.
     pub const NONE: Self = Self(0);
-    /// White space as Python's `str.isspace` has it: `White_Space` and U+001C to U+001F.
+    /// White space as in Python's `str.isspace`: `White_Space` and U+001C to U+001F.
     pub const SPACE: Self = Self(1);
     /// A letter: general category L.
     pub const LETTER: Self = Self(1 << 1);
     /// Part of a word: letters, marks, numbers, connectors such as `_`, and the two joiners.
     pub const WORD: Self = Self(1 << 2);
-    /// A sign that makes no word by itself, by the list of datatrove.
+    /// A symbol that is not a word by itself, by datatrove's list.
     pub const SYMBOL: Self = Self(1 << 3);
-    /// Ends a sentence: `Sentence_Terminal` and the additions of datatrove.
-    pub const END: Self = Self(1 << 4);
-    /// Of a script that is written without spaces: Han, kana, Bopomofo.
+    /// Ends a sentence: `Sentence_Terminal` and datatrove's additions.
+    pub const SENTENCE_END: Self = Self(1 << 4);
+    /// A letter or number of a script written without spaces: Han, kana, Bopomofo.
     pub const UNSPACED: Self = Self(1 << 5);
-    /// A base character of a script that spells with zero width joiners.
+    /// A base character of a script whose spelling uses zero width joiners.
     pub const JOINING: Self = Self(1 << 6);
     /// A pictograph, which may be part of a joined emoji.
-    pub const PICTURE: Self = Self(1 << 7);
+    pub const PICTOGRAPH: Self = Self(1 << 7);
     /// A mark: general category M.
     pub const MARK: Self = Self(1 << 8);
     /// May change under NFC, alone or with its neighbours.
@@ -41,36 +53,36 @@ impl Class {
     pub const BLANK: Self = Self(1 << 10);
     /// A line break other than U+000A: CR, VT, FF, NEL, LS, PS.
     pub const BREAK: Self = Self(1 << 11);
-    /// A control or a noncharacter that is neither tab nor line break.
+    /// A control or a noncharacter, tab and line breaks excluded.
     pub const CONTROL: Self = Self(1 << 12);
-    /// Invisible: zero width, direction, variation selectors, tags.
+    /// Invisible: zero width characters, direction marks, variation selectors, tags.
     pub const HIDDEN: Self = Self(1 << 13);
-    /// U+FFFD, which stands where a decoder gave up.
+    /// U+FFFD, the character that decoders write for ill-formed bytes.
     pub const REPLACEMENT: Self = Self(1 << 14);
-    /// Of a byte, not of a character: part of one beyond ASCII.
-    pub const WIDE: Self = Self(1 << 15);
+    /// A property of bytes only: part of a character beyond ASCII.
+    pub const NON_ASCII: Self = Self(1 << 15);
 
-    /// Whether this has one of the properties of `other`.
+    /// Returns whether the two sets share a property.
     #[inline]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The properties that this has not.
+    /// Returns the properties that are not in this set.
     #[inline]
     #[must_use]
     pub const fn missing(self) -> Self {
         Self(!self.0)
     }
 
-    /// Those of its properties that `other` has too.
+    /// Returns the properties that are in both sets.
     #[inline]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The properties of both.
+    /// Returns the properties that are in either set.
     #[inline]
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -78,89 +90,107 @@ impl Class {
     }
 }
 
-const BITS: u32 = 7;
-const BLOCK: usize = 1 << BITS;
-const BLOCKS: usize = 0x11_0000 >> BITS;
+/// Bits of a code point that index within a block. 128 code points, as in [`crate::tables`]: ASCII
+/// is one block, and few blocks differ.
+const BLOCK_BITS: u32 = 7;
+const BLOCK_LEN: usize = 1 << BLOCK_BITS;
+/// Blocks from U+0000 to U+10FFFF.
+const N_BLOCKS: usize = 0x11_0000 >> BLOCK_BITS;
 
-/// The table: for each block of 128 code points the place of its classes; equal blocks are shared.
+/// The properties of every code point; see the [module](self) for the layout.
 #[derive(Debug)]
-pub struct Classes {
-    places: Box<[u16]>,
-    blocks: Vec<Class>,
-    bytes: [Class; 256],
+pub struct PropertyTable {
+    /// For each 128 code points, the number of their block in `blocks`.
+    block_numbers: Box<[u16]>,
+    /// Distinct blocks, one after the other.
+    blocks: Vec<Properties>,
+    /// For each byte, the properties of that ASCII character, or [`Properties::NON_ASCII`].
+    bytes: [Properties; 256],
 }
 
-impl Classes {
-    /// The classes of `char`.
+impl PropertyTable {
+    /// Returns the properties of `char`.
     #[inline]
-    pub fn of(&self, char: char) -> Class {
+    pub fn of(&self, char: char) -> Properties {
         self.of_code(char as usize)
     }
 
-    /// The classes of the character that begins at `at` in well-formed UTF-8, and its bytes.
+    /// Returns the properties of the character that starts at `at`, and its length in bytes.
+    ///
+    /// `bytes` must be well-formed UTF-8 from `at` on; for other bytes the result is unspecified.
+    /// Panics if `at` is not below the length of `bytes`.
     #[inline]
-    pub fn at(&self, bytes: &[u8], at: usize) -> (Class, usize) {
-        let part = |place: usize| bytes.get(at + place).map_or(0, |byte| usize::from(byte & 0x3f));
-        let first = part(0);
+    pub fn at(&self, bytes: &[u8], at: usize) -> (Properties, usize) {
+        let low_bits =
+            |offset: usize| bytes.get(at + offset).map_or(0, |byte| usize::from(byte & 0x3f));
+        let first = low_bits(0);
         match bytes[at] {
             byte @ 0..0x80 => (self.of_byte(byte), 1),
-            0x80..0xe0 => (self.of_code((first & 0x1f) << 6 | part(1)), 2),
-            0xe0..0xf0 => (self.of_code((first & 0xf) << 12 | part(1) << 6 | part(2)), 3),
+            0x80..0xe0 => (self.of_code((first & 0x1f) << 6 | low_bits(1)), 2),
+            0xe0..0xf0 => (self.of_code((first & 0xf) << 12 | low_bits(1) << 6 | low_bits(2)), 3),
             _ => {
-                let high = (first & 0x7) << 18 | part(1) << 12;
-                (self.of_code(high | part(2) << 6 | part(3)), 4)
+                let high = (first & 0x7) << 18 | low_bits(1) << 12;
+                (self.of_code(high | low_bits(2) << 6 | low_bits(3)), 4)
             }
         }
     }
 
     #[inline]
-    fn of_code(&self, code: usize) -> Class {
-        let block = usize::from(self.places[code >> BITS]);
-        self.blocks[(block << BITS) | (code & (BLOCK - 1))]
+    fn of_code(&self, code: usize) -> Properties {
+        let block = usize::from(self.block_numbers[code >> BLOCK_BITS]);
+        self.blocks[(block << BLOCK_BITS) | (code & (BLOCK_LEN - 1))]
     }
 
-    /// The classes of an ASCII character; [`Class::WIDE`] for any other byte.
+    /// Returns the properties of an ASCII character, and [`Properties::NON_ASCII`] for any other
+    /// byte.
     #[inline]
-    pub fn of_byte(&self, byte: u8) -> Class {
+    pub fn of_byte(&self, byte: u8) -> Properties {
         self.bytes[usize::from(byte)]
     }
 
+    /// Expands the runs block by block, and stores each distinct block once.
     fn build() -> Self {
-        let mut places = vec![0_u16; BLOCKS].into_boxed_slice();
-        let mut blocks: Vec<Class> = Vec::new();
+        let mut block_numbers = vec![0_u16; N_BLOCKS].into_boxed_slice();
+        let mut blocks: Vec<Properties> = Vec::new();
         let mut run = 0;
-        let mut fresh = [Class::NONE; BLOCK];
-        for (block, place) in places.iter_mut().enumerate() {
-            for (offset, class) in fresh.iter_mut().enumerate() {
-                let code = ((block << BITS) | offset) as u32;
+        let mut new_block = [Properties::NONE; BLOCK_LEN];
+        for (block, number) in block_numbers.iter_mut().enumerate() {
+            for (offset, properties) in new_block.iter_mut().enumerate() {
+                let code = ((block << BLOCK_BITS) | offset) as u32;
                 while RUNS.get(run + 1).is_some_and(|(start, _)| *start <= code) {
                     run += 1;
                 }
-                *class = Class(RUNS[run].1);
+                *properties = Properties(RUNS[run].1);
             }
-            let known = blocks.chunks_exact(BLOCK).position(|old| old == fresh);
-            *place = known.unwrap_or(blocks.len() / BLOCK) as u16;
-            if known.is_none() {
-                blocks.extend_from_slice(&fresh);
+            let equal = blocks.chunks_exact(BLOCK_LEN).position(|old| old == new_block);
+            *number = equal.unwrap_or(blocks.len() / BLOCK_LEN) as u16;
+            if equal.is_none() {
+                blocks.extend_from_slice(&new_block);
             }
         }
         let bytes =
-            std::array::from_fn(|byte| if byte < 0x80 { blocks[byte] } else { Class::WIDE });
-        Self { places, blocks, bytes }
+            std::array::from_fn(
+                |byte| {
+                    if byte < 0x80 { blocks[byte] } else { Properties::NON_ASCII }
+                },
+            );
+        Self { block_numbers, blocks, bytes }
     }
 }
 
-static CLASSES: LazyLock<Classes> = LazyLock::new(Classes::build);
+static TABLE: LazyLock<PropertyTable> = LazyLock::new(PropertyTable::build);
 
-/// The table, built on first use.
+/// Returns the table, which is built at the first call.
 #[inline]
-pub fn classes() -> &'static Classes {
-    &CLASSES
+pub fn property_table() -> &'static PropertyTable {
+    &TABLE
 }
 
-/// The classes of `char`.
-pub fn class_of(char: char) -> Class {
-    CLASSES.of(char)
+/// Returns the properties of `char`.
+///
+/// In a loop, call [`property_table`] once before it and [`PropertyTable::of`] in it.
+pub fn properties_of(char: char) -> Properties {
+    TABLE.of(char)
 }
 
 #[cfg(test)]
@@ -168,45 +198,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_point_has_the_class_of_its_run() {
+    fn every_code_point_has_the_properties_of_its_run() {
         let mut run = 0;
         for char in '\0'..=char::MAX {
             while RUNS.get(run + 1).is_some_and(|(start, _)| *start <= char as u32) {
                 run += 1;
             }
-            assert_eq!(class_of(char), Class(RUNS[run].1), "{char:?}");
+            assert_eq!(properties_of(char), Properties(RUNS[run].1), "{char:?}");
             let text = format!("{char}");
-            assert_eq!(classes().at(text.as_bytes(), 0), (class_of(char), char.len_utf8()));
+            assert_eq!(
+                property_table().at(text.as_bytes(), 0),
+                (properties_of(char), char.len_utf8())
+            );
             if char.is_ascii() {
-                assert_eq!(classes().of_byte(char as u8), class_of(char));
+                assert_eq!(property_table().of_byte(char as u8), properties_of(char));
             }
         }
     }
 
     #[test]
-    fn known_characters_have_their_classes() {
-        for (char, class) in [
-            ('a', Class::LETTER),
-            ('中', Class::UNSPACED),
-            ('ー', Class::UNSPACED),
-            ('。', Class::END),
-            ('，', Class::SYMBOL),
-            ('\u{a0}', Class::BLANK),
-            ('\u{85}', Class::BREAK),
-            ('\u{ffff}', Class::CONTROL),
-            ('\u{200b}', Class::HIDDEN),
-            ('क', Class::JOINING),
-            ('ن', Class::JOINING),
-            ('👍', Class::PICTURE),
-            ('\u{301}', Class::MARK),
-            ('\u{301}', Class::COMPOSES),
-            ('\u{1161}', Class::COMPOSES),
-            ('\u{fffd}', Class::REPLACEMENT),
+    fn known_characters_have_their_properties() {
+        for (char, property) in [
+            ('a', Properties::LETTER),
+            ('中', Properties::UNSPACED),
+            ('ー', Properties::UNSPACED),
+            ('。', Properties::SENTENCE_END),
+            ('，', Properties::SYMBOL),
+            ('\u{a0}', Properties::BLANK),
+            ('\u{85}', Properties::BREAK),
+            ('\u{ffff}', Properties::CONTROL),
+            ('\u{200b}', Properties::HIDDEN),
+            ('क', Properties::JOINING),
+            ('ن', Properties::JOINING),
+            ('👍', Properties::PICTOGRAPH),
+            ('\u{301}', Properties::MARK),
+            ('\u{301}', Properties::COMPOSES),
+            ('\u{1161}', Properties::COMPOSES),
+            ('\u{fffd}', Properties::REPLACEMENT),
         ] {
-            assert!(class_of(char).has(class), "{char:?} {class:?}");
+            assert!(properties_of(char).has(property), "{char:?} {property:?}");
         }
-        assert!(!class_of('中').has(Class::COMPOSES));
-        assert!(!class_of('\n').has(Class::CONTROL.or(Class::BREAK)));
-        assert!(!class_of('。').has(Class::UNSPACED));
+        assert!(!properties_of('中').has(Properties::COMPOSES));
+        assert!(!properties_of('\n').has(Properties::CONTROL.or(Properties::BREAK)));
+        assert!(!properties_of('。').has(Properties::UNSPACED));
     }
 }

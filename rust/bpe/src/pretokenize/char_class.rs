@@ -1,6 +1,6 @@
 //! What the published patterns ask of a character, for text that may be any bytes.
 
-use lslm_unicode::{class_of_entry, tables};
+use lslm_unicode::{category_of_entry, tables};
 
 /// What the published patterns tell apart. The numbers are those of the derived table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +59,16 @@ impl Kind {
 }
 
 const fn kind_of_entry(entry: u8) -> Kind {
-    use lslm_unicode::Class;
-    let class = class_of_entry(entry);
-    match class {
-        Class::UppercaseLetter | Class::TitlecaseLetter => Kind::Upper,
-        Class::LowercaseLetter => Kind::Lower,
-        _ if class.is_letter() => Kind::Letter,
-        _ if class.is_mark() => Kind::Mark,
-        _ if class.is_number() => Kind::Number,
-        _ if class.is_white_space() => Kind::Space,
-        _ if class.is_punctuation() || class.is_symbol() => Kind::Symbol,
+    use lslm_unicode::GeneralCategory;
+    let category = category_of_entry(entry);
+    match category {
+        GeneralCategory::UppercaseLetter | GeneralCategory::TitlecaseLetter => Kind::Upper,
+        GeneralCategory::LowercaseLetter => Kind::Lower,
+        _ if category.is_letter() => Kind::Letter,
+        _ if category.is_mark() => Kind::Mark,
+        _ if category.is_number() => Kind::Number,
+        _ if category.is_white_space() => Kind::Space,
+        _ if category.is_punctuation() || category.is_symbol() => Kind::Symbol,
         _ => Kind::Other,
     }
 }

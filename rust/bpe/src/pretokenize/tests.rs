@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use lslm_unicode::{Class, class_of};
+use lslm_unicode::{GeneralCategory, general_category};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -444,8 +444,8 @@ fn digits_are_those_of_the_standard_library() {
     let digits = Pattern::named("starcoder").unwrap();
     for c in '\0'..=char::MAX {
         let new = listed.iter().any(|range| range.contains(&(c as u32)));
-        let number = class_of(c).is_number() || new;
-        assert!(!new || class_of(c) == Class::Unassigned);
+        let number = general_category(c).is_number() || new;
+        assert!(!new || general_category(c) == GeneralCategory::Unassigned);
         if char::UNICODE_VERSION.0 == 17 {
             assert_eq!(number, c.is_numeric(), "U+{:04X}", c as u32);
         }

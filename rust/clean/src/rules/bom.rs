@@ -3,7 +3,7 @@
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey};
+use crate::chars::{CharacterSummary, Properties};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Bom>("bom", 1, "U+FEFF is cut wherever it stands");
@@ -23,8 +23,8 @@ impl Build for Bom {
 }
 
 impl Rewrite for Bom {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.classes.has(Class::HIDDEN)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.classes.has(Properties::HIDDEN)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {

@@ -3,7 +3,7 @@
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey};
+use crate::chars::{CharacterSummary, Properties};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Breaks>(
@@ -27,8 +27,8 @@ impl Build for Breaks {
 }
 
 impl Rewrite for Breaks {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.classes.has(Class::BREAK)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.classes.has(Properties::BREAK)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {

@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, classes};
+use crate::chars::{Properties, property_table};
 use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
 use crate::view::View;
 
@@ -82,9 +82,9 @@ impl Filter for Code {
         let settings = &self.settings;
         let text = document.text();
         let lines = document.lines().without_last_empty();
-        let longest = lines.iter().map(crate::view::Line::chars).max().unwrap_or(0);
+        let longest = lines.iter().map(crate::view::TextLine::chars).max().unwrap_or(0);
         judge.at_most("long_line", longest as f64, settings.max_line_chars)?;
-        let mean = ratio(lines.iter().map(crate::view::Line::chars).sum(), lines.len());
+        let mean = ratio(lines.iter().map(crate::view::TextLine::chars).sum(), lines.len());
         judge.at_most("long_lines", mean, settings.max_mean_line_chars)?;
         if !settings.generated.is_empty()
             && let Some(last) = lines.iter().take(settings.generated_lines).next_back()
@@ -93,12 +93,12 @@ impl Filter for Code {
             judge.at_most("generated", found as f64, Some(0.0))?;
         }
         if settings.min_letter_ratio.is_some() {
-            let table = classes();
+            let table = property_table();
             let (mut letters, mut visible) = (0, 0);
             for char in text.chars() {
                 let class = table.of(char);
-                letters += usize::from(class.has(Class::LETTER));
-                visible += usize::from(!class.has(Class::SPACE));
+                letters += usize::from(class.has(Properties::LETTER));
+                visible += usize::from(!class.has(Properties::SPACE));
             }
             if visible > 0 {
                 let share = ratio(letters, visible);
@@ -113,7 +113,7 @@ impl Filter for Code {
 mod tests {
     use serde_json::json;
 
-    use crate::{CleanConfig, Cleaner, Scratch};
+    use crate::{CleanBuffers, CleanConfig, Cleaner};
 
     #[test]
     fn each_kind_of_file_has_its_reason() {
@@ -135,8 +135,8 @@ mod tests {
             ("0x10, 0x20, 0x30,\n".repeat(30), Some("code.few_letters")),
             (String::new(), None),
         ] {
-            let cleaned = cleaner.clean(&text, &mut Scratch::default());
-            let found = cleaned.verdict.reason().map(|reason| reason.name().to_owned());
+            let cleaned = cleaner.clean(&text, &mut CleanBuffers::default());
+            let found = cleaned.verdict.reason().map(str::to_owned);
             assert_eq!(found.as_deref(), expected, "{text:?}");
         }
     }

@@ -3,7 +3,7 @@
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey, classes};
+use crate::chars::{CharacterSummary, Properties, property_table};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Controls>(
@@ -27,14 +27,14 @@ impl Build for Controls {
 }
 
 impl Rewrite for Controls {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.classes.has(Class::CONTROL)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.classes.has(Properties::CONTROL)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
-        let table = classes();
+        let table = property_table();
         for (at, char) in edit.text().char_indices() {
-            if table.of(char).has(Class::CONTROL) {
+            if table.of(char).has(Properties::CONTROL) {
                 edit.replace(at..at + char.len_utf8(), "", 1);
             }
         }

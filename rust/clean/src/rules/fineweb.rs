@@ -6,7 +6,7 @@
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, classes};
+use crate::chars::{Properties, property_table};
 use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
 use crate::view::View;
 
@@ -27,7 +27,7 @@ struct Settings {
     short_line_chars: usize,
     /// The share of characters in lines that were there before.
     max_char_dup_ratio: Option<f64>,
-    /// Line feeds per word.
+    /// TextLine feeds per word.
     max_list_ratio: Option<f64>,
 }
 
@@ -57,13 +57,13 @@ impl Filter for FineWeb {
     fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow {
         let settings = &self.0;
         let text = document.text();
-        let table = classes();
+        let table = property_table();
         let (mut count, mut ended, mut short, mut repeated_chars) = (0, 0, 0, 0);
         let lines = document.lines();
         for line in lines.all().iter().filter(|line| !line.is_blank()) {
             count += 1;
             let last = line.of(text).chars().next_back().unwrap_or('\n');
-            ended += usize::from(table.of(last).has(Class::END));
+            ended += usize::from(table.of(last).has(Properties::SENTENCE_END));
             short += usize::from(line.chars() <= settings.short_line_chars);
             if line.is_repeat() {
                 repeated_chars += line.chars();

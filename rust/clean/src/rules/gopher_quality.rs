@@ -7,7 +7,7 @@ use lslm_runtime::Result;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, classes};
+use crate::chars::{Properties, property_table};
 use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
 use crate::view::{View, word_hash};
 
@@ -142,5 +142,5 @@ impl Filter for GopherQuality {
 }
 
 fn is_space(char: char) -> bool {
-    classes().of(char).has(Class::SPACE)
+    property_table().of(char).has(Properties::SPACE)
 }

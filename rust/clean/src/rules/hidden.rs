@@ -11,7 +11,7 @@
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey, classes};
+use crate::chars::{CharacterSummary, Properties, property_table};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Hidden>(
@@ -37,31 +37,31 @@ impl Build for Hidden {
 const BLACK_FLAG: char = '\u{1f3f4}';
 
 impl Rewrite for Hidden {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.classes.has(Class::HIDDEN)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.classes.has(Properties::HIDDEN)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
-        let table = classes();
-        let (mut base, mut base_class) = ('\n', Class::NONE);
+        let table = property_table();
+        let (mut base, mut base_class) = ('\n', Properties::NONE);
         let mut selectable = false;
         for (at, char) in edit.text().char_indices() {
             let class = table.of(char);
             let kept = match char {
-                '\u{200c}' | '\u{180e}' => base_class.has(Class::JOINING),
-                '\u{200d}' => base_class.has(Class::JOINING.or(Class::PICTURE)),
+                '\u{200c}' | '\u{180e}' => base_class.has(Properties::JOINING),
+                '\u{200d}' => base_class.has(Properties::JOINING.or(Properties::PICTOGRAPH)),
                 '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => selectable,
                 '\u{e0020}'..='\u{e007f}' => base == BLACK_FLAG,
-                _ => !class.has(Class::HIDDEN),
+                _ => !class.has(Properties::HIDDEN),
             };
             if !kept {
                 edit.replace(at..at + char.len_utf8(), "", 1);
                 continue;
             }
-            let selector = class.has(Class::HIDDEN) && class.has(Class::MARK);
+            let selector = class.has(Properties::HIDDEN) && class.has(Properties::MARK);
             let tag = matches!(char, '\u{e0020}'..='\u{e007f}');
-            selectable = !selector && !class.has(Class::SPACE);
-            if !class.has(Class::MARK) && !tag {
+            selectable = !selector && !class.has(Properties::SPACE);
+            if !class.has(Properties::MARK) && !tag {
                 (base, base_class) = (char, class);
             }
         }

@@ -8,7 +8,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey, classes};
+use crate::chars::{CharacterSummary, Properties, property_table};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule =
@@ -31,13 +31,13 @@ impl Build for Nfc {
 }
 
 impl Rewrite for Nfc {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.classes.has(Class::COMPOSES)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.classes.has(Properties::COMPOSES)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
         let text = edit.text();
-        let table = classes();
+        let table = property_table();
         let mut at = 0;
         while at < text.len() {
             let (normal, rest) = self.normaliser.split_normalized(&text[at..]);
@@ -49,7 +49,7 @@ impl Rewrite for Nfc {
             let end = rest
                 .char_indices()
                 .skip(1)
-                .find(|(_, char)| !table.of(*char).has(Class::COMPOSES))
+                .find(|(_, char)| !table.of(*char).has(Properties::COMPOSES))
                 .map_or(text.len(), |(offset, _)| start + offset);
             let old = &text[start..end];
             let new = self.normaliser.normalize(old);
@@ -80,7 +80,7 @@ mod tests {
     fn fast(text: &str) -> String {
         let rule = Nfc::build(Settings {}).unwrap();
         let mut out = String::new();
-        if !rule.concerns(&Survey::of(text)) {
+        if !rule.concerns(&CharacterSummary::of(text)) {
             return text.to_owned();
         }
         let mut edit = Edit::new(text, &mut out);

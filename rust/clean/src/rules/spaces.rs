@@ -5,7 +5,7 @@ use std::ops::Range;
 use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{Class, Survey, classes};
+use crate::chars::{CharacterSummary, Properties, property_table};
 use crate::rule::{Build, Edit, Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Spaces>(
@@ -42,12 +42,14 @@ impl Build for Spaces {
 }
 
 fn is_blank(char: char) -> bool {
-    char == ' ' || char == '\t' || (char > '\u{7f}' && classes().of(char).has(Class::BLANK))
+    char == ' '
+        || char == '\t'
+        || (char > '\u{7f}' && property_table().of(char).has(Properties::BLANK))
 }
 
 impl Rewrite for Spaces {
-    fn concerns(&self, survey: &Survey) -> bool {
-        survey.untidy || survey.classes.has(Class::BLANK)
+    fn concerns(&self, survey: &CharacterSummary) -> bool {
+        survey.untidy || survey.classes.has(Properties::BLANK)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use crate::rule::Flow;
-use crate::view::Unit;
+use crate::view::WordUnit;
 use crate::view::table::Table;
 use crate::view::words::Words;
 
@@ -42,7 +42,7 @@ impl Grams<'_> {
             return 0;
         }
         let (first, count) = self.top;
-        let spaces = if words.unit() == Unit::Word { self.n - 1 } else { 0 };
+        let spaces = if words.unit() == WordUnit::Word { self.n - 1 } else { 0 };
         (words.chars(first, self.n) + spaces) * count
     }
 
@@ -162,9 +162,9 @@ mod tests {
             text in "(a |b |b c |a b |a b a b |dd |中文 ){0,40}",
             first in 1..5_usize,
         ) {
-            let expected = naive::words(&text, Unit::Word);
+            let expected = naive::words(&text, WordUnit::Word);
             let mut words = Words::default();
-            words.fill(&text, Unit::Word);
+            words.fill(&text, WordUnit::Word);
             let mut buffers = GramBuffers::default();
             let mut sizes = Vec::new();
             let mut table = Table::default();

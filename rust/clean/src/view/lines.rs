@@ -5,12 +5,12 @@ use std::ops::Range;
 use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::chars::{Class, classes};
+use crate::chars::{Properties, property_table};
 use crate::view::table::Table;
 
 /// One line, without its line feed.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub struct TextLine {
     start: usize,
     end: usize,
     chars: usize,
@@ -18,7 +18,7 @@ pub struct Line {
     repeat: bool,
 }
 
-impl Line {
+impl TextLine {
     /// Where it stands in the text, in bytes.
     pub fn range(&self) -> Range<usize> {
         self.start..self.end
@@ -48,7 +48,7 @@ impl Line {
 /// The lines of a text, split at line feeds: always one more than those.
 #[derive(Debug, Default)]
 pub struct Lines {
-    lines: Vec<Line>,
+    lines: Vec<TextLine>,
 }
 
 impl Lines {
@@ -59,7 +59,7 @@ impl Lines {
         for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
             let line = &text[start..end];
             let chars = if ascii { line.len() } else { line.chars().count() };
-            self.lines.push(Line { start, end, chars, blank: is_blank(line), repeat: false });
+            self.lines.push(TextLine { start, end, chars, blank: is_blank(line), repeat: false });
             start = end + 1;
         }
         table.clear(self.lines.len());
@@ -71,12 +71,12 @@ impl Lines {
     }
 
     /// All lines; after a line feed at the end there is an empty one.
-    pub fn all(&self) -> &[Line] {
+    pub fn all(&self) -> &[TextLine] {
         &self.lines
     }
 
     /// The lines as `str.splitlines` has them: none behind a line feed at the end.
-    pub fn without_last_empty(&self) -> &[Line] {
+    pub fn without_last_empty(&self) -> &[TextLine] {
         match self.lines.split_last() {
             Some((last, before)) if last.start == last.end => before,
             _ => &self.lines,
@@ -99,8 +99,8 @@ impl Lines {
 }
 
 fn is_blank(line: &str) -> bool {
-    let table = classes();
-    line.chars().all(|char| table.of(char).has(Class::SPACE))
+    let table = property_table();
+    line.chars().all(|char| table.of(char).has(Properties::SPACE))
 }
 
 /// How many parts there are, and how many of them were there before.
@@ -125,8 +125,8 @@ impl Repeats {
 
     /// The paragraphs of `text`: white space at its ends aside, split at two or more line feeds.
     pub(crate) fn of_paragraphs(text: &str, table: &mut Table) -> Self {
-        let space = classes();
-        let text = text.trim_matches(|char| space.of(char).has(Class::SPACE));
+        let space = property_table();
+        let text = text.trim_matches(|char| space.of(char).has(Properties::SPACE));
         let mut repeats = Self::default();
         let mut start = 0;
         for gap in memmem::find_iter(text.as_bytes(), "\n\n") {

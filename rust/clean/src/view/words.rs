@@ -5,12 +5,12 @@
 //!   apostrophe (' or ’) between two letters and a full stop or comma between two ASCII digits
 //!   belong to it: `don't`, `3.14`, `1,000`.
 //! * Any other character is a word with those that follow and are the same: `...`, `--`, `。`.
-//! * With [`Unit::Char`] each character of a script without spaces is a word, with its marks.
+//! * With [`WordUnit::Char`] each character of a script without spaces is a word, with its marks.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::chars::{Class, Classes, classes};
-use crate::view::Unit;
+use crate::chars::{Properties, PropertyTable, property_table};
+use crate::view::WordUnit;
 
 /// The words of a text: their hashes and lengths, not their bytes.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Words {
     /// The code points of all words up to and with each.
     ends: Vec<u64>,
     total: u64,
-    unit: Unit,
+    unit: WordUnit,
     plain: usize,
     plain_chars: usize,
     with_letter: usize,
@@ -47,7 +47,7 @@ impl Words {
     }
 
     /// What a word is.
-    pub fn unit(&self) -> Unit {
+    pub fn unit(&self) -> WordUnit {
         self.unit
     }
 
@@ -72,7 +72,7 @@ impl Words {
         self.with_letter
     }
 
-    pub(crate) fn fill(&mut self, text: &str, unit: Unit) {
+    pub(crate) fn fill(&mut self, text: &str, unit: WordUnit) {
         self.hashes.clear();
         self.ends.clear();
         (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
@@ -83,7 +83,7 @@ impl Words {
             self.ends.push(self.total);
             self.plain += usize::from(plain);
             self.plain_chars += if plain { chars } else { 0 };
-            self.with_letter += usize::from(class.has(Class::LETTER));
+            self.with_letter += usize::from(class.has(Properties::LETTER));
         });
     }
 }
@@ -91,19 +91,19 @@ impl Words {
 /// Calls `each` with a word's bytes, its code points, what classes it has, and whether one of its
 /// characters is more than punctuation.
 #[inline]
-fn for_each(text: &str, unit: Unit, mut each: impl FnMut(&[u8], usize, Class, bool)) {
-    let cutter = Cutter { text, table: classes(), alone: alone(unit) };
+fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Properties, bool)) {
+    let cutter = Cutter { text, table: property_table(), alone: alone(unit) };
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         let (class, size) = cutter.class(at);
-        if class.has(Class::SPACE) {
+        if class.has(Properties::SPACE) {
             at += size;
         } else if class.has(cutter.alone) {
             let (end, chars) = cutter.marks(at + size);
-            each(&bytes[at..end], chars + 1, class, !class.has(Class::SYMBOL));
+            each(&bytes[at..end], chars + 1, class, !class.has(Properties::SYMBOL));
             at = end;
-        } else if class.has(Class::WORD) {
+        } else if class.has(Properties::WORD) {
             let (end, chars, classes, plain) = cutter.word(at);
             each(&bytes[at..end], chars, classes, plain);
             at = end;
@@ -113,33 +113,33 @@ fn for_each(text: &str, unit: Unit, mut each: impl FnMut(&[u8], usize, Class, bo
             while bytes[end..].starts_with(char) {
                 end += size;
             }
-            each(&bytes[at..end], (end - at) / size, class, !class.has(Class::SYMBOL));
+            each(&bytes[at..end], (end - at) / size, class, !class.has(Properties::SYMBOL));
             at = end;
         }
     }
 }
 
-fn alone(unit: Unit) -> Class {
+fn alone(unit: WordUnit) -> Properties {
     match unit {
-        Unit::Word => Class::NONE,
-        Unit::Char => Class::UNSPACED,
+        WordUnit::Word => Properties::NONE,
+        WordUnit::Char => Properties::UNSPACED,
     }
 }
 
 struct Cutter<'t> {
     text: &'t str,
-    table: &'static Classes,
-    alone: Class,
+    table: &'static PropertyTable,
+    alone: Properties,
 }
 
 impl Cutter<'_> {
     /// The classes and the bytes of the character at `at`; none at the end.
     #[inline(always)]
-    fn class(&self, at: usize) -> (Class, usize) {
+    fn class(&self, at: usize) -> (Properties, usize) {
         let bytes = self.text.as_bytes();
-        let Some(&byte) = bytes.get(at) else { return (Class::NONE, 0) };
+        let Some(&byte) = bytes.get(at) else { return (Properties::NONE, 0) };
         let class = self.table.of_byte(byte);
-        if class.has(Class::WIDE) { self.table.at(bytes, at) } else { (class, 1) }
+        if class.has(Properties::NON_ASCII) { self.table.at(bytes, at) } else { (class, 1) }
     }
 
     /// The end of the marks that begin at `at`, and their number.
@@ -147,7 +147,7 @@ impl Cutter<'_> {
         let mut count = 0;
         loop {
             let (class, size) = self.class(at);
-            if !class.has(Class::MARK) {
+            if !class.has(Properties::MARK) {
                 return (at, count);
             }
             at += size;
@@ -157,15 +157,15 @@ impl Cutter<'_> {
 
     /// The end of the word that begins at `at`, its characters and what they are.
     #[inline(always)]
-    fn word(&self, start: usize) -> (usize, usize, Class, bool) {
+    fn word(&self, start: usize) -> (usize, usize, Properties, bool) {
         let bytes = self.text.as_bytes();
-        let (mut classes, mut missing) = (Class::NONE, Class::NONE);
-        let (mut at, mut last, mut more_bytes) = (start, Class::NONE, 0);
+        let (mut classes, mut missing) = (Properties::NONE, Properties::NONE);
+        let (mut at, mut last, mut more_bytes) = (start, Properties::NONE, 0);
         loop {
             // ASCII first: most words end without leaving this loop
             while let Some(&byte) = bytes.get(at) {
                 let class = self.table.of_byte(byte);
-                if !class.has(Class::WORD) {
+                if !class.has(Properties::WORD) {
                     break;
                 }
                 classes = classes.or(class);
@@ -174,13 +174,13 @@ impl Cutter<'_> {
                 at += 1;
             }
             let (class, size) = self.class(at);
-            if class.has(Class::WORD) && !class.has(self.alone) {
+            if class.has(Properties::WORD) && !class.has(self.alone) {
                 classes = classes.or(class);
                 missing = missing.or(class.missing());
                 last = class;
             } else if !self.joins(bytes, at, size, last) {
                 let chars = at - start - more_bytes;
-                return (at, chars, classes, missing.has(Class::SYMBOL));
+                return (at, chars, classes, missing.has(Properties::SYMBOL));
             }
             at += size;
             more_bytes += size - 1;
@@ -189,15 +189,15 @@ impl Cutter<'_> {
 
     /// Whether the character at `at`, which is in no word by itself, joins those around it.
     #[inline]
-    fn joins(&self, bytes: &[u8], at: usize, size: usize, last: Class) -> bool {
+    fn joins(&self, bytes: &[u8], at: usize, size: usize, last: Properties) -> bool {
         match bytes.get(at) {
             Some(b'.' | b',') => {
                 bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
             }
-            Some(b'\'') => last.has(Class::LETTER) && self.letter_at(at + 1),
+            Some(b'\'') => last.has(Properties::LETTER) && self.letter_at(at + 1),
             Some(0xe2) => {
                 bytes[at..].starts_with("’".as_bytes())
-                    && last.has(Class::LETTER)
+                    && last.has(Properties::LETTER)
                     && self.letter_at(at + size)
             }
             _ => false,
@@ -206,7 +206,7 @@ impl Cutter<'_> {
 
     fn letter_at(&self, at: usize) -> bool {
         let (class, _) = self.class(at);
-        class.has(Class::LETTER) && !class.has(self.alone)
+        class.has(Properties::LETTER) && !class.has(self.alone)
     }
 }
 
@@ -215,31 +215,33 @@ pub(crate) mod naive {
     //! The same words by the letter of the rules, over a list of characters.
 
     use super::*;
-    use crate::chars::class_of;
+    use crate::chars::properties_of;
 
-    pub(crate) fn words(text: &str, unit: Unit) -> Vec<String> {
+    pub(crate) fn words(text: &str, unit: WordUnit) -> Vec<String> {
         let chars: Vec<char> = text.chars().collect();
-        let is = |at: usize, class: Class| chars.get(at).is_some_and(|c| class_of(*c).has(class));
-        let alone = |at: usize| unit == Unit::Char && is(at, Class::UNSPACED);
-        let letter = |at: usize| is(at, Class::LETTER) && !alone(at);
+        let is = |at: usize, class: Properties| {
+            chars.get(at).is_some_and(|c| properties_of(*c).has(class))
+        };
+        let alone = |at: usize| unit == WordUnit::Char && is(at, Properties::UNSPACED);
+        let letter = |at: usize| is(at, Properties::LETTER) && !alone(at);
         let digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
         let mut words = Vec::new();
         let mut at = 0;
         while at < chars.len() {
             let start = at;
             at += 1;
-            if is(start, Class::SPACE) {
+            if is(start, Properties::SPACE) {
                 continue;
             }
             if alone(start) {
-                while is(at, Class::MARK) {
+                while is(at, Properties::MARK) {
                     at += 1;
                 }
-            } else if is(start, Class::WORD) {
+            } else if is(start, Properties::WORD) {
                 loop {
                     let apostrophe = at < chars.len() && matches!(chars[at], '\'' | '’');
                     let point = at < chars.len() && matches!(chars[at], '.' | ',');
-                    let inside = (is(at, Class::WORD) && !alone(at))
+                    let inside = (is(at, Properties::WORD) && !alone(at))
                         || (apostrophe && letter(at - 1) && letter(at + 1))
                         || (point && digit(at - 1) && digit(at + 1));
                     if !inside {
@@ -263,9 +265,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chars::class_of;
+    use crate::chars::properties_of;
 
-    fn words(text: &str, unit: Unit) -> Vec<String> {
+    fn words(text: &str, unit: WordUnit) -> Vec<String> {
         let mut words = Vec::new();
         for_each(text, unit, |bytes, chars, _, _| {
             let word = String::from_utf8(bytes.to_vec()).unwrap();
@@ -290,16 +292,16 @@ mod tests {
             ("1.", "1|."),
         ];
         for (text, expected) in cases {
-            assert_eq!(words(text, Unit::Word).join("|"), expected, "{text:?}");
+            assert_eq!(words(text, WordUnit::Word).join("|"), expected, "{text:?}");
         }
-        assert_eq!(words("中文字，ok好", Unit::Char).join("|"), "中|文|字|，|ok|好");
-        assert_eq!(words("か\u{3099}a’好", Unit::Char).join("|"), "か\u{3099}|a|’|好");
+        assert_eq!(words("中文字，ok好", WordUnit::Char).join("|"), "中|文|字|，|ok|好");
+        assert_eq!(words("か\u{3099}a’好", WordUnit::Char).join("|"), "か\u{3099}|a|’|好");
     }
 
     #[test]
     fn counts_are_those_of_the_words() {
         let mut words = Words::default();
-        words.fill("I don't... know 42 _", Unit::Word);
+        words.fill("I don't... know 42 _", WordUnit::Word);
         assert_eq!((words.len(), words.plain(), words.with_letter()), (6, 4, 3));
         assert_eq!(words.plain_chars(), 1 + 5 + 4 + 2);
         assert_eq!(words.chars(1, 2), 5 + 3);
@@ -311,13 +313,13 @@ mod tests {
         fn fast_equals_naive(
             text in "(a|B|é|中|文|か|\u{3099}|'|’|\\.|,|1|23|_|-|。|…| |\n|\u{301}|\u{200d}|１|\\PC){0,40}"
         ) {
-            for unit in [Unit::Word, Unit::Char] {
+            for unit in [WordUnit::Word, WordUnit::Char] {
                 let expected = naive::words(&text, unit);
                 prop_assert_eq!(words(&text, unit), expected.clone());
                 let mut fast = Words::default();
                 fast.fill(&text, unit);
-                let plain = |word: &&String| word.chars().any(|c| !class_of(c).has(Class::SYMBOL));
-                let letter = |word: &&String| word.chars().any(|c| class_of(c).has(Class::LETTER));
+                let plain = |word: &&String| word.chars().any(|c| !properties_of(c).has(Properties::SYMBOL));
+                let letter = |word: &&String| word.chars().any(|c| properties_of(c).has(Properties::LETTER));
                 prop_assert_eq!(fast.plain(), expected.iter().filter(plain).count());
                 prop_assert_eq!(fast.with_letter(), expected.iter().filter(letter).count());
                 let chars = expected.iter().filter(plain).map(|word| word.chars().count());

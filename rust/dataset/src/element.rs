@@ -1,14 +1,14 @@
 //! The number types that tokens are read as.
 
 /// A number type that tokens can be read as.
-pub trait Token: Copy + Default + Send + 'static {
+pub trait Element: Copy + Default + Send + 'static {
     /// Reads ids of two bytes; false if they do not fit.
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool;
     /// Reads ids of four bytes; false if they may not fit.
     fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool;
 }
 
-impl Token for u16 {
+impl Element for u16 {
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
         out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id));
         true
@@ -19,7 +19,7 @@ impl Token for u16 {
     }
 }
 
-impl Token for u32 {
+impl Element for u32 {
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
         out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id).into());
         true
@@ -31,7 +31,7 @@ impl Token for u32 {
     }
 }
 
-impl Token for i64 {
+impl Element for i64 {
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
         out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id).into());
         true
