@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use lslm_runtime::error::nearest;
+use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -32,5 +32,4 @@ pub use post_processor::Template;
 pub use simd::simd_level;
 pub use tokenizer::{Encoding, Tokenizer, Unit};
 
-/// The number of a token.
-pub type TokenId = u32;
+pub use lslm_runtime::TokenId;

@@ -1,6 +1,6 @@
 //! Which rules run and with what settings: a named profile, and what was changed in it.
 
-use lslm_runtime::error::nearest;
+use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};

@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::ops::{ControlFlow, Range};
 
-use lslm_runtime::error::nearest;
+use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -91,10 +91,13 @@ impl Corpus {
         if target == 0 {
             return Err(Error::invalid("partitions of 0 bytes: choose at least 1"));
         }
-        let inputs: Vec<partition::Input> = self
+        let inputs: Vec<partition::InputSize> = self
             .inputs()
             .iter()
-            .map(|input| partition::Input { size: input.size, cuts: input.cuts.clone() })
+            .map(|input| partition::InputSize {
+                size: input.size,
+                split_points: input.split_points.clone(),
+            })
             .collect();
         Ok(partition::partition(&inputs, target))
     }
@@ -106,10 +109,10 @@ impl Corpus {
 
     /// Reads all documents in order.
     pub fn read_all(&self) -> Reader {
-        let pieces = self.inputs().iter().enumerate();
-        let pieces = pieces
-            .map(|(input, of)| partition::Piece { input, range: None, size: of.size })
+        let segments = self.inputs().iter().enumerate();
+        let segments = segments
+            .map(|(input, of)| partition::Segment { input, range: None, size: of.size })
             .collect();
-        self.read(&Partition { index: 0, pieces })
+        self.read(&Partition { index: 0, segments })
     }
 }

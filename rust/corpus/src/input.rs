@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lslm_runtime::partition::Cuts;
+use lslm_runtime::partition::SplitPoints;
 use lslm_runtime::{Error, Result};
 use tempfile::NamedTempFile;
 
@@ -23,7 +23,7 @@ pub struct Input {
     pub(crate) size: u64,
     pub(crate) format: Format,
     pub(crate) compression: Compression,
-    pub(crate) cuts: Cuts,
+    pub(crate) split_points: SplitPoints,
     pub(crate) body: Body,
 }
 
@@ -123,20 +123,28 @@ fn open_file(chosen: &Chosen, options: &ReadOptions) -> Result<Input> {
     let mut stream = Stream::new(path, file, compression, options.zstd_long)?;
     let format = recognise(path, &mut stream, &magic, extension.as_deref(), options)?;
     drop(stream);
-    let (size, cuts) = match (format, compression) {
+    let (size, split_points) = match (format, compression) {
         (Format::Parquet, _) => {
             let file = File::open(path).map_err(Error::io(path))?;
             let units = table::row_group_sizes(path, &file, options)?;
-            (units.iter().sum(), Cuts::Units(units))
+            (units.iter().sum(), SplitPoints::Units(units))
         }
         (Format::Text, Compression::None) if options.split == Split::File => {
-            (metadata.len(), Cuts::Nowhere)
+            (metadata.len(), SplitPoints::Nowhere)
         }
-        (_, Compression::None) => (metadata.len(), Cuts::Bytes),
-        _ => (metadata.len(), Cuts::Nowhere),
+        (_, Compression::None) => (metadata.len(), SplitPoints::Bytes),
+        _ => (metadata.len(), SplitPoints::Nowhere),
     };
     let name = path.to_string_lossy().into();
-    Ok(Input { path: path.clone(), name, size, format, compression, cuts, body: Body::File })
+    Ok(Input {
+        path: path.clone(),
+        name,
+        size,
+        format,
+        compression,
+        split_points,
+        body: Body::File,
+    })
 }
 
 fn open_stream(
@@ -151,17 +159,17 @@ fn open_stream(
     let (extension, _) = extensions(path);
     let format = recognise(path, &mut stream, &magic, extension.as_deref(), options)?;
     let name = path.to_string_lossy().into();
-    let (mut size, mut cuts) = (0, Cuts::Nowhere);
+    let (mut size, mut split_points) = (0, SplitPoints::Nowhere);
     let body = if format == Format::Parquet {
         let mut file = NamedTempFile::new().map_err(Error::io(std::env::temp_dir()))?;
         stream.copy_to(file.as_file_mut())?;
         let units = table::row_group_sizes(path, file.as_file(), options)?;
-        (size, cuts) = (units.iter().sum(), Cuts::Units(units));
+        (size, split_points) = (units.iter().sum(), SplitPoints::Units(units));
         Body::Spooled(file)
     } else {
         Body::Once(Mutex::new(Some(stream)))
     };
-    Ok(Input { path: path.to_owned(), name, size, format, compression, cuts, body })
+    Ok(Input { path: path.to_owned(), name, size, format, compression, split_points, body })
 }
 
 impl Input {
@@ -250,7 +258,7 @@ mod tests {
         let bytes = include_bytes!("../tests/data/foreign.parquet");
         let options = ReadOptions { text_key: "content".into(), ..ReadOptions::default() };
         let input = open_stream(Path::new("-"), io::Cursor::new(bytes), &options).unwrap();
-        assert!(matches!(&input.cuts, Cuts::Units(units) if units.len() == 2));
+        assert!(matches!(&input.split_points, SplitPoints::Units(units) if units.len() == 2));
         for _ in 0..2 {
             let mut rows = table::Rows::open(&input, None, &options).unwrap();
             let mut count = 0;

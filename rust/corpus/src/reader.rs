@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lslm_runtime::partition::{Partition, Piece};
+use lslm_runtime::partition::{Partition, Segment};
 use lslm_runtime::{Error, Result, Task};
 use serde_json::value::RawValue;
 
@@ -53,8 +53,8 @@ enum Source {
 #[derive(Debug)]
 pub struct Reader {
     corpus: Corpus,
-    pieces: std::vec::IntoIter<Piece>,
-    current: Option<(Piece, Source)>,
+    segments: std::vec::IntoIter<Segment>,
+    current: Option<(Segment, Source)>,
     statistics: Statistics,
     consumed: u64,
     task: Arc<Task>,
@@ -65,7 +65,7 @@ impl Reader {
     pub(crate) fn new(corpus: Corpus, partition: &Partition) -> Self {
         Self {
             corpus,
-            pieces: partition.pieces.clone().into_iter(),
+            segments: partition.segments.clone().into_iter(),
             current: None,
             statistics: Statistics::default(),
             consumed: 0,
@@ -87,12 +87,12 @@ impl Reader {
     /// How many bytes of the partition, as stored, are behind; at its end the partition's size.
     /// For a stream, whose size is not known, the bytes that were read.
     pub fn bytes_consumed(&self) -> u64 {
-        let open = self.current.as_ref().map_or(0, |(piece, source)| {
+        let open = self.current.as_ref().map_or(0, |(segment, source)| {
             let consumed = match source {
                 Source::Documents(documents) => documents.consumed(),
                 Source::Rows(rows) => rows.consumed(),
             };
-            if piece.size > 0 { consumed.min(piece.size) } else { consumed }
+            if segment.size > 0 { consumed.min(segment.size) } else { consumed }
         });
         self.consumed + open
     }
@@ -112,17 +112,17 @@ impl Reader {
 
     fn step(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
-            let Some((piece, source)) = &mut self.current else {
-                let Some(piece) = self.pieces.next() else { return Ok(None) };
-                let source = self.open(&piece, task)?;
-                self.current = Some((piece, source));
+            let Some((segment, source)) = &mut self.current else {
+                let Some(segment) = self.segments.next() else { return Ok(None) };
+                let source = self.open(&segment, task)?;
+                self.current = Some((segment, source));
                 continue;
             };
             let found = match source {
                 Source::Documents(documents) => documents.next(task)?,
                 Source::Rows(rows) => rows.next(task)?,
             };
-            let name = &input(&self.corpus, piece)?.name;
+            let name = &input(&self.corpus, segment)?.name;
             match found {
                 Some(Found::Document { text, replaced, id, metadata }) => {
                     self.statistics.count(&text, replaced);
@@ -143,18 +143,18 @@ impl Reader {
                 None => {
                     // a stream has no size of its own
                     let size = self.bytes_consumed() - self.consumed;
-                    if let Some((piece, _)) = self.current.take() {
-                        self.consumed += if piece.size > 0 { piece.size } else { size };
+                    if let Some((segment, _)) = self.current.take() {
+                        self.consumed += if segment.size > 0 { segment.size } else { size };
                     }
                 }
             }
         }
     }
 
-    fn open(&self, piece: &Piece, task: &Task) -> Result<Source> {
-        let input = input(&self.corpus, piece)?;
+    fn open(&self, segment: &Segment, task: &Task) -> Result<Source> {
+        let input = input(&self.corpus, segment)?;
         let options = self.corpus.options();
-        let range = piece.range.clone();
+        let range = segment.range.clone();
         Ok(match input.format {
             Format::Parquet => Source::Rows(Box::new(Rows::open(input, range, options)?)),
             Format::Text | Format::Jsonl => {
@@ -164,11 +164,11 @@ impl Reader {
     }
 }
 
-fn input<'c>(corpus: &'c Corpus, piece: &Piece) -> Result<&'c Input> {
-    corpus.inputs().get(piece.input).ok_or_else(|| {
+fn input<'c>(corpus: &'c Corpus, segment: &Segment) -> Result<&'c Input> {
+    corpus.inputs().get(segment.input).ok_or_else(|| {
         Error::invalid(format!(
             "the partition asks for input {}, but the corpus has {}: it belongs to another corpus",
-            piece.input,
+            segment.input,
             corpus.inputs().len()
         ))
     })

@@ -36,5 +36,4 @@ pub use plan::{Access, Plan, PlanOptions};
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
 pub use windows::Windows;
 
-/// The id of a token.
-pub type TokenId = u32;
+pub use lslm_runtime::TokenId;

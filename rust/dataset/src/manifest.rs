@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lslm_runtime::files::{FolderLock, remove_leftovers, write_atomically};
+use lslm_runtime::files::{remove_leftovers, write_atomically};
 use lslm_runtime::hex::from_hex;
+use lslm_runtime::lock::FolderLock;
 use lslm_runtime::{Error, Result, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -8,7 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lslm_runtime::files::{FolderLock, remove_leftovers, write_atomically};
+use lslm_runtime::files::{remove_leftovers, write_atomically};
+use lslm_runtime::lock::FolderLock;
 use lslm_runtime::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

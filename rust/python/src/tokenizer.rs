@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::{Encoding, Special, StreamDecoder, TokenId, Tokenizer, Unit};
-use lslm_runtime::error::nearest;
+use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Result, Task};
 use numpy::ndarray::Array2;
 use numpy::{IntoPyArray, PyArray1};

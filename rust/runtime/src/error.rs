@@ -1,56 +1,63 @@
-//! One error type for the whole of lslm, sorted by what the caller can do about it.
+//! The error type of all lslm crates. Variants differ by what the caller can do about them.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A result whose error is [`Error`].
+/// A [`std::result::Result`] whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, by what the caller can do about it.
+/// Why an operation failed.
+///
+/// ```
+/// use lslm_runtime::Error;
+///
+/// let error = Error::format("a.jsonl", 17, "not JSON");
+/// assert_eq!(error.to_string(), "a.jsonl, byte 17: not JSON");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused to read or write `path`.
+    /// The operating system could not read or write `path`.
     Io {
-        /// The file or folder that was used.
+        /// The file or folder of the failed operation.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The content of `path` is not what its format asks for.
+    /// The content of `path` breaks the rules of its format.
     Format {
-        /// The file that is broken or of another kind.
+        /// The file that is broken, or of another format.
         path: PathBuf,
-        /// Where in the file, in bytes from its start, if known.
+        /// The offset of the fault in bytes, if known.
         offset: Option<u64>,
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// Two things that must belong together do not: tokenizer, dataset, checkpoint, configuration.
+    /// Two parts do not belong together, such as a tokenizer and a dataset.
     Mismatch {
-        /// What was compared, with the names of both sides.
+        /// The parts that were compared, in the plural: "the tokenizers of a mixture's datasets".
         what: String,
-        /// The value that was asked for.
+        /// The value that was required.
         expected: String,
-        /// The value that was met.
+        /// The value that is there.
         found: String,
     },
-    /// An argument has a value that cannot be used; the text names it and says what to do.
+    /// An argument is unusable. The text names the value and what to do instead.
     Invalid(String),
-    /// An id or a name that the tokenizer does not have.
+    /// An id or a name that the tokenizer does not define.
     UnknownToken(String),
-    /// The caller asked the work to stop.
+    /// The caller cancelled the work.
     Cancelled,
 }
 
 impl Error {
-    /// An [`Error::Io`] on `path`, as a function for `map_err`.
+    /// Returns a function for `map_err` that makes an [`Error::Io`] on `path`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { path: path.as_ref().to_owned(), source }
     }
 
-    /// An [`Error::Format`] for `path`; `offset` in bytes where it is known.
+    /// Returns an [`Error::Format`] for `path`; `offset` is in bytes, or `None`.
     pub fn format(
         path: impl AsRef<Path>,
         offset: impl Into<Option<u64>>,
@@ -63,7 +70,7 @@ impl Error {
         }
     }
 
-    /// An [`Error::Invalid`] with the message `text`.
+    /// Returns an [`Error::Invalid`] with the message `text`.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
     }
@@ -97,50 +104,15 @@ impl std::error::Error for Error {
     }
 }
 
-/// The entry of `known` that is nearest to `name`, if one is near enough to be a slip of the pen.
-///
-/// For messages of the kind "unknown X, did you mean Y?". Nearness is the number of single-letter
-/// changes, at most a third of the longer name.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|candidate| (edit_distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance * 3 <= name.len().max(candidate.len()))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance in bytes, by the usual table with one row kept.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substitution = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitution.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn messages_name_the_file_and_the_place() {
+    fn messages_contain_the_path_and_the_offset() {
         let error = Error::format("a.jsonl", 17, "not JSON");
         assert_eq!(error.to_string(), "a.jsonl, byte 17: not JSON");
         let missing = std::fs::read("no/such/file").map_err(Error::io("no/such/file"));
         assert!(missing.unwrap_err().to_string().starts_with("no/such/file: "));
-    }
-
-    #[test]
-    fn nearest_suggests_slips_only() {
-        assert_eq!(nearest("cl100k_bas", ["gpt2", "cl100k_base"]), Some("cl100k_base"));
-        assert_eq!(nearest("something", ["gpt2", "cl100k_base"]), None);
-        assert_eq!(edit_distance("kitten", "sitting"), 3);
     }
 }

@@ -1,15 +1,15 @@
-//! Bytes as hexadecimal text and back: how fingerprints and digests are shown and stored.
+//! Bytes as hexadecimal text and back, as fingerprints and digests are shown and stored.
 
-/// `bytes` in lower-case hexadecimal.
+/// Returns `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
         text
     })
 }
 
-/// The 32 bytes that 64 hexadecimal digits stand for; `None` for any other text.
+/// Returns the 32 bytes of 64 hexadecimal digits, or `None` for any other text.
 pub fn from_hex(text: &str) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;
@@ -27,9 +27,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back() {
+    fn hex_round_trips_and_from_hex_refuses_other_text() {
         assert_eq!(hex(&[0, 10, 255]), "000aff");
-        let bytes = std::array::from_fn(|place| (place * 9) as u8);
+        let bytes = std::array::from_fn(|index| (index * 9) as u8);
         assert_eq!(from_hex(&hex(&bytes)), Some(bytes));
         assert_eq!(from_hex("00"), None);
         assert_eq!(from_hex(&"g".repeat(64)), None);

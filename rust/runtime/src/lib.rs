@@ -1,23 +1,34 @@
-//! What every crate of lslm stands on, and nothing that knows about text or tokens.
+//! The leaf crate of lslm: errors, threads, progress, atomic files, partitions.
 //!
-//! * [`error`]: one error type; every input/output error carries its path.
-//! * [`task`]: progress and cancellation of long work, seen from the thread that waits for it.
+//! * [`error`]: one error type; an input/output error always carries its path.
+//! * [`suggest`]: the nearest known name, for "did you mean …?".
+//! * [`task`]: progress and cancellation of long work.
 //! * [`threads`]: one thread pool per process and size, rebuilt after a fork.
-//! * [`parallel`]: indexed work on all threads, with results in order.
-//! * [`files`]: files that appear under their name only when they are whole, and folder locks.
+//! * [`parallel`]: indexed work on several threads, with results in order.
+//! * [`files`]: files that get their name only once they are complete.
+//! * [`lock`]: one writer per folder.
 //! * [`hex`]: bytes as hexadecimal text.
-//! * [`panics`]: panics of others' code that are an answer.
-//! * [`partition`]: how the inputs are cut into units of work.
+//! * [`panics`]: catches panics of third-party parsers.
+//! * [`partition`]: divides the inputs of a job into units of work.
+//!
+//! Every other crate of the workspace depends on this one, and it depends on none of them.
 
 pub mod error;
 pub mod files;
 pub mod hex;
+pub mod lock;
 pub mod panics;
 pub mod parallel;
 pub mod partition;
+pub mod suggest;
 pub mod task;
 pub mod threads;
+mod writeback;
 
 pub use error::{Error, Result};
 pub use hex::hex;
 pub use task::{Monitor, Progress, Silent, Task, supervise};
+
+/// The number of a token in its vocabulary. Four bytes hold every published vocabulary, the
+/// largest of which has about 2^18 tokens.
+pub type TokenId = u32;

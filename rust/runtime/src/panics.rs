@@ -1,32 +1,31 @@
-//! Panics of others' code that are an answer, not an accident.
+//! Catches panics of third-party parsers that panic on malformed input.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether a panic of this thread is expected now.
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is inside [`catch`].
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `call`; `None` if it panics. Nothing is printed then.
+/// Runs `call` and returns its result, or `None` if it panics; the panic is not printed.
 ///
-/// For libraries that answer broken input with a panic. What `call` was working on may be left in
-/// any state afterwards and should be thrown away. A panic on another thread is not caught here,
-/// and is printed as ever.
+/// A value that `call` was changing may be in any state afterwards and should be dropped. Panics
+/// on other threads are neither caught nor silenced.
 pub fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |panic| {
-            if !EXPECTED.get() {
+            if !CATCHING.get() {
                 before(panic);
             }
         }));
     });
-    let outer = EXPECTED.replace(true);
+    let outer = CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
-    EXPECTED.set(outer);
+    CATCHING.set(outer);
     result.ok()
 }
 
@@ -37,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expected_panic_is_silent_and_others_are_not() {
+    fn a_caught_panic_is_silent_and_others_are_printed() {
         static SEEN: AtomicUsize = AtomicUsize::new(0);
         let before = take_hook();
         set_hook(Box::new(move |panic| {

@@ -1,4 +1,4 @@
-//! Indexed work on all threads, with results in order.
+//! Indexed work on several threads, with results in order.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,9 +6,18 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::threads;
 
-/// Runs `work` for each index in `0..n` on `threads` threads, begun in order; the results in order.
+/// Runs `work` for each index in `0..n` on `threads` threads, started in order, and returns the
+/// results in order.
 ///
 /// Errors are those of [`in_order`].
+///
+/// ```
+/// use lslm_runtime::parallel::for_each_index;
+///
+/// let squares = for_each_index(4, 2, |index| Ok(index * index))?;
+/// assert_eq!(squares, [0, 1, 4, 9]);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 pub fn for_each_index<T: Send>(
     n: usize,
     threads: usize,
@@ -19,25 +28,25 @@ pub fn for_each_index<T: Send>(
     Ok(results)
 }
 
-/// Runs `work` for each index in `0..n` on `threads` threads, begun in order, and hands the results
-/// to `take`, in order and one at a time, while the work goes on.
+/// Runs `work` for each index in `0..n` on `threads` threads, started in order, and passes the
+/// results to `consume`, in order and one at a time, while the work continues.
 ///
-/// Each thread takes the lowest index that nobody has; so at most `threads` are open at a time, and
-/// a thread that finds none left helps the others inside theirs. After an error no new index is
-/// begun, and the error of the lowest index is returned: the same one for any number of threads
-/// unless several fail at once.
+/// Each thread starts the lowest index that is left, so at most `threads` are open at a time; a
+/// thread that finds none left runs parallel work inside the open ones. After an error no new index
+/// is started, and the error of the lowest index is returned: the same one for any number of
+/// threads, unless several fail at once.
 pub fn in_order<T: Send>(
     n: usize,
     threads: usize,
     work: impl Fn(usize) -> Result<T> + Sync,
-    take: impl FnMut(T) + Send,
+    consume: impl FnMut(T) + Send,
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let errors = Mutex::new(Vec::new());
     let waiting = (0..n).map(|_| None).collect();
-    let results = Mutex::new(Results { waiting, taken: 0, take: Some(take) });
-    // broadcast and not par_iter: a thread that waits inside one index must not begin another
+    let results = Mutex::new(Results { waiting, n_consumed: 0, consume: Some(consume) });
+    // broadcast, not par_iter: a thread that waits inside one index must not start another
     threads::pool(threads)?.broadcast(|_| {
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +54,7 @@ pub fn in_order<T: Send>(
                 break;
             }
             match work(index) {
-                Ok(result) => bring(&results, index, result),
+                Ok(result) => deliver(&results, index, result),
                 Err(error) => {
                     failed.store(true, Ordering::Relaxed);
                     errors.lock().unwrap_or_else(PoisonError::into_inner).push((index, error));
@@ -54,38 +63,40 @@ pub fn in_order<T: Send>(
         }
     });
     let errors = errors.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // a real error says more than the cancellation that may have followed it
+    // a cancellation may follow from another error, which says more
     let first =
         errors.into_iter().min_by_key(|(index, error)| (matches!(error, Error::Cancelled), *index));
     first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// Results that came, of which those before `taken` are gone.
+/// Finished results that wait for those of lower indices.
 struct Results<T, F> {
     waiting: Vec<Option<T>>,
-    taken: usize,
-    /// not there while a thread is at it
-    take: Option<F>,
+    /// The results of the indices below this one were consumed.
+    n_consumed: usize,
+    /// `None` while a thread is running it.
+    consume: Option<F>,
 }
 
-/// Has `take` take the result of `index` and those that waited for it. When another thread is at
-/// that, it will take this one, too, and nobody waits.
-fn bring<T, F: FnMut(T)>(results: &Mutex<Results<T, F>>, index: usize, result: T) {
+/// Stores the result of `index`, then consumes all results that are next in order.
+///
+/// Returns at once when another thread is consuming: that thread consumes this result too.
+fn deliver<T, F: FnMut(T)>(results: &Mutex<Results<T, F>>, index: usize, result: T) {
     let lock = || results.lock().unwrap_or_else(PoisonError::into_inner);
     let mut state = lock();
     state.waiting[index] = Some(result);
-    let Some(mut take) = state.take.take() else { return };
-    let taken = |state: &mut Results<T, F>| {
-        let result = state.waiting.get_mut(state.taken)?.take();
-        state.taken += usize::from(result.is_some());
+    let Some(mut consume) = state.consume.take() else { return };
+    let next = |state: &mut Results<T, F>| {
+        let result = state.waiting.get_mut(state.n_consumed)?.take();
+        state.n_consumed += usize::from(result.is_some());
         result
     };
-    while let Some(result) = taken(&mut state) {
+    while let Some(result) = next(&mut state) {
         drop(state);
-        take(result);
+        consume(result);
         state = lock();
     }
-    state.take = Some(take);
+    state.consume = Some(consume);
 }
 
 #[cfg(test)]
@@ -93,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_for_any_number_of_threads() {
+    fn results_are_in_order_for_any_number_of_threads() {
         for threads in [1, 2, 5] {
             let squares = for_each_index(1_000, threads, |index| Ok(index * index)).unwrap();
             assert_eq!(squares, (0..1_000).map(|i| i * i).collect::<Vec<_>>());
@@ -101,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn results_that_come_early_wait_for_those_before() {
+    fn an_early_result_waits_for_those_before_it() {
         let first = AtomicBool::new(false);
-        let mut taken = Vec::new();
+        let mut consumed = Vec::new();
         let work = |index| {
             while index == 0 && !first.load(Ordering::Acquire) {
                 std::thread::yield_now();
@@ -111,18 +122,18 @@ mod tests {
             first.fetch_or(index == 9, Ordering::Release);
             Ok(index)
         };
-        in_order(10, 2, work, |index| taken.push(index)).unwrap();
-        assert_eq!(taken, (0..10).collect::<Vec<_>>());
+        in_order(10, 2, work, |index| consumed.push(index)).unwrap();
+        assert_eq!(consumed, (0..10).collect::<Vec<_>>());
     }
 
     #[test]
-    fn an_error_ends_the_work() {
-        let begun = AtomicUsize::new(0);
+    fn no_index_is_started_after_an_error() {
+        let started = AtomicUsize::new(0);
         let result = for_each_index(10_000, 2, |index| {
-            begun.fetch_add(1, Ordering::Relaxed);
+            started.fetch_add(1, Ordering::Relaxed);
             if index == 3 { Err(Error::invalid("three")) } else { Ok(()) }
         });
         assert_eq!(result.unwrap_err().to_string(), "three");
-        assert!(begun.load(Ordering::Relaxed) < 10_000);
+        assert!(started.load(Ordering::Relaxed) < 10_000);
     }
 }

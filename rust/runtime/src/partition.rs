@@ -1,25 +1,25 @@
-//! How the inputs are cut into units of work.
+//! Divides the inputs of a job into units of work.
 //!
-//! A partition is a run of small inputs, one input, or a part of a large one. The cut is a pure
-//! function of the inputs' sizes, in their order, and one target size: it never depends on threads
-//! or machines. So whoever computes a partition computes the same bytes, a killed job goes on at
-//! the first partition that is missing, and a cluster's output equals one machine's.
+//! A partition is a run of small inputs, one input, or a part of a large one. Partitions are a pure
+//! function of the inputs' sizes, in their order, and one target size; threads and machines play no
+//! part. So a partition has the same output whoever computes it, a killed job resumes at the first
+//! partition that is missing, and a cluster writes the same bytes as one machine.
 
 use std::ops::Range;
 
-/// One input, as far as cutting is concerned.
+/// The size of one input, and where a partition may end inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
+pub struct InputSize {
     /// Its size in bytes, as stored.
     pub size: u64,
-    /// Where it may be cut.
-    pub cuts: Cuts,
+    /// Where it may be split.
+    pub split_points: SplitPoints,
 }
 
-/// Where an input may be cut.
+/// Where an input may be split.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cuts {
-    /// Nowhere: a compressed stream or a file without separators.
+pub enum SplitPoints {
+    /// Nowhere: a compressed stream, or a file that is one document.
     Nowhere,
     /// At any byte; a reader then starts at the first document that begins in its range.
     Bytes,
@@ -27,42 +27,53 @@ pub enum Cuts {
     Units(Vec<u64>),
 }
 
-/// A part of one input.
+/// A part of one input, or all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Which input, by its place in the list.
+pub struct Segment {
+    /// The index of the input.
     pub input: usize,
-    /// Which part: bytes for [`Cuts::Bytes`], unit numbers for [`Cuts::Units`], all for `None`.
+    /// A byte range for [`SplitPoints::Bytes`], a range of unit numbers for
+    /// [`SplitPoints::Units`]; `None` for the whole input.
     pub range: Option<Range<u64>>,
-    /// The size of this part in bytes, as stored.
+    /// The size in bytes, as stored.
     pub size: u64,
 }
 
-/// A unit of work: pieces that one worker reads in order.
+/// A unit of work: segments that one worker reads in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its place in the order of partitions.
+    /// The index of this partition in its job.
     pub index: usize,
     /// What it reads, in order.
-    pub pieces: Vec<Piece>,
+    pub segments: Vec<Segment>,
 }
 
 impl Partition {
-    /// The bytes that this partition reads, as stored.
+    /// Returns the size in bytes, as stored.
     pub fn size(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.size).sum()
+        self.segments.iter().map(|segment| segment.size).sum()
     }
 }
 
-/// Cuts `inputs` into partitions of about `target` bytes, in the order of the inputs.
+/// Divides `inputs` into partitions of about `target` bytes, in the order of the inputs.
 ///
-/// Small inputs are joined until the next would pass `target`; a large one that may be cut becomes
-/// pieces of `target` bytes, the last one shorter; one that may not be cut is a partition of its
-/// own. Empty inputs stay with their neighbours, so that each input occurs.
-pub fn partition(inputs: &[Input], target: u64) -> Vec<Partition> {
+/// Small inputs are joined until the next would exceed `target`. A larger one is split into
+/// segments of `target` bytes, the last one shorter, or is a partition of its own if it cannot be
+/// split. Empty inputs join their neighbours, so that each input is in a partition.
+///
+/// ```
+/// use lslm_runtime::partition::{InputSize, SplitPoints, partition};
+///
+/// let sizes = [3, 4, 25];
+/// let inputs = sizes.map(|size| InputSize { size, split_points: SplitPoints::Bytes });
+/// let partitions = partition(&inputs, 10);
+/// let sizes: Vec<u64> = partitions.iter().map(|partition| partition.size()).collect();
+/// assert_eq!(sizes, [7, 10, 10, 5]);
+/// ```
+pub fn partition(inputs: &[InputSize], target: u64) -> Vec<Partition> {
     let target = target.max(1);
-    let mut partitions: Vec<Vec<Piece>> = Vec::new();
-    let mut open: Vec<Piece> = Vec::new();
+    let mut partitions: Vec<Vec<Segment>> = Vec::new();
+    let mut open: Vec<Segment> = Vec::new();
     let mut open_size = 0;
     for (index, input) in inputs.iter().enumerate() {
         if input.size <= target {
@@ -71,44 +82,49 @@ pub fn partition(inputs: &[Input], target: u64) -> Vec<Partition> {
                 open_size = 0;
             }
             open_size += input.size;
-            open.push(Piece { input: index, range: None, size: input.size });
+            open.push(Segment { input: index, range: None, size: input.size });
             continue;
         }
         if !open.is_empty() {
             partitions.push(std::mem::take(&mut open));
             open_size = 0;
         }
-        partitions.extend(cut(index, input, target).into_iter().map(|piece| vec![piece]));
+        partitions.extend(split(index, input, target).into_iter().map(|segment| vec![segment]));
     }
     if !open.is_empty() {
         partitions.push(open);
     }
-    partitions.into_iter().enumerate().map(|(index, pieces)| Partition { index, pieces }).collect()
+    partitions
+        .into_iter()
+        .enumerate()
+        .map(|(index, segments)| Partition { index, segments })
+        .collect()
 }
 
-fn cut(index: usize, input: &Input, target: u64) -> Vec<Piece> {
-    match &input.cuts {
-        Cuts::Nowhere => vec![Piece { input: index, range: None, size: input.size }],
-        Cuts::Bytes => (0..input.size)
+/// Returns the segments of an input that is larger than `target`.
+fn split(index: usize, input: &InputSize, target: u64) -> Vec<Segment> {
+    match &input.split_points {
+        SplitPoints::Nowhere => vec![Segment { input: index, range: None, size: input.size }],
+        SplitPoints::Bytes => (0..input.size)
             .step_by(usize::try_from(target).unwrap_or(usize::MAX))
             .map(|start| {
                 let end = input.size.min(start.saturating_add(target));
-                Piece { input: index, range: Some(start..end), size: end - start }
+                Segment { input: index, range: Some(start..end), size: end - start }
             })
             .collect(),
-        Cuts::Units(sizes) => {
-            let mut pieces = Vec::new();
+        SplitPoints::Units(sizes) => {
+            let mut segments = Vec::new();
             let (mut first, mut size) = (0, 0);
             for (unit, unit_size) in sizes.iter().enumerate() {
                 let unit = unit as u64;
                 if unit > first && size + unit_size > target {
-                    pieces.push(Piece { input: index, range: Some(first..unit), size });
+                    segments.push(Segment { input: index, range: Some(first..unit), size });
                     (first, size) = (unit, 0);
                 }
                 size += unit_size;
             }
-            pieces.push(Piece { input: index, range: Some(first..sizes.len() as u64), size });
-            pieces
+            segments.push(Segment { input: index, range: Some(first..sizes.len() as u64), size });
+            segments
         }
     }
 }
@@ -119,12 +135,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn small_inputs_join_and_large_ones_are_cut() {
-        let bytes = |size| Input { size, cuts: Cuts::Bytes };
-        let parts = partition(&[bytes(3), bytes(4), bytes(25), bytes(0), bytes(9)], 10);
-        let shape: Vec<Vec<(usize, Option<Range<u64>>)>> = parts
+    fn small_inputs_are_joined_and_large_ones_split() {
+        let bytes = |size| InputSize { size, split_points: SplitPoints::Bytes };
+        let partitions = partition(&[bytes(3), bytes(4), bytes(25), bytes(0), bytes(9)], 10);
+        let shape: Vec<Vec<(usize, Option<Range<u64>>)>> = partitions
             .iter()
-            .map(|p| p.pieces.iter().map(|piece| (piece.input, piece.range.clone())).collect())
+            .map(|p| p.segments.iter().map(|s| (s.input, s.range.clone())).collect())
             .collect();
         assert_eq!(
             shape,
@@ -138,35 +154,36 @@ mod tests {
         );
     }
 
-    fn inputs() -> impl Strategy<Value = Vec<Input>> {
+    fn inputs() -> impl Strategy<Value = Vec<InputSize>> {
         let input = (0_u64..100, 0..3, proptest::collection::vec(1_u64..40, 1..6)).prop_map(
             |(size, kind, units)| match kind {
-                0 => Input { size, cuts: Cuts::Nowhere },
-                1 => Input { size, cuts: Cuts::Bytes },
-                _ => Input { size: units.iter().sum(), cuts: Cuts::Units(units) },
+                0 => InputSize { size, split_points: SplitPoints::Nowhere },
+                1 => InputSize { size, split_points: SplitPoints::Bytes },
+                _ => {
+                    InputSize { size: units.iter().sum(), split_points: SplitPoints::Units(units) }
+                }
             },
         );
         proptest::collection::vec(input, 0..12)
     }
 
     proptest! {
-        /// Each input is read exactly once, in order, without gap or overlap.
         #[test]
-        fn nothing_is_lost_or_read_twice(inputs in inputs(), target in 1_u64..60) {
-            let parts = partition(&inputs, target);
-            let pieces: Vec<&Piece> = parts.iter().flat_map(|p| &p.pieces).collect();
-            prop_assert!(pieces.is_sorted_by_key(|piece| piece.input));
+        fn each_input_is_read_once_in_order_without_gaps(inputs in inputs(), target in 1_u64..60) {
+            let partitions = partition(&inputs, target);
+            let segments: Vec<&Segment> = partitions.iter().flat_map(|p| &p.segments).collect();
+            prop_assert!(segments.is_sorted_by_key(|segment| segment.input));
             for (index, input) in inputs.iter().enumerate() {
-                let own: Vec<_> = pieces.iter().filter(|p| p.input == index).collect();
+                let own: Vec<_> = segments.iter().filter(|s| s.input == index).collect();
                 prop_assert!(!own.is_empty());
-                prop_assert_eq!(own.iter().map(|p| p.size).sum::<u64>(), input.size);
+                prop_assert_eq!(own.iter().map(|s| s.size).sum::<u64>(), input.size);
                 let mut next = 0;
-                for piece in own {
-                    let end = match &input.cuts {
-                        Cuts::Units(units) => units.len() as u64,
+                for segment in own {
+                    let end = match &input.split_points {
+                        SplitPoints::Units(units) => units.len() as u64,
                         _ => input.size,
                     };
-                    let range = piece.range.clone().unwrap_or(0..end);
+                    let range = segment.range.clone().unwrap_or(0..end);
                     prop_assert_eq!(range.start, next);
                     next = range.end;
                 }

@@ -1,9 +1,9 @@
 //! Progress and cancellation of long work.
 //!
-//! Long work runs on other threads; the thread that asked for it waits in [`supervise`] and wakes
-//! some twenty times a second to look. Workers only touch atomics: they add to a counter and learn
-//! in the same step whether they should stop. So progress and cancellation are one path, the only
-//! thread that ever calls back is the caller's own, and no worker has to know about Python.
+//! Long work runs on other threads, while the caller's thread waits in [`supervise`] and polls a
+//! [`Monitor`] about twenty times a second. Workers only touch atomics: one call adds to a counter
+//! and returns an error once the work is cancelled. So progress and cancellation are one path, the
+//! only thread that calls back is the caller's own, and workers are independent of Python.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,31 +12,32 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How often a waiting caller looks at the work, and so at Ctrl-C.
+/// Time between two polls of the monitor, and so the longest that Ctrl-C goes unnoticed here. A
+/// poll costs microseconds; 50 ms leave room in the 200 ms within which lslm reacts to Ctrl-C.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How far a piece of work has come.
+/// How much of the current stage is finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done now, for people: "count words", "write shards".
+    /// The name of the stage, for people: "count words", "write shards".
     pub stage: String,
-    /// What `done` and `total` count: "bytes", "documents", "merges".
+    /// The unit of `done` and `total`: "bytes", "documents", "merges".
     pub unit: &'static str,
-    /// How much of this stage is finished.
+    /// The units that are finished.
     pub done: u64,
-    /// How much there is, if known.
+    /// All units of this stage, if known.
     pub total: Option<u64>,
 }
 
-/// Whoever waits for long work.
+/// Observes long work on the thread that waits for it.
 pub trait Monitor {
-    /// Called about twenty times a second on the thread that waits, and once when the work ends.
+    /// Called about twenty times a second, and once when the work ends.
     ///
-    /// An error stops the work, and [`supervise`] returns it.
+    /// An error cancels the work, and [`supervise`] returns it.
     fn poll(&mut self, progress: &Progress) -> Result<()>;
 }
 
-/// The monitor that never looks.
+/// A monitor that does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -46,12 +47,34 @@ impl Monitor for Silent {
     }
 }
 
-/// The side of long work that the workers see.
+/// The progress counter and the cancellation flag that all workers of one job share.
+///
+/// A `Task` that is never cancelled, `Task::default()`, serves where neither is needed.
+///
+/// ```
+/// use lslm_runtime::{Error, Silent, Task, supervise};
+///
+/// let sum = supervise(&mut Silent, |task| {
+///     task.begin("add", "numbers", Some(3));
+///     let mut sum = 0;
+///     for number in [1, 2, 3] {
+///         sum += number;
+///         task.advance(1)?;
+///     }
+///     Ok(sum)
+/// })?;
+/// assert_eq!(sum, 6);
+///
+/// let task = Task::default();
+/// task.cancel();
+/// assert!(matches!(task.check(), Err(Error::Cancelled)));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Task {
     cancelled: AtomicBool,
     done: AtomicU64,
-    /// `u64::MAX` stands for "not known".
+    /// `u64::MAX` if it is unknown.
     total: AtomicU64,
     stage: Mutex<(String, &'static str)>,
 }
@@ -68,7 +91,7 @@ impl Default for Task {
 }
 
 impl Task {
-    /// Begins a stage: `done` returns to zero, and `total` of `unit` are to be done.
+    /// Starts a stage of `total` units, and sets the count of finished units to zero.
     pub fn begin(&self, stage: impl Into<String>, unit: &'static str, total: Option<u64>) {
         let mut name = self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *name = (stage.into(), unit);
@@ -76,23 +99,23 @@ impl Task {
         self.total.store(total.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Counts `amount` more as done; an [`Error::Cancelled`] says that the work must end.
+    /// Adds `amount` to the finished units; returns [`Error::Cancelled`] once the work must end.
     pub fn advance(&self, amount: u64) -> Result<()> {
         self.done.fetch_add(amount, Ordering::Relaxed);
         self.check()
     }
 
-    /// [`Error::Cancelled`] once the caller has asked to stop.
+    /// Returns [`Error::Cancelled`] after [`Task::cancel`].
     pub fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Asks the workers to stop.
+    /// Makes every later [`Task::check`] and [`Task::advance`] fail.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// How far the work has come.
+    /// Returns the stage and its counts.
     pub fn progress(&self) -> Progress {
         let stage = self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let total = self.total.load(Ordering::Relaxed);
@@ -105,10 +128,10 @@ impl Task {
     }
 }
 
-/// Runs `work` on a thread of its own while this one polls `monitor`; returns what `work` returns.
+/// Runs `work` on a thread of its own while this one polls `monitor`, and returns its result.
 ///
-/// When the monitor fails, the work is cancelled and waited for, and the monitor's error is the
-/// one returned. A panic of the work goes on in the caller.
+/// When the monitor fails, the work is cancelled and waited for, and the monitor's error is
+/// returned. A panic of the work resumes in the caller.
 pub fn supervise<T: Send>(
     monitor: &mut dyn Monitor,
     work: impl FnOnce(&Task) -> Result<T> + Send,
@@ -118,21 +141,21 @@ pub fn supervise<T: Send>(
         let (finished, wait) = sync_channel::<()>(1);
         let task = &task;
         let worker = scope.spawn(move || {
-            // dropped also when the work panics, so the caller never waits for ever
+            // dropped even when the work panics, so the caller always wakes
             let _finished = finished;
             work(task)
         });
-        let mut objection = None;
+        let mut refusal = None;
         while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(TICK) {
-            if objection.is_none()
+            if refusal.is_none()
                 && let Err(error) = monitor.poll(&task.progress())
             {
                 task.cancel();
-                objection = Some(error);
+                refusal = Some(error);
             }
         }
         let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match objection {
+        match refusal {
             Some(error) => Err(error),
             None => result.and_then(|value| monitor.poll(&task.progress()).map(|()| value)),
         }
@@ -153,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_result_comes_back() {
+    fn supervise_returns_the_result_of_the_work() {
         let sum = supervise(&mut Silent, |task| {
             task.begin("add", "numbers", Some(3));
             task.advance(3)?;
@@ -163,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_monitor_stops_the_work_soon() {
+    fn an_error_of_the_monitor_cancels_the_work_within_half_a_second() {
         let start = Instant::now();
         let result: Result<()> = supervise(&mut StopAt(1), |task| {
             loop {
@@ -177,7 +200,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a bug")]
-    fn a_panic_reaches_the_caller() {
+    fn a_panic_of_the_work_resumes_in_the_caller() {
         let _ = supervise(&mut Silent, |_| -> Result<()> { panic!("a bug") });
     }
 }

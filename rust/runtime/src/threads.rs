@@ -1,8 +1,8 @@
 //! One thread pool per process and size.
 //!
-//! rayon's global pool does not survive a fork: a child that inherits it waits for ever. These
-//! pools are keyed by the process id, built on first use, and built again in a child; the parent's
-//! handle is leaked there, since its threads do not exist and joining them would hang.
+//! rayon's global pool does not survive a fork: a child that inherits it waits forever. These pools
+//! are keyed by the process id, built on first use, and built again in a child. There the parent's
+//! handle is leaked, since its threads do not exist in the child and joining them would hang.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 
-/// The most threads one call may ask for; more is a slip, not a machine.
-const MOST: usize = 4096;
+/// Limit of `threads`: above the cores of any machine today, so a larger number is a mistake.
+const MAX_THREADS: usize = 4096;
 
 struct Pools {
     process: u32,
@@ -21,7 +21,8 @@ struct Pools {
 
 static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
-/// How many threads `None` stands for: all cores, divided by `LOCAL_WORLD_SIZE`, at least one.
+/// Returns the number of threads for `None`: the cores of this machine divided by the processes
+/// that share it (`LOCAL_WORLD_SIZE`, which torchrun sets), at least one.
 pub fn default_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = std::env::var("LOCAL_WORLD_SIZE")
@@ -32,16 +33,18 @@ pub fn default_threads() -> usize {
     (cores / share).max(1)
 }
 
-/// The number of threads that `asked` stands for; zero or absurdly many is an [`Error::Invalid`].
-pub fn resolve(asked: Option<usize>) -> Result<usize> {
-    match asked {
+/// Returns the number of threads for an option `threads`, where `None` is [`default_threads`].
+///
+/// Returns an [`Error::Invalid`] unless it is from 1 to 4096.
+pub fn resolve(threads: Option<usize>) -> Result<usize> {
+    match threads {
         None => Ok(default_threads()),
-        Some(n) if (1..=MOST).contains(&n) => Ok(n),
-        Some(n) => Err(Error::invalid(format!("threads = {n}: choose 1 to {MOST}"))),
+        Some(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+        Some(n) => Err(Error::invalid(format!("threads = {n}: choose 1 to {MAX_THREADS}"))),
     }
 }
 
-/// This process's pool of `threads` threads, built on first use.
+/// Returns this process's pool of `threads` threads, which is built on first use.
 pub fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let process = std::process::id();
@@ -67,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_pool_is_used_again() {
+    fn a_size_has_one_pool() {
         let first = pool(2).unwrap();
         assert!(Arc::ptr_eq(&first, &pool(2).unwrap()));
         assert_eq!(first.install(rayon::current_num_threads), 2);
     }
 
     #[test]
-    fn zero_threads_is_an_error() {
+    fn zero_threads_are_refused() {
         assert!(resolve(Some(0)).is_err());
         assert!(resolve(None).unwrap() >= 1);
     }
