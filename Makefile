@@ -9,13 +9,14 @@ BIN    := $(VENV)/bin
 endif
 RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock
 ARGS   ?=
+SLOW   := -m "not slow"
 # Environments of the peers, unless these variables name some that are there.
 PEERS  := $(if $(LSLM_PEERS),,.venv-peers/installed) $(if $(LSLM_PEERS_V1),,.venv-peers-v1/installed)
 # how the extension is compiled: release is what wheels have, quick compiles in half the time
 LSLM_PROFILE ?= release
 BUILD   := $(VENV)/build-$(LSLM_PROFILE)
 
-.PHONY: help demo test test-rust test-python lint format bench bench-compare wheel docs clean
+.PHONY: help demo test test-all test-rust test-python lint format bench bench-compare wheel docs clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 16
@@ -23,13 +24,16 @@ help:            ## list the targets
 demo: $(BUILD)               ## raw text to a measured language model on this machine; ARGS="--minutes 3"
 	$(BIN)/lslm demo $(ARGS)
 
-test: test-rust test-python  ## run the Rust and the Python tests
+test: test-rust test-python  ## run the Rust tests, and the Python tests but the slow ones
+
+test-all: SLOW :=
+test-all: test-rust test-python  ## run all tests: the slow ones start many processes or build the wheel
 
 test-rust:                   ## run the Rust tests
 	cargo test --workspace --locked
 
-test-python: $(BUILD)        ## run the Python tests; ARGS="-k name"
-	$(BIN)/python -m pytest $(ARGS)
+test-python: $(BUILD)        ## run the Python tests but the slow ones; ARGS="-k name"
+	$(BIN)/python -m pytest $(SLOW) $(ARGS)
 
 lint: $(BUILD)               ## formatting, clippy, ruff, mypy, stubtest
 	cargo fmt --all --check

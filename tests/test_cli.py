@@ -1,13 +1,21 @@
-"""Every verb from the shell: what it prints, what it writes, how it fails."""
+"""The command line: what each verb prints, what it writes, how it fails.
 
+Most tests run ``lslm.__main__.main`` in this process, from arguments to exit code. Processes of
+their own are left where only a process will do: limits of the system, and one start of each verb.
+"""
+
+import contextlib
+import io
 import json
 import os
 import random
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +23,8 @@ import typer
 
 import lslm
 from lslm import cli
+from lslm.__main__ import main
+from lslm.cli.options import parse_size
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,20 +32,77 @@ VERBS = [
     "clean", "decode", "demo", "encode", "eval", "generate", "inspect", "tokenize", "train",
     "train-tokenizer", "verify",
 ]  # fmt: skip
+COMMANDS = typer.main.get_command(cli.app).commands
+ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
 
 
-def lslm_run(*arguments, input=None, cwd=None, code=0):
+@contextlib.contextmanager
+def standard_input(data):
+    """Make ``data`` the content of file descriptor 0, which compiled code reads, and of sys.stdin."""
+    saved = os.dup(0)
+    with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        file.write(data)
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+        with open(0, encoding="utf-8", closefd=False) as stdin:
+            patch.setattr(sys, "stdin", stdin)
+            try:
+                yield
+            finally:
+                os.dup2(saved, 0)
+                os.close(saved)
+
+
+def run(*arguments, input=b"", cwd=None):
+    """Run the command line in this process; return its exit code, output and errors, as bytes."""
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, standard_input(input):
+        patch.setattr(sys, "argv", ["lslm", *map(str, arguments)])
+        patch.setattr(sys, "stdout", streams[0])
+        patch.setattr(sys, "stderr", streams[1])
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    return code, *(stream.buffer.getvalue() for stream in streams)
+
+
+def start(*arguments, input=b"", cwd=None):
+    """Run the command line in a process of its own; return what :func:`run` returns."""
     done = subprocess.run(
         [sys.executable, "-m", "lslm", *map(str, arguments)],
-        input=input, capture_output=True, cwd=cwd, timeout=280,
-        # one thread: models this small gain nothing from a second, and lose a lot on a busy machine
-        env=os.environ
-        | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"},
+        input=input, capture_output=True, cwd=cwd, timeout=280, env=os.environ | ENVIRONMENT,
     )  # fmt: skip
-    errors = done.stderr.decode()
-    assert done.returncode == code, errors
-    assert "Traceback" not in errors
-    return done.stdout.decode() if code == 0 else errors
+    return done.returncode, done.stdout, done.stderr
+
+
+def lslm_run(*arguments, input=b"", cwd=None, code=0, runner=run):
+    """Return what a command prints, or its errors if it is to exit with another ``code`` than 0."""
+    exit_code, output, errors = runner(*arguments, input=input, cwd=cwd)
+    assert exit_code == code, errors.decode()
+    assert b"Traceback" not in errors
+    return (errors if code else output).decode()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Run torch on one thread: a second one does not help models this small."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +133,26 @@ def test_help_lists_every_verb_and_only_working_ones():
         r"^[│ ]+([a-z]+(?:-[a-z]+)*)  ", text.partition("Commands")[2], re.MULTILINE
     )
     assert sorted(listed) == VERBS
-    for verb in VERBS:
-        assert "Example" in lslm_run(verb, "--help"), verb
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_starts_as_a_process(verb):
+    assert "Example" in lslm_run(verb, "--help", runner=start)
+
+
+READ_OPTIONS = {
+    "--text-key", "--id-key", "--split", "--separator", "--extension", "--utf8", "--zstd-long",
+}  # fmt: skip
+CLEAN_OPTIONS = {"--profile", "--clean", "--set", "--redact"}
+
+
+def options(verb):
+    return {name for parameter in COMMANDS[verb].params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("verb", ["clean", "train-tokenizer", "tokenize"])
+def test_verbs_that_read_text_have_all_read_options_and_clean_options(verb):
+    assert options(verb) >= READ_OPTIONS | CLEAN_OPTIONS
 
 
 def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
@@ -95,9 +180,12 @@ def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
     [("2GB", 2 * 10**9), ("500 MB", 5 * 10**8), ("1.5k", 1500), ("64", 64), ("1TB", 10**12)],
 )
 def test_sizes_have_units(size, n_bytes):
-    from lslm.cli import _size
+    assert parse_size(size) == n_bytes
 
-    assert _size(size) == n_bytes
+
+def test_what_is_not_a_size_is_named():
+    with pytest.raises(ValueError, match=r"'2XB' is not a size: use e\.g\. 500MB or 2GB"):
+        parse_size("2XB")
 
 
 def prose(n):
@@ -109,35 +197,82 @@ def prose(n):
     return [{"text": "\n".join(" ".join(p[i : i + 2]) for i in range(0, 14, 2))} for p in picked]
 
 
-# What a reader gives time gets two steps here.
-SHORTER = {"steps=120": "steps=2", "--minutes 3": "--steps 2 --corpus raw --profile none"}
+# What a reader gives minutes gets two steps here, of a small model.
+SHORTER = {
+    "steps=120": "steps=2 width=32 layers=1 heads=2 batch_size=2",
+    "--minutes 3": "--steps 2 --corpus raw --profile none --vocab-size 300",
+}
+ORDER = [
+    "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
+    "eval", "generate", "demo",
+]  # fmt: skip
 
 
-def test_the_example_of_every_verb_runs(tmp_path):
-    pytest.importorskip("torch")
+def example(verb):
+    """The words of a verb's example after ``lslm``, and the standard input it has there."""
+    line = COMMANDS[verb].epilog.removeprefix("Example: ")
+    for long, short in SHORTER.items():
+        line = line.replace(long, short)
+    echoed, pipe, command = line.rpartition(" | ")
+    words = shlex.split(command)
+    assert words[:2] == ["lslm", verb]
+    return words[1:], (shlex.split(echoed)[1] + "\n").encode() if pipe else b""
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """A folder with what the examples read: ``raw/*.jsonl.zst`` and ``configs``."""
     zstandard = pytest.importorskip("zstandard")
-    (tmp_path / "raw").mkdir()
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "raw").mkdir()
     lines = "\n".join(json.dumps(row) for row in prose(120)).encode()
-    (tmp_path / "raw/a.jsonl.zst").write_bytes(zstandard.compress(lines))
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    order = ["clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify"]
-    order += ["train", "eval", "generate", "demo"]
-    assert sorted(order) == VERBS
+    (folder / "raw/a.jsonl.zst").write_bytes(zstandard.compress(lines))
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    return folder
+
+
+@pytest.fixture
+def _small_demo(monkeypatch):
+    """The demo trains a smaller model, where it runs in this process."""
+    demo = pytest.importorskip("lslm.demo", exc_type=ImportError)
+    for name, value in {"width": 32, "layers": 1, "heads": 2, "validation_tokens": 1024}.items():
+        monkeypatch.setitem(demo.CONFIG, name, value)
+
+
+@pytest.mark.usefixtures("_small_demo")
+@pytest.mark.parametrize("runner", [run, pytest.param(start, marks=pytest.mark.slow)])
+def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
+    shutil.copytree(raw, tmp_path, dirs_exist_ok=True)
+    assert sorted(ORDER) == VERBS
     printed = {}
-    for verb in order:
-        example = typer.main.get_command(cli.app).commands[verb].epilog.removeprefix("Example: ")
-        for long, short in SHORTER.items():
-            example = example.replace(long, short)
-        echoed, pipe, command = example.rpartition(" | ")
-        words = shlex.split(command)
-        assert words[:2] == ["lslm", verb]
-        given = (shlex.split(echoed)[1] + "\n").encode() if pipe else None
-        printed[verb] = lslm_run(*words[1:], input=given, cwd=tmp_path)
+    for verb in ORDER:
+        words, given = example(verb)
+        printed[verb] = lslm_run(*words, input=given, cwd=tmp_path, runner=runner)
     assert len(printed["encode"].splitlines()) >= 2
     assert printed["decode"] == "Hi!"
     assert "perplexity" in printed["eval"]
     assert printed["generate"].startswith("def main")
     assert (tmp_path / "demo/report.html").exists()
+
+
+@pytest.mark.usefixtures("_small_demo")
+def test_every_verb_prints_nothing_but_json_on_request(raw, tmp_path):
+    shutil.copytree(raw, tmp_path, dirs_exist_ok=True)
+    printed = {}
+    for verb in ORDER:
+        words, given = example(verb)
+        printed[verb] = json.loads(lslm_run(*words, "--json", input=given, cwd=tmp_path))
+    assert printed["clean"]["n_documents"] == 120
+    assert len(printed["encode"]["ids"]) == len(printed["encode"]["tokens"])
+    assert printed["decode"] == {"text": "Hi!"}
+    assert printed["inspect"]["kind"] == "dataset"
+    assert printed["verify"] == {"verified": ["data/web/train", "data/web/validation"]}
+    assert printed["train"]["step"] == 2
+    assert printed["train"]["validation"]["loss"] > 0
+    assert printed["eval"]["perplexity"] > 1
+    assert printed["generate"]["prompt"] == "def main"
+    assert printed["demo"]["bits_per_byte"] > 0
+    assert Path(tmp_path, printed["demo"]["report"]).exists()
 
 
 def test_version():
@@ -147,19 +282,15 @@ def test_version():
 def test_encode_and_decode_are_inverse_for_any_bytes(work):
     for data in (b"def f(x):\n", "语言模型 😀".encode(), b"\xff\xfe\x80 bad", b""):
         ids = lslm_run("encode", "-t", "tok.json", input=data, cwd=work)
-        done = subprocess.run(
-            [sys.executable, "-m", "lslm", "decode", "-t", "tok.json"],
-            input=ids.encode(), capture_output=True, cwd=work, check=True,
-        )  # fmt: skip
-        assert done.stdout == data
+        assert run("decode", "-t", "tok.json", input=ids.encode(), cwd=work) == (0, data, b"")
         assert lslm_run("encode", "-t", "tok.json", "--count", input=data, cwd=work).strip() == str(
             len(ids.split())
         )
 
 
-def test_encode_shows_pieces_and_obeys_special(work):
-    pieces = lslm_run("encode", "-t", "tok.json", "--pieces", input=b"return x", cwd=work)
-    assert "' x'" in pieces
+def test_encode_prints_tokens_and_obeys_special(work):
+    tokens = lslm_run("encode", "-t", "tok.json", "--tokens", input=b"return x", cwd=work)
+    assert "' x'" in tokens
     plain = lslm_run("encode", "-t", "tok.json", input=b"<|endoftext|>", cwd=work).split()
     special = lslm_run(
         "encode", "-t", "tok.json", "--special", "all", input=b"<|endoftext|>", cwd=work
@@ -185,6 +316,37 @@ def test_clean_prints_a_funnel_and_writes_a_report(work, tmp_path):
         )
     )
     assert result["n_documents"] == 301
+
+
+@pytest.mark.parametrize(
+    ("given", "n_documents"),
+    [
+        ([], 2),
+        (["--split", "line"], 6),
+        (["--split", "blank-lines"], 3),
+        (["--separator", "%%"], 3),
+        (["--extension", ".md"], 1),
+        (["--extension", ".md", "--extension", "txt", "--split", "line"], 6),
+        (["--utf8", "refuse"], 1),
+    ],
+)
+def test_read_options_say_what_a_document_of_plain_text_is(tmp_path, given, n_documents):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_bytes(b"one\n\ntwo\n%%\nfive\n")
+    (tmp_path / "texts/b.md").write_bytes(b"three\nfour\xff")
+    command = ["clean", "texts", "-o", "out", "--profile", "none", "--json", *given]
+    assert json.loads(lslm_run(*command, cwd=tmp_path))["n_documents"] == n_documents
+
+
+@pytest.mark.parametrize("option", ["--profile", "--clean"])
+def test_documents_are_cleaned_on_their_way_into_a_dataset(work, tmp_path, option):
+    (tmp_path / "mail.txt").write_text("Write to someone@example.org today, or tomorrow.")
+    words = ["tokenize", tmp_path / "mail.txt", "-o", tmp_path / "d", "-t", work / "tok.json"]
+    lslm_run(*words, option, "none", "--redact", "--validation-fraction", 0)
+    dataset = lslm.TokenDataset(tmp_path / "d/train")
+    text = lslm.Tokenizer.load(work / "tok.json").decode(dataset.document(0))
+    assert text.startswith("Write to ")
+    assert "someone" not in text
 
 
 def test_standard_input_is_a_corpus(work, tmp_path):
@@ -232,13 +394,11 @@ def test_a_disk_that_takes_no_more_leaves_nothing_half_written(work, tmp_path, v
 def test_bad_documents_are_counted_and_said(work, tmp_path):
     lines = ['{"text": "one"}', '{"text": ', '{"text": 1}', '{"text": "\\ud800"}']
     (tmp_path / "bad.jsonl").write_text("\n".join(lines))
-    done = subprocess.run(
-        [sys.executable, "-m", "lslm", "clean", "bad.jsonl", "-o", "out", "--profile", "none"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "1 bad documents (malformed_json); the first is in bad.jsonl at 16: " in done.stderr
-    assert "1 bad documents (text_not_string)" in done.stderr
-    assert "1 places in 1 documents" in done.stderr
+    code, _, errors = run("clean", "bad.jsonl", "-o", "out", "--profile", "none", cwd=tmp_path)
+    assert code == 0
+    assert b"1 bad documents (malformed_json); the first is in bad.jsonl at 16: " in errors
+    assert b"1 bad documents (text_not_string)" in errors
+    assert b"1 places in 1 documents" in errors
 
 
 def test_inspect_says_what_a_thing_is(work):
@@ -278,6 +438,9 @@ def test_verify_finds_one_flipped_bit(work, tmp_path):
         (["train-tokenizer", "empty.txt", "-o", "x"], "empty.txt"),
         (["tokenize", "raw.jsonl", "-o", "x", "-t", "tok.json", "--text-key", "body"], '"body"'),
         (["clean", "raw.jsonl", "-o", "raw.jsonl"], "a folder is needed"),
+        (["clean", "raw.jsonl", "-o", "x", "--set", "length"], "--set length: use rule.key=value"),
+        (["tokenize", "raw.jsonl", "-o", "x", "-t", "tok.json", "--redact"], "add --profile NAME"),
+        (["train-tokenizer", "raw.jsonl", "-o", "x", "--set", "a.b=1"], "add --profile NAME"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(work, arguments, said):

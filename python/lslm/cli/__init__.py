@@ -1,0 +1,53 @@
+"""The command ``lslm``: one verb for each step from text to a measured language model.
+
+Every verb calls one public function of the same name and prints what it returns, so whatever the
+command line can do, Python can do too. The verbs are in three modules, in the order of the help:
+
+- :mod:`lslm.cli.text`: clean, train-tokenizer, tokenize, encode, decode.
+- :mod:`lslm.cli.artifacts`: inspect, verify.
+- :mod:`lslm.cli.model`: train, eval, generate, demo.
+
+:mod:`lslm.cli.options` defines the options that several verbs share, :mod:`lslm.cli.show` prints
+tables and JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import lslm
+from lslm.cli import artifacts, model, text
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="lslm",
+    help="Raw text to a measured language model: clean, tokenize, train, evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verbs in (text.verbs, artifacts.verbs, model.verbs):
+    app.add_typer(verbs)
+
+
+def _print_version(requested: bool) -> None:
+    """Print the version and exit, if ``--version`` was given."""
+    if requested:
+        print(f"lslm {lslm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Declare the options of ``lslm`` itself."""

@@ -1,0 +1,53 @@
+"""The verbs that look at what other verbs have written: inspect, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lslm.cli import show
+from lslm.cli.options import AsJson
+
+__all__ = ["verbs"]
+
+verbs = typer.Typer()
+
+
+@verbs.command(epilog="Example: lslm inspect data/web/train")
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Tokenizer, dataset, run, or file of documents.")],
+    *,
+    samples: Annotated[int, typer.Option(help="Number of samples to print.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a file or folder is, with samples."""
+    from lslm import inspection
+
+    found = inspection.inspect(path, n_samples=samples)
+    if as_json:
+        shown = [{"kind": f.kind, "path": f.path, **f.facts, "samples": f.samples} for f in found]
+        show.print_json(shown[0] if len(shown) == 1 else shown)
+        return
+    for one in found:
+        show.print_facts(f"{one.kind} {one.path}", one.facts)
+        for number, sample in enumerate(one.samples):
+            print(f"--- document {number}\n{sample}")
+
+
+@verbs.command(epilog="Example: lslm verify data/web")
+def verify(
+    path: Annotated[Path, typer.Argument(help="Dataset, folder of datasets, run or checkpoint.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Check every checksum; the first damaged file is an error."""
+    from lslm import inspection
+
+    checked = inspection.verify(path)
+    if as_json:
+        show.print_json({"verified": checked})
+        return
+    for name in checked:
+        print(f"{name}: ok")

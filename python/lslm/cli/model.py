@@ -1,0 +1,175 @@
+"""The verbs that need torch: train, eval, generate, demo."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lslm
+from lslm.cli import show
+from lslm.cli.options import AsJson, Threads
+
+__all__ = ["verbs"]
+
+verbs = typer.Typer()
+
+Run = Annotated[Path, typer.Argument(help="Run or checkpoint.")]
+
+
+@verbs.command(
+    epilog="Example: lslm train configs/tiny.toml data=data/web out=runs/first steps=120"
+)
+def train(
+    settings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG|KEY=VALUE",
+            help="TOML file such as configs/tiny.toml, and values that override it.",
+        ),
+    ],
+    *,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume from the last checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Estimate parameters, FLOPs, memory and time; do not train."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a language model on a dataset."""
+    _require_torch()
+    from lslm import report
+    from lslm.config import load
+
+    first = Path(settings[0])
+    path = first if "=" not in settings[0] or first.is_file() else None
+    config = load(path, settings if path is None else settings[1:])
+    if dry_run:
+        from lslm.planning import estimate
+
+        facts = estimate(config).as_dict()
+        if as_json:
+            show.print_json(facts)
+        else:
+            show.print_facts(f"{path or 'defaults'}: estimate", facts)
+        return
+    result = lslm.train(config, resume=resume)
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun only the first process prints
+    report.write(result.run / "report.html", report.run_report(result.run))
+    if as_json:
+        show.print_json(dataclasses.asdict(result))
+        return
+    print(f"{result.run}: step {result.step}, training loss {result.loss:.3f}", end="")
+    if result.validation is not None:
+        print(f", validation loss {result.validation['loss']:.3f}", end="")
+    print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
+
+
+@verbs.command("eval", epilog="Example: lslm eval runs/first")
+def evaluate(
+    run: Run,
+    *,
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset; the run's own validation part by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a whole dataset: loss, perplexity, bits per byte."""
+    _require_torch()
+    facts = lslm.evaluate(run, data=data).as_dict()
+    if as_json:
+        show.print_json(facts)
+    else:
+        show.print_facts(str(run), facts)
+
+
+@verbs.command(epilog="Example: lslm generate runs/first --prompt 'def main' --seed 1")
+def generate(
+    run: Run,
+    *,
+    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
+    max_tokens: Annotated[int, typer.Option(help="Number of tokens to generate at most.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; 0: always the most likely token.")
+    ] = 0.8,
+    top_k: Annotated[
+        int, typer.Option(help="Sample from the k most likely tokens; 0: from all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from the most likely tokens of this total probability.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same text.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Generate text with a model, printed as it comes."""
+    _require_torch()
+    if not as_json:
+        print(prompt, end="", flush=True)
+    text = lslm.generate(
+        run,
+        prompt=prompt,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stream=None if as_json else lambda text: print(text, end="", flush=True),
+    )
+    if as_json:
+        show.print_json({"prompt": prompt, "text": text})
+    else:
+        print()
+
+
+@verbs.command(epilog="Example: lslm demo --minutes 3")
+def demo(
+    *,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or folders; Python's own standard library by default."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 3.0,
+    steps: Annotated[int | None, typer.Option(help="Steps to train, instead of minutes.")] = None,
+    profile: Annotated[str, typer.Option(help="Cleaning profile.")] = "code",
+    vocab_size: Annotated[int, typer.Option(help="Number of tokens in the vocabulary.")] = 4096,
+    seed: Annotated[int, typer.Option(help="Seed of training and sampling.")] = 0,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do everything on this machine: clean, tokenize, train, evaluate, write a report."""
+    _require_torch()
+    from lslm.demo import demo as run_demo
+
+    # with --json the tables for people go to standard error
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        result = run_demo(
+            corpus,
+            output=output,
+            minutes=minutes,
+            steps=steps,
+            profile=profile,
+            vocab_size=vocab_size,
+            seed=seed,
+            threads=threads,
+        )
+    if as_json:
+        show.print_json({"output": output, "report": output / "report.html", **result.as_dict()})
+
+
+def _require_torch() -> None:
+    """Raise ``ImportError`` with the command that installs what training needs."""
+    for name in ("torch", "safetensors"):
+        if find_spec(name) is None:
+            raise ImportError(f"this needs {name}: pip install 'lslm[train]'")

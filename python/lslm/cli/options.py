@@ -1,0 +1,198 @@
+"""Options that several verbs share, each defined once.
+
+Single options are annotations. Options that belong together are a frozen dataclass, one field for
+each option, with a method that returns what they describe. A verb declares one parameter of that
+class, and :func:`expand_options` replaces it by the fields::
+
+    @verbs.command()
+    @expand_options
+    def tokenize(inputs: Inputs, *, read: ReadOptions, rules: CleanOptions) -> None: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+import lslm
+
+__all__ = [
+    "AsJson",
+    "CleanOptions",
+    "Inputs",
+    "Output",
+    "ReadOptions",
+    "Threads",
+    "TokenizerPath",
+    "expand_options",
+    "parse_size",
+]
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT", help="Files, folders, globs, or - for standard input."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
+Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+TokenizerPath = Annotated[
+    Path, typer.Option("--tokenizer", "-t", help="tokenizer.json, or a folder that holds one.")
+]
+
+_read_option = functools.partial(typer.Option, rich_help_panel="Reading documents")
+_clean_option = functools.partial(typer.Option, rich_help_panel="Cleaning")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How inputs become documents: the options of every verb that reads text."""
+
+    text_key: Annotated[str, _read_option(help="Field or column that holds the text.")] = "text"
+    id_key: Annotated[str, _read_option(help="Field or column that holds a document's id.")] = "id"
+    split: Annotated[
+        Literal["file", "line", "blank-lines"],
+        _read_option(help="What a document of plain text is; blank-lines: the text between them."),
+    ] = "file"
+    separator: Annotated[
+        str | None, _read_option(help="In plain text, the line that ends a document.")
+    ] = None
+    extension: Annotated[
+        list[str] | None,
+        _read_option(help="Extension of the files to read in a folder; repeatable."),
+    ] = None
+    utf8: Annotated[
+        Literal["replace", "refuse"],
+        _read_option(
+            help="Replace bytes that are not UTF-8 by U+FFFD, or refuse documents with them."
+        ),
+    ] = "replace"
+    zstd_long: Annotated[
+        int,
+        _read_option(help="Largest window of zstd data as a power of two, as in zstd --long=31."),
+    ] = 27
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keywords of the functions that read text."""
+        names = {"line": "lines", "blank-lines": "blank_lines"}
+        return {
+            "text_key": self.text_key,
+            "id_key": self.id_key,
+            "split": names.get(self.split, self.split),
+            "separator": self.separator,
+            "extensions": self.extension,
+            "utf8": self.utf8,
+            "zstd_long": self.zstd_long,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CleanOptions:
+    """Which cleaning rules apply: the options of every verb that can clean."""
+
+    profile: Annotated[
+        str | None,
+        _clean_option(
+            "--profile",
+            "--clean",
+            help=f"Cleaning profile: {', '.join(lslm.Cleaner.profiles())}.",
+            autocompletion=lslm.Cleaner.profiles,
+        ),
+    ] = None
+    assignments: Annotated[
+        list[str] | None,
+        _clean_option(
+            "--set",
+            metavar="RULE.KEY=VALUE",
+            help="Value of a rule, such as length.min_chars=100; repeatable.",
+        ),
+    ] = None
+    redact: Annotated[
+        bool, _clean_option("--redact", help="Mask e-mail addresses, phone numbers and the like.")
+    ] = False
+
+    def cleaner(self) -> lslm.Cleaner | None:
+        """Return the cleaner that these options describe, None without ``--profile``."""
+        if self.profile is not None:
+            overrides = parse_assignments(self.assignments or [])
+            if self.redact:
+                overrides["redact"] = True
+            return lslm.Cleaner(self.profile, **overrides)
+        for option, value in (("--set", self.assignments), ("--redact", self.redact)):
+            if value:
+                raise ValueError(
+                    f"{option} changes a cleaning profile and none is given: add --profile NAME, "
+                    "or --profile none to start without any rule"
+                )
+        return None
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return ``command`` with each parameter that is a dataclass replaced by its fields.
+
+    The default of such a parameter, an instance of the class, gives the defaults of its fields.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind, default = hints[name], parameter.default
+        if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+            fields = {name: (kind, default)}
+        else:
+            groups[name] = kind
+            values = kind() if default is parameter.empty else default
+            kinds = get_type_hints(kind, include_extras=True)
+            fields = {
+                field.name: (kinds[field.name], getattr(values, field.name))
+                for field in dataclasses.fields(kind)
+            }
+        for field_name, (annotation, value) in fields.items():
+            parameters[field_name] = inspect.Parameter(
+                field_name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation
+            )
+
+    @functools.wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, kind in groups.items():
+            fields = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
+            values[name] = kind(**fields)
+        command(**values)
+
+    expanded.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    expanded.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    return expanded
+
+
+def parse_size(text: str) -> int:
+    """Return the number of bytes of a size such as ``2GB``, ``500 MB`` or ``1000000``."""
+    number = text.strip().upper().removesuffix("B").rstrip()
+    unit = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(number[-1:], 1)
+    try:
+        return int(float(number.rstrip("KMGT")) * unit)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a size: use e.g. 500MB or 2GB") from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Return ``["a.b=1"]`` as ``{"a": {"b": 1}}``; a value that is not JSON is a string."""
+    nested: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment}: use rule.key=value, e.g. length.min_chars=100")
+        *parents, key = path.split(".")
+        inner = nested
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        try:
+            inner[key] = json.loads(value)
+        except ValueError:
+            inner[key] = value
+    return nested

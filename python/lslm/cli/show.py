@@ -1,0 +1,125 @@
+"""Output of the verbs: JSON, and tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import lslm
+
+__all__ = [
+    "print_facts",
+    "print_funnel",
+    "print_json",
+    "print_reading",
+    "print_tokenizer_report",
+    "quoted",
+]
+
+MAX_FILES = 10
+"""Files with a row of their own in the report on a tokenizer: the largest ones."""
+
+MAX_UNUSED = 8
+"""Tokens that never occur shown in the report on a tokenizer: the last ones learned."""
+
+
+def print_json(value: object) -> None:
+    """Print ``value`` as JSON; what JSON has no type for, such as a path, becomes a string."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_facts(title: str, facts: Mapping[str, Any]) -> None:
+    """Print names and values as a table of two columns, after a title."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(
+            name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
+        )
+    Console().print(table)
+
+
+def print_reading(reading: Mapping[str, Any]) -> None:
+    """Print bad documents and ill-formed UTF-8 to standard error."""
+    for reason, bad in reading["bad"].items():
+        first = bad["examples"][0]
+        print(
+            f"left out: {bad['documents']:,} bad documents ({reason}); the first is in "
+            f"{first['source']} at {first['position']:,}: {first['detail']}",
+            file=sys.stderr,
+        )
+    if reading["replaced_documents"]:
+        print(
+            f"not UTF-8: {reading['replaced_sequences']:,} places in "
+            f"{reading['replaced_documents']:,} documents were replaced by U+FFFD",
+            file=sys.stderr,
+        )
+
+
+def print_funnel(funnel: Mapping[str, Any]) -> None:
+    """Print documents and bytes read, dropped by reason, and kept; then the changes by rule."""
+    table = Table(title="funnel", title_justify="left")
+    table.add_column("", overflow="fold")
+    table.add_column("documents", justify="right")
+    table.add_column("MB", justify="right")
+    rows = [("in", funnel["documents"], funnel["bytes"])]
+    rows += [(f"  {why}", row["documents"], row["bytes"]) for why, row in funnel["dropped"].items()]
+    rows += [("kept", funnel["documents_kept"], funnel["bytes_kept"])]
+    for name, n_documents, n_bytes in rows:
+        table.add_row(name, f"{n_documents:,}", f"{n_bytes / 1e6:,.2f}")
+    Console().print(table)
+    if funnel["changes"]:
+        changes = Table(title="changes", title_justify="left")
+        for column in ("rule", "documents", "changes"):
+            changes.add_column(column, justify="left" if column == "rule" else "right")
+        for rule, change in funnel["changes"].items():
+            changes.add_row(rule, f"{change['documents']:,}", f"{change['amount']:,}")
+        Console().print(changes)
+
+
+def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: Mapping[str, Any]) -> None:
+    """Print how a tokenizer encodes its documents: the largest files, all, the held-out part."""
+    table = Table(title="what it makes of the text", title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in ("MB", "tokens", "bytes/token", "tokens/word", "one-token words"):
+        table.add_column(column, justify="right")
+
+    def add(name: str, figures: Mapping[str, Any]) -> None:
+        table.add_row(
+            name,
+            f"{figures['bytes'] / 1e6:,.2f}",
+            f"{figures['tokens']:,}",
+            f"{figures['bytes_per_token']:.3f}",
+            f"{figures['tokens_per_word']:.3f}",
+            f"{figures['whole_word_share']:.1%}",
+        )
+
+    files = sorted(measured["files"], key=lambda figures: -figures["bytes"])
+    for figures in files[:MAX_FILES]:
+        add(figures["file"], figures)
+    if len(files) > MAX_FILES:
+        table.add_row(f"… {len(files) - MAX_FILES:,} more files")
+    table.add_section()
+    add("all documents", measured["total"])
+    if measured["held_out"] is not None:
+        add("held out", measured["held_out"])
+    console = Console()
+    console.print(table)
+    unused = measured["unused"]
+    where = "the text" if measured["held_out"] is None else "the held-out text"
+    examples = " ".join(quoted(tokenizer.token_bytes(i)) for i in unused[-MAX_UNUSED:])
+    line = f"{len(unused):,} of {tokenizer.vocab_size:,} tokens are never used in {where}"
+    console.print(f"{line}; the last of them: {examples}" if unused else line, markup=False)
+
+
+def quoted(token: bytes) -> str:
+    """Return a token's text in quotes on one line, with white space and bad bytes escaped."""
+    return repr(token.decode("utf-8", "backslashreplace"))

@@ -1,0 +1,274 @@
+"""The verbs from raw text to token ids: clean, train-tokenizer, tokenize, encode, decode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import lslm
+from lslm.cli import show
+from lslm.cli.options import (
+    AsJson,
+    CleanOptions,
+    Inputs,
+    Output,
+    ReadOptions,
+    Threads,
+    TokenizerPath,
+    expand_options,
+    parse_assignments,
+    parse_size,
+)
+
+__all__ = ["verbs"]
+
+verbs = typer.Typer()
+
+_DEFAULT_PROFILE = CleanOptions(profile="default")
+
+ValidationFraction = Annotated[
+    float, typer.Option(help="Share of the documents to hold out for validation.")
+]
+
+
+@verbs.command(epilog="Example: lslm clean 'raw/*.jsonl.zst' -o clean --profile fineweb")
+@expand_options
+def clean(
+    inputs: Inputs,
+    output: Output,
+    *,
+    dedup: Annotated[
+        Literal["exact"] | None, typer.Option(help="exact: keep the first of equal documents.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
+    ] = None,
+    rules: CleanOptions = _DEFAULT_PROFILE,
+    read: ReadOptions,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Clean documents, files to files, and count the dropped ones by reason."""
+    result = lslm.clean(
+        inputs,
+        output=output,
+        profile=rules.profile or "default",
+        overrides=parse_assignments(rules.assignments or []),
+        redact=rules.redact,
+        dedup=dedup,
+        threads=threads,
+        **read.keywords(),
+    )
+    if report is not None:
+        from lslm.report import Funnel, clean_report, write
+
+        facts = {
+            "Inputs": " ".join(inputs),
+            "Profile": rules.profile or "default",
+            "Output": str(output),
+        }
+        write(report, clean_report(Funnel.of(result["funnel"]), facts=facts))
+    if as_json:
+        show.print_json(result)
+    else:
+        show.print_reading(result["reading"])
+        show.print_funnel(result["funnel"])
+        print(f"{output}: {result['n_documents']:,} documents in {len(result['files'])} files")
+
+
+@verbs.command(epilog="Example: lslm train-tokenizer clean -o tokenizer.json --vocab-size 32768")
+@expand_options
+def train_tokenizer(
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option("--output", "-o", help="tokenizer.json to write.")],
+    *,
+    vocab_size: Annotated[
+        int, typer.Option(help="Number of tokens, special tokens included.")
+    ] = 32_768,
+    pattern: Annotated[
+        str, typer.Option(help="Pre-tokenization pattern: a published name or a regex.")
+    ] = "o200k_base",
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option(help="A special token; repeatable.", show_default="<|endoftext|>"),
+    ] = None,
+    special_tokens_first: Annotated[
+        bool, typer.Option("--special-tokens-first", help="Give special tokens the first ids.")
+    ] = False,
+    min_frequency: Annotated[int, typer.Option(help="Occurrences that a merge needs.")] = 2,
+    max_token_length: Annotated[
+        int | None, typer.Option(help="Length in bytes that every token stays below.")
+    ] = None,
+    sample_bytes: Annotated[
+        str | None, typer.Option(help="Size of a sample to learn from, such as 2GB.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory to use, about, such as 2GB.")] = None,
+    validation_fraction: ValidationFraction = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample and of what is held out.")] = 0,
+    report: Annotated[
+        bool, typer.Option(help="Read the documents again and measure the tokenizer on them.")
+    ] = True,
+    rules: CleanOptions,
+    read: ReadOptions,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a BPE vocabulary from documents, and measure it on them."""
+    documents: dict[str, Any] = {
+        "clean": rules.cleaner(),
+        "validation_fraction": validation_fraction,
+        "seed": seed,
+        "threads": threads,
+    }
+    documents |= read.keywords()
+    del documents["id_key"]
+    tokenizer = lslm.train_tokenizer(
+        inputs,
+        vocab_size=vocab_size,
+        pattern=pattern,
+        special_tokens=["<|endoftext|>"] if special_token is None else special_token,
+        special_first=special_tokens_first,
+        min_frequency=min_frequency,
+        max_token_length=max_token_length,
+        sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
+        memory=None if memory is None else parse_size(memory),
+        **documents,
+    )
+    tokenizer.save(output)
+    from lslm.inspection import tokenizer_facts
+
+    facts = tokenizer_facts(tokenizer)
+    measured = None
+    if report and "-" not in inputs:  # standard input cannot be read twice
+        measured = lslm.measure_tokenizer(inputs, tokenizer=tokenizer, **documents)
+    if as_json:
+        show.print_json(facts | {"report": measured})
+        return
+    show.print_facts(str(output), facts)
+    if measured is not None:
+        show.print_tokenizer_report(tokenizer, measured)
+
+
+@verbs.command(epilog="Example: lslm tokenize clean -o data/web --tokenizer tokenizer.json")
+@expand_options
+def tokenize(
+    inputs: Inputs,
+    output: Output,
+    tokenizer: TokenizerPath,
+    *,
+    validation_fraction: ValidationFraction = 0.005,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of what is held out.")] = 0,
+    eos_token: Annotated[
+        str | None,
+        typer.Option(help="Token after each document; the tokenizer's own by default."),
+    ] = None,
+    bos_token: Annotated[
+        str | None, typer.Option(help="Token before each document; none by default.")
+    ] = None,
+    rules: CleanOptions,
+    read: ReadOptions,
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn documents into a dataset of tokens, with a validation part."""
+    cleaner = rules.cleaner()
+    result = lslm.tokenize(
+        inputs,
+        output=output,
+        tokenizer=lslm.Tokenizer.load(tokenizer),
+        clean=cleaner,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        eos_token=eos_token,
+        bos_token=bos_token,
+        threads=threads,
+        **read.keywords(),
+    )
+    if as_json:
+        show.print_json(result)
+        return
+    show.print_reading(result["reading"])
+    if cleaner is not None:
+        show.print_funnel(result["funnel"])
+    for name in ("train", "validation"):
+        part = result[name]
+        if part is not None:
+            print(
+                f"{output / name}: {part['tokens']:,} tokens, {part['documents']:,} documents,"
+                f" {part['bytes'] / max(part['tokens'], 1):.2f} bytes per token"
+            )
+
+
+@verbs.command(epilog="Example: echo 'Hello world' | lslm encode -t tokenizer.json --tokens")
+def encode(
+    tokenizer: TokenizerPath,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of text; standard input by default.")
+    ] = Path("-"),
+    *,
+    special: Annotated[
+        Literal["none", "all", "raise"],
+        typer.Option(
+            help="Special tokens in the text: plain text (none), one id (all), or refused."
+        ),
+    ] = "none",
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Print each token's text after its id.")
+    ] = False,
+    count: Annotated[
+        bool, typer.Option("--count", help="Print the number of tokens only.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode text as token ids, on one line."""
+    tok = lslm.Tokenizer.load(tokenizer)
+    text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    if count:
+        n_tokens = tok.count(text) if special == "none" else len(tok.encode(text, special=special))
+        if as_json:
+            show.print_json({"n_tokens": n_tokens})
+        else:
+            print(n_tokens)
+        return
+    ids = tok.encode(text, special=special).tolist()
+    if as_json:
+        spelled = [tok.token_bytes(i).decode("utf-8", "backslashreplace") for i in ids]
+        show.print_json({"ids": ids, "tokens": spelled} if tokens else {"ids": ids})
+    elif tokens:
+        for i in ids:
+            print(f"{i}\t{show.quoted(tok.token_bytes(i))}")
+    else:
+        print(*ids)
+
+
+@verbs.command(epilog="Example: echo '39 72 0' | lslm decode -t tokenizer.json")
+def decode(
+    tokenizer: TokenizerPath,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of ids; standard input by default.")
+    ] = Path("-"),
+    *,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print JSON instead of text; bytes that are not UTF-8 become U+FFFD."
+        ),
+    ] = False,
+) -> None:
+    """Decode token ids, separated by white space or commas, to text."""
+    tok = lslm.Tokenizer.load(tokenizer)
+    written = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    ids = []
+    for word in written.replace(",", " ").split():
+        if not word.isdecimal():
+            raise ValueError(f"{word!r} is not a token id: use whole numbers from 0")
+        ids.append(int(word))
+    if as_json:
+        show.print_json({"text": tok.decode(ids)})
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(tok.decode_bytes(ids))
+    sys.stdout.buffer.flush()
