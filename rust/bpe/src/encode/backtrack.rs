@@ -10,10 +10,11 @@ use lslm_runtime::{Result, Task};
 
 use crate::TokenId;
 use crate::encode::boundary::Cuts;
-use crate::encode::cache::SHORT;
 use crate::encode::merge_tree::Tokens;
 use crate::encode::model::{Model, Symbol};
 use crate::encode::prefix::Longest;
+use crate::vocab::hash::fibonacci;
+use crate::vocab::piece_key::{PieceKey, window};
 
 /// The tables of a model whose tokens are all made in order.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl Memo {
         }
         // symbols have 21 bits
         let pair = u64::from(left) << 21 | u64::from(right);
-        let place = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Self::BITS);
+        let place = fibonacci(pair) >> (64 - Self::BITS);
         let slot = &mut self.0[place as usize];
         if *slot >> 1 != pair {
             *slot = pair << 1 | u64::from(find());
@@ -101,9 +102,10 @@ impl Backtrack {
                 most = width as usize - 1;
                 continue;
             }
-            let long = (most > SHORT).then(|| self.longest.find_long(&piece[at..], most));
+            let long =
+                (most > PieceKey::MAX_LEN).then(|| self.longest.find_long(&piece[at..], most));
             let (symbol, width) = long.flatten().unwrap_or_else(|| {
-                self.longest.find(&self.tokens, window(piece, at), most.min(SHORT))
+                self.longest.find(&self.tokens, window(piece, at), most.min(PieceKey::MAX_LEN))
             });
             let end = at + width;
             let alive = dead[end / 64] >> (end % 64) & 1 == 0;
@@ -121,15 +123,5 @@ impl Backtrack {
         }
         out.extend(taken.iter().map(|&(symbol, _)| model.id(symbol)));
         Ok(true)
-    }
-}
-
-/// The bytes of `piece` from `at` on as a number, as far as they fit.
-#[inline(always)]
-fn window(piece: &[u8], at: usize) -> u128 {
-    let rest = &piece[at..];
-    match rest.first_chunk() {
-        Some(bytes) => u128::from_le_bytes(*bytes),
-        None => rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte)),
     }
 }

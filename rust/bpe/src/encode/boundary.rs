@@ -15,6 +15,7 @@
 //! meet, which is a part that has to be merged; hence the second bit, and hence the tokens with
 //! parts are not simply held by two bytes: that joined one pair in fifteen.
 
+use crate::vocab::hash::fibonacci;
 use crate::vocab::vocabulary::Vocabulary;
 
 /// The size of the set of pairs in bits: 128 KB, small enough to stay near the processor.
@@ -158,7 +159,7 @@ const PART: u32 = 1 << 16;
 #[inline(always)]
 fn position(left: u32, right: u32) -> (usize, u64) {
     let pair = u64::from(left) << 17 | u64::from(right);
-    let hash = pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let hash = fibonacci(pair);
     let word = hash >> (64 - (BITS - 6));
     let (one, other) = (hash >> 38 & 63, hash >> 44 & 63);
     (word as usize, 1 << one | 1 << other)

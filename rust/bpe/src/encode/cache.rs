@@ -10,11 +10,8 @@ use crate::TokenId;
 use crate::encode::merge;
 use crate::encode::{backtrack, encoder};
 use crate::prefetch::prefetch;
+use crate::vocab::piece_key::{LongKey, PieceKey};
 
-/// The longest piece of the first table, in bytes.
-pub(crate) const SHORT: usize = 15;
-/// The longest piece of the table of long ones, in bytes.
-pub(crate) const LONG: usize = 31;
 /// The ids that have room in an entry of the first table.
 const LANES: usize = 4;
 /// The most ids of a piece in the table of long ones.
@@ -48,22 +45,22 @@ pub struct Cache {
     pub(crate) new: Vec<TokenId>,
 }
 
-/// The ids of a piece of at most [`SHORT`] bytes.
+/// The ids of a piece of at most [`PieceKey::MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct Short {
     /// the bytes of the piece and, in the highest byte, their number; zero when empty
-    key: u128,
+    key: PieceKey,
     /// The ids, and in the high byte of the first the number of them. When that is more than
     /// [`LANES`], the second is where they begin in the cache's own list.
     ids: [TokenId; LANES],
 }
 
-/// The ids of a piece of more than [`SHORT`] and at most [`LONG`] bytes.
+/// The ids of a piece of more than [`PieceKey::MAX_LEN`] and at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Long {
-    key: (u128, u128),
+    key: LongKey,
     count: u32,
     ids: [TokenId; LONG_LANES],
 }
@@ -76,29 +73,29 @@ trait Entry: Copy + Default {
 }
 
 impl Entry for Short {
-    type Key = u128;
+    type Key = PieceKey;
 
     #[inline(always)]
-    fn key(&self) -> u128 {
+    fn key(&self) -> PieceKey {
         self.key
     }
 
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        self.key == 0
+        self.key == PieceKey::EMPTY
     }
 
     #[inline(always)]
-    fn hash(key: u128) -> u64 {
-        hash(key)
+    fn hash(key: PieceKey) -> u64 {
+        key.hash()
     }
 }
 
 impl Entry for Long {
-    type Key = (u128, u128);
+    type Key = LongKey;
 
     #[inline(always)]
-    fn key(&self) -> (u128, u128) {
+    fn key(&self) -> LongKey {
         self.key
     }
 
@@ -108,24 +105,9 @@ impl Entry for Long {
     }
 
     #[inline(always)]
-    fn hash((low, high): (u128, u128)) -> u64 {
-        let low = mix(low as u64, (low >> 64) as u64);
-        mix(low ^ (high as u64).rotate_left(32), (high >> 64) as u64)
+    fn hash(key: LongKey) -> u64 {
+        key.hash()
     }
-}
-
-/// The hash of a key of the first table, or of any other number.
-#[inline(always)]
-pub(crate) fn hash(key: u128) -> u64 {
-    mix(key as u64, (key >> 64) as u64)
-}
-
-/// A product of both halves, folded: every bit of the key reaches every bit of the place.
-#[inline(always)]
-fn mix(low: u64, high: u64) -> u64 {
-    let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15)
-        .wrapping_mul(u128::from(high ^ 0xD6E8_FEB8_6659_FD93));
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 #[derive(Debug)]
@@ -245,7 +227,7 @@ impl Cache {
     /// The first places of pieces of `text`, which are being fetched from now on.
     ///
     /// The first piece begins at `start`, each ends at one of `ends`. It goes on as long as `homes`
-    /// has room and pieces belong into the first table: they have at most [`SHORT`] bytes, and with
+    /// has room and pieces belong into the first table: they have at most [`PieceKey::MAX_LEN`] bytes, and with
     /// `CUT` are not [`is_wide`]. Returns the number of those. Their places hold until something is
     /// inserted.
     #[inline(never)]
@@ -259,10 +241,10 @@ impl Cache {
         let mut count = 0;
         for (&end, home) in ends.iter().zip(homes) {
             let length = end - start;
-            if length > SHORT || CUT && is_wide(text, start, length) {
+            if length > PieceKey::MAX_LEN || CUT && is_wide(text, start, length) {
                 break;
             }
-            let at = self.short.home(key(text, start, length));
+            let at = self.short.home(PieceKey::read(text, start, length));
             prefetch(&self.short.lines[at]);
             *home = at as u32;
             count += 1;
@@ -286,7 +268,8 @@ impl Cache {
         let Self { short, ids, block, .. } = self;
         let mut known = 0;
         for (&end, &home) in ends.iter().zip(homes) {
-            let Some(entry) = short.find(home as usize, key(text, start, end - start)) else {
+            let Some(entry) = short.find(home as usize, PieceKey::read(text, start, end - start))
+            else {
                 break;
             };
             at += write(entry, ids, block, at);
@@ -298,21 +281,21 @@ impl Cache {
 
     /// [`Cache::write`] for a single long piece.
     #[inline]
-    pub(crate) fn write_long(&mut self, key: (u128, u128), at: usize) -> Option<usize> {
+    pub(crate) fn write_long(&mut self, key: LongKey, at: usize) -> Option<usize> {
         let entry = self.long.find(self.long.home(key), key)?;
         self.block[at..at + LONG_LANES].copy_from_slice(&entry.ids);
         Some(entry.count as usize)
     }
 
     /// Remembers the ids of the piece with `key`.
-    pub(crate) fn insert(&mut self, key: u128, ids: &[TokenId]) {
+    pub(crate) fn insert(&mut self, key: PieceKey, ids: &[TokenId]) {
         if let Some(entry) = self.entry(key, ids) {
             self.short.insert(entry, LARGEST);
         }
     }
 
     /// Remembers the ids of the long piece with `key`, if they are not too many.
-    pub(crate) fn insert_long(&mut self, key: (u128, u128), found: &[TokenId]) {
+    pub(crate) fn insert_long(&mut self, key: LongKey, found: &[TokenId]) {
         if found.len() <= LONG_LANES {
             let mut ids = [0; LONG_LANES];
             ids[..found.len()].copy_from_slice(found);
@@ -321,7 +304,7 @@ impl Cache {
     }
 
     /// The entry of a piece; none when it has many ids and the list of those is full.
-    fn entry(&mut self, key: u128, found: &[TokenId]) -> Option<Short> {
+    fn entry(&mut self, key: PieceKey, found: &[TokenId]) -> Option<Short> {
         let mut ids = [0; LANES];
         if found.len() <= LANES {
             ids[..found.len()].copy_from_slice(found);
@@ -350,17 +333,6 @@ fn write(entry: &Short, all: &[TokenId], block: &mut [TokenId], at: usize) -> us
     count
 }
 
-/// Ones in the lowest bytes, as many as the index says.
-pub(crate) const MASKS: [u128; 16] = {
-    let mut masks = [0; 16];
-    let mut count = 1;
-    while count < 16 {
-        masks[count] = u128::MAX >> (128 - 8 * count);
-        count += 1;
-    }
-    masks
-};
-
 /// Whether a piece is one with characters of three bytes, often behind a blank, and more than one
 /// character. Such pieces are cut before they are looked up.
 #[inline(always)]
@@ -370,77 +342,14 @@ pub(crate) fn is_wide(text: &[u8], start: usize, length: usize) -> bool {
     (lead(start) | lead(start + 1)) && length > 3
 }
 
-/// The key of the `length` bytes of `text` from `start` on, 1 to [`SHORT`]; different for different
-/// pieces.
-#[inline(always)]
-pub(crate) fn key(text: &[u8], start: usize, length: usize) -> u128 {
-    let bytes = match text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
-        Some(window) => u128::from_le_bytes(*window) & MASKS[length & 15],
-        None => tail(&text[start..start + length]),
-    };
-    bytes | (length as u128) << 120
-}
-
-/// The bytes of a piece at the end of the text, where no whole window is.
-#[cold]
-fn tail(piece: &[u8]) -> u128 {
-    piece.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte))
-}
-
-/// The key of a piece of more than [`SHORT`] and at most [`LONG`] bytes.
-#[inline]
-pub(crate) fn long_key(text: &[u8], start: usize, length: usize) -> (u128, u128) {
-    let first = text.get(start..start + 16).and_then(|bytes| bytes.try_into().ok());
-    let first = first.map_or(0, u128::from_le_bytes);
-    if length == 16 {
-        return (first, 16 << 120);
-    }
-    let rest = key(text, start + 16, length - 16);
-    (first, rest | 16_u128 << 120)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn keys_tell_all_pieces_apart() {
-        let pieces: [&[u8]; 6] =
-            [b"a", b"a\0", b"\0a", b"\0", b"123456789012345", b"12345678901234"];
-        let mut keys = Vec::new();
-        for piece in pieces {
-            let alone = key(piece, 0, piece.len());
-            // the same with and without text behind it
-            let padded = [piece, &[b'x'; 20]].concat();
-            assert_eq!(key(&padded, 0, piece.len()), alone);
-            keys.push(alone);
-        }
-        assert!(!keys.contains(&0));
-        let count = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), count);
-    }
-
-    #[test]
-    fn long_keys_tell_all_pieces_apart() {
-        let text: Vec<u8> = (0..40).collect();
-        let mut keys: Vec<(u128, u128)> = Vec::new();
-        for length in SHORT + 1..=LONG {
-            let alone = long_key(&text[..length], 0, length);
-            assert_eq!(long_key(&text, 0, length), alone);
-            keys.push(alone);
-        }
-        let count = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), count);
-    }
-
-    fn find(cache: &mut Cache, key: u128) -> Option<Vec<TokenId>> {
-        let text = [&key.to_le_bytes()[..(key >> 120) as usize], &[0; 16]].concat();
+    fn find(cache: &mut Cache, key: PieceKey) -> Option<Vec<TokenId>> {
+        let text = [&key.bytes()[..key.len()], &[0; 16]].concat();
         let mut homes = [0];
-        let ends = [(key >> 120) as usize];
+        let ends = [key.len()];
         assert_eq!(cache.prepare::<false>(&text, 0, &ends, &mut homes), 1);
         let (known, count) = cache.write(&text, 0, &ends, &homes, 0);
         (known == 1).then(|| cache.block[..count].to_vec())
@@ -450,7 +359,7 @@ mod tests {
     fn a_full_cache_gives_up_old_pieces() {
         let mut cache = Cache::new();
         cache.claim(1);
-        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4);
+        let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
         let count = LARGEST as u32 * 2;
         for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
@@ -467,7 +376,7 @@ mod tests {
     fn pieces_of_many_ids_are_kept_until_their_list_is_full() {
         let mut cache = Cache::new();
         cache.claim(1);
-        let piece = |i: u32| key(&i.to_le_bytes(), 0, 4);
+        let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
         let ids = |i: u32| (i..i + 15).collect::<Vec<_>>();
         let count = MOST_IDS as u32 / 15 + 10;
         for i in 0..count {
@@ -485,7 +394,7 @@ mod tests {
         let mut cache = Cache::new();
         cache.claim(1);
         let keys: Vec<_> = (0..100_000_u32)
-            .map(|i| long_key(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
+            .map(|i| LongKey::read(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
             .collect();
         for (i, &key) in keys.iter().enumerate() {
             cache.insert_long(key, &[i as u32; 8][..i % 9]);

@@ -4,10 +4,11 @@ use lslm_runtime::{Error, Result, Task};
 
 use crate::TokenId;
 use crate::encode::boundary::Cuts;
-use crate::encode::cache::{self, Cache, SHORT};
+use crate::encode::cache::{self, Cache};
 use crate::encode::interleaved::{self, Word};
 use crate::encode::merge;
 use crate::encode::model::{Model, NONE};
+use crate::vocab::piece_key::{LongKey, PieceKey};
 
 /// How many pieces are looked up at once.
 const QUEUE: usize = 64;
@@ -19,7 +20,7 @@ const PARTS: usize = 256;
 const MANY: usize = 128;
 /// The size of the memory in which ids are gathered: what a queue may bring, and a little more,
 /// since ids are written four, seven or sixteen at a time.
-pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (SHORT + 1);
+pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (PieceKey::MAX_LEN + 1);
 
 /// One pass over texts that follow each other.
 ///
@@ -220,10 +221,10 @@ impl<'a, 't> Run<'a, 't> {
             first = gap.at;
             if length == 0 {
                 self.ends.push(self.out.len());
-            } else if self.failure.is_none() && length > SHORT {
-                self.cache.insert_long(cache::long_key(text, start, length), ids);
+            } else if self.failure.is_none() && length > PieceKey::MAX_LEN {
+                self.cache.insert_long(LongKey::read(text, start, length), ids);
             } else if self.failure.is_none() {
-                self.cache.insert(cache::key(text, start, length), ids);
+                self.cache.insert(PieceKey::read(text, start, length), ids);
             }
         }
         self.out.extend_from_slice(&self.cache.block[first..self.gathered]);
@@ -235,14 +236,14 @@ impl<'a, 't> Run<'a, 't> {
 
     /// Encodes a piece that does not belong into the first table.
     fn long(&mut self, start: usize, length: usize) {
-        if length > cache::LONG {
+        if length > LongKey::MAX_LEN {
             self.flush();
             let mut out = std::mem::take(self.out);
             self.merge(&self.text[start..start + length], &mut out);
             *self.out = out;
             return;
         }
-        let key = cache::long_key(self.text, start, length);
+        let key = LongKey::read(self.text, start, length);
         match self.cache.write_long(key, self.gathered) {
             Some(count) => self.gathered += count,
             None => self.leave_gap(start, length),

@@ -6,15 +6,15 @@
 //! once. Whenever one is, the next takes its place.
 
 use crate::TokenId;
-use crate::encode::cache::{LONG, SHORT};
 use crate::encode::model::{Model, NONE, Symbol};
 use crate::simd::Level;
 use crate::vocab::pair_ranks::{Asked, NO_SYMBOL};
+use crate::vocab::piece_key::{LongKey, PieceKey};
 
 /// How many pieces have their turns: their numbers are a row that a processor compares at once.
 const LANES: usize = 16;
 
-/// A piece of at most [`LONG`] bytes.
+/// A piece of at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Word<'t> {
     pub(crate) text: &'t [u8],
@@ -47,9 +47,9 @@ fn merge_at<'a, 't: 'a>(
     words: impl Iterator<Item = &'a mut Word<'t>>,
     ids: &mut Vec<TokenId>,
 ) {
-    let (short, long): (Vec<_>, Vec<_>) = words.partition(|word| word.length <= SHORT);
-    merge_up_to::<{ SHORT + 1 }>(level, model, short, ids);
-    merge_up_to::<{ LONG + 1 }>(level, model, long, ids);
+    let (short, long): (Vec<_>, Vec<_>) = words.partition(|word| word.length <= PieceKey::MAX_LEN);
+    merge_up_to::<{ PieceKey::MAX_LEN + 1 }>(level, model, short, ids);
+    merge_up_to::<{ LongKey::MAX_LEN + 1 }>(level, model, long, ids);
 }
 
 /// Merges words of less than `PLACES` bytes.

@@ -237,8 +237,9 @@ mod tests {
 
     use super::*;
     use crate::encode::model::{Merge, Rules};
-    use crate::encode::{backtrack, cache, interleaved};
+    use crate::encode::{backtrack, interleaved};
     use crate::naive;
+    use crate::vocab::piece_key::LongKey;
     use crate::vocab::vocabulary::Vocabulary;
 
     fn bytes_and(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -272,7 +273,7 @@ mod tests {
             assert_eq!(out, again, "{piece:?}");
         }
         // all short words in it, from each place on, many together
-        let length = |start: usize| 1 + start * 7 % cache::LONG.min(piece.len() - start);
+        let length = |start: usize| 1 + start * 7 % LongKey::MAX_LEN.min(piece.len() - start);
         let words: Vec<_> = (0..piece.len()).map(|start| start..start + length(start)).collect();
         let found = interleaved::tests::merge_all(model, piece, &words);
         for (word, ids) in words.into_iter().zip(found) {

@@ -15,18 +15,18 @@
 //! token in any other way, there are no [`Tokens`], and pieces are merged step by step.
 
 use crate::TokenId;
-use crate::encode::cache::{self, SHORT};
 use crate::encode::model::{Merge, NONE, Symbol};
 use crate::vocab::index::Index;
 use crate::vocab::pair_ranks::Pairs;
+use crate::vocab::piece_key::PieceKey;
 use crate::vocab::vocabulary::Vocabulary;
 
 /// All that is asked of a token, in half of what a processor fetches at once.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 struct Token {
-    /// The [`cache::key`] of its bytes; 0 when they are more than [`SHORT`].
-    key: u128,
+    /// The key of its bytes; empty when they are more than [`PieceKey::MAX_LEN`].
+    key: PieceKey,
     /// The parts that are merged into it.
     left: Symbol,
     right: Symbol,
@@ -39,7 +39,7 @@ struct Token {
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     tokens: Vec<Token>,
-    /// Those of at most [`SHORT`] bytes that merging makes.
+    /// Those of at most [`PieceKey::MAX_LEN`] bytes that merging makes.
     index: Index,
 }
 
@@ -58,7 +58,8 @@ impl Tokens {
     ) -> Option<Self> {
         let token = |&id: &TokenId| {
             let bytes = vocabulary.get(id);
-            let key = if bytes.len() <= SHORT { cache::key(bytes, 0, bytes.len()) } else { 0 };
+            let is_short = (1..=PieceKey::MAX_LEN).contains(&bytes.len());
+            let key = if is_short { PieceKey::new(bytes) } else { PieceKey::EMPTY };
             Token { key, left: NONE, right: NONE, made: NONE }
         };
         let index = Index::new(ids.len(), ids.len());
@@ -94,8 +95,8 @@ impl Tokens {
             return None;
         }
         for (symbol, token) in (0..).zip(&tokens.tokens) {
-            if token.made != NONE && token.key != 0 {
-                tokens.index.insert(cache::hash(token.key), symbol, |_| false);
+            if token.made != NONE && token.key != PieceKey::EMPTY {
+                tokens.index.insert(token.key.hash(), symbol, |_| false);
             }
         }
         Some(tokens)
@@ -106,10 +107,10 @@ impl Tokens {
         self.tokens.get(symbol as usize).is_some_and(|token| token.made != NONE)
     }
 
-    /// The token with this [`cache::key`].
+    /// Returns the token with this key.
     #[inline(always)]
-    pub(crate) fn find(&self, key: u128) -> Option<Symbol> {
-        self.index.find(cache::hash(key), |symbol| self.tokens[symbol as usize].key == key)
+    pub(crate) fn find(&self, key: PieceKey) -> Option<Symbol> {
+        self.index.find(key.hash(), |symbol| self.tokens[symbol as usize].key == key)
     }
 
     /// Whether merging leaves `left` and `right` side by side. Both must be made.

@@ -11,16 +11,17 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use crate::encode::boundary::{wide, wide_of};
-use crate::encode::cache::{self, MASKS, SHORT};
 use crate::encode::merge_tree::Tokens;
 use crate::encode::model::{NONE, Symbol};
+use crate::vocab::hash::{fibonacci, fibonacci_u32};
+use crate::vocab::piece_key::{PieceKey, window};
 use crate::vocab::vocabulary::Vocabulary;
 
 /// 128 KB, and a few tokens share a place.
 const START_BITS: u32 = 16;
 /// 32 KB, and one hash in thirty is a token's by chance.
 const THREE_BITS: u32 = 18;
-/// Some token has more than [`SHORT`] bytes.
+/// Some token has more than [`PieceKey::MAX_LEN`] bytes.
 const LONG: u16 = 1;
 
 /// Finds tokens at the start of a text.
@@ -38,12 +39,12 @@ pub(crate) struct Longest {
     three: Vec<u64>,
     /// The symbol that a character of three bytes is.
     characters: Vec<Symbol>,
-    /// Tokens of more than [`SHORT`] bytes by the first [`SHORT`], the longest first.
-    long: HashMap<u128, Vec<Long>, FixedState>,
+    /// Tokens of more than [`PieceKey::MAX_LEN`] bytes by the first [`PieceKey::MAX_LEN`], the longest first.
+    long: HashMap<PieceKey, Vec<Long>, FixedState>,
     bytes: [Symbol; 256],
 }
 
-/// A token of more than [`SHORT`] bytes.
+/// A token of more than [`PieceKey::MAX_LEN`] bytes.
 type Long = (Box<[u8]>, Symbol);
 
 impl Longest {
@@ -68,8 +69,8 @@ impl Longest {
             if symbol == NONE || token.len() == 1 {
                 continue;
             }
-            if token.len() > SHORT {
-                let start = cache::key(token, 0, SHORT);
+            if token.len() > PieceKey::MAX_LEN {
+                let start = PieceKey::read(token, 0, PieceKey::MAX_LEN);
                 longest.long.entry(start).or_default().push((token.into(), symbol));
                 longest.by_bytes[usize::from(token[0]) | usize::from(token[1]) << 8] |= LONG;
                 if let Some(character) = wide(token) {
@@ -80,11 +81,11 @@ impl Longest {
             if token.len() == 2 {
                 longest.two[usize::from(token[0]) | usize::from(token[1]) << 8] = symbol;
             } else if token.len() == 3 {
-                let place = three(cache::key(token, 0, 3));
+                let place = three(window(token, 0));
                 longest.three[place / 64] |= 1 << (place % 64);
             }
             let bit = 1 << token.len();
-            let window = cache::key(token, 0, token.len());
+            let window = window(token, 0);
             if token.len() >= 4 && wide_of(window).is_none() {
                 longest.by_start[four(window)] |= bit;
             } else if token.len() >= 6 {
@@ -104,7 +105,7 @@ impl Longest {
         longest
     }
 
-    /// The longest token of at most `most` bytes, 1 to [`SHORT`], that `window` begins with, and
+    /// The longest token of at most `most` bytes, 1 to [`PieceKey::MAX_LEN`], that `window` begins with, and
     /// its length. What `window` holds behind those bytes is of no meaning.
     #[inline(always)]
     pub(crate) fn find(&self, tokens: &Tokens, window: u128, most: usize) -> (Symbol, usize) {
@@ -143,7 +144,7 @@ impl Longest {
         (self.bytes[usize::from(window as u8)], 1)
     }
 
-    /// The longest token of more than [`SHORT`] and at most `most` bytes that `text` begins with,
+    /// The longest token of more than [`PieceKey::MAX_LEN`] and at most `most` bytes that `text` begins with,
     /// and its length.
     #[inline]
     pub(crate) fn find_long(&self, text: &[u8], most: usize) -> Option<(Symbol, usize)> {
@@ -154,7 +155,7 @@ impl Longest {
         if begin & LONG == 0 {
             return None;
         }
-        let list = self.long.get(&cache::key(text, 0, SHORT))?;
+        let list = self.long.get(&PieceKey::read(text, 0, PieceKey::MAX_LEN))?;
         list.iter()
             .find(|(token, _)| token.len() <= most && text.starts_with(token))
             .map(|(token, symbol)| (*symbol, token.len()))
@@ -164,23 +165,23 @@ impl Longest {
 /// The place of the first four bytes of `window`.
 #[inline(always)]
 fn four(window: u128) -> usize {
-    ((window as u32).wrapping_mul(0x9E37_79B1) >> (32 - START_BITS)) as usize
+    (fibonacci_u32(window as u32) >> (32 - START_BITS)) as usize
 }
 
 /// The place of the first three bytes of `window`.
 #[inline(always)]
 fn three(window: u128) -> usize {
-    ((window as u32) << 8).wrapping_mul(0x9E37_79B1) as usize >> (32 - THREE_BITS)
+    fibonacci_u32((window as u32) << 8) as usize >> (32 - THREE_BITS)
 }
 
 /// The place of the first six bytes of `window`.
 #[inline(always)]
 fn six(window: u128) -> usize {
-    ((window as u64) << 16).wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> (64 - START_BITS)
+    fibonacci((window as u64) << 16) as usize >> (64 - START_BITS)
 }
 
 /// The token that the first `length` bytes of `window` are.
 #[inline(always)]
 fn exactly(tokens: &Tokens, window: u128, length: usize) -> Option<Symbol> {
-    tokens.find(window & MASKS[length] | (length as u128) << 120)
+    tokens.find(PieceKey::from_window(window, length))
 }

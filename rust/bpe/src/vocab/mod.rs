@@ -1,5 +1,7 @@
-//! Data that every engine reads: which bytes an id stands for, and which pair has which rank.
+//! Data that the engines compute on: the bytes of an id, the rank of a pair, keys and hashes.
 
+pub(crate) mod hash;
 pub(crate) mod index;
 pub(crate) mod pair_ranks;
+pub(crate) mod piece_key;
 pub(crate) mod vocabulary;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::encode::cache;
 use crate::encode::model::{NONE, Symbol};
 use crate::prefetch::prefetch;
+use crate::vocab::hash;
 
 /// Symbols and ranks have 21 bits. This one is no symbol, and merges with none.
 pub(crate) const NO_SYMBOL: Symbol = (1 << 21) - 1;
@@ -49,7 +49,7 @@ impl Pairs {
 
     #[inline(always)]
     fn home(&self, pair: u64) -> usize {
-        (cache::hash(pair.into()) >> 32) as usize & (self.buckets.len() - 1)
+        (hash::fold(pair, 0) >> 32) as usize & (self.buckets.len() - 1)
     }
 
     /// Gives `left`, `right` the rank `rank`; a later rank replaces an earlier one, as in the

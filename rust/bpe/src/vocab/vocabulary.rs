@@ -6,8 +6,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::TokenId;
-use crate::encode::cache;
 use crate::vocab::index::Index;
+use crate::vocab::piece_key::PieceKey;
 
 /// Ids must be below this; more would only be a broken file, and tables by id could not be dense.
 pub(crate) const MOST_IDS: u32 = (1 << 24) - 1;
@@ -24,7 +24,7 @@ pub(crate) struct Vocabulary {
     /// tokens of at most 15 bytes
     short: Index,
     /// the bytes of each id, and their number in the last place; nothing for longer ones
-    keys: Vec<u128>,
+    keys: Vec<PieceKey>,
 }
 
 const HASHER: FixedState = FixedState::with_seed(0x6c73_6c6d);
@@ -96,10 +96,14 @@ impl Vocabulary {
         let mut keys = Vec::with_capacity(self.len() as usize);
         for id in 0..self.len() {
             let bytes = self.get(id);
-            let is_short = (1..=cache::SHORT).contains(&bytes.len());
+            let is_short = (1..=PieceKey::MAX_LEN).contains(&bytes.len());
             // the bytes lie end to end, so that this is mostly one read of 16 bytes
             let start = self.starts[id as usize] as usize;
-            keys.push(if is_short { cache::key(&self.bytes, start, bytes.len()) } else { 0 });
+            keys.push(if is_short {
+                PieceKey::read(&self.bytes, start, bytes.len())
+            } else {
+                PieceKey::EMPTY
+            });
         }
         self.keys = keys;
         for id in 0..self.len() {
@@ -108,9 +112,9 @@ impl Vocabulary {
                 continue;
             }
             let key = self.keys[id as usize];
-            if key != 0 {
+            if key != PieceKey::EMPTY {
                 let keys = &self.keys;
-                let before = self.short.insert(cache::hash(key), id, |id| keys[id as usize] == key);
+                let before = self.short.insert(key.hash(), id, |id| keys[id as usize] == key);
                 if let Some(other) = before {
                     return Err(self.twice(other, id));
                 }
@@ -150,17 +154,16 @@ impl Vocabulary {
         if bytes.is_empty() || bytes.len() > self.longest {
             return None;
         }
-        if bytes.len() <= cache::SHORT {
-            let key = cache::key(bytes, 0, bytes.len());
-            return self.find_key(key, cache::hash(key));
+        if bytes.len() <= PieceKey::MAX_LEN {
+            return self.find_key(PieceKey::new(bytes));
         }
         self.index.find(HASHER.hash_one(bytes), |&id| self.get(id) == bytes).copied()
     }
 
-    /// The id that stands for the at most 15 bytes whose [`cache::key`] is `key`, with its hash.
+    /// Returns the id that stands for the bytes of `key`.
     #[inline(always)]
-    pub(crate) fn find_key(&self, key: u128, hash: u64) -> Option<TokenId> {
-        self.short.find(hash, |id| self.keys[id as usize] == key)
+    pub(crate) fn find_key(&self, key: PieceKey) -> Option<TokenId> {
+        self.short.find(key.hash(), |id| self.keys[id as usize] == key)
     }
 
     /// Every id with its bytes, in the order of the ids.
