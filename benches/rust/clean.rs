@@ -22,7 +22,7 @@ fn clean(c: &mut Criterion) {
                     let kept = kind
                         .documents
                         .iter()
-                        .filter(|text| cleaner.clean(text, &mut scratch).verdict.keeps());
+                        .filter(|text| cleaner.clean(text, &mut scratch).verdict.is_kept());
                     kept.count()
                 });
             });

@@ -1,53 +1,52 @@
-//! What characters a text has, so that a normaliser that has nothing to do is passed by.
+//! Which characters a text has, so that normalisers with nothing to do are skipped.
 
 pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
 
-/// What a text contains, as far as the normalisers need to know to leave it alone.
+/// Which characters a text contains, as far as normalisers decide by it whether to run.
 #[derive(Clone, Copy, Debug)]
 pub struct CharacterSummary {
-    /// The properties that occur: all of those of characters beyond ASCII, of ASCII only
+    /// The union of the properties of all characters beyond ASCII, and of ASCII characters only
     /// [`Properties::CONTROL`] and [`Properties::BREAK`].
-    pub classes: Properties,
-    /// Whether there may be white space to tidy: a run, one at a line's end, many empty lines.
-    pub untidy: bool,
-    /// Whether there is anything beyond ASCII.
-    pub beyond_ascii: bool,
+    pub properties: Properties,
+    /// Whether there may be white space to normalise: a run of blanks, a blank at the end of a line,
+    /// a run of three or more line feeds, white space at either end of the text.
+    pub is_untidy: bool,
 }
 
 impl CharacterSummary {
-    /// Looks through `text` once.
+    /// Returns the summary of `text`.
     pub fn of(text: &str) -> Self {
-        let table = property_table();
         let bytes = text.as_bytes();
-        let (high, control) = ascii_facts(bytes);
-        let mut classes = Properties::NONE;
-        if control {
+        let (is_ascii, has_controls) = scan_ascii(bytes);
+        let mut properties = Properties::NONE;
+        if has_controls {
+            let table = property_table();
             for &byte in bytes {
-                classes = classes.or(table.of_byte(byte));
+                properties = properties.or(table.of_byte(byte));
             }
-            classes = classes.and(Properties::CONTROL.or(Properties::BREAK));
+            properties = properties.and(Properties::CONTROL.or(Properties::BREAK));
         }
-        if high {
-            classes = classes.or(classes_beyond_ascii(text));
+        if !is_ascii {
+            properties = properties.or(properties_beyond_ascii(text));
         }
-        Self { classes, untidy: untidy(bytes), beyond_ascii: high }
+        Self { properties, is_untidy: is_untidy(bytes) }
     }
 }
 
-/// Whether there are bytes beyond ASCII, and controls other than tab and line feed.
-fn ascii_facts(bytes: &[u8]) -> (bool, bool) {
+/// Returns whether all bytes are ASCII, and whether there are controls besides tab and line feed.
+fn scan_ascii(bytes: &[u8]) -> (bool, bool) {
     let (mut high, mut control) = (0_u8, 0_u8);
-    // no early end: this form becomes vector code
+    // no early exit: the compiler vectorises this form
     for &byte in bytes {
         high |= byte;
         let low = u8::from(byte < 0x20) & u8::from(byte != b'\t') & u8::from(byte != b'\n');
         control |= low | u8::from(byte == 0x7f);
     }
-    (high >= 0x80, control != 0)
+    (high < 0x80, control != 0)
 }
 
-/// Whether two blanks meet, a blank stands before a line feed or at an end, or three line feeds meet.
-fn untidy(bytes: &[u8]) -> bool {
+/// See [`CharacterSummary::is_untidy`].
+fn is_untidy(bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
     let blank = |byte: u8| u8::from(byte == b' ') | u8::from(byte == b'\t');
     let feed = |byte: u8| u8::from(byte == b'\n');
@@ -62,7 +61,7 @@ fn untidy(bytes: &[u8]) -> bool {
     found != 0
 }
 
-fn classes_beyond_ascii(text: &str) -> Properties {
+fn properties_beyond_ascii(text: &str) -> Properties {
     let table = property_table();
     let mut all = Properties::NONE;
     for char in text.chars() {
@@ -78,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_survey_sees_what_there_is() {
-        let survey = CharacterSummary::of("plain text,\nwith lines\n");
-        assert!(!survey.untidy && !survey.beyond_ascii && survey.classes == Properties::NONE);
-        assert!(CharacterSummary::of("a\rb").classes.has(Properties::BREAK));
-        assert!(CharacterSummary::of("a\x07b").classes.has(Properties::CONTROL));
+    fn a_summary_has_what_occurs_in_the_text() {
+        let summary = CharacterSummary::of("plain text,\nwith lines\n");
+        assert!(!summary.is_untidy && summary.properties == Properties::NONE);
+        assert!(CharacterSummary::of("a\rb").properties.has(Properties::BREAK));
+        assert!(CharacterSummary::of("a\x07b").properties.has(Properties::CONTROL));
         for text in ["a  b", "a \nb", "a\n\n\nb", "a\n\n", "a ", "\na", "a\t b"] {
-            assert!(CharacterSummary::of(text).untidy, "{text:?}");
+            assert!(CharacterSummary::of(text).is_untidy, "{text:?}");
         }
-        assert!(CharacterSummary::of("e\u{301}").classes.has(Properties::COMPOSES));
+        assert!(CharacterSummary::of("e\u{301}").properties.has(Properties::COMPOSES));
     }
 }

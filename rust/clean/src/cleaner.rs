@@ -1,4 +1,4 @@
-//! The whole way of one text: normalise, judge, redact.
+//! Cleans one text after the other: normalise, filter, redact.
 
 use std::borrow::Cow;
 
@@ -7,34 +7,64 @@ use rayon::prelude::*;
 
 use crate::chars::CharacterSummary;
 use crate::config::CleanConfig;
-use crate::rule::{Edit, Filter, Judge, Make, Measure, Rewrite};
+use crate::edit::Edit;
+use crate::measure::{Judge, Measure};
+use crate::rule::{Filter, Make, Rewrite};
 use crate::rules::RULES;
 use crate::view::{View, ViewBuffers};
 
-/// The rules of one configuration, ready to work; shared between threads.
+/// The largest factor by which cleaning grows a text, in bytes. NFC reaches it: U+1D160 to U+1D164
+/// grow from 4 bytes to 12 (Unicode Standard Annex 15, maximum expansion of NFC in UTF-8).
+pub const MAX_GROWTH: usize = 3;
+
+/// Batches of fewer bytes are cleaned on the calling thread: at 100 MB/s they take 0.7 ms, too short
+/// to be worth waking threads.
+const MIN_PARALLEL_BYTES: usize = 1 << 16;
+
+/// The most bytes that a redactor matches: an e-mail address has at most 64 + 1 + 253.
+const MAX_MATCH_BYTES: usize = 320;
+
+/// The rules of one configuration, built and ready; threads can share one.
+///
+/// ```
+/// use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
+///
+/// let cleaner = Cleaner::new(&CleanConfig::profile("fineweb")?)?;
+/// let mut buffers = CleanBuffers::default();
+///
+/// let cleaned = cleaner.clean("buy now buy now buy now", &mut buffers);
+/// assert_eq!(cleaned.verdict.reason(), Some("gopher_repetition.top_2_gram"));
+///
+/// // every measure, for choosing limits
+/// let measures = cleaner.explain("buy now buy now buy now", &mut buffers);
+/// assert!(measures.iter().any(|m| m.name == "gopher_quality.too_few_words" && m.value == 6.0));
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 pub struct Cleaner {
     config: CleanConfig,
     fingerprint: [u8; 32],
+    /// Each rule with its index in [`RULES`]; likewise below.
     normalisers: Vec<(usize, Box<dyn Rewrite>)>,
     filters: Vec<(usize, Box<dyn Filter>)>,
     redactors: Vec<(usize, Box<dyn Rewrite>)>,
 }
 
-/// Memory that a [`Cleaner`] works in; one per thread, used again for each text.
+/// The memory that a [`Cleaner`] works in. Keep one per thread and reuse it for every text.
 #[derive(Debug, Default)]
 pub struct CleanBuffers {
+    /// The output of the next rule; its memory goes back and forth between texts.
     spare: String,
-    buffers: ViewBuffers,
+    view: ViewBuffers,
 }
 
-/// What became of a text.
+/// A text after cleaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanedText<'t> {
     /// The text after all normalisers and, if it is kept, redactors; borrowed if nothing changed.
     pub text: Cow<'t, str>,
     /// Whether it is kept.
     pub verdict: Verdict,
-    /// What was changed in it.
+    /// How much each rule changed.
     pub changes: Changes,
 }
 
@@ -43,13 +73,13 @@ pub struct CleanedText<'t> {
 pub enum Verdict {
     /// It passed every filter.
     Keep,
-    /// It failed this one.
+    /// This measure is outside its limit; it is the first such one.
     Drop(Measure),
 }
 
 impl Verdict {
-    /// Whether it is kept.
-    pub fn keeps(&self) -> bool {
+    /// Returns whether the document is kept.
+    pub fn is_kept(&self) -> bool {
         matches!(self, Self::Keep)
     }
 
@@ -67,179 +97,181 @@ impl Verdict {
     }
 }
 
-/// How much each rule changed: characters for normalisers, finds for redactors.
+/// How much each rule changed: characters for normalisers, matches for redactors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     counts: [u64; RULES.len()],
 }
 
 impl Changes {
-    /// Rules that changed something, in their order of work, with how much.
+    /// Returns the rules that changed something, in the order in which they run, with how much.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let pairs = RULES.iter().zip(self.counts);
         pairs.filter(|(_, count)| *count > 0).map(|(rule, count)| (rule.name, count))
     }
 
-    /// Whether nothing was changed.
+    /// Returns whether no rule changed anything.
     pub fn is_empty(&self) -> bool {
         self.counts == [0; RULES.len()]
     }
 }
 
-/// Batches below this many bytes are done sooner than threads are woken.
-const SMALL_BATCH: usize = 1 << 16;
-
 impl Cleaner {
-    /// The rules that `config` switches on; an [`Error::Invalid`](lslm_runtime::Error::Invalid)
-    /// names a setting that cannot be used.
+    /// Builds the rules that `config` switches on.
+    ///
+    /// An [`Error::Invalid`](lslm_runtime::Error::Invalid) names the setting that cannot be used.
     pub fn new(config: &CleanConfig) -> Result<Self> {
         let (mut normalisers, mut filters, mut redactors) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, settings) in config.active() {
-            match RULES[place].make {
-                Make::Normaliser(make) => normalisers.push((place, make(settings)?)),
-                Make::Filter(make) => filters.push((place, make(settings)?)),
-                Make::Redactor(make) => redactors.push((place, make(settings)?)),
+        for (index, settings) in config.active() {
+            match RULES[index].make {
+                Make::Normaliser(make) => normalisers.push((index, make(settings)?)),
+                Make::Filter(make) => filters.push((index, make(settings)?)),
+                Make::Redactor(make) => redactors.push((index, make(settings)?)),
             }
         }
         let fingerprint = config.fingerprint();
         Ok(Self { config: config.clone(), fingerprint, normalisers, filters, redactors })
     }
 
-    /// What it was made from.
+    /// Returns the configuration that the rules were built from.
     pub fn config(&self) -> &CleanConfig {
         &self.config
     }
 
-    /// [`CleanConfig::fingerprint`] of its configuration.
+    /// Returns [`CleanConfig::fingerprint`] of the configuration.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
 
-    /// Normalises and judges `text`, and redacts it if it is kept.
-    pub fn clean<'t>(&self, text: &'t str, scratch: &mut CleanBuffers) -> CleanedText<'t> {
+    /// Normalises `text`, filters it, and redacts it if it is kept.
+    pub fn clean<'t>(&self, text: &'t str, buffers: &mut CleanBuffers) -> CleanedText<'t> {
         let mut changes = Changes::default();
-        let text = self.normalise(text, scratch, &mut changes);
-        let verdict = match self.judge(&text, scratch, None) {
-            None => Verdict::Keep,
-            Some(measure) => Verdict::Drop(measure),
-        };
-        let text = match verdict {
-            Verdict::Keep => rewrite(&self.redactors, text, None, scratch, &mut changes),
-            Verdict::Drop(_) => text,
-        };
-        CleanedText { text, verdict, changes }
+        let text = self.normalise(text, buffers, &mut changes);
+        match self.first_failed(&text, buffers, None) {
+            None => {
+                let text = rewrite(&self.redactors, text, None, buffers, &mut changes);
+                CleanedText { text, verdict: Verdict::Keep, changes }
+            }
+            Some(measure) => CleanedText { text, verdict: Verdict::Drop(measure), changes },
+        }
     }
 
-    /// [`Cleaner::clean`] of each text, in their order, on `threads` threads; a batch too small to
-    /// be worth that stays on this one. `task` counts texts.
+    /// Returns [`Cleaner::clean`] of each text, in order, computed on `threads` threads.
+    ///
+    /// A batch of less than 64 KiB runs on the calling thread. `task` counts texts.
     pub fn clean_batch<'t, T: AsRef<str> + Sync>(
         &self,
         texts: &'t [T],
         threads: usize,
         task: &Task,
     ) -> Result<Vec<CleanedText<'t>>> {
-        let work = |scratch: &mut CleanBuffers, text: &'t T| {
+        let work = |buffers: &mut CleanBuffers, text: &'t T| {
             task.advance(1)?;
-            Ok(self.clean(text.as_ref(), scratch))
+            Ok(self.clean(text.as_ref(), buffers))
         };
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
-        if threads == 1 || bytes < SMALL_BATCH {
-            let mut scratch = CleanBuffers::default();
-            return texts.iter().map(|text| work(&mut scratch, text)).collect();
+        if threads == 1 || bytes < MIN_PARALLEL_BYTES {
+            let mut buffers = CleanBuffers::default();
+            return texts.iter().map(|text| work(&mut buffers, text)).collect();
         }
         let pool = threads::pool(threads)?;
         pool.install(|| texts.par_iter().map_init(CleanBuffers::default, work).collect())
     }
 
-    /// Every measure of `text` after normalisation, also behind the first that fails.
-    pub fn explain(&self, text: &str, scratch: &mut CleanBuffers) -> Vec<Measure> {
-        let text = self.normalise(text, scratch, &mut Changes::default());
+    /// Returns every measure of `text` after normalisation, including those after the first failure.
+    pub fn explain(&self, text: &str, buffers: &mut CleanBuffers) -> Vec<Measure> {
+        let text = self.normalise(text, buffers, &mut Changes::default());
         let mut all = Vec::new();
-        self.judge(&text, scratch, Some(&mut all));
+        self.first_failed(&text, buffers, Some(&mut all));
         all
     }
 
-    /// How `text` begins, in at most `limit` bytes and with the redactors applied: for examples of
-    /// what was dropped, which is not redacted as a whole.
-    pub(crate) fn excerpt(&self, text: &str, limit: usize) -> String {
-        /// No redactor looks for more than this; an e-mail address is 64 + 1 + 253 bytes at most.
-        const LONGEST_FIND: usize = 320;
-        let head = &text[..text.floor_char_boundary(2 * limit + LONGEST_FIND)];
-        let (mut scratch, mut changes) = (CleanBuffers::default(), Changes::default());
+    /// Returns the beginning of `text`, redacted and of at most `max_bytes` bytes.
+    ///
+    /// For examples of dropped texts, which are not redacted as a whole.
+    pub(crate) fn excerpt(&self, text: &str, max_bytes: usize) -> String {
+        let head = &text[..text.floor_char_boundary(2 * max_bytes + MAX_MATCH_BYTES)];
+        let (mut buffers, mut changes) = (CleanBuffers::default(), Changes::default());
         let mut excerpt =
-            rewrite(&self.redactors, Cow::Borrowed(head), None, &mut scratch, &mut changes)
+            rewrite(&self.redactors, Cow::Borrowed(head), None, &mut buffers, &mut changes)
                 .into_owned();
-        // what the cut went through was not recognised, and must not be seen in part either
-        let whole = if head.len() < text.len() {
-            excerpt.len().saturating_sub(LONGEST_FIND)
+        // the end of `head` may cut a match in two, which is then not masked: leave out the bytes
+        // that such a match could occupy
+        let safe = if head.len() < text.len() {
+            excerpt.len().saturating_sub(MAX_MATCH_BYTES)
         } else {
-            limit
+            max_bytes
         };
-        excerpt.truncate(excerpt.floor_char_boundary(whole.min(limit)));
+        excerpt.truncate(excerpt.floor_char_boundary(safe.min(max_bytes)));
         excerpt
     }
 
     fn normalise<'t>(
         &self,
         text: &'t str,
-        scratch: &mut CleanBuffers,
+        buffers: &mut CleanBuffers,
         changes: &mut Changes,
     ) -> Cow<'t, str> {
         if self.normalisers.is_empty() {
             return Cow::Borrowed(text);
         }
-        let survey = Some(CharacterSummary::of(text));
-        rewrite(&self.normalisers, Cow::Borrowed(text), survey, scratch, changes)
+        let summary = Some(CharacterSummary::of(text));
+        rewrite(&self.normalisers, Cow::Borrowed(text), summary, buffers, changes)
     }
 
-    fn judge(
+    /// Runs the filters over `text`; returns the first measure that fails, and appends every measure
+    /// to `all` if it is given.
+    fn first_failed(
         &self,
         text: &str,
-        scratch: &mut CleanBuffers,
+        buffers: &mut CleanBuffers,
         all: Option<&mut Vec<Measure>>,
     ) -> Option<Measure> {
         if self.filters.is_empty() {
             return None;
         }
-        let view = View::new(text, self.config.unit(), std::mem::take(&mut scratch.buffers));
+        let view = View::new(text, self.config.unit(), std::mem::take(&mut buffers.view));
         let mut judge = Judge::new(all);
-        for (place, filter) in &self.filters {
-            judge.begin(RULES[*place].name);
+        for (index, filter) in &self.filters {
+            judge.begin_rule(RULES[*index].name);
             if filter.check(&view, &mut judge).is_break() {
                 break;
             }
         }
-        scratch.buffers = view.into_buffers();
+        buffers.view = view.into_buffers();
         judge.finish()
     }
 }
 
-/// Runs `rules` over `text`, copying it only where one changes something.
+/// Runs `rules` over `text`, which is copied only when a rule changes something.
+///
+/// With a summary of the text, rules that have nothing to change are skipped.
 fn rewrite<'t>(
     rules: &[(usize, Box<dyn Rewrite>)],
     mut text: Cow<'t, str>,
-    mut survey: Option<CharacterSummary>,
-    scratch: &mut CleanBuffers,
+    mut summary: Option<CharacterSummary>,
+    buffers: &mut CleanBuffers,
     changes: &mut Changes,
 ) -> Cow<'t, str> {
-    for (place, rule) in rules {
-        if survey.as_ref().is_some_and(|survey| !rule.concerns(survey)) {
+    for (index, rule) in rules {
+        if summary.as_ref().is_some_and(|summary| !rule.may_change(summary)) {
             continue;
         }
-        let mut edit = Edit::new(&text, &mut scratch.spare);
+        let mut edit = Edit::new(&text, &mut buffers.spare);
         rule.apply(&mut edit);
         let changed = edit.finish();
         if changed == 0 {
             continue;
         }
-        changes.counts[*place] += changed;
-        let new = std::mem::take(&mut scratch.spare);
+        changes.counts[*index] += changed;
+        let new = std::mem::take(&mut buffers.spare);
         if let Cow::Owned(old) = std::mem::replace(&mut text, Cow::Owned(new)) {
-            scratch.spare = old;
+            buffers.spare = old;
         }
-        if let Some(survey) = &mut survey {
-            // what was between two blanks may be gone; no rule brings a class in that was not there
-            survey.untidy = true;
+        if let Some(summary) = &mut summary {
+            // a removal may leave two blanks side by side; no rule adds a property that the text
+            // did not have
+            summary.is_untidy = true;
         }
     }
     text
@@ -251,13 +283,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::PROFILES;
     use crate::naive;
 
     fn cleaner(profile: &str, changes: &serde_json::Value) -> Cleaner {
         Cleaner::new(&CleanConfig::profile(profile).unwrap().with(changes).unwrap()).unwrap()
     }
 
-    /// Text in which all rules of normalisation meet each other.
+    /// Text in which the targets of all normalisers occur side by side.
     fn dirty() -> impl Strategy<Value = String> {
         let pieces = "(a|b| |  |\t|\n|\n\n\n|\r\n|\r|\u{b}|\u{85}|\u{2028}|\u{0}|\u{7f}|\u{ffff}|\u{feff}|\
             \u{200b}|\u{200c}|\u{200d}|\u{202e}|\u{ad}|\u{fe0f}|\u{e0061}|\u{e0100}|🏴|👩|👍|🏽|\u{a0}|\u{3000}|\
@@ -267,16 +300,16 @@ mod tests {
     }
 
     #[test]
-    fn clean_text_is_borrowed_and_dirty_text_is_not() {
+    fn a_text_is_copied_only_if_it_changes() {
         let cleaner = cleaner("default", &json!({}));
-        let mut scratch = CleanBuffers::default();
+        let mut buffers = CleanBuffers::default();
         for text in ["plain text\n", "中文，全角！\n", "é ü \u{915}\u{94d}\u{200d}\u{937}"]
         {
-            let cleaned = cleaner.clean(text, &mut scratch);
+            let cleaned = cleaner.clean(text, &mut buffers);
             assert!(matches!(cleaned.text, Cow::Borrowed(_)), "{text:?}");
-            assert!(cleaned.changes.is_empty() && cleaned.verdict.keeps());
+            assert!(cleaned.changes.is_empty() && cleaned.verdict.is_kept());
         }
-        let cleaned = cleaner.clean("a\r\nb\u{200b}\x07", &mut scratch);
+        let cleaned = cleaner.clean("a\r\nb\u{200b}\x07", &mut buffers);
         assert_eq!(cleaned.text, "a\nb");
         let changes: Vec<_> = cleaned.changes.iter().collect();
         assert_eq!(changes, [("breaks", 1), ("controls", 1), ("hidden", 1)]);
@@ -285,7 +318,7 @@ mod tests {
     #[test]
     fn invisible_characters_stay_where_spelling_needs_them() {
         let cleaner = cleaner("default", &json!({}));
-        let mut scratch = CleanBuffers::default();
+        let mut buffers = CleanBuffers::default();
         for (text, expected) in [
             ("👩\u{200d}💻 👍🏽 ❤\u{fe0f}\u{200d}🔥", "👩\u{200d}💻 👍🏽 ❤\u{fe0f}\u{200d}🔥"),
             ("می\u{200c}خواهم", "می\u{200c}خواهم"),
@@ -297,19 +330,19 @@ mod tests {
             ("x\u{fe0f}\u{fe0f}\u{fe0e}y \u{fe0f}", "x\u{fe0f}y"),
             ("soft\u{ad}ly", "softly"),
         ] {
-            assert_eq!(cleaner.clean(text, &mut scratch).text, expected, "{text:?}");
+            assert_eq!(cleaner.clean(text, &mut buffers).text, expected, "{text:?}");
         }
     }
 
     #[test]
-    fn full_width_punctuation_is_no_damage() {
+    fn full_width_punctuation_is_kept() {
         let text = "他说：“你好！”（真的？）……——《书》、１２％\n";
         let cleaner = cleaner("chinese", &json!({}));
         assert_eq!(cleaner.clean(text, &mut CleanBuffers::default()).text, text);
     }
 
     #[test]
-    fn code_keeps_its_shape() {
+    fn the_code_profile_keeps_indentation_and_blank_lines() {
         let text = "def f():\n\tif x:  # two\n\n\n\n\t\treturn '\u{a0}'   \n".repeat(5);
         let cleaner = cleaner("code", &json!({}));
         let cleaned = cleaner.clean(&text, &mut CleanBuffers::default());
@@ -318,23 +351,23 @@ mod tests {
     }
 
     #[test]
-    fn redaction_is_for_what_is_kept() {
+    fn only_kept_texts_are_redacted() {
         let cleaner = cleaner("default", &json!({"redact": true, "length": {"min_chars": 12}}));
-        let mut scratch = CleanBuffers::default();
-        let kept = cleaner.clean("to me@site.org from 8.8.8.8", &mut scratch);
+        let mut buffers = CleanBuffers::default();
+        let kept = cleaner.clean("to me@site.org from 8.8.8.8", &mut buffers);
         assert_eq!(kept.text, "to email@example.com from 192.0.2.1");
         assert_eq!(kept.changes.iter().collect::<Vec<_>>(), [("email", 1), ("ipv4", 1)]);
-        let dropped = cleaner.clean("me@site.org", &mut scratch);
+        let dropped = cleaner.clean("me@site.org", &mut buffers);
         assert_eq!(dropped.text, "me@site.org");
         assert_eq!(dropped.verdict.reason().unwrap(), "length.too_short");
     }
 
     #[test]
-    fn examples_of_what_is_dropped_are_redacted_too() {
+    fn excerpts_of_dropped_texts_are_redacted() {
         let redacting = cleaner("none", &json!({"redact": true}));
         assert_eq!(redacting.excerpt("to me@site.org", 9), "to email@");
         assert_eq!(redacting.excerpt("中中", 4), "中");
-        // an address that the cut goes through, and many that shrink before it
+        // an address cut in two by the end of the excerpt, after many that shrink
         let long = format!("{}@site.org", "x".repeat(60));
         for before in 0..900 {
             let text = format!("{} {}", ".".repeat(before), format!("{long} ").repeat(20));
@@ -346,25 +379,25 @@ mod tests {
     }
 
     #[test]
-    fn explaining_goes_on_behind_the_first_reason() {
+    fn explain_goes_on_after_the_first_failure() {
         let cleaner = cleaner("fineweb", &json!({}));
-        let mut scratch = CleanBuffers::default();
+        let mut buffers = CleanBuffers::default();
         let text = "x\n".repeat(20);
-        let measures = cleaner.explain(&text, &mut scratch);
+        let measures = cleaner.explain(&text, &mut buffers);
         let first = measures.iter().find(|measure| !measure.passed).unwrap();
-        let cleaned = cleaner.clean(&text, &mut scratch);
+        let cleaned = cleaner.clean(&text, &mut buffers);
         assert_eq!(cleaned.verdict.reason().unwrap(), first.name);
         assert!(measures.iter().filter(|measure| !measure.passed).count() > 3);
         assert!(measures.iter().any(|measure| measure.name == "fineweb.list_ratio"));
     }
 
     #[test]
-    fn a_batch_is_its_texts_in_order_on_any_number_of_threads() {
+    fn a_batch_equals_its_texts_one_by_one_on_any_number_of_threads() {
         let texts: Vec<String> =
             (0..3000).map(|n| format!("text {n}  with\tblanks \n").repeat(n % 9)).collect();
         let cleaner = cleaner("gopher", &json!({"gopher_quality": false}));
-        let mut scratch = CleanBuffers::default();
-        let single: Vec<_> = texts.iter().map(|text| cleaner.clean(text, &mut scratch)).collect();
+        let mut buffers = CleanBuffers::default();
+        let single: Vec<_> = texts.iter().map(|text| cleaner.clean(text, &mut buffers)).collect();
         for threads in [1, 3] {
             let batch = cleaner.clean_batch(&texts, threads, &Task::default()).unwrap();
             assert_eq!(batch, single);
@@ -375,16 +408,16 @@ mod tests {
     }
 
     #[test]
-    fn odd_documents_end_in_a_verdict() {
-        let mut scratch = CleanBuffers::default();
-        for profile in &crate::PROFILES {
+    fn empty_and_one_character_documents_get_a_verdict() {
+        let mut buffers = CleanBuffers::default();
+        for profile in &PROFILES {
             let cleaner = cleaner(profile.name, &json!({"redact": true}));
             for text in ["", "\n", " ", "\n\n\n", "\u{301}", "\u{feff}", "@", "1", "."] {
-                let cleaned = cleaner.clean(text, &mut scratch);
+                let cleaned = cleaner.clean(text, &mut buffers);
                 assert!(
-                    profile.name == "none" || !cleaned.verdict.keeps() || !text.trim().is_empty()
+                    profile.name == "none" || !cleaned.verdict.is_kept() || !text.trim().is_empty()
                 );
-                cleaner.explain(text, &mut scratch);
+                cleaner.explain(text, &mut buffers);
             }
         }
     }
@@ -393,14 +426,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn normalising_is_idempotent_bounded_and_as_the_naive_twin_says(text in dirty()) {
+        fn normalising_is_idempotent_bounded_and_equal_to_the_naive_twin(text in dirty()) {
             let cleaner = cleaner("default", &json!({"utf8": false, "length": false}));
-            let mut scratch = CleanBuffers::default();
-            let once = cleaner.clean(&text, &mut scratch);
+            let mut buffers = CleanBuffers::default();
+            let once = cleaner.clean(&text, &mut buffers);
             prop_assert_eq!(&*once.text, naive::normalise(&text));
             prop_assert_eq!(once.changes.is_empty(), once.text == text);
-            prop_assert!(once.text.len() <= crate::MAX_GROWTH * text.len());
-            let twice = cleaner.clean(&once.text, &mut scratch);
+            prop_assert!(once.text.len() <= MAX_GROWTH * text.len());
+            let twice = cleaner.clean(&once.text, &mut buffers);
             prop_assert_eq!(&twice.text, &once.text);
             prop_assert!(twice.changes.is_empty());
         }
@@ -410,9 +443,9 @@ mod tests {
             let names = ["breaks", "controls", "bom", "hidden", "nfc", "spaces"];
             let switches = names.iter().enumerate().map(|(bit, name)| ((*name).to_owned(), (on >> bit & 1 == 1).into()));
             let cleaner = cleaner("none", &serde_json::Value::Object(switches.collect()));
-            let mut scratch = CleanBuffers::default();
-            let once = cleaner.clean(&text, &mut scratch);
-            let twice = cleaner.clean(&once.text, &mut scratch);
+            let mut buffers = CleanBuffers::default();
+            let once = cleaner.clean(&text, &mut buffers);
+            let twice = cleaner.clean(&once.text, &mut buffers);
             prop_assert_eq!(&twice.text, &once.text);
             prop_assert!(twice.changes.is_empty());
         }
@@ -422,20 +455,20 @@ mod tests {
             text in "(a|me|@|\\.|\\.\\.|-|x\\.org|b\\.cc|8\\.8\\.8\\.8|1|13812345678|\\+86 |11010519491231002X| |中){0,16}"
         ) {
             let cleaner = cleaner("none", &json!({"redact": true}));
-            let mut scratch = CleanBuffers::default();
-            let once = cleaner.clean(&text, &mut scratch);
-            prop_assert!(once.text.len() <= crate::MAX_GROWTH * text.len());
-            let twice = cleaner.clean(&once.text, &mut scratch);
+            let mut buffers = CleanBuffers::default();
+            let once = cleaner.clean(&text, &mut buffers);
+            prop_assert!(once.text.len() <= MAX_GROWTH * text.len());
+            let twice = cleaner.clean(&once.text, &mut buffers);
             prop_assert_eq!(&twice.text, &once.text);
             prop_assert!(twice.changes.is_empty());
         }
 
         #[test]
-        fn every_profile_takes_any_text(text in dirty()) {
-            let mut scratch = CleanBuffers::default();
-            for profile in &crate::PROFILES {
+        fn every_profile_gives_the_same_result_with_used_buffers(text in dirty()) {
+            let mut buffers = CleanBuffers::default();
+            for profile in &PROFILES {
                 let cleaner = cleaner(profile.name, &json!({"redact": true}));
-                let first = cleaner.clean(&text, &mut scratch);
+                let first = cleaner.clean(&text, &mut buffers);
                 prop_assert_eq!(&first, &cleaner.clean(&text, &mut CleanBuffers::default()));
             }
         }

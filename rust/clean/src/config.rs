@@ -1,4 +1,4 @@
-//! Which rules run and with what settings: a named profile, and what was changed in it.
+//! Which rules run, and with which settings: a named profile and changes to it.
 
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 
 use crate::rule::RuleKind;
 use crate::rules::RULES;
-use crate::view::WordUnit;
+use crate::view::unit::WordUnit;
 
 /// A named configuration.
 #[derive(Debug)]
 pub struct Profile {
-    /// Its name.
+    /// The name that [`CleanConfig::profile`] accepts.
     pub name: &'static str,
-    /// The file that it is from: `about`, `base` (another profile), and changes to that.
+    /// The content of its file: `about`, `base` (another profile), and changes to the base.
     json: &'static str,
 }
 
@@ -28,21 +28,21 @@ macro_rules! profiles {
     };
 }
 
-/// Every profile there is.
+/// All profiles.
 ///
 /// "gopher" and "fineweb" have datatrove's settings. "chinese" has those of FineWeb2 for cmn_Hani,
-/// which are for jieba's words, carried over to characters: on 1,698 documents of Chinese Wikipedia
-/// and modern prose one of jieba's words is 1.6 units of ours (1.74 without punctuation), so that
-/// counts, ratios and the n of n-grams are scaled by that; the bounds of the most frequent n-grams,
-/// where the peer counts a space between two words, and of words with a letter are those that drop
-/// as many of these documents as the peer's do.
+/// converted from jieba's words to characters. On 1,698 documents of Chinese Wikipedia and modern
+/// prose, a word of jieba's is 1.6 of our units (1.74 without punctuation); counts, ratios and the n
+/// of n-grams are scaled by that. Two limits were chosen to drop as many of these documents as the
+/// peer drops: that of the most frequent n-grams, since the peer counts a space between two words,
+/// and that of words with a letter.
 ///
-/// A new one is a file in `profiles/` and its name here.
+/// A new profile is a file in `profiles/` and its name here.
 pub static PROFILES: [Profile; 6] =
     profiles!["none", "default", "code", "gopher", "fineweb", "chinese"];
 
 impl Profile {
-    /// What it is for, in one line.
+    /// Returns what the profile is for, in one line.
     pub fn about(&self) -> String {
         let about = self.read().ok().and_then(|file| Some(file.get("about")?.as_str()?.to_owned()));
         about.unwrap_or_default()
@@ -54,10 +54,23 @@ impl Profile {
     }
 }
 
-/// What a [`Cleaner`](crate::Cleaner) does: for each rule its settings, or that it is off.
+/// What a [`Cleaner`](crate::Cleaner) does: for each rule its settings, or `false`.
 ///
-/// Written as data it is one table: `profile`, `unit`, and each rule by its name with `false` or
-/// all of its settings. Read, it may name only what differs from the profile.
+/// As data it is one table: `profile`, `unit`, and each rule by its name. Written, a rule has `false`
+/// or all of its settings; read, only the differences from the profile need to be named.
+///
+/// ```
+/// use lslm_clean::CleanConfig;
+/// use serde_json::json;
+///
+/// let config = CleanConfig::profile("fineweb")?
+///     .with(&json!({"gopher_quality": {"min_words": 20}, "redact": true}))?;
+/// assert_eq!(config.to_value()["gopher_quality"]["min_words"], json!(20.0));
+///
+/// let error = CleanConfig::profile("finweb").unwrap_err();
+/// assert_eq!(error.to_string(), r#"unknown profile "finweb": did you mean "fineweb"?"#);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanConfig {
     profile: String,
@@ -66,19 +79,23 @@ pub struct CleanConfig {
     rules: Vec<Value>,
 }
 
-/// The switch of all redactors at once.
+/// The key that switches all redactors on or off.
 const REDACT: &str = "redact";
+/// The key of the profile's name.
 const PROFILE: &str = "profile";
+/// The key of the unit that counts as a word.
 const UNIT: &str = "unit";
 
 impl CleanConfig {
-    /// The profile called `name`; an unknown one is an [`Error::Invalid`] with the nearest.
+    /// Returns the configuration of the profile `name`.
+    ///
+    /// An unknown name is an [`Error::Invalid`] that suggests the nearest one.
     pub fn profile(name: &str) -> Result<Self> {
         let Some(profile) = PROFILES.iter().find(|profile| profile.name == name) else {
             let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),
-                None => format!("there are {}", names.join(", ")),
+                None => format!("choose one of {}", names.join(", ")),
             };
             return Err(Error::invalid(format!("unknown profile {name:?}: {hint}")));
         };
@@ -96,8 +113,8 @@ impl CleanConfig {
         config.with(&Value::Object(file))
     }
 
-    /// This configuration with `changes`: a JSON object of rules by name, each with `true`, `false`
-    /// or an object of settings; `redact` switches all redactors; `unit` is "word" or "char".
+    /// Returns this configuration with `changes`: a JSON object of rules by name, each with `true`,
+    /// `false` or an object of settings; `redact` switches all redactors; `unit` is "word" or "char".
     ///
     /// An unknown key, a wrong type or a value that a rule cannot use is an [`Error::Invalid`] that
     /// names it.
@@ -105,7 +122,7 @@ impl CleanConfig {
         let Value::Object(changes) = changes else {
             return Err(Error::invalid(format!("{changes}: use a table of rules")));
         };
-        // the switch comes first, so that `redact` and one redactor by name can stand together
+        // `redact` first, so that it can be combined with the settings of one redactor
         if let Some(switch) = changes.get(REDACT) {
             let Value::Bool(_) = switch else {
                 return Err(Error::invalid(format!("redact = {switch}: use true or false")));
@@ -125,17 +142,18 @@ impl CleanConfig {
                     })?;
                 }
                 name => {
-                    let place = RULES.iter().position(|rule| rule.name == name);
-                    let place = place.ok_or_else(|| unknown(name))?;
-                    self.rules[place] = RULES[place].change(&self.rules[place], change)?;
+                    let index = RULES.iter().position(|rule| rule.name == name);
+                    let index = index.ok_or_else(|| unknown_rule(name))?;
+                    self.rules[index] = RULES[index].change(&self.rules[index], change)?;
                 }
             }
         }
         Ok(self)
     }
 
-    /// The configuration that `value` describes: an object with `profile` (default "default") and
-    /// changes to it, as [`CleanConfig::with`] takes them. The inverse of [`CleanConfig::to_value`].
+    /// Returns the configuration that `value` describes: an object with `profile` (if missing,
+    /// "default") and changes to it as in [`CleanConfig::with`]. The inverse of
+    /// [`CleanConfig::to_value`].
     pub fn from_value(value: &Value) -> Result<Self> {
         let Value::Object(table) = value else {
             return Err(Error::invalid(format!("{value}: use a table of rules")));
@@ -144,12 +162,16 @@ impl CleanConfig {
         let config = match changes.shift_remove(PROFILE) {
             None => Self::profile("default")?,
             Some(Value::String(name)) => Self::profile(&name)?,
-            Some(other) => return Err(Error::invalid(format!("profile = {other}: use a name"))),
+            Some(other) => {
+                return Err(Error::invalid(format!(
+                    "profile = {other}: use the name of a profile"
+                )));
+            }
         };
         config.with(&Value::Object(changes))
     }
 
-    /// All of it as a JSON object: what [`CleanConfig::from_value`] reads.
+    /// Returns the whole configuration as a JSON object, which [`CleanConfig::from_value`] reads.
     pub fn to_value(&self) -> Value {
         let mut table = Map::new();
         table.insert(PROFILE.to_owned(), self.profile.clone().into());
@@ -162,28 +184,28 @@ impl CleanConfig {
         Value::Object(table)
     }
 
-    /// The name of the profile that it began as.
+    /// Returns the name of the profile that the changes were made to.
     pub fn profile_name(&self) -> &str {
         &self.profile
     }
 
-    /// What a word is.
+    /// Returns the unit that counts as a word.
     pub fn unit(&self) -> WordUnit {
         self.unit
     }
 
-    /// The settings of the rules that are on, in their order of work.
+    /// Returns the index in [`RULES`] and the settings of each rule that is on, in order.
     pub(crate) fn active(&self) -> impl Iterator<Item = (usize, &Value)> {
         self.rules.iter().enumerate().filter(|(_, settings)| settings.is_object())
     }
 
-    /// SHA-256 over what decides the result: the unit, and of each rule that is on its name, version
-    /// and settings. The profile's name and rules that are off do not count.
+    /// Returns the SHA-256 of everything that decides the result: the unit, and the name, version and
+    /// settings of each rule that is on. The profile's name and rules that are off do not enter it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(format!("lslm-clean 1\nunit {}\n", unit_name(self.unit)));
-        for (place, settings) in self.active() {
-            let rule = &RULES[place];
+        for (index, settings) in self.active() {
+            let rule = &RULES[index];
             hash.update(format!("{} {} {settings}\n", rule.name, rule.version));
         }
         hash.finalize().into()
@@ -197,11 +219,12 @@ fn unit_name(unit: WordUnit) -> &'static str {
     }
 }
 
-fn unknown(name: &str) -> Error {
+/// Returns the error for a key that is not a rule, with the nearest that is.
+fn unknown_rule(name: &str) -> Error {
     let known = || RULES.iter().map(|rule| rule.name).chain([REDACT, UNIT]);
     let hint = match nearest(name, known()) {
         Some(near) => format!("did you mean {near:?}?"),
-        None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+        None => format!("choose one of {}", known().collect::<Vec<_>>().join(", ")),
     };
     Error::invalid(format!("unknown cleaning rule {name:?}: {hint}"))
 }
@@ -230,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn every_profile_is_read_and_written() {
+    fn every_profile_survives_writing_and_reading() {
         for profile in &PROFILES {
             let config = CleanConfig::profile(profile.name).unwrap();
             assert!(!profile.about().is_empty());
@@ -241,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_what_is_near() {
+    fn mistakes_are_named_with_the_nearest_name() {
         let base = || CleanConfig::profile("default").unwrap();
         assert_eq!(
             message(CleanConfig::profile("finweb")),
@@ -258,7 +281,7 @@ mod tests {
         let text = message(base().with(&json!({"length": {"min_chars": "three"}})));
         assert!(text.starts_with("length.min_chars = \"three\": invalid type"), "{text}");
         let text = message(base().with(&json!({"nfc": {"form": "C"}})));
-        assert_eq!(text, "unknown setting nfc.form: this rule is only true or false");
+        assert_eq!(text, "unknown setting nfc.form: this rule has no settings: use true or false");
         assert!(message(base().with(&json!({"nfc": 3}))).starts_with("nfc = 3: use true"));
         assert!(message(base().with(&json!([1]))).starts_with("[1]: use a table"));
         assert!(message(base().with(&json!({"unit": "line"}))).starts_with("unit = \"line\""));
@@ -266,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_lie_over_the_profile() {
+    fn changes_are_applied_on_top_of_the_profile() {
         let config = CleanConfig::from_value(&json!({
             "profile": "gopher",
             "gopher_quality": {"min_words": 10, "max_words": null},
@@ -282,14 +305,14 @@ mod tests {
         assert_eq!(value["nfc"], json!(false));
         assert!(value["email"].is_object());
         assert_eq!(value["mobile_phone"], json!(false));
-        // switched off and on again, a rule has its own defaults
+        // switched off and on again, a rule has its own defaults, not those of the profile
         let off = config.with(&json!({"gopher_quality": false})).unwrap();
         let on = off.with(&json!({"gopher_quality": true})).unwrap();
         assert_eq!(on.to_value()["gopher_quality"]["min_words"], json!(50.0));
     }
 
     #[test]
-    fn the_fingerprint_follows_what_matters() {
+    fn the_fingerprint_depends_on_the_resolved_settings_only() {
         let base = CleanConfig::profile("fineweb").unwrap();
         let again = base.clone().with(&json!({"fineweb": {"short_line_chars": 30}})).unwrap();
         assert_eq!(base.fingerprint(), again.fingerprint());

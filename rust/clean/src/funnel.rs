@@ -1,4 +1,4 @@
-//! What came in, what stayed, and why the rest did not.
+//! Counts documents through the cleaning: read, kept, dropped by reason, changed by rule.
 
 use std::collections::BTreeMap;
 
@@ -7,63 +7,81 @@ use serde::{Deserialize, Serialize};
 use crate::cleaner::{CleanedText, Cleaner, Verdict};
 use crate::dedup::DocumentPosition;
 
-/// How many examples are kept of each reason, and the most bytes of text in one.
-const EXAMPLES: usize = 3;
-const EXAMPLE_BYTES: usize = 240;
+/// Examples kept for each reason: enough to see what a rule drops, on a third of a screen.
+const MAX_EXAMPLES: usize = 3;
+/// Bytes of text in an example: about three lines of a terminal.
+const MAX_EXAMPLE_BYTES: usize = 240;
 
-/// Counts over documents; funnels of parts merge to that of the whole, in any order.
+/// Counts over documents. The funnels of the parts of an input, merged in any order, equal the
+/// funnel of the whole.
+///
+/// ```
+/// use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentPosition, Funnel};
+///
+/// let cleaner = Cleaner::new(&CleanConfig::profile("default")?)?;
+/// let (mut buffers, mut funnel) = (CleanBuffers::default(), Funnel::default());
+/// for (index, text) in ["some text", ""].iter().enumerate() {
+///     let position = DocumentPosition { partition: 0, index: index as u64 };
+///     let cleaned = cleaner.clean(text, &mut buffers);
+///     funnel.add(position, text.len() as u64, &cleaned, &cleaner);
+/// }
+/// assert_eq!((funnel.documents, funnel.documents_kept), (2, 1));
+/// assert_eq!(funnel.dropped["length.too_short"].documents, 1);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Funnel {
-    /// Documents that came in.
+    /// Documents read.
     pub documents: u64,
     /// Their bytes, before cleaning.
     pub bytes: u64,
-    /// Documents that stayed.
+    /// Documents kept.
     pub documents_kept: u64,
     /// Their bytes, after cleaning.
     pub bytes_kept: u64,
-    /// Documents that did not, by reason.
+    /// Documents dropped, by reason: the name of the measure that failed.
     pub dropped: BTreeMap<String, Dropped>,
-    /// What was changed in the text of all documents, by rule.
+    /// Changes to the texts of all documents, by rule.
     pub changes: BTreeMap<String, Change>,
 }
 
-/// What was dropped for one reason.
+/// The documents dropped for one reason.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Dropped {
-    /// How many documents.
+    /// The number of documents.
     pub documents: u64,
     /// Their bytes, before cleaning.
     pub bytes: u64,
-    /// The first of them.
+    /// The first three of them, by position.
     pub examples: Vec<DroppedExample>,
 }
 
-/// What one rule changed.
+/// The changes that one rule made.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Change {
-    /// In how many documents.
+    /// The number of documents with a change.
     pub documents: u64,
-    /// How many characters, or finds for a redactor.
+    /// The number of characters changed, or of matches for a redactor.
     pub amount: u64,
 }
 
 /// A document that was dropped.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DroppedExample {
-    /// Where it stands in the input.
-    pub place: DocumentPosition,
-    /// What was measured, and what it was compared with; neither for a duplicate.
+    /// Its position in the input. Funnels on disk have the key `place`.
+    #[serde(rename = "place")]
+    pub position: DocumentPosition,
+    /// The value and the limit of the measure that failed; `None` for a duplicate.
     pub measured: Option<(f64, f64)>,
-    /// How its text begins, redacted as kept text is.
+    /// The beginning of its text, redacted like kept text.
     pub text: String,
 }
 
 impl Funnel {
-    /// Counts a document of `bytes` bytes that `cleaner` made `cleaned` of.
+    /// Counts the document at `position`, of `bytes` bytes, which `cleaner` turned into `cleaned`.
     pub fn add(
         &mut self,
-        place: DocumentPosition,
+        position: DocumentPosition,
         bytes: u64,
         cleaned: &CleanedText<'_>,
         cleaner: &Cleaner,
@@ -88,17 +106,17 @@ impl Funnel {
                 let Some(dropped) = self.dropped.get_mut(&measure.name) else { return };
                 dropped.documents += 1;
                 dropped.bytes += bytes;
-                let late = dropped.examples.last().is_some_and(|last| last.place < place);
-                if dropped.examples.len() < EXAMPLES || !late {
-                    let text = cleaner.excerpt(&cleaned.text, EXAMPLE_BYTES);
-                    dropped.take_examples([DroppedExample { place, measured, text }]);
+                let is_later = dropped.examples.last().is_some_and(|last| last.position < position);
+                if dropped.examples.len() < MAX_EXAMPLES || !is_later {
+                    let text = cleaner.excerpt(&cleaned.text, MAX_EXAMPLE_BYTES);
+                    dropped.add_examples([DroppedExample { position, measured, text }]);
                 }
             }
         }
     }
 
-    /// Moves a document that was counted as kept, such as one found to be a duplicate later, to
-    /// those dropped for `reason`; of `bytes_before` bytes before cleaning and `bytes_after` after.
+    /// Moves a document that was counted as kept to those dropped for `reason`: one that is found to
+    /// be a duplicate later. It had `bytes_before` bytes before cleaning and `bytes_after` after.
     pub fn drop_kept(&mut self, reason: &str, bytes_before: u64, bytes_after: u64) {
         self.documents_kept -= 1;
         self.bytes_kept -= bytes_after;
@@ -107,7 +125,7 @@ impl Funnel {
         dropped.bytes += bytes_before;
     }
 
-    /// Adds what `other` has counted.
+    /// Adds the counts and examples of `other`.
     pub fn merge(&mut self, other: Self) {
         self.documents += other.documents;
         self.bytes += other.bytes;
@@ -117,7 +135,7 @@ impl Funnel {
             let dropped = self.dropped.entry(reason).or_default();
             dropped.documents += more.documents;
             dropped.bytes += more.bytes;
-            dropped.take_examples(more.examples);
+            dropped.add_examples(more.examples);
         }
         for (rule, more) in other.changes {
             let change = self.changes.entry(rule).or_default();
@@ -126,17 +144,18 @@ impl Funnel {
         }
     }
 
-    /// Documents that did not stay.
+    /// Returns the number of documents dropped.
     pub fn documents_dropped(&self) -> u64 {
         self.dropped.values().map(|dropped| dropped.documents).sum()
     }
 }
 
 impl Dropped {
-    fn take_examples(&mut self, more: impl IntoIterator<Item = DroppedExample>) {
+    /// Adds `more` examples and keeps the first ones by position.
+    fn add_examples(&mut self, more: impl IntoIterator<Item = DroppedExample>) {
         self.examples.extend(more);
-        self.examples.sort_by_key(|example| example.place);
-        self.examples.truncate(EXAMPLES);
+        self.examples.sort_by_key(|example| example.position);
+        self.examples.truncate(MAX_EXAMPLES);
     }
 }
 
@@ -146,21 +165,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{CleanBuffers, CleanConfig, Cleaner};
+    use crate::cleaner::CleanBuffers;
+    use crate::config::CleanConfig;
 
     fn count(texts: &[(u64, &String)], cleaner: &Cleaner) -> Funnel {
-        let mut scratch = CleanBuffers::default();
+        let mut buffers = CleanBuffers::default();
         let mut funnel = Funnel::default();
         for (index, text) in texts {
-            let place = DocumentPosition { partition: index % 2, index: *index };
-            funnel.add(place, text.len() as u64, &cleaner.clean(text, &mut scratch), cleaner);
+            let position = DocumentPosition { partition: index % 2, index: *index };
+            funnel.add(position, text.len() as u64, &cleaner.clean(text, &mut buffers), cleaner);
         }
         funnel
     }
 
     proptest! {
         #[test]
-        fn parts_merge_to_the_whole(
+        fn funnels_of_the_parts_merge_to_that_of_the_whole(
             texts in proptest::collection::vec("(word |x  y|\n|\u{200b}|中){0,6}", 0..30),
             cut in 0..30_usize,
         ) {

@@ -1,35 +1,56 @@
-//! Repair, normalise, filter, redact and deduplicate text, with a reason for every drop.
+//! Clean text: repair, normalise, filter, redact and deduplicate, with a reason for every drop.
 //!
-//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and what was changed in it. It
-//! runs the rules of [`RULES`] that the configuration switches on: normalisers rewrite the text,
-//! filters judge it through one shared [`View`](view::View), redactors mask private data in what is
-//! kept. The same text and configuration give the same result on every machine and in every thread;
-//! equal [`Cleaner::fingerprint`]s mean equal results.
+//! ```text
+//! text ── normalisers ──▶ text ── filters ──▶ keep ── redactors ──▶ CleanedText
+//!         (rewrite)               (measure)    └────▶ drop, with the Measure that failed
+//! ```
 //!
-//! What holds for every text: the result is valid UTF-8; cleaning a normalised text again changes
-//! nothing; time is linear; no rule makes a text longer than [`MAX_GROWTH`] times its bytes, as long
-//! as replacements are left as they are; a text that needs no change is not copied.
+//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs the rules
+//! of [`RULES`] that the configuration switches on. Filters share one [`View`](view::View) of the
+//! text, which splits it into lines and words once. The same text and configuration give the same
+//! result on every machine and in every thread; equal [`Cleaner::fingerprint`]s mean equal results.
 //!
-//! Errors are [`lslm_runtime::Error::Invalid`], and only of the configuration.
+//! Guaranteed for every text: the result is valid UTF-8; cleaning a normalised text again changes
+//! nothing; time is linear; no rule makes a text longer than [`MAX_GROWTH`] times its bytes, provided
+//! that replacements are the default ones; a text that needs no change is not copied.
+//!
+//! The only error is [`lslm_runtime::Error::Invalid`], for a configuration that cannot be used.
+//!
+//! ```
+//! use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
+//! use serde_json::json;
+//!
+//! let config = CleanConfig::profile("default")?.with(&json!({"length": {"min_chars": 5}}))?;
+//! let cleaner = Cleaner::new(&config)?;
+//! let mut buffers = CleanBuffers::default();
+//!
+//! let kept = cleaner.clean("two\r\nlines\u{200b}", &mut buffers);
+//! assert_eq!(kept.text, "two\nlines");
+//! assert!(kept.verdict.is_kept());
+//!
+//! let dropped = cleaner.clean("no", &mut buffers);
+//! let measure = dropped.verdict.measure().unwrap();
+//! assert_eq!((measure.name.as_str(), measure.value, measure.limit), ("length.too_short", 2.0, 5.0));
+//! # Ok::<(), lslm_runtime::Error>(())
+//! ```
 
 pub mod chars;
 mod cleaner;
 mod config;
 mod dedup;
+pub mod edit;
 mod funnel;
+pub mod measure;
 #[cfg(test)]
 mod naive;
 pub mod rule;
 mod rules;
 pub mod view;
 
-pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, Verdict};
+pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, MAX_GROWTH, Verdict};
 pub use config::{CleanConfig, PROFILES, Profile};
 pub use dedup::{DocumentPosition, ExactDedup, content_hash};
 pub use funnel::{Change, Dropped, DroppedExample, Funnel};
-pub use rule::{Measure, Rule, RuleKind};
+pub use measure::Measure;
+pub use rule::{Rule, RuleKind};
 pub use rules::RULES;
-
-/// The bytes of a cleaned text are at most this many times those of the text. NFC alone reaches it:
-/// some musical symbols are four bytes and become twelve.
-pub const MAX_GROWTH: usize = 3;

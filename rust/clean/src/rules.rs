@@ -1,4 +1,4 @@
-//! All rules, in the order in which they run. A new one is a file here and its two lines below.
+//! All rules in the order in which they run. A new rule is a file here and two lines below.
 
 mod bom;
 mod breaks;
@@ -13,15 +13,17 @@ mod ipv4;
 mod length;
 mod mobile_phone;
 mod nfc;
+mod redactor;
 mod resident_id;
 mod spaces;
 mod utf8;
 
 use crate::rule::Rule;
 
-/// Every rule there is: normalisers, then filters, then redactors, each in its order of work.
+/// Every rule: normalisers, then filters, then redactors, each group in the order in which it runs.
 pub static RULES: [Rule; 16] = [
-    // normalisers: NFC stands behind all that takes characters away, so that nothing new composes
+    // normalisers: NFC comes after every rule that removes characters, since a removal may leave two
+    // characters side by side that NFC composes
     breaks::RULE,
     controls::RULE,
     bom::RULE,
@@ -35,7 +37,8 @@ pub static RULES: [Rule; 16] = [
     gopher_repetition::RULE,
     gopher_quality::RULE,
     fineweb::RULE,
-    // redactors: the more particular number first, so that its digits are not taken for another's
+    // redactors: the longer number before the shorter one, so that a mobile number is never found
+    // inside an identity number
     email::RULE,
     ipv4::RULE,
     resident_id::RULE,

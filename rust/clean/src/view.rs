@@ -1,47 +1,34 @@
 //! One view of a document that all filters share: lines, paragraphs, words and their repeats.
 //!
-//! Each part is computed when a filter first asks for it, once per document, into buffers that the
-//! next document uses again.
+//! Each part is computed at its first use, once per document, in buffers that the next document
+//! reuses.
 
-mod grams;
-mod lines;
-mod table;
-mod words;
+pub(crate) mod hash_counts;
+pub mod lines;
+pub mod n_grams;
+pub mod unit;
+pub mod words;
 
 use std::cell::{OnceCell, RefCell};
 use std::ops::RangeInclusive;
 
-use serde::{Deserialize, Serialize};
+use crate::measure::Flow;
+use crate::view::hash_counts::HashCounts;
+use crate::view::lines::{Lines, Repeats};
+use crate::view::n_grams::{NGramBuffers, NGrams};
+use crate::view::unit::WordUnit;
+use crate::view::words::Words;
 
-pub use crate::view::grams::Grams;
-pub use crate::view::lines::{Lines, Repeats, TextLine};
-pub use crate::view::words::{Words, word_hash};
-
-use crate::rule::Flow;
-use crate::view::grams::GramBuffers;
-use crate::view::table::Table;
-
-/// What counts as one word.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WordUnit {
-    /// Runs of letters, marks and numbers; a run of Chinese or Japanese is one word.
-    #[default]
-    Word,
-    /// The same, but each Chinese or Japanese character by itself.
-    Char,
-}
-
-/// What a [`View`] is made in; keep it for the next document.
+/// The memory of a [`View`], reused for the next document.
 #[derive(Debug, Default)]
 pub(crate) struct ViewBuffers {
     lines: Lines,
     words: Words,
-    table: Table,
-    grams: GramBuffers,
+    counts: HashCounts,
+    n_grams: NGramBuffers,
 }
 
-/// A document as the filters see it.
+/// A document as the filters see it: after all normalisers.
 pub struct View<'t> {
     text: &'t str,
     unit: WordUnit,
@@ -76,39 +63,39 @@ impl<'t> View<'t> {
         buffers
     }
 
-    /// The text, after all normalisers.
+    /// Returns the text.
     pub fn text(&self) -> &'t str {
         self.text
     }
 
-    /// Its length in code points.
+    /// Returns the length of the text in code points.
     pub fn chars(&self) -> usize {
         self.chars
     }
 
-    /// What its words are.
+    /// Returns what counts as a word.
     pub fn unit(&self) -> WordUnit {
         self.unit
     }
 
-    /// Its lines, split at line feeds.
+    /// Returns the lines, split at line feeds.
     pub fn lines(&self) -> &Lines {
         self.lines.get_or_init(|| {
             let buffers = &mut *self.buffers.borrow_mut();
             let mut lines = std::mem::take(&mut buffers.lines);
-            lines.fill(self.text, self.text.len() == self.chars, &mut buffers.table);
+            lines.fill(self.text, self.text.len() == self.chars, &mut buffers.counts);
             lines
         })
     }
 
-    /// Its paragraphs: parts between empty lines, white space at the ends of the text aside.
+    /// Returns the repeats among the paragraphs, which empty lines separate.
     pub fn paragraphs(&self) -> Repeats {
-        *self
-            .paragraphs
-            .get_or_init(|| Repeats::of_paragraphs(self.text, &mut self.buffers.borrow_mut().table))
+        *self.paragraphs.get_or_init(|| {
+            Repeats::of_paragraphs(self.text, &mut self.buffers.borrow_mut().counts)
+        })
     }
 
-    /// Its words.
+    /// Returns the words.
     pub fn words(&self) -> &Words {
         self.words.get_or_init(|| {
             let mut words = std::mem::take(&mut self.buffers.borrow_mut().words);
@@ -117,19 +104,19 @@ impl<'t> View<'t> {
         })
     }
 
-    /// Calls `each` with the n-grams of each number of words in `lengths`, until it breaks.
+    /// Calls `each` with the n-grams of each n in `lengths`, in increasing order, until it breaks.
     pub fn for_n_grams(
         &self,
         lengths: RangeInclusive<usize>,
-        each: impl FnMut(usize, &mut Grams<'_>) -> Flow,
+        each: impl FnMut(usize, &mut NGrams<'_>) -> Flow,
     ) -> Flow {
         let words = self.words();
-        // taken out, so that `each` may ask for anything else of this view
-        let mut table = std::mem::take(&mut self.buffers.borrow_mut().table);
-        let mut grams = std::mem::take(&mut self.buffers.borrow_mut().grams);
-        let flow = grams::for_each(words.hashes(), lengths, &mut table, &mut grams, each);
-        let mut buffers = self.buffers.borrow_mut();
-        (buffers.table, buffers.grams) = (table, grams);
+        // moved out of the cell, so that `each` may call any method of this view
+        let mut counts = std::mem::take(&mut self.buffers.borrow_mut().counts);
+        let mut buffers = std::mem::take(&mut self.buffers.borrow_mut().n_grams);
+        let flow = n_grams::for_each(words.hashes(), lengths, &mut counts, &mut buffers, each);
+        let mut own = self.buffers.borrow_mut();
+        (own.counts, own.n_grams) = (counts, buffers);
         flow
     }
 }

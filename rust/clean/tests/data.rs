@@ -1,6 +1,6 @@
-//! Published cases and the verdicts of a peer, from `../shared/data` (see `data`).
+//! Published test cases and the verdicts of a peer, from the folder that `data` finds.
 
-#![allow(clippy::unwrap_used)] // a broken fact is a failed test
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use serde_json::{Value, json};
 
-/// The file `name` of the shared data; `None`, with a message, where there is none.
-#[allow(clippy::print_stderr)] // a test that skips says so
+/// Returns the path of the shared file `name`, or `None`, with a message, if it is missing.
+///
+/// The folder is `LSLM_DATA`, or `../shared/data` beside the repository. With `LSLM_REQUIRE_DATA=1` a
+/// missing file fails the test.
+#[allow(clippy::print_stderr)] // a skipped test says so
 fn data(name: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = std::env::var_os("LSLM_DATA")
@@ -24,12 +27,13 @@ fn data(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Returns the decompressed content of a zstd file.
 fn unpacked(path: PathBuf) -> String {
     let bytes = std::fs::read(path).unwrap();
     String::from_utf8(zstd::decode_all(&bytes[..]).unwrap()).unwrap()
 }
 
-/// The names that a peer's settings and reasons have here.
+/// Names of datatrove's settings and reasons, each with ours.
 const NAMES: [(&str, &str); 30] = [
     ("min_doc_words", "min_words"),
     ("max_doc_words", "max_words"),
@@ -63,15 +67,16 @@ const NAMES: [(&str, &str); 30] = [
     ("list_ratio", "fineweb.list_ratio"),
 ];
 
+/// Returns our name for one of datatrove's.
 fn ours(name: &str) -> &str {
     NAMES.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours)
 }
 
 #[test]
-fn the_verdicts_of_datatroves_own_tests() {
+fn verdicts_equal_those_in_datatroves_own_tests() {
     let Some(path) = data("cases/datatrove_filter_cases.json") else { return };
     let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let mut scratch = CleanBuffers::default();
+    let mut buffers = CleanBuffers::default();
     let mut count = 0;
     for case in &cases {
         let rule = match case["filter"].as_str().unwrap() {
@@ -87,8 +92,8 @@ fn the_verdicts_of_datatroves_own_tests() {
         let config = config.with(&json!({ rule: settings })).unwrap();
         let text = case["text"].as_str().unwrap();
         let cleaned = Cleaner::new(&config).unwrap();
-        let cleaned = cleaned.clean(text, &mut scratch);
-        assert_eq!(cleaned.verdict.keeps(), case["keep"].as_bool().unwrap(), "{text:?}");
+        let cleaned = cleaned.clean(text, &mut buffers);
+        assert_eq!(cleaned.verdict.is_kept(), case["keep"].as_bool().unwrap(), "{text:?}");
         if let (Some(reason), Some(expected)) = (cleaned.verdict.reason(), case["reason"].as_str())
         {
             let expected = if expected == "empty" { "fineweb.empty" } else { ours(expected) };
@@ -100,11 +105,11 @@ fn the_verdicts_of_datatroves_own_tests() {
 }
 
 #[test]
-fn unicode_normalisation_conformance() {
+fn nfc_passes_unicodes_conformance_test() {
     let Some(path) = data("cases/NormalizationTest-15.0.txt.zst") else { return };
     let cleaner = CleanConfig::profile("none").unwrap().with(&json!({"nfc": true})).unwrap();
     let cleaner = Cleaner::new(&cleaner).unwrap();
-    let mut scratch = CleanBuffers::default();
+    let mut buffers = CleanBuffers::default();
     let mut count = 0;
     for line in unpacked(path).lines() {
         let line = line.split('#').next().unwrap();
@@ -120,25 +125,25 @@ fn unicode_normalisation_conformance() {
             })
             .collect();
         for (source, expected) in [(0, 1), (1, 1), (2, 1), (3, 3), (4, 3)] {
-            // alone, and where text that needs nothing stands around it
-            let found = cleaner.clean(&columns[source], &mut scratch).text.into_owned();
+            // alone, and surrounded by text that is normalised already
+            let found = cleaner.clean(&columns[source], &mut buffers).text.into_owned();
             assert_eq!(found, columns[expected], "{line}");
             let text = format!("before {} after 中", columns[source]);
             let expected = format!("before {} after 中", columns[expected]);
-            assert_eq!(cleaner.clean(&text, &mut scratch).text, expected, "{line}");
+            assert_eq!(cleaner.clean(&text, &mut buffers).text, expected, "{line}");
         }
         count += 1;
     }
     assert!(count > 19_000, "{count} lines");
 }
 
-/// The same rules, thresholds and words, in datatrove: `testdata/clean/datatrove.py` wrote them.
+/// The facts were written by `testdata/clean/datatrove.py`, with datatrove running on our words.
 #[test]
-fn the_verdicts_of_datatrove_on_real_text() {
+fn verdicts_on_real_text_equal_those_of_datatrove() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/clean");
     let facts: Value =
         serde_json::from_slice(&std::fs::read(root.join("datatrove.json")).unwrap()).unwrap();
-    let mut scratch = CleanBuffers::default();
+    let mut buffers = CleanBuffers::default();
     for corpus in facts["corpora"].as_array().unwrap() {
         let Some(path) = data(corpus["file"].as_str().unwrap()) else { continue };
         let text = unpacked(path);
@@ -160,24 +165,27 @@ fn the_verdicts_of_datatrove_on_real_text() {
                     dropped.insert(number.as_u64().unwrap(), reason.as_str());
                 }
             }
-            let mut differ = Vec::new();
+            let mut differing = Vec::new();
             for (index, document) in documents.iter().enumerate() {
                 let document = document.replace("\r\n", "\n").replace('\r', "\n");
-                let cleaned = cleaner.clean(&document, &mut scratch);
+                let cleaned = cleaner.clean(&document, &mut buffers);
                 let found = cleaned.verdict.reason().map(str::to_owned);
                 let expected = dropped.get(&(index as u64)).copied();
                 if found.as_deref() != expected {
-                    differ.push(format!("{index}: {found:?} here, {expected:?} there"));
+                    differing.push(format!("{index}: {found:?} here, {expected:?} there"));
                 }
             }
             let name = format!("{} {rule}", corpus["file"]);
             assert!(
-                differ.is_empty(),
-                "{name}: {} differ: {:?}",
-                differ.len(),
-                &differ[..differ.len().min(8)]
+                differing.is_empty(),
+                "{name}: {} verdicts differ: {:?}",
+                differing.len(),
+                &differing[..differing.len().min(8)]
             );
-            assert!(!dropped.is_empty() || rule == "gopher_quality", "{name} tests nothing");
+            assert!(
+                !dropped.is_empty() || rule == "gopher_quality",
+                "{name}: no document is dropped, so the test shows nothing"
+            );
         }
     }
 }

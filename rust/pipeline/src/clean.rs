@@ -244,7 +244,7 @@ impl Job<'_> {
                 &cleaned,
                 self.cleaner,
             );
-            if cleaned.verdict.keeps() {
+            if cleaned.verdict.is_kept() {
                 if let Cow::Owned(text) = cleaned.text {
                     document.text = text;
                 }

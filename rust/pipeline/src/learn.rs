@@ -123,7 +123,7 @@ impl Learner {
         for text in texts {
             let cleaned = self.cleaner.as_ref().map(|cleaner| cleaner.clean(text, scratch));
             let text: &str = match &cleaned {
-                Some(cleaned) if !cleaned.verdict.keeps() => continue,
+                Some(cleaned) if !cleaned.verdict.is_kept() => continue,
                 Some(cleaned) => &cleaned.text,
                 None => text,
             };

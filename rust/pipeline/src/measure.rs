@@ -123,7 +123,7 @@ impl<'a> Worker<'a> {
     ) -> Result<()> {
         let cleaned = cleaner.map(|cleaner| cleaner.clean(&document.text, &mut self.scratch));
         let text: &str = match &cleaned {
-            Some(cleaned) if !cleaned.verdict.keeps() => return Ok(()),
+            Some(cleaned) if !cleaned.verdict.is_kept() => return Ok(()),
             Some(cleaned) => &cleaned.text,
             None => &document.text,
         };

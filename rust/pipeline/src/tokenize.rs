@@ -281,7 +281,7 @@ impl Job<'_> {
             let cleaned = cleaner.clean(&document.text, scratch);
             let place = DocumentPosition { partition: partition as u64, index };
             encoded.funnel.add(place, document.text.len() as u64, &cleaned, cleaner);
-            if cleaned.verdict.keeps() {
+            if cleaned.verdict.is_kept() {
                 let changed = match cleaned.text {
                     Cow::Owned(text) => Some(text),
                     Cow::Borrowed(_) => None,

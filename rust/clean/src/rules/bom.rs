@@ -1,30 +1,20 @@
-//! The byte order mark, at the beginning or where files were joined.
+//! Removes byte order marks, at the start of a text or where files were concatenated.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{CharacterSummary, Properties};
-use crate::rule::{Build, Edit, Rewrite, Rule};
+use crate::edit::Edit;
+use crate::rule::{Rewrite, Rule};
 
-pub(super) const RULE: Rule = Rule::normaliser::<Bom>("bom", 1, "U+FEFF is cut wherever it stands");
+pub(super) const RULE: Rule = Rule::normaliser::<Bom>("bom", 1, "removes U+FEFF everywhere");
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {}
-
-struct Bom;
-
-impl Build for Bom {
-    type Settings = Settings;
-
-    fn build(_: Settings) -> Result<Self> {
-        Ok(Self)
-    }
-}
+struct Bom {}
 
 impl Rewrite for Bom {
-    fn concerns(&self, survey: &CharacterSummary) -> bool {
-        survey.classes.has(Properties::HIDDEN)
+    fn may_change(&self, summary: &CharacterSummary) -> bool {
+        summary.properties.has(Properties::HIDDEN)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {

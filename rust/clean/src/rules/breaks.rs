@@ -1,34 +1,24 @@
-//! One line break for all systems.
+//! Replaces the line breaks of all systems by LF.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{CharacterSummary, Properties};
-use crate::rule::{Build, Edit, Rewrite, Rule};
+use crate::edit::Edit;
+use crate::rule::{Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Breaks>(
     "breaks",
     1,
-    "CR LF, CR, vertical tab, form feed, NEL, U+2028 and U+2029 become LF",
+    "replaces CR LF, CR, vertical tab, form feed, NEL, U+2028 and U+2029 by LF",
 );
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {}
-
-struct Breaks;
-
-impl Build for Breaks {
-    type Settings = Settings;
-
-    fn build(_: Settings) -> Result<Self> {
-        Ok(Self)
-    }
-}
+struct Breaks {}
 
 impl Rewrite for Breaks {
-    fn concerns(&self, survey: &CharacterSummary) -> bool {
-        survey.classes.has(Properties::BREAK)
+    fn may_change(&self, summary: &CharacterSummary) -> bool {
+        summary.properties.has(Properties::BREAK)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
@@ -38,7 +28,7 @@ impl Rewrite for Breaks {
                 '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
                     edit.replace(at..at + char.len_utf8(), "\n", 1);
                 }
-                // the CR before it has become this line feed
+                // the CR before it has become the line feed of both
                 '\n' if after_return => edit.replace(at..at + 1, "", 0),
                 _ => {}
             }

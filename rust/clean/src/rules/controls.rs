@@ -1,34 +1,24 @@
-//! Characters that no text means.
+//! Removes control characters and noncharacters.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{CharacterSummary, Properties, property_table};
-use crate::rule::{Build, Edit, Rewrite, Rule};
+use crate::edit::Edit;
+use crate::rule::{Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Controls>(
     "controls",
     1,
-    "C0 and C1 controls other than tab and line breaks, and noncharacters, are cut",
+    "removes C0 and C1 controls other than tab and line breaks, and noncharacters",
 );
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {}
-
-struct Controls;
-
-impl Build for Controls {
-    type Settings = Settings;
-
-    fn build(_: Settings) -> Result<Self> {
-        Ok(Self)
-    }
-}
+struct Controls {}
 
 impl Rewrite for Controls {
-    fn concerns(&self, survey: &CharacterSummary) -> bool {
-        survey.classes.has(Properties::CONTROL)
+    fn may_change(&self, summary: &CharacterSummary) -> bool {
+        summary.properties.has(Properties::CONTROL)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {

@@ -1,37 +1,38 @@
-//! The quality heuristics of FineWeb (Penedo et al. 2024), as datatrove measures them.
+//! The quality heuristics of FineWeb (Penedo et al. 2024), as datatrove computes them.
 //!
-//! Equal to datatrove 0.10's `FineWebQualityFilter`, with the words of [`crate::view::Words`] in the
-//! place of spaCy's and with the sentence ends of a newer Unicode added to its list.
+//! Equal to datatrove 0.10's `FineWebQualityFilter` except for two inputs: words are those of
+//! [`Words`](crate::view::words::Words) instead of spaCy's, and its list of sentence ends is extended
+//! by those of a newer Unicode.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{Properties, property_table};
-use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
+use crate::measure::{Flow, Judge, ratio};
+use crate::rule::{Filter, Rule};
 use crate::view::View;
 
 pub(super) const RULE: Rule = Rule::filter::<FineWeb>(
     "fineweb",
     1,
-    "FineWeb's heuristics: lines without an end, short lines, repeated lines, lists",
+    "FineWeb's heuristics: lines without sentence ends, short lines, repeated lines, lists",
 );
 
-/// A bound that is null is not looked at.
+/// A limit that is null is not checked.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
+struct FineWeb {
     /// The share of lines that end like a sentence.
     min_line_punct_ratio: Option<f64>,
-    /// The share of lines of at most `short_line_chars`.
+    /// The share of lines of at most `short_line_chars` code points.
     max_short_line_ratio: Option<f64>,
     short_line_chars: usize,
-    /// The share of characters in lines that were there before.
+    /// The share of characters in lines that repeat an earlier line.
     max_char_dup_ratio: Option<f64>,
-    /// TextLine feeds per word.
+    /// Line feeds per word.
     max_list_ratio: Option<f64>,
 }
 
-impl Default for Settings {
+impl Default for FineWeb {
     fn default() -> Self {
         Self {
             min_line_punct_ratio: Some(0.12),
@@ -43,19 +44,8 @@ impl Default for Settings {
     }
 }
 
-struct FineWeb(Settings);
-
-impl Build for FineWeb {
-    type Settings = Settings;
-
-    fn build(settings: Settings) -> Result<Self> {
-        Ok(Self(settings))
-    }
-}
-
 impl Filter for FineWeb {
     fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow {
-        let settings = &self.0;
         let text = document.text();
         let table = property_table();
         let (mut count, mut ended, mut short, mut repeated_chars) = (0, 0, 0, 0);
@@ -64,7 +54,7 @@ impl Filter for FineWeb {
             count += 1;
             let last = line.of(text).chars().next_back().unwrap_or('\n');
             ended += usize::from(table.of(last).has(Properties::SENTENCE_END));
-            short += usize::from(line.chars() <= settings.short_line_chars);
+            short += usize::from(line.chars() <= self.short_line_chars);
             if line.is_repeat() {
                 repeated_chars += line.chars();
             }
@@ -73,13 +63,13 @@ impl Filter for FineWeb {
             return judge.at_least("empty", 0.0, Some(1.0));
         }
         let feeds = lines.all().len() - 1;
-        judge.at_least("line_punct_ratio", ratio(ended, count), settings.min_line_punct_ratio)?;
-        judge.at_most("short_line_ratio", ratio(short, count), settings.max_short_line_ratio)?;
+        judge.at_least("line_punct_ratio", ratio(ended, count), self.min_line_punct_ratio)?;
+        judge.at_most("short_line_ratio", ratio(short, count), self.max_short_line_ratio)?;
         let share = ratio(repeated_chars, document.chars() - feeds);
-        judge.at_most("char_dup_ratio", share, settings.max_char_dup_ratio)?;
-        if settings.max_list_ratio.is_some() {
+        judge.at_most("char_dup_ratio", share, self.max_char_dup_ratio)?;
+        if self.max_list_ratio.is_some() {
             let share = ratio(feeds, document.words().len());
-            judge.at_most("list_ratio", share, settings.max_list_ratio)?;
+            judge.at_most("list_ratio", share, self.max_list_ratio)?;
         }
         Flow::Continue(())
     }

@@ -1,15 +1,17 @@
-//! The quality heuristics of Gopher (Rae et al. 2021, appendix A1.1), as datatrove measures them.
+//! The quality heuristics of Gopher (Rae et al. 2021, appendix A1.1), as datatrove computes them.
 //!
-//! Equal to datatrove 0.10's `GopherQualityFilter` on text whose lines end in LF, with the words of
-//! [`crate::view::Words`] in the place of spaCy's.
+//! Equal to datatrove 0.10's `GopherQualityFilter` on text whose lines end in LF, except that words
+//! are those of [`Words`](crate::view::words::Words) instead of spaCy's.
 
 use lslm_runtime::Result;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{Properties, property_table};
-use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
-use crate::view::{View, word_hash};
+use crate::measure::{Flow, Judge, ratio};
+use crate::rule::{Build, Filter, Rule};
+use crate::view::View;
+use crate::view::words::word_hash;
 
 pub(super) const RULE: Rule = Rule::filter::<GopherQuality>(
     "gopher_quality",
@@ -17,30 +19,30 @@ pub(super) const RULE: Rule = Rule::filter::<GopherQuality>(
     "Gopher's quality heuristics: words, symbols, bullets, ellipses, stop words",
 );
 
-/// A bound that is null is not looked at.
+/// A limit that is null is not checked.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// Words that are more than punctuation.
+struct GopherQualitySettings {
+    /// Words that are not only punctuation.
     min_words: Option<f64>,
     max_words: Option<f64>,
-    /// The mean length of those, in code points.
+    /// Their mean length in code points.
     min_mean_word_chars: Option<f64>,
     max_mean_word_chars: Option<f64>,
-    /// Number signs, and likewise ellipses, per word.
+    /// Number signs per word, and likewise ellipses per word.
     max_symbol_ratio: Option<f64>,
-    /// The share of lines that begin with a bullet or a hyphen.
+    /// The share of lines that start with a bullet or a hyphen.
     max_bullet_lines: Option<f64>,
     /// The share of lines that end in an ellipsis.
     max_ellipsis_lines: Option<f64>,
     /// The share of words with a letter.
     min_letter_words: Option<f64>,
-    /// How many different stop words there must be.
+    /// Distinct stop words that occur.
     min_stop_words: Option<f64>,
     stop_words: Vec<String>,
 }
 
-impl Default for Settings {
+impl Default for GopherQualitySettings {
     fn default() -> Self {
         let stop_words = ["the", "be", "to", "of", "and", "that", "have", "with"];
         Self {
@@ -59,15 +61,15 @@ impl Default for Settings {
 }
 
 struct GopherQuality {
-    settings: Settings,
-    /// Sorted and without repeats.
+    settings: GopherQualitySettings,
+    /// Hashes, sorted and distinct.
     stop_words: Vec<u64>,
 }
 
 impl Build for GopherQuality {
-    type Settings = Settings;
+    type Settings = GopherQualitySettings;
 
-    fn build(settings: Settings) -> Result<Self> {
+    fn build(settings: GopherQualitySettings) -> Result<Self> {
         let mut stop_words: Vec<u64> = settings.stop_words.iter().map(|w| word_hash(w)).collect();
         stop_words.sort_unstable();
         stop_words.dedup();
@@ -76,13 +78,13 @@ impl Build for GopherQuality {
 }
 
 impl GopherQuality {
-    /// How many different stop words occur, as far as `enough`.
+    /// Returns the number of distinct stop words that occur, and stops counting at `enough`.
     fn stop_words(&self, words: &[u64], enough: f64) -> usize {
-        let mut met = vec![false; self.stop_words.len()];
+        let mut seen = vec![false; self.stop_words.len()];
         let mut count = 0;
         for word in words {
-            if let Ok(place) = self.stop_words.binary_search(word)
-                && !std::mem::replace(&mut met[place], true)
+            if let Ok(index) = self.stop_words.binary_search(word)
+                && !std::mem::replace(&mut seen[index], true)
             {
                 count += 1;
                 if count as f64 >= enough {

@@ -1,45 +1,47 @@
-//! The repetition heuristics of Gopher (Rae et al. 2021, table A1), as datatrove measures them.
+//! The repetition heuristics of Gopher (Rae et al. 2021, table A1), as datatrove computes them.
 //!
-//! Equal to datatrove 0.10's `GopherRepetitionFilter` with the words of [`crate::view::Words`] in
-//! the place of spaCy's. Shares are in code points of the whole text. The most frequent n-gram is
-//! the first among equals, and its length counts the spaces between its words (not between
-//! characters of a script without spaces, where the peer's segmenter puts them too). A duplicate
-//! n-gram is one that has been met before; the search then goes on behind it.
+//! Equal to datatrove 0.10's `GopherRepetitionFilter`, except that words are those of
+//! [`Words`](crate::view::words::Words) instead of spaCy's. Shares are in code points of the whole
+//! text. Of equally frequent n-grams the first counts, and its length includes the spaces between its
+//! words (not between characters of a script without spaces, where the peer's segmenter inserts
+//! them). A duplicate n-gram is one that occurred before; the search continues after it.
 
 use std::ops::RangeInclusive;
 
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
+use crate::measure::{Flow, Judge, ratio};
+use crate::rule::{Build, Filter, Rule};
 use crate::view::View;
+use crate::view::lines::Repeats;
 
 pub(super) const RULE: Rule = Rule::filter::<GopherRepetition>(
     "gopher_repetition",
     1,
-    "Gopher's repetition heuristics: lines, paragraphs and n-grams that come again",
+    "Gopher's repetition heuristics: repeated lines, paragraphs and n-grams",
 );
 
-/// The longest n-gram that may be asked for.
-const LONGEST: usize = 32;
+/// The largest n of a configured n-gram. The published ones go to 10 words, or 15 characters.
+const MAX_N: usize = 32;
 
-/// A bound that is null is not looked at.
+/// A limit that is null is not checked.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// The share of lines that were there before.
+struct GopherRepetitionSettings {
+    /// The share of lines, and of paragraphs, that repeat an earlier one.
     dup_line_frac: Option<f64>,
     dup_para_frac: Option<f64>,
-    /// The share of characters in those.
+    /// The share of characters in them.
     dup_line_char_frac: Option<f64>,
     dup_para_char_frac: Option<f64>,
-    /// Pairs of n and the largest share of the most frequent n-gram.
+    /// Pairs of n and the maximum share of the most frequent n-gram.
     top_n_grams: Vec<(usize, f64)>,
-    /// Pairs of n and the largest share of n-grams that were there before.
+    /// Pairs of n and the maximum share of n-grams that occurred before.
     dup_n_grams: Vec<(usize, f64)>,
 }
 
-impl Default for Settings {
+impl Default for GopherRepetitionSettings {
     fn default() -> Self {
         Self {
             dup_line_frac: Some(0.3),
@@ -53,19 +55,19 @@ impl Default for Settings {
 }
 
 struct GopherRepetition {
-    settings: Settings,
-    /// From the shortest to the longest n that is asked for; empty if none is.
+    settings: GopherRepetitionSettings,
+    /// From the smallest to the largest configured n; empty if none is configured.
     lengths: RangeInclusive<usize>,
 }
 
 impl Build for GopherRepetition {
-    type Settings = Settings;
+    type Settings = GopherRepetitionSettings;
 
-    fn build(settings: Settings) -> Result<Self> {
+    fn build(settings: GopherRepetitionSettings) -> Result<Self> {
         let all = || settings.top_n_grams.iter().chain(&settings.dup_n_grams).map(|(n, _)| *n);
-        if let Some(n) = all().find(|n| !(2..=LONGEST).contains(n)) {
+        if let Some(n) = all().find(|n| !(2..=MAX_N).contains(n)) {
             return Err(Error::invalid(format!(
-                "gopher_repetition: n-grams of {n} words: choose n from 2 to {LONGEST}"
+                "gopher_repetition: n-grams of {n} words: choose n from 2 to {MAX_N}"
             )));
         }
         let lengths = all().min().unwrap_or(1)..=all().max().unwrap_or(0);
@@ -80,46 +82,40 @@ impl Filter for GopherRepetition {
         if chars == 0 {
             return judge.at_least("empty", 0.0, Some(1.0));
         }
-        let paragraphs = document.paragraphs();
-        judge.at_most(
-            "dup_para_frac",
-            ratio(paragraphs.repeated, paragraphs.count),
-            settings.dup_para_frac,
+        let mut check = |repeats: Repeats, names: [&str; 2], limits: [Option<f64>; 2]| {
+            judge.at_most(names[0], ratio(repeats.repeated, repeats.count), limits[0])?;
+            judge.at_most(names[1], ratio(repeats.repeated_chars, chars), limits[1])
+        };
+        check(
+            document.paragraphs(),
+            ["dup_para_frac", "dup_para_char_frac"],
+            [settings.dup_para_frac, settings.dup_para_char_frac],
         )?;
-        judge.at_most(
-            "dup_para_char_frac",
-            ratio(paragraphs.repeated_chars, chars),
-            settings.dup_para_char_frac,
-        )?;
-        let lines = document.lines().runs_as_one(document.text());
-        judge.at_most(
-            "dup_line_frac",
-            ratio(lines.repeated, lines.count),
-            settings.dup_line_frac,
-        )?;
-        judge.at_most(
-            "dup_line_char_frac",
-            ratio(lines.repeated_chars, chars),
-            settings.dup_line_char_frac,
+        check(
+            document.lines().repeats(document.text()),
+            ["dup_line_frac", "dup_line_char_frac"],
+            [settings.dup_line_frac, settings.dup_line_char_frac],
         )?;
         if self.lengths.is_empty() {
             return Flow::Continue(());
         }
-        // one table for all n: the shorter n-grams say which longer ones can come again
-        let mut duplicates = [0; LONGEST + 1];
+        // the shares of duplicates are compared after those of the most frequent n-grams, as the peer
+        // does, but both are computed in one pass over all n
+        let mut duplicate_chars = [0; MAX_N + 1];
         let words = document.words();
         document.for_n_grams(self.lengths.clone(), |n, grams| {
-            for (_, limit) in settings.top_n_grams.iter().filter(|(wanted, _)| *wanted == n) {
+            for (_, limit) in settings.top_n_grams.iter().filter(|(configured, _)| *configured == n)
+            {
                 let share = ratio(grams.top_chars(words), chars);
                 judge.at_most(format_args!("top_{n}_gram"), share, Some(*limit))?;
             }
-            if settings.dup_n_grams.iter().any(|(wanted, _)| *wanted == n) {
-                duplicates[n] = grams.duplicate_chars(words);
+            if settings.dup_n_grams.iter().any(|(configured, _)| *configured == n) {
+                duplicate_chars[n] = grams.duplicate_chars(words);
             }
             Flow::Continue(())
         })?;
         for (n, limit) in &settings.dup_n_grams {
-            let share = ratio(duplicates[*n], chars);
+            let share = ratio(duplicate_chars[*n], chars);
             judge.at_most(format_args!("dup_{n}_gram"), share, Some(*limit))?;
         }
         Flow::Continue(())

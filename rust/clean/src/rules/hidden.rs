@@ -1,68 +1,72 @@
-//! Invisible characters, except where spelling needs them.
+//! Removes invisible characters, except where spelling needs them.
 //!
-//! Cut: zero width spaces, word joiners, soft hyphens, marks and overrides of direction, deprecated
-//! format characters, stray tags and variation selectors. Kept: joiners and non-joiners behind a
-//! letter of a script that spells with them (Arabic, Indic and others), ZWJ behind a pictograph,
-//! one variation selector behind a visible character, tags behind a black flag.
+//! Removed: zero width spaces, word joiners, soft hyphens, direction marks and overrides, deprecated
+//! format characters, stray tags and variation selectors. Kept: joiners and non-joiners after a
+//! letter of a script whose spelling uses them (Arabic, Indic and others), ZWJ after a pictograph,
+//! one variation selector after a visible character, tags after a black flag.
 //!
-//! What is kept depends only on what stands before it in the output, and marks do not count: so
-//! neither a second run nor a reordering of marks by NFC changes the decision.
+//! ```text
+//! base = none; selectable = false
+//! for each character c:
+//!     keep c if  it is a joiner            and base is of a joining script (ZWJ: or a pictograph)
+//!            or  it is a variation selector and selectable
+//!            or  it is a tag                and base is a black flag
+//!            or  it is visible
+//!     if c is kept:
+//!         selectable = c is neither a selector nor white space
+//!         base = c, unless c is a mark or a tag
+//! ```
+//!
+//! The decision depends only on kept characters before `c`, marks excluded. So neither a second run
+//! nor a reordering of marks by NFC changes it.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{CharacterSummary, Properties, property_table};
-use crate::rule::{Build, Edit, Rewrite, Rule};
+use crate::edit::Edit;
+use crate::rule::{Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Hidden>(
     "hidden",
     1,
-    "zero width, direction and other invisible characters are cut where spelling has no use for them",
+    "removes zero width, direction and other invisible characters that spelling does not need",
 );
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {}
+struct Hidden {}
 
-struct Hidden;
-
-impl Build for Hidden {
-    type Settings = Settings;
-
-    fn build(_: Settings) -> Result<Self> {
-        Ok(Self)
-    }
-}
-
+/// The base of flags such as that of Scotland, which tag characters spell out.
 const BLACK_FLAG: char = '\u{1f3f4}';
 
 impl Rewrite for Hidden {
-    fn concerns(&self, survey: &CharacterSummary) -> bool {
-        survey.classes.has(Properties::HIDDEN)
+    fn may_change(&self, summary: &CharacterSummary) -> bool {
+        summary.properties.has(Properties::HIDDEN)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
         let table = property_table();
-        let (mut base, mut base_class) = ('\n', Properties::NONE);
+        let (mut base, mut base_properties) = ('\n', Properties::NONE);
         let mut selectable = false;
         for (at, char) in edit.text().char_indices() {
-            let class = table.of(char);
-            let kept = match char {
-                '\u{200c}' | '\u{180e}' => base_class.has(Properties::JOINING),
-                '\u{200d}' => base_class.has(Properties::JOINING.or(Properties::PICTOGRAPH)),
+            let properties = table.of(char);
+            let is_kept = match char {
+                '\u{200c}' | '\u{180e}' => base_properties.has(Properties::JOINING),
+                '\u{200d}' => base_properties.has(Properties::JOINING.or(Properties::PICTOGRAPH)),
                 '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => selectable,
                 '\u{e0020}'..='\u{e007f}' => base == BLACK_FLAG,
-                _ => !class.has(Properties::HIDDEN),
+                _ => !properties.has(Properties::HIDDEN),
             };
-            if !kept {
+            if !is_kept {
                 edit.replace(at..at + char.len_utf8(), "", 1);
                 continue;
             }
-            let selector = class.has(Properties::HIDDEN) && class.has(Properties::MARK);
-            let tag = matches!(char, '\u{e0020}'..='\u{e007f}');
-            selectable = !selector && !class.has(Properties::SPACE);
-            if !class.has(Properties::MARK) && !tag {
-                (base, base_class) = (char, class);
+            let is_selector =
+                properties.has(Properties::HIDDEN) && properties.has(Properties::MARK);
+            let is_tag = matches!(char, '\u{e0020}'..='\u{e007f}');
+            selectable = !is_selector && !properties.has(Properties::SPACE);
+            if !properties.has(Properties::MARK) && !is_tag {
+                (base, base_properties) = (char, properties);
             }
         }
     }

@@ -1,71 +1,51 @@
-//! Public IPv4 addresses.
+//! Masks public IPv4 addresses.
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use lslm_runtime::Result;
-use serde::{Deserialize, Serialize};
+use crate::rule::Rule;
+use crate::rules::redactor::{PrivateData, Redactor};
 
-use crate::rule::{Build, Edit, Rewrite, Rule};
-
-pub(super) const RULE: Rule = Rule::redactor::<Ipv4>(
+pub(super) const RULE: Rule = Rule::redactor::<Redactor<Ipv4>>(
     "ipv4",
     1,
-    "masks IPv4 addresses that are public; private, reserved and multicast ones stay",
+    "masks public IPv4 addresses; private, reserved and multicast ones stay",
 );
 
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// What stands in the place of an address; the default is one that RFC 5737 keeps for texts.
-    replacement: String,
-}
+struct Ipv4;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { replacement: "192.0.2.1".to_owned() }
-    }
-}
+impl PrivateData for Ipv4 {
+    /// An address that RFC 5737 reserves for documentation.
+    const REPLACEMENT: &'static str = "192.0.2.1";
 
-struct Ipv4(Settings);
-
-impl Build for Ipv4 {
-    type Settings = Settings;
-
-    fn build(settings: Settings) -> Result<Self> {
-        Ok(Self(settings))
-    }
-}
-
-impl Rewrite for Ipv4 {
-    fn apply(&self, edit: &mut Edit<'_>) {
-        let bytes = edit.text().as_bytes();
+    fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
         let mut done = 0;
-        for dot in memchr::memchr_iter(b'.', bytes) {
+        for dot in memchr::memchr_iter(b'.', text) {
             if dot < done {
                 continue;
             }
-            let Some((range, address)) = dotted(bytes, dot) else { continue };
+            let Some((range, address)) = dotted_quad(text, dot) else { continue };
             done = range.end;
-            if is_public(address) && bytes[range.clone()] != *self.0.replacement.as_bytes() {
-                edit.replace(range, &self.0.replacement, 1);
+            if is_public(address) {
+                found(range);
             }
         }
     }
 }
 
-/// The four numbers whose first full stop is at `dot`, unless they are part of something longer.
-fn dotted(bytes: &[u8], dot: usize) -> Option<(Range<usize>, Ipv4Addr)> {
+/// Returns the bytes and the address of the four numbers whose first full stop is at `dot`, unless
+/// they are part of something longer, such as a version.
+fn dotted_quad(bytes: &[u8], dot: usize) -> Option<(Range<usize>, Ipv4Addr)> {
     let digits = bytes[..dot].iter().rev().take(4).take_while(|b| b.is_ascii_digit()).count();
     let start = dot - digits;
-    let before = start.checked_sub(1).map(|place| bytes[place]);
+    let before = start.checked_sub(1).map(|index| bytes[index]);
     if before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
         return None;
     }
     let mut octets = [0_u8; 4];
     let mut at = start;
-    for (place, octet) in octets.iter_mut().enumerate() {
-        if place > 0 {
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
             if bytes.get(at) != Some(&b'.') {
                 return None;
             }
@@ -76,14 +56,14 @@ fn dotted(bytes: &[u8], dot: usize) -> Option<(Range<usize>, Ipv4Addr)> {
         *octet = (1..=3).contains(&digits).then(|| number.parse().ok())??;
         at += digits;
     }
-    let next = |place: usize| bytes.get(at + place).copied().unwrap_or(b' ');
-    let longer = next(0).is_ascii_alphanumeric()
+    let next = |offset: usize| bytes.get(at + offset).copied().unwrap_or(b' ');
+    let is_longer = next(0).is_ascii_alphanumeric()
         || matches!(next(0), b'_' | b'-')
         || (next(0) == b'.' && next(1).is_ascii_alphanumeric());
-    (!longer).then(|| (start..at, Ipv4Addr::from(octets)))
+    (!is_longer).then(|| (start..at, Ipv4Addr::from(octets)))
 }
 
-/// Whether IANA's registry of special addresses leaves `address` to the public.
+/// Returns whether `address` is absent from IANA's registry of special-purpose addresses.
 fn is_public(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let shared = a == 100 && (64..128).contains(&b);
@@ -103,14 +83,7 @@ fn is_public(address: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn masked(text: &str) -> String {
-        let rule = Ipv4(Settings::default());
-        let mut out = String::new();
-        let mut edit = Edit::new(text, &mut out);
-        rule.apply(&mut edit);
-        if edit.finish() == 0 { text.to_owned() } else { out.replace("192.0.2.1", "<>") }
-    }
+    use crate::rules::redactor::masked;
 
     #[test]
     fn only_public_addresses_are_masked() {
@@ -124,7 +97,7 @@ mod tests {
             ("12345.1.2.3 1..2.3.4", ""),
         ] {
             let expected = if expected.is_empty() { text } else { expected };
-            assert_eq!(masked(text), expected, "{text:?}");
+            assert_eq!(masked::<Ipv4>(text), expected, "{text:?}");
         }
     }
 }

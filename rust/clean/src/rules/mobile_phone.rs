@@ -1,59 +1,38 @@
-//! Chinese mobile phone numbers.
+//! Masks Chinese mobile phone numbers.
 
 use std::ops::Range;
 
-use lslm_runtime::Result;
-use serde::{Deserialize, Serialize};
+use crate::rule::Rule;
+use crate::rules::redactor::{PrivateData, Redactor};
 
-use crate::rule::{Build, Edit, Rewrite, Rule};
-
-pub(super) const RULE: Rule = Rule::redactor::<MobilePhone>(
+pub(super) const RULE: Rule = Rule::redactor::<Redactor<MobilePhone>>(
     "mobile_phone",
     1,
-    "masks Chinese mobile numbers: 11 digits from 13 to 19, also as 3-4-4 and behind +86",
+    "masks Chinese mobile numbers: 11 digits that start with 13 to 19, also as 3-4-4 and after +86",
 );
 
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// What stands in the place of the eleven digits; a country code stays.
-    replacement: String,
-}
+struct MobilePhone;
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { replacement: "10000000000".to_owned() }
-    }
-}
+impl PrivateData for MobilePhone {
+    /// Replaces the eleven digits; a country code stays. It is not a mobile number.
+    const REPLACEMENT: &'static str = "10000000000";
 
-struct MobilePhone(Settings);
-
-impl Build for MobilePhone {
-    type Settings = Settings;
-
-    fn build(settings: Settings) -> Result<Self> {
-        Ok(Self(settings))
-    }
-}
-
-impl Rewrite for MobilePhone {
-    fn apply(&self, edit: &mut Edit<'_>) {
-        let bytes = edit.text().as_bytes();
+    fn find(text: &[u8], mut found: impl FnMut(Range<usize>)) {
         let mut done = 0;
-        for at in memchr::memchr_iter(b'1', bytes) {
+        for at in memchr::memchr_iter(b'1', text) {
             if at >= done
-                && let Some(range) = number(bytes, at)
+                && let Some(range) = number(text, at)
             {
                 done = range.end;
-                edit.replace(range, &self.0.replacement, 1);
+                found(range);
             }
         }
     }
 }
 
-/// The number that begins with the `1` at `at`.
+/// Returns the bytes of the number that starts with the `1` at `at`.
 fn number(bytes: &[u8], at: usize) -> Option<Range<usize>> {
-    if !matches!(bytes.get(at + 1), Some(b'3'..=b'9')) || !begins(&bytes[..at]) {
+    if !matches!(bytes.get(at + 1), Some(b'3'..=b'9')) || !may_precede(&bytes[..at]) {
         return None;
     }
     let digits = |from: usize, count: usize| {
@@ -62,44 +41,39 @@ fn number(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let end = if digits(at, 11) {
         at + 11
     } else {
-        let mark = *bytes.get(at + 3)?;
-        let grouped = matches!(mark, b'-' | b' ')
+        let separator = *bytes.get(at + 3)?;
+        let is_grouped = matches!(separator, b'-' | b' ')
             && digits(at, 3)
             && digits(at + 4, 4)
-            && bytes.get(at + 8) == Some(&mark)
+            && bytes.get(at + 8) == Some(&separator)
             && digits(at + 9, 4);
-        grouped.then_some(at + 13)?
+        is_grouped.then_some(at + 13)?
     };
     let next = bytes.get(end).copied().unwrap_or(b' ');
-    let goes_on = matches!(next, b'.' | b'-') && digits(end + 1, 1);
-    (!next.is_ascii_alphanumeric() && next != b'_' && !goes_on).then_some(at..end)
+    let continues = matches!(next, b'.' | b'-') && digits(end + 1, 1);
+    (!next.is_ascii_alphanumeric() && next != b'_' && !continues).then_some(at..end)
 }
 
-/// Whether a number may begin behind `before`: nothing that it would be a part of, or a country code.
-fn begins(before: &[u8]) -> bool {
-    let free = |before: &[u8]| {
+/// Returns whether a number may start after `before`: it ends with nothing that the number would be
+/// part of, or with a country code.
+fn may_precede(before: &[u8]) -> bool {
+    let is_free = |before: &[u8]| {
         !before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_.-+".contains(byte))
     };
-    let without = before.strip_suffix(b"-").or(before.strip_suffix(b" ")).unwrap_or(before);
-    free(before)
+    let code_end = before.strip_suffix(b"-").or(before.strip_suffix(b" ")).unwrap_or(before);
+    is_free(before)
         || ["+86", "0086", "86"]
             .iter()
-            .any(|code| without.strip_suffix(code.as_bytes()).is_some_and(free))
+            .any(|code| code_end.strip_suffix(code.as_bytes()).is_some_and(is_free))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn masked(text: &str) -> String {
-        let mut out = String::new();
-        let mut edit = Edit::new(text, &mut out);
-        MobilePhone(Settings::default()).apply(&mut edit);
-        if edit.finish() == 0 { text.to_owned() } else { out.replace("10000000000", "<>") }
-    }
+    use crate::rules::redactor::masked;
 
     #[test]
-    fn numbers_are_found_and_longer_ones_left() {
+    fn numbers_are_masked_unless_part_of_longer_ones() {
         for (text, expected) in [
             ("电话13812345678。", "电话<>。"),
             ("+8613812345678 +86 138-1234-5678", "+86<> +86 <>"),
@@ -110,7 +84,7 @@ mod tests {
             ("10000000000", ""),
         ] {
             let expected = if expected.is_empty() { text } else { expected };
-            assert_eq!(masked(text), expected, "{text:?}");
+            assert_eq!(masked::<MobilePhone>(text), expected, "{text:?}");
         }
     }
 }

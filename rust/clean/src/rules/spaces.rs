@@ -1,43 +1,34 @@
-//! White space that carries no meaning.
+//! Normalises white space, but keeps indentation.
+//!
+//! Within a line, a run of blanks becomes one tab if it has a tab, else one space. Blanks at the end
+//! of a line are removed. Indentation keeps its width: each blank becomes a space, except tabs and
+//! U+3000, with which Chinese and Japanese paragraphs start. Of consecutive empty lines at most
+//! `empty_lines` stay, at the start and the end of the text none.
 
 use std::ops::Range;
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{CharacterSummary, Properties, property_table};
-use crate::rule::{Build, Edit, Rewrite, Rule};
+use crate::edit::Edit;
+use crate::rule::{Rewrite, Rule};
 
 pub(super) const RULE: Rule = Rule::normaliser::<Spaces>(
     "spaces",
     1,
-    "Unicode spaces become U+0020, runs in a line one blank; ends of lines and documents are cut",
+    "replaces Unicode spaces by U+0020 and runs by one blank, trims ends of lines and of the text",
 );
 
-/// A space keeps the indentation of a line as wide as it was; U+3000 stays there, since Chinese and
-/// Japanese paragraphs begin with it.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// How many empty lines may follow each other.
+struct Spaces {
+    /// The maximum number of consecutive empty lines.
     empty_lines: usize,
 }
 
-impl Default for Settings {
+impl Default for Spaces {
     fn default() -> Self {
         Self { empty_lines: 1 }
-    }
-}
-
-struct Spaces {
-    empty_lines: usize,
-}
-
-impl Build for Spaces {
-    type Settings = Settings;
-
-    fn build(settings: Settings) -> Result<Self> {
-        Ok(Self { empty_lines: settings.empty_lines })
     }
 }
 
@@ -48,13 +39,13 @@ fn is_blank(char: char) -> bool {
 }
 
 impl Rewrite for Spaces {
-    fn concerns(&self, survey: &CharacterSummary) -> bool {
-        survey.untidy || survey.classes.has(Properties::BLANK)
+    fn may_change(&self, summary: &CharacterSummary) -> bool {
+        summary.is_untidy || summary.properties.has(Properties::BLANK)
     }
 
     fn apply(&self, edit: &mut Edit<'_>) {
         let text = edit.text();
-        // empty lines wait as a gap until it is known whether text follows them
+        // empty lines are a gap, which is replaced only when a line with text or the end follows
         let (mut start, mut gap_start, mut empty) = (0, 0, 0);
         let mut seen_text = false;
         for line in text.split_inclusive('\n') {
@@ -65,9 +56,9 @@ impl Rewrite for Spaces {
             } else {
                 let allowed = if seen_text { empty.min(self.empty_lines) } else { 0 };
                 close_gap(edit, gap_start..start, allowed);
-                tidy(edit, start, kept);
+                normalise_line(edit, start, kept);
                 if kept.len() < content.len() {
-                    edit.cut(start + kept.len()..start + content.len());
+                    edit.remove(start + kept.len()..start + content.len());
                 }
                 gap_start = start + line.len();
                 (seen_text, empty) = (true, 0);
@@ -78,22 +69,22 @@ impl Rewrite for Spaces {
     }
 }
 
-/// Leaves `allowed` line feeds of the empty lines `gap`.
+/// Replaces the empty lines `gap` by `allowed` line feeds.
 fn close_gap(edit: &mut Edit<'_>, gap: Range<usize>, allowed: usize) {
     let old = &edit.text()[gap.clone()];
     if old.len() != allowed {
-        let characters = old.chars().count();
-        edit.replace(gap, &"\n".repeat(allowed), (characters - allowed) as u64);
+        let chars = old.chars().count();
+        edit.replace(gap, &"\n".repeat(allowed), (chars - allowed) as u64);
     }
 }
 
-/// Tidies one line, which begins at `start` and ends with something visible.
-fn tidy(edit: &mut Edit<'_>, start: usize, line: &str) {
+/// Normalises the blanks of one line, which starts at byte `start` and does not end with a blank.
+fn normalise_line(edit: &mut Edit<'_>, start: usize, line: &str) {
     let blank = |byte: u8| u8::from(byte == b' ') | u8::from(byte == b'\t');
-    // no early end: this form becomes vector code
-    let meet =
-        line.as_bytes().windows(2).fold(0, |met, pair| met | (blank(pair[0]) & blank(pair[1])));
-    if meet == 0 && line.is_ascii() {
+    // no early exit: the compiler vectorises this form
+    let has_run =
+        line.as_bytes().windows(2).fold(0, |found, pair| found | (blank(pair[0]) & blank(pair[1])));
+    if has_run == 0 && line.is_ascii() {
         return;
     }
     let body = line.len() - line.trim_start_matches(is_blank).len();
@@ -102,14 +93,15 @@ fn tidy(edit: &mut Edit<'_>, start: usize, line: &str) {
             edit.replace(start + at..start + at + char.len_utf8(), " ", 1);
         }
     }
+    // the run of blanks before the current character: its start, its length, whether it has a tab
     let mut run: Option<(usize, u64, bool)> = None;
     for (at, char) in line[body..].char_indices() {
         let at = body + at;
         if is_blank(char) {
-            let (from, count, tab) = run.unwrap_or((at, 0, false));
-            run = Some((from, count + 1, tab || char == '\t'));
-        } else if let Some((from, count, tab)) = run.take() {
-            let new = if tab { "\t" } else { " " };
+            let (from, count, has_tab) = run.unwrap_or((at, 0, false));
+            run = Some((from, count + 1, has_tab || char == '\t'));
+        } else if let Some((from, count, has_tab)) = run.take() {
+            let new = if has_tab { "\t" } else { " " };
             if line[from..at] != *new {
                 edit.replace(start + from..start + at, new, (count - 1).max(1));
             }
@@ -121,8 +113,8 @@ fn tidy(edit: &mut Edit<'_>, start: usize, line: &str) {
 mod tests {
     use super::*;
 
-    fn tidied(text: &str) -> (String, u64) {
-        let rule = Spaces::build(Settings::default()).unwrap();
+    fn normalised(text: &str) -> (String, u64) {
+        let rule = Spaces::default();
         let mut out = String::new();
         let mut edit = Edit::new(text, &mut out);
         rule.apply(&mut edit);
@@ -133,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_is_tidied() {
+    fn white_space_is_normalised_and_counted() {
         for (text, expected, changed) in [
             ("a b\tc\n", "a b\tc\n", 0),
             ("a  b", "a b", 1),
@@ -152,7 +144,7 @@ mod tests {
             (" \n \n", "", 4),
             ("", "", 0),
         ] {
-            assert_eq!(tidied(text), (expected.to_owned(), changed), "{text:?}");
+            assert_eq!(normalised(text), (expected.to_owned(), changed), "{text:?}");
         }
     }
 }

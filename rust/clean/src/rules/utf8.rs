@@ -1,34 +1,24 @@
-//! What decoding has lost.
+//! Drops texts that lost too much in decoding.
 
-use lslm_runtime::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{Build, Filter, Flow, Judge, Rule, ratio};
+use crate::measure::{Flow, Judge, ratio};
+use crate::rule::{Filter, Rule};
 use crate::view::View;
 
 pub(super) const RULE: Rule =
-    Rule::filter::<Utf8>("utf8", 1, "drops text in which decoding has lost too much");
+    Rule::filter::<Utf8>("utf8", 1, "drops text that lost too much in decoding");
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-struct Settings {
-    /// The largest share of U+FFFD among the characters.
+struct Utf8 {
+    /// The maximum share of U+FFFD among the characters; null checks nothing.
     max_replacement_ratio: Option<f64>,
 }
 
-impl Default for Settings {
+impl Default for Utf8 {
     fn default() -> Self {
         Self { max_replacement_ratio: Some(0.01) }
-    }
-}
-
-struct Utf8(Settings);
-
-impl Build for Utf8 {
-    type Settings = Settings;
-
-    fn build(settings: Settings) -> Result<Self> {
-        Ok(Self(settings))
     }
 }
 
@@ -36,6 +26,6 @@ impl Filter for Utf8 {
     fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow {
         let lost = memchr::memmem::find_iter(document.text().as_bytes(), "\u{fffd}").count();
         let share = ratio(lost, document.chars());
-        judge.at_most("replacement_ratio", share, self.0.max_replacement_ratio)
+        judge.at_most("replacement_ratio", share, self.max_replacement_ratio)
     }
 }

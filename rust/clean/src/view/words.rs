@@ -1,22 +1,36 @@
-//! Cutting a text into words, once for all filters.
+//! Splits a text into words, once for all filters.
 //!
-//! * White space separates words and is in none.
-//! * A word is a longest run of letters, marks, numbers, connectors such as `_`, and joiners. An
-//!   apostrophe (' or ’) between two letters and a full stop or comma between two ASCII digits
+//! * White space separates words and belongs to none.
+//! * A word is a maximal run of letters, marks, numbers, connectors such as `_`, and joiners. An
+//!   apostrophe (' or ’) between two letters, and a full stop or comma between two ASCII digits,
 //!   belong to it: `don't`, `3.14`, `1,000`.
-//! * Any other character is a word with those that follow and are the same: `...`, `--`, `。`.
-//! * With [`WordUnit::Char`] each character of a script without spaces is a word, with its marks.
+//! * Any other character is a word together with the equal characters after it: `...`, `--`, `。`.
+//! * With [`WordUnit::Char`], each character of a script without spaces is a word, with its marks.
+//!
+//! ```text
+//! at = 0
+//! while at < length:
+//!     c = the character at `at`
+//!     white space             skip it
+//!     single, if Char         word = c and the marks after it
+//!     letter, mark, number …  word = run of those, with apostrophes and points inside
+//!     anything else           word = run of c
+//! ```
+//!
+//! Of each word only its hash and length are stored: filters compare and measure words, and never
+//! read their bytes. Runs are scanned byte by byte while they are ASCII, through a table of 256
+//! entries; [`Properties::NON_ASCII`] leads to the full lookup.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chars::{Properties, PropertyTable, property_table};
-use crate::view::WordUnit;
+use crate::view::unit::WordUnit;
 
 /// The words of a text: their hashes and lengths, not their bytes.
 #[derive(Debug, Default)]
 pub struct Words {
     hashes: Vec<u64>,
-    /// The code points of all words up to and with each.
+    /// For each word, the code points of all words up to its end.
     ends: Vec<u64>,
     total: u64,
     unit: WordUnit,
@@ -25,49 +39,49 @@ pub struct Words {
     with_letter: usize,
 }
 
-/// The hash of one word, as [`Words::hashes`] has it.
+/// Returns the hash of one word, as in [`Words::hashes`].
 pub fn word_hash(word: &str) -> u64 {
     xxh3_64(word.as_bytes())
 }
 
 impl Words {
-    /// How many there are.
+    /// Returns the number of words.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no words.
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
 
-    /// The hash of each word.
+    /// Returns the hash of each word.
     pub fn hashes(&self) -> &[u64] {
         &self.hashes
     }
 
-    /// What a word is.
+    /// Returns what counts as a word.
     pub fn unit(&self) -> WordUnit {
         self.unit
     }
 
-    /// The code points of the `n` words from `first` on, without the spaces between them.
+    /// Returns the code points of the `n` words from index `first` on, without spaces between them.
     pub fn chars(&self, first: usize, n: usize) -> usize {
         let before = if first == 0 { 0 } else { self.ends[first - 1] };
         (self.ends[first + n - 1] - before) as usize
     }
 
-    /// How many words are more than punctuation.
+    /// Returns the number of words that are not only punctuation.
     pub fn plain(&self) -> usize {
         self.plain
     }
 
-    /// The code points of those.
+    /// Returns the code points of the words that are not only punctuation.
     pub fn plain_chars(&self) -> usize {
         self.plain_chars
     }
 
-    /// How many words have a letter.
+    /// Returns the number of words with a letter.
     pub fn with_letter(&self) -> usize {
         self.with_letter
     }
@@ -77,35 +91,35 @@ impl Words {
         self.ends.clear();
         (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
         self.unit = unit;
-        for_each(text, unit, |bytes, chars, class, plain| {
+        for_each(text, unit, |bytes, chars, properties, is_plain| {
             self.hashes.push(xxh3_64(bytes));
             self.total += chars as u64;
             self.ends.push(self.total);
-            self.plain += usize::from(plain);
-            self.plain_chars += if plain { chars } else { 0 };
-            self.with_letter += usize::from(class.has(Properties::LETTER));
+            self.plain += usize::from(is_plain);
+            self.plain_chars += if is_plain { chars } else { 0 };
+            self.with_letter += usize::from(properties.has(Properties::LETTER));
         });
     }
 }
 
-/// Calls `each` with a word's bytes, its code points, what classes it has, and whether one of its
-/// characters is more than punctuation.
+/// Calls `each` with the bytes of each word, its number of code points, the union of its characters'
+/// properties, and whether it is plain: not only punctuation.
 #[inline]
 fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Properties, bool)) {
-    let cutter = Cutter { text, table: property_table(), alone: alone(unit) };
+    let splitter = WordSplitter { text, table: property_table(), single: single_properties(unit) };
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let (class, size) = cutter.class(at);
-        if class.has(Properties::SPACE) {
+        let (properties, size) = splitter.properties(at);
+        if properties.has(Properties::SPACE) {
             at += size;
-        } else if class.has(cutter.alone) {
-            let (end, chars) = cutter.marks(at + size);
-            each(&bytes[at..end], chars + 1, class, !class.has(Properties::SYMBOL));
+        } else if properties.has(splitter.single) {
+            let (end, marks) = splitter.marks(at + size);
+            each(&bytes[at..end], marks + 1, properties, !properties.has(Properties::SYMBOL));
             at = end;
-        } else if class.has(Properties::WORD) {
-            let (end, chars, classes, plain) = cutter.word(at);
-            each(&bytes[at..end], chars, classes, plain);
+        } else if properties.has(Properties::WORD) {
+            let (end, chars, all, is_plain) = splitter.word(at);
+            each(&bytes[at..end], chars, all, is_plain);
             at = end;
         } else {
             let char = &bytes[at..at + size];
@@ -113,41 +127,48 @@ fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Prope
             while bytes[end..].starts_with(char) {
                 end += size;
             }
-            each(&bytes[at..end], (end - at) / size, class, !class.has(Properties::SYMBOL));
+            let is_plain = !properties.has(Properties::SYMBOL);
+            each(&bytes[at..end], (end - at) / size, properties, is_plain);
             at = end;
         }
     }
 }
 
-fn alone(unit: WordUnit) -> Properties {
+/// Returns the properties of characters that are words of their own.
+fn single_properties(unit: WordUnit) -> Properties {
     match unit {
         WordUnit::Word => Properties::NONE,
         WordUnit::Char => Properties::UNSPACED,
     }
 }
 
-struct Cutter<'t> {
+struct WordSplitter<'t> {
     text: &'t str,
     table: &'static PropertyTable,
-    alone: Properties,
+    single: Properties,
 }
 
-impl Cutter<'_> {
-    /// The classes and the bytes of the character at `at`; none at the end.
+impl WordSplitter<'_> {
+    /// Returns the properties of the character at `at` and its length in bytes; both are empty at the
+    /// end of the text.
     #[inline(always)]
-    fn class(&self, at: usize) -> (Properties, usize) {
+    fn properties(&self, at: usize) -> (Properties, usize) {
         let bytes = self.text.as_bytes();
         let Some(&byte) = bytes.get(at) else { return (Properties::NONE, 0) };
-        let class = self.table.of_byte(byte);
-        if class.has(Properties::NON_ASCII) { self.table.at(bytes, at) } else { (class, 1) }
+        let properties = self.table.of_byte(byte);
+        if properties.has(Properties::NON_ASCII) {
+            self.table.at(bytes, at)
+        } else {
+            (properties, 1)
+        }
     }
 
-    /// The end of the marks that begin at `at`, and their number.
+    /// Returns the end of the run of marks that starts at `at`, and their number.
     fn marks(&self, mut at: usize) -> (usize, usize) {
         let mut count = 0;
         loop {
-            let (class, size) = self.class(at);
-            if !class.has(Properties::MARK) {
+            let (properties, size) = self.properties(at);
+            if !properties.has(Properties::MARK) {
                 return (at, count);
             }
             at += size;
@@ -155,64 +176,67 @@ impl Cutter<'_> {
         }
     }
 
-    /// The end of the word that begins at `at`, its characters and what they are.
+    /// Returns the end of the word that starts at `start`, its number of code points, the union of its
+    /// characters' properties, and whether one of them is not a symbol.
     #[inline(always)]
     fn word(&self, start: usize) -> (usize, usize, Properties, bool) {
         let bytes = self.text.as_bytes();
-        let (mut classes, mut missing) = (Properties::NONE, Properties::NONE);
+        let (mut all, mut missing) = (Properties::NONE, Properties::NONE);
+        // bytes beyond the first of each character, to count characters at the end
         let (mut at, mut last, mut more_bytes) = (start, Properties::NONE, 0);
         loop {
             // ASCII first: most words end without leaving this loop
             while let Some(&byte) = bytes.get(at) {
-                let class = self.table.of_byte(byte);
-                if !class.has(Properties::WORD) {
+                let properties = self.table.of_byte(byte);
+                if !properties.has(Properties::WORD) {
                     break;
                 }
-                classes = classes.or(class);
-                missing = missing.or(class.missing());
-                last = class;
+                all = all.or(properties);
+                missing = missing.or(properties.missing());
+                last = properties;
                 at += 1;
             }
-            let (class, size) = self.class(at);
-            if class.has(Properties::WORD) && !class.has(self.alone) {
-                classes = classes.or(class);
-                missing = missing.or(class.missing());
-                last = class;
+            let (properties, size) = self.properties(at);
+            if properties.has(Properties::WORD) && !properties.has(self.single) {
+                all = all.or(properties);
+                missing = missing.or(properties.missing());
+                last = properties;
             } else if !self.joins(bytes, at, size, last) {
                 let chars = at - start - more_bytes;
-                return (at, chars, classes, missing.has(Properties::SYMBOL));
+                return (at, chars, all, missing.has(Properties::SYMBOL));
             }
             at += size;
             more_bytes += size - 1;
         }
     }
 
-    /// Whether the character at `at`, which is in no word by itself, joins those around it.
+    /// Returns whether the character at `at` is an apostrophe or a point that joins the characters
+    /// around it; `last` are the properties of the one before it.
     #[inline]
     fn joins(&self, bytes: &[u8], at: usize, size: usize, last: Properties) -> bool {
         match bytes.get(at) {
             Some(b'.' | b',') => {
                 bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
             }
-            Some(b'\'') => last.has(Properties::LETTER) && self.letter_at(at + 1),
+            Some(b'\'') => last.has(Properties::LETTER) && self.is_letter(at + 1),
             Some(0xe2) => {
                 bytes[at..].starts_with("’".as_bytes())
                     && last.has(Properties::LETTER)
-                    && self.letter_at(at + size)
+                    && self.is_letter(at + size)
             }
             _ => false,
         }
     }
 
-    fn letter_at(&self, at: usize) -> bool {
-        let (class, _) = self.class(at);
-        class.has(Properties::LETTER) && !class.has(self.alone)
+    fn is_letter(&self, at: usize) -> bool {
+        let (properties, _) = self.properties(at);
+        properties.has(Properties::LETTER) && !properties.has(self.single)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod naive {
-    //! The same words by the letter of the rules, over a list of characters.
+    //! The rules in the order in which the module states them, over a list of characters.
 
     use super::*;
     use crate::chars::properties_of;
@@ -222,8 +246,8 @@ pub(crate) mod naive {
         let is = |at: usize, class: Properties| {
             chars.get(at).is_some_and(|c| properties_of(*c).has(class))
         };
-        let alone = |at: usize| unit == WordUnit::Char && is(at, Properties::UNSPACED);
-        let letter = |at: usize| is(at, Properties::LETTER) && !alone(at);
+        let single = |at: usize| unit == WordUnit::Char && is(at, Properties::UNSPACED);
+        let letter = |at: usize| is(at, Properties::LETTER) && !single(at);
         let digit = |at: usize| chars.get(at).is_some_and(char::is_ascii_digit);
         let mut words = Vec::new();
         let mut at = 0;
@@ -233,7 +257,7 @@ pub(crate) mod naive {
             if is(start, Properties::SPACE) {
                 continue;
             }
-            if alone(start) {
+            if single(start) {
                 while is(at, Properties::MARK) {
                     at += 1;
                 }
@@ -241,7 +265,7 @@ pub(crate) mod naive {
                 loop {
                     let apostrophe = at < chars.len() && matches!(chars[at], '\'' | '’');
                     let point = at < chars.len() && matches!(chars[at], '.' | ',');
-                    let inside = (is(at, Properties::WORD) && !alone(at))
+                    let inside = (is(at, Properties::WORD) && !single(at))
                         || (apostrophe && letter(at - 1) && letter(at + 1))
                         || (point && digit(at - 1) && digit(at + 1));
                     if !inside {
@@ -278,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_what_the_rules_say() {
+    fn words_follow_the_rules() {
         let cases = [
             ("I don't know...", "I|don't|know|..."),
             ("3.14, 1,000; v1.a", "3.14|,|1,000|;|v1|.|a"),
@@ -299,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_those_of_the_words() {
+    fn counts_cover_all_words() {
         let mut words = Words::default();
         words.fill("I don't... know 42 _", WordUnit::Word);
         assert_eq!((words.len(), words.plain(), words.with_letter()), (6, 4, 3));
@@ -310,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fast_equals_naive(
+        fn words_and_counts_equal_the_naive_twin(
             text in "(a|B|é|中|文|か|\u{3099}|'|’|\\.|,|1|23|_|-|。|…| |\n|\u{301}|\u{200d}|１|\\PC){0,40}"
         ) {
             for unit in [WordUnit::Word, WordUnit::Char] {

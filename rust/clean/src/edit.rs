@@ -1,0 +1,69 @@
+//! A text that is rewritten from front to back.
+
+use std::ops::Range;
+
+/// A text that one rule rewrites from front to back; nothing is copied before the first change.
+pub struct Edit<'a> {
+    text: &'a str,
+    out: &'a mut String,
+    /// The byte of `text` up to which `out` is complete.
+    done: usize,
+    changed: u64,
+}
+
+impl<'a> Edit<'a> {
+    pub(crate) fn new(text: &'a str, out: &'a mut String) -> Self {
+        out.clear();
+        Self { text, out, done: 0, changed: 0 }
+    }
+
+    /// Returns the text as it was before this rule.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Replaces the bytes `range`, which must lie after every range replaced before, by `with`.
+    ///
+    /// Counts `amount` changes: characters for a normaliser, matches for a redactor.
+    pub fn replace(&mut self, range: Range<usize>, with: &str, amount: u64) {
+        if self.changed == 0 {
+            self.out.reserve(self.text.len());
+        }
+        self.out.push_str(&self.text[self.done..range.start]);
+        self.out.push_str(with);
+        self.done = range.end;
+        self.changed += amount;
+    }
+
+    /// Removes the bytes `range` and counts their characters.
+    pub fn remove(&mut self, range: Range<usize>) {
+        let amount = self.text[range.clone()].chars().count() as u64;
+        self.replace(range, "", amount);
+    }
+
+    /// Returns the number of changes. The new text is in the buffer, unless there is no change.
+    pub(crate) fn finish(self) -> u64 {
+        if self.changed > 0 {
+            self.out.push_str(&self.text[self.done..]);
+        }
+        self.changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_without_changes_copies_nothing() {
+        let mut out = String::from("old");
+        let mut edit = Edit::new("abcdef", &mut out);
+        edit.replace(1..2, "XY", 1);
+        edit.remove(3..5);
+        assert_eq!(edit.finish(), 3);
+        assert_eq!(out, "aXYcf");
+        let edit = Edit::new("abc", &mut out);
+        assert_eq!(edit.finish(), 0);
+        assert!(out.is_empty());
+    }
+}
