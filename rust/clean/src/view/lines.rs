@@ -136,7 +136,7 @@ impl Repeats {
         let mut start = 0;
         for gap in memmem::find_iter(text.as_bytes(), "\n\n") {
             if repeats.count == 0 {
-                counts.clear(text.len() / 64 + 16);
+                counts.clear(memmem::find_iter(text.as_bytes(), "\n\n").count() + 1);
             }
             // four line feeds are found as two gaps with nothing between them
             let part = text[start..gap].trim_start_matches('\n');
@@ -186,6 +186,13 @@ mod tests {
         }
         parts.push(&text[start..]);
         parts
+    }
+
+    #[test]
+    fn many_short_paragraphs_are_counted() {
+        let text: String = (0..5000).map(|n| format!("{}\n\n", n % 4000)).collect();
+        let repeats = Repeats::of_paragraphs(&text, &mut HashCounts::default());
+        assert_eq!((repeats.count, repeats.repeated), (5000, 1000));
     }
 
     proptest! {
