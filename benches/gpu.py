@@ -30,7 +30,7 @@ from compare.vocabularies import unpack
 from machine import DATA, record_path, write_record
 
 import lslm
-from lslm.config import load
+from lslm.config import load_config
 from lslm.model import Transformer
 from lslm.report import read_metrics
 
@@ -56,7 +56,7 @@ def speed(name: str, data: Path, folder: Path, settings: list[str]) -> Iterator[
     wanted = [f"data={data}", f"out={run}", "batch_size=512", "steps=12"]
     wanted += ["validate_every=12", "checkpoint_every=12"]
     start = time.perf_counter()
-    config = load(None, [*wanted, *settings])
+    config = load_config(None, [*wanted, *settings])
     lslm.train(config, progress=False)
     seconds = time.perf_counter() - start
     rates = [row.tokens_per_second for row in read_metrics(run / "metrics.jsonl")]
@@ -94,7 +94,8 @@ def quality(folder: Path) -> Iterator[tuple[str, dict]]:
         run = folder / f"shakespeare-{compiled}"
         start = time.perf_counter()
         lslm.train(
-            load(None, [*data, *SHAKESPEARE, f"out={run}", f"compile={compiled}"]), progress=False
+            load_config(None, [*data, *SHAKESPEARE, f"out={run}", f"compile={compiled}"]),
+            progress=False,
         )
         seconds = time.perf_counter() - start
         losses = [row.validation_loss for row in read_metrics(run / "metrics.jsonl")]
@@ -112,7 +113,7 @@ def quality(folder: Path) -> Iterator[tuple[str, dict]]:
     for device in ("cuda", "cpu"):
         start = time.perf_counter()
         result = lslm.evaluate(run, data=held_out, device=device)
-        figure = {"median": round(result.tokens / (time.perf_counter() - start))}
+        figure = {"median": round(result.n_tokens / (time.perf_counter() - start))}
         yield f"evaluate/{device}", figure | {"unit": "tokens/s", "loss": round(result.loss, 4)}
     start = time.perf_counter()
     lslm.generate(run, prompt="ROMEO:", max_tokens=250, stop_at_eos=False)

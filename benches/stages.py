@@ -190,7 +190,7 @@ class Stages:
             )
 
     def training(self) -> Iterator[tuple[str, dict]]:
-        from lslm.config import load
+        from lslm.config import load_config
         from lslm.report import read_metrics
 
         tok = self.learned()
@@ -198,7 +198,7 @@ class Stages:
         lslm.tokenize([str(self.files("code"))], output=out, tokenizer=tok, progress=False)
         run = self.folder / "run"
         overrides = [f"data={out}", f"out={run}", "steps=60"]
-        lslm.train(load(ROOT / "configs/tiny.toml", overrides), progress=False)
+        lslm.train(load_config(ROOT / "configs/tiny.toml", overrides), progress=False)
         rates = [row.tokens_per_second for row in read_metrics(run / "metrics.jsonl")][1:]
         yield (
             "train/configs/tiny.toml",
@@ -213,7 +213,7 @@ class Stages:
         result = lslm.evaluate(run, progress=False)
         yield (
             "evaluate/configs/tiny.toml",
-            median_rate(result.tokens, "tokens/s", lambda: lslm.evaluate(run), runs=3),
+            median_rate(result.n_tokens, "tokens/s", lambda: lslm.evaluate(run), runs=3),
         )
 
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from lslm import Tokenizer
-from lslm.data import Document, write_dataset
+from lslm.data import TokenizedDocument, write_dataset
 
 EOS = 256
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"]
@@ -63,7 +63,7 @@ def write_small(folder, texts, eos="<|endoftext|>"):
     byte_tokenizer(folder.parent / "bytes.json", eos)
     tokenizer = Tokenizer.load(folder.parent / "bytes.json")
     parts = [text.encode() for text in texts]
-    items = [Document([*part, EOS], n_bytes=len(part)) for part in parts]
+    items = [TokenizedDocument([*part, EOS], n_bytes=len(part)) for part in parts]
     write_dataset(folder, items, tokenizer=tokenizer, eos_id=EOS)
     return str(folder)
 

@@ -1,8 +1,6 @@
 """Checkpoints are whole or absent, hold everything exactly, and notice damage."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -48,9 +46,9 @@ def states(model, optimizers):
 def test_everything_comes_back_bit_for_bit(tmp_path, monkeypatch, shard_bytes, tied):
     monkeypatch.setattr(ck, "SHARD_BYTES", shard_bytes)
     model, optimizers = trained(tied=tied)
-    folder = ck.save(tmp_path, 7, model, optimizers, STATE)
+    folder = ck.save_checkpoint(tmp_path, 7, model, optimizers, STATE)
     other, others = trained(seed=1, steps=0, tied=tied)
-    state = ck.load(folder, other, others)
+    state = ck.load_checkpoint(folder, other, others)
     assert (state["step"], state["loader"]) == (7, {"samples": 3})
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
@@ -68,20 +66,20 @@ def test_everything_comes_back_bit_for_bit(tmp_path, monkeypatch, shard_bytes, t
 
 def test_the_same_state_gives_the_same_bytes(tmp_path):
     one, two = (
-        ck.save(tmp_path / "a", 7, *trained(), STATE),
-        ck.save(tmp_path / "b", 7, *trained(), STATE),
+        ck.save_checkpoint(tmp_path / "a", 7, *trained(), STATE),
+        ck.save_checkpoint(tmp_path / "b", 7, *trained(), STATE),
     )
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes()
 
 
 def test_without_state_json_a_checkpoint_does_not_exist(tmp_path):
-    first = ck.save(tmp_path, 1, *trained(), STATE)
-    second = ck.save(tmp_path, 2, *trained(), STATE)
+    first = ck.save_checkpoint(tmp_path, 1, *trained(), STATE)
+    second = ck.save_checkpoint(tmp_path, 2, *trained(), STATE)
     (second / "state.json").unlink()
-    assert ck.checkpoints(tmp_path) == [first]
-    assert ck.find(tmp_path) == first
-    ck.prune(tmp_path, last=1, best=True, every=0)
+    assert ck.list_checkpoints(tmp_path) == [first]
+    assert ck.find_checkpoint(tmp_path) == first
+    ck.prune_checkpoints(tmp_path, last=1, best=True, every=0)
     assert not second.exists()
 
 
@@ -89,7 +87,7 @@ def test_without_state_json_a_checkpoint_does_not_exist(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
 def test_damage_is_named(tmp_path, name, damage):
     model, optimizers = trained()
-    folder = ck.save(tmp_path, 1, model, optimizers, STATE)
+    folder = ck.save_checkpoint(tmp_path, 1, model, optimizers, STATE)
     path = folder / name
     content = path.read_bytes()
     if damage == "gone":
@@ -97,83 +95,64 @@ def test_damage_is_named(tmp_path, name, damage):
     else:
         path.write_bytes(content[:-1] + (b"" if damage == "cut" else bytes([content[-1] ^ 1])))
     with pytest.raises(FileNotFoundError if damage == "gone" else FormatError) as caught:
-        ck.load(folder, model, optimizers)
+        ck.load_checkpoint(folder, model, optimizers)
     assert str(path) in str(caught.value)
     if name == "optimizer.safetensors":  # a model alone needs no more than its own file
-        assert ck.load(folder, trained(seed=1)[0])["step"] == 1
+        assert ck.load_checkpoint(folder, trained(seed=1)[0])["step"] == 1
 
 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "3", '{"version": 1}', '{"version": 9, "step": 1, "files": {}}']
 )
 def test_a_broken_state_is_named(tmp_path, content):
-    folder = ck.save(tmp_path, 1, *trained(), STATE)
+    folder = ck.save_checkpoint(tmp_path, 1, *trained(), STATE)
     (folder / "state.json").write_text(content)
     with pytest.raises(FormatError, match=r"state\.json"):
-        ck.find(tmp_path, "best")
+        ck.find_checkpoint(tmp_path, "best")
 
 
 def test_another_shape_is_a_mismatch(tmp_path):
-    folder = ck.save(tmp_path, 1, *trained(), STATE)
+    folder = ck.save_checkpoint(tmp_path, 1, *trained(), STATE)
     with pytest.raises(MismatchError, match=r"another model: .* is \(16, 16\) there, and absent"):
-        ck.load(folder, trained(layers=1)[0])
+        ck.load_checkpoint(folder, trained(layers=1)[0])
     with pytest.raises(MismatchError, match="another model"):
-        ck.load(folder, trained(width=32)[0])
+        ck.load_checkpoint(folder, trained(width=32)[0])
 
 
 def test_prune_keeps_the_last_the_best_and_the_milestones(tmp_path):
     model, optimizers = trained(steps=0)
     for step, loss in enumerate([3.0, 1.0, 2.0, None, 5.0, 4.0], 999_997):
         validation = None if loss is None else {"loss": loss}
-        ck.save(tmp_path, step, model, optimizers, STATE | {"validation": validation})
-    assert ck.find(tmp_path).name == "step-1000002"
-    assert ck.find(tmp_path, "best").name == "step-999998"
-    assert ck.find(tmp_path, 999999).name == ck.find(tmp_path, "999999").name == "step-999999"
-    ck.prune(tmp_path, last=2, best=True, every=1_000_000)
-    steps = [ck.read_state(folder)["step"] for folder in ck.checkpoints(tmp_path)]
+        ck.save_checkpoint(tmp_path, step, model, optimizers, STATE | {"validation": validation})
+    assert ck.find_checkpoint(tmp_path).name == "step-1000002"
+    assert ck.find_checkpoint(tmp_path, "best").name == "step-999998"
+    assert (
+        ck.find_checkpoint(tmp_path, 999999).name
+        == ck.find_checkpoint(tmp_path, "999999").name
+        == "step-999999"
+    )
+    ck.prune_checkpoints(tmp_path, last=2, best=True, every=1_000_000)
+    steps = [ck.read_state(folder)["step"] for folder in ck.list_checkpoints(tmp_path)]
     assert steps == [999_998, 1_000_000, 1_000_001, 1_000_002]
     with pytest.raises(ValueError, match="choose best, last or a step of 999998, 1000000"):
-        ck.find(tmp_path, 3)
+        ck.find_checkpoint(tmp_path, 3)
 
 
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none"):
-        ck.find(tmp_path / "none")
+        ck.find_checkpoint(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        ck.find(tmp_path)
+        ck.find_checkpoint(tmp_path)
 
 
 def test_a_failed_save_leaves_no_checkpoint(tmp_path, monkeypatch):
     model, optimizers = trained()
-    ck.save(tmp_path, 1, model, optimizers, STATE)
+    ck.save_checkpoint(tmp_path, 1, model, optimizers, STATE)
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ck, "save_file", full)
     with pytest.raises(OSError, match="No space"):
-        ck.save(tmp_path, 2, model, optimizers, STATE)
+        ck.save_checkpoint(tmp_path, 2, model, optimizers, STATE)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
-
-
-def test_a_folder_is_held_by_one_process(tmp_path):
-    code = f"from pathlib import Path; from lslm.checkpoint import lock\nwith lock(Path({str(tmp_path / 'run')!r})): pass"
-    with ck.lock(tmp_path / "run"):
-        other = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-        assert "another process is writing this folder" in other.stderr
-    assert not (tmp_path / "run").exists()
-    with ck.lock(tmp_path / "run"):
-        (tmp_path / "run" / "file").touch()
-    assert (tmp_path / "run" / "file").exists()
-
-
-def test_a_text_is_the_old_or_the_new_one(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    ck.write_atomically(path, "old")
-    monkeypatch.setattr(ck.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(OSError, match="full"):
-        ck.write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lslm import evaluate, generate, train
-from lslm.config import load
+from lslm.config import load_config
 from lslm.loss import IGNORE
 from lslm.model import ModelConfig, Transformer
 from lslm.optim import OptimConfig, build_optimizers
@@ -106,7 +106,7 @@ def test_steps_move_the_weights_as_on_the_cpu(name):
         config = OptimConfig(name=name, lr=0.01, weight_decay=0.1, newton_schulz_steps=5)
         optimizers = build_optimizers(model, config)
         for _ in range(3):
-            train_step(model, optimizers, *batch(device), micro_batch_size=4, clip=1.0)
+            train_step(model, optimizers, *batch(device), micro_batch_size=4, max_grad_norm=1.0)
         after = torch.cat([p.detach().flatten().cpu() for p in model.parameters()])
         moved.append(after - before)
     # Adam moves a weight by the sign of its first gradient, which for some is nothing but rounding
@@ -126,16 +126,16 @@ def test_a_run_learns_resumes_and_is_measured(tmp_path, compiled):
         "dropout=0.1",
     ]
     wanted = [f"data={data}", *shape, "steps=60", "checkpoint_every=30", f"compile={compiled}"]
-    whole = train(load(None, [*wanted, f"out={tmp_path / 'whole'}"]))
-    first = train(load(None, [*wanted, f"out={tmp_path / 'half'}", "stop_after=30"]))
+    whole = train(load_config(None, [*wanted, f"out={tmp_path / 'whole'}"]))
+    first = train(load_config(None, [*wanted, f"out={tmp_path / 'half'}", "stop_after=30"]))
     assert first.step == 30
-    resumed = train(load(None, [f"out={tmp_path / 'half'}", "stop_after=60"]), resume=True)
+    resumed = train(load_config(None, [f"out={tmp_path / 'half'}", "stop_after=60"]), resume=True)
     assert whole.loss < 2.5  # from ln 257 = 5.5
     assert resumed.step == whole.step == 60
     assert resumed.loss == pytest.approx(whole.loss, rel=0.03)  # sums on a GPU have no fixed order
     on_gpu = evaluate(tmp_path / "whole", device="cuda")
     on_cpu = evaluate(tmp_path / "whole", device="cpu")
-    assert on_gpu.tokens == on_cpu.tokens
+    assert on_gpu.n_tokens == on_cpu.n_tokens
     assert on_gpu.bits_per_byte == pytest.approx(on_cpu.bits_per_byte, rel=0.01)
     lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
     validated = [row for row in map(json.loads, lines) if "validation_loss" in row]

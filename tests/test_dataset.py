@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lslm
-from lslm.data import Document, write_dataset
+from lslm.data import TokenizedDocument, write_dataset
 
 GOLDEN = Path(__file__).parent.parent / "testdata" / "dataset" / "version-1"
 
@@ -55,7 +55,7 @@ def read_shard(path):
 ids = st.lists(st.integers(0, 99), max_size=40)
 documents = st.lists(
     st.builds(
-        Document,
+        TokenizedDocument,
         tokens=ids,
         n_bytes=st.integers(0, 1000),
         source=st.sampled_from(["a.txt", "b.txt"]),
@@ -98,14 +98,14 @@ def test_both_readers_see_what_was_written(tmp_path_factory, documents, vocab_si
             n_bytes = int(part[3][i]) if 3 in part else 0
             source = manifest["sources"][part[4][i] if 4 in part else 0]
             name = names[name_ends[i - 1] if i else 0 : name_ends[i]].decode() or None
-            found.append(Document(tokens, n_bytes, source, name))
+            found.append(TokenizedDocument(tokens, n_bytes, source, name))
     assert found == documents
 
 
 def make(folder, n=5000, **options):
     rng = np.random.default_rng(1)
     cuts = np.split(np.arange(n) % 1000, np.sort(rng.integers(0, n, 40)))
-    items = [Document(cut, n_bytes=3 * len(cut), source="counting") for cut in cuts]
+    items = [TokenizedDocument(cut, n_bytes=3 * len(cut), source="counting") for cut in cuts]
     return write_dataset(folder, items, **{"vocab_size": 1000, "shard_bytes": 5000} | options)
 
 
@@ -134,9 +134,9 @@ def test_version_1_files_are_read_and_written_for_ever(tmp_path):
 
 def write_golden(folder):
     documents = [
-        Document([72, 105, 256], 2, "a.txt", "first"),
-        Document([0, 255, 1, 256], 4, "b.txt"),
-        Document([7, 7, 7, 7, 256], 17, "a.txt", "drittes ✓"),
+        TokenizedDocument([72, 105, 256], 2, "a.txt", "first"),
+        TokenizedDocument([0, 255, 1, 256], 4, "b.txt"),
+        TokenizedDocument([7, 7, 7, 7, 256], 17, "a.txt", "drittes ✓"),
     ]
     return write_dataset(folder, documents, vocab_size=257, eos_id=256, split="golden")
 
@@ -209,7 +209,7 @@ def test_bad_documents_are_refused_and_nothing_is_left(tmp_path, document, eos_i
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "vocab_size: needed"),
+        ({}, "vocab_size and tokenizer are both None"),
         ({"vocab_size": 0}, "vocab_size = 0"),
         ({"vocab_size": 2**32}, "vocab_size = "),
         ({"vocab_size": 9, "shard_bytes": 0}, "shard_bytes = 0"),

@@ -17,7 +17,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 TRANSLATIONS = {"README.md": "README.zh.md", "docs/tutorial.md": "docs/tutorial.zh.md"}
 WITH_CODE = [*TRANSLATIONS, *TRANSLATIONS.values()]
 # What a reader gives minutes gets two steps here.
-SHORTER = {'"minutes=3"': '"steps=2"'}
+SHORTER = {"minutes=3": "steps=2"}
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DECIMAL = re.compile(r"\d+\.\d+")
@@ -161,7 +161,7 @@ def test_translations_have_the_same_headings_and_statements(english, chinese):
 def test_commands_in_shell_blocks_exist_with_their_options(name):
     typer = pytest.importorskip("typer")
     from lslm.cli import app
-    from lslm.config import keys
+    from lslm.config import config_keys
 
     commands = typer.main.get_command(app).commands
     lines = [
@@ -180,7 +180,7 @@ def test_commands_in_shell_blocks_exist_with_their_options(name):
                 assert (ROOT / word).is_file(), word
             if verb == "train" and "=" in word:
                 key = word.partition("=")[0]
-                assert key == "data" or any(k.endswith(f".{key}") for k in keys()), word
+                assert key == "data" or any(k.endswith(f".{key}") for k in config_keys()), word
 
 
 def test_table_of_the_readme_lists_every_command():

@@ -88,7 +88,7 @@ def test_every_target_once_an_epoch(path):
     assert len(loader) == loader.samples_per_epoch
     seen = np.concatenate([batch.targets.ravel() for batch in loader])
     assert len(set(seen.tolist())) == len(seen) == loader.samples_per_epoch * T
-    assert len(seen) + 1 + loader.left_out["tokens"] == 20_000
+    assert len(seen) + 1 + loader.left_out["n_tokens"] == 20_000
     # the order is another one in the next epoch, and so are the windows
     other = np.concatenate([batch.targets.ravel() for batch in loader])
     assert len(other) == len(seen)
@@ -101,7 +101,7 @@ def test_file_order(path):
     flat = np.concatenate([batch.inputs.ravel() for batch in loader])
     assert flat.tolist() == list(range(len(flat)))
     assert loader.samples_per_epoch == 19_999 // T
-    assert loader.left_out == {"tokens": 19_999 % T, "samples": (19_999 // T) % 7}
+    assert loader.left_out == {"n_tokens": 19_999 % T, "n_samples": (19_999 // T) % 7}
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
@@ -153,7 +153,7 @@ def test_the_state_is_that_after_the_last_batch_yielded(path):
     for step in range(8):
         next(loader)
         state = loader.state_dict()
-        assert state["samples"] == loader.samples == 4 * (step + 1)
+        assert state["samples"] == loader.n_samples == 4 * (step + 1)
         assert len(json.dumps(state)) < 500
         other = load(path, prefetch=0)
         other.load_state_dict(state)
@@ -178,7 +178,7 @@ def test_states_of_other_data_are_refused(path, tmp_path):
     loader = load(path)
     with pytest.raises(lslm.MismatchError, match="version 2"):
         loader.load_state_dict(state | {"version": 2})
-    with pytest.raises(ValueError, match="lacks samples"):
+    with pytest.raises(ValueError, match="has no samples"):
         loader.load_state_dict({k: v for k, v in state.items() if k != "samples"})
     with pytest.raises(ValueError, match="must be 0 or more"):
         loader.load_state_dict(state | {"samples": -1})
@@ -203,7 +203,7 @@ def test_epochs_end_and_go_on(path):
     assert list(resumed) == []
     assert len(list(resumed)) == len(loader)
     resumed.load_state_dict(state)
-    assert resumed.samples == 2400
+    assert resumed.n_samples == 2400
     assert len(list(islice(resumed, 1000))) == len(loader) - 24
     with pytest.raises(StopIteration):
         next(resumed)
@@ -219,7 +219,7 @@ def test_global_batches_of_several_steps(path):
     assert loader.global_batch_size == 40
     assert len(loader) == loader.samples_per_epoch // 40 * 4
     assert sum(1 for _ in loader) == len(loader)
-    assert loader.left_out["samples"] == loader.samples_per_epoch % 40
+    assert loader.left_out["n_samples"] == loader.samples_per_epoch % 40
 
 
 def test_mixtures_keep_their_proportions(path, tmp_path):
@@ -378,7 +378,7 @@ def test_batches_on_a_device_equal_those_on_the_cpu(path, pin_memory):
     kept = []
     for step, (batch, other) in enumerate(zip(islice(loader, 50), expected, strict=False)):
         kept.append(batch)
-        assert loader.samples == 4 * (step + 1)
+        assert loader.n_samples == 4 * (step + 1)
         assert torch.equal(batch.inputs.cpu(), other.inputs)
     other = load(path, output="torch")
     for batch, expected in zip(kept, other, strict=False):

@@ -172,7 +172,7 @@ def test_fast_attention_equals_the_formula(T, past, kv, seed):
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(2, 4, T, 6, generator=generator)
     key, value = torch.randn(2, 2, kv, T + past, 6, generator=generator)
-    fast, slow = (attention(query, key, value, fast=fast) for fast in (True, False))
+    fast, slow = (attention(query, key, value, fused=fast) for fast in (True, False))
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
     row = torch.softmax(key[0, 0] @ query[0, 0, -1] / math.sqrt(6), 0) @ value[0, 0]
     torch.testing.assert_close(slow[0, 0, -1], row, atol=1e-5, rtol=1e-5)

@@ -148,15 +148,17 @@ def factors(steps, **fields):
 
 
 def test_schedules_have_their_shapes():
-    assert factors(5, name="constant", warmup=0) == [1] * 5
-    assert factors(4, name="linear", warmup=0) == pytest.approx([0.8, 0.6, 0.4, 0.2])
-    assert factors(8, name="wsd", warmup=0.25, decay=0.5) == pytest.approx(
+    assert factors(5, name="constant", warmup_fraction=0) == [1] * 5
+    assert factors(4, name="linear", warmup_fraction=0) == pytest.approx([0.8, 0.6, 0.4, 0.2])
+    assert factors(8, name="wsd", warmup_fraction=0.25, decay_fraction=0.5) == pytest.approx(
         [1 / 3, 2 / 3, 1, 1, 0.8, 0.6, 0.4, 0.2]
     )
-    assert factors(3, name="cosine", warmup=0) == pytest.approx(
+    assert factors(3, name="cosine", warmup_fraction=0) == pytest.approx(
         [(1 + math.cos(math.pi * part)) / 2 for part in (0.25, 0.5, 0.75)]
     )
-    assert factors(4, name="linear", warmup=0, final=0.5) == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    assert factors(4, name="linear", warmup_fraction=0, final_lr_fraction=0.5) == pytest.approx(
+        [0.9, 0.8, 0.7, 0.6]
+    )
 
 
 @given(
@@ -167,7 +169,9 @@ def test_schedules_have_their_shapes():
     final=st.floats(0, 1),
 )
 def test_factors_rise_then_fall_and_stay_positive(name, steps, warmup, decay, final):
-    result = factors(steps, name=name, warmup=warmup, decay=decay, final=final)
+    result = factors(
+        steps, name=name, warmup_fraction=warmup, decay_fraction=decay, final_lr_fraction=final
+    )
     rising = round(warmup * steps)
     assert all(0 < factor <= 1 for factor in result)
     assert result[:rising] == sorted(result[:rising])
@@ -182,7 +186,7 @@ def test_factors_rise_then_fall_and_stay_positive(name, steps, warmup, decay, fi
         (OptimConfig, {"betas": (0.9, 1.0)}),
         (OptimConfig, {"momentum": 1.0}),
         (OptimConfig, {"newton_schulz_steps": -1}),
-        (ScheduleConfig, {"warmup": 1.5}),
+        (ScheduleConfig, {"warmup_fraction": 1.5}),
     ],
 )
 def test_values_out_of_range_are_refused(kind, changes):

@@ -10,10 +10,11 @@ import pytest
 
 import lslm
 from lslm import report
-from lslm.report import charts, figures, markup, numbers
+from lslm.report import charts, markup, numbers
+from lslm.scores import EvaluationResult
 
 HOSTILE = '<script>alert("1")</script>&\x00\x1b[31m\u202e\ud800 </pre>\'"'
-UNIFORM = report.Evaluation(nats=100 * math.log(256), tokens=100, bytes=400)
+UNIFORM = EvaluationResult(nats=100 * math.log(256), n_tokens=100, n_bytes=400)
 
 
 class Outline(html.parser.HTMLParser):
@@ -87,10 +88,10 @@ def demo_results(text="some text", **changes):
             report.MetricRow(step=1, n_tokens=10, loss=5.5, learning_rate=0.1),
             report.MetricRow(step=2, n_tokens=20, loss=4.5, validation_loss=4.75),
         ],
-        "evaluation": report.Evaluation(nats=200.0, tokens=100, bytes=400),
+        "evaluation": EvaluationResult(nats=200.0, n_tokens=100, n_bytes=400),
         "baselines": report.Baselines(
             uniform=UNIFORM,
-            unigram=report.Evaluation(nats=400.0, tokens=100, bytes=400),
+            unigram=EvaluationResult(nats=400.0, n_tokens=100, n_bytes=400),
             xz_bits_per_byte=3.0,
         ),
         "samples": [report.Sample(prompt=text, text=text, note=text)],
@@ -344,17 +345,17 @@ def test_one_bad_loss_does_not_spoil_the_whole_mean(tmp_path):
 
 
 def test_uniform_model_has_the_vocabulary_as_its_perplexity():
-    assert figures.perplexity(UNIFORM) == pytest.approx(256, rel=1e-12)
-    assert figures.bits_per_byte(UNIFORM) == pytest.approx(2.0, rel=1e-12)
+    assert UNIFORM.perplexity == pytest.approx(256, rel=1e-12)
+    assert UNIFORM.bits_per_byte == pytest.approx(2.0, rel=1e-12)
 
 
 def test_results_without_tokens_or_beyond_a_float_do_not_fail():
-    nothing = report.Evaluation(nats=0.0, tokens=0, bytes=0)
-    assert math.isnan(figures.loss(nothing))
-    assert math.isnan(figures.perplexity(nothing))
-    assert math.isnan(figures.bits_per_byte(nothing))
-    beyond = report.Evaluation(nats=1e6, tokens=1, bytes=1)
-    assert figures.perplexity(beyond) == math.inf
+    nothing = EvaluationResult(nats=0.0, n_tokens=0, n_bytes=0)
+    assert math.isnan(nothing.loss)
+    assert math.isnan(nothing.perplexity)
+    assert math.isnan(nothing.bits_per_byte)
+    beyond = EvaluationResult(nats=1e6, n_tokens=1, n_bytes=1)
+    assert beyond.perplexity == math.inf
     empty = report.Funnel(documents=0, bytes=0, documents_kept=0, bytes_kept=0)
     page = report.demo_report(
         demo_results(

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lslm import MismatchError, checkpoint
-from lslm.config import load, replace
+from lslm.config import load_config, replace
 from lslm.loss import IGNORE
 from lslm.model import ModelConfig, Transformer
 from lslm.optim import SGD, OptimConfig, build_optimizers
@@ -34,7 +34,13 @@ SHAPE = [
     "sequence_length=32",
     "batch_size=8",
 ]
-KNOBS = ["dropout=0.1", "clip=0.5", "micro_batch_size=4", "threads=1", "validation_tokens=512"]
+KNOBS = [
+    "dropout=0.1",
+    "max_grad_norm=0.5",
+    "micro_batch_size=4",
+    "threads=1",
+    "validation_tokens=512",
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,7 +54,7 @@ def data(tmp_path_factory):
 
 
 def config(data, out, *changes):
-    return load(None, [*SHAPE, *KNOBS, f"data={data}", f"out={out}", *changes])
+    return load_config(None, [*SHAPE, *KNOBS, f"data={data}", f"out={out}", *changes])
 
 
 def rows(run):
@@ -62,7 +68,7 @@ def numbers(run):
 
 
 def weights(run):
-    folder = checkpoint.find(run)
+    folder = checkpoint.find_checkpoint(run)
     return [(folder / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")]
 
 
@@ -89,17 +95,17 @@ def test_a_run_learns_and_writes_what_it_should(data, whole):
     assert result.loss == steps[-1]["loss"] < 4.5
     validations = [row for row in rows(run) if "validation_loss" in row]
     assert [row["step"] for row in validations] == [2, 4, 6, 8, 10, 12]
-    assert result.validation["loss"] == validations[-1]["validation_loss"]
-    assert (result.step, result.tokens, result.run) == (12, 12 * 256, run)
+    assert result.validation.loss == validations[-1]["validation_loss"]
+    assert (result.step, result.n_tokens, result.run) == (12, 12 * 256, run)
     assert result.tokens_per_second > 0
-    resolved = load(run / "config.toml")
+    resolved = load_config(run / "config.toml")
     assert resolved.optim.newton_schulz_steps == 3
     assert (resolved.model.vocab_size, resolved.train.dtype, resolved.train.steps) == (
         257,
         "float32",
         12,
     )
-    state = checkpoint.read_state(checkpoint.find(run))
+    state = checkpoint.read_state(checkpoint.find_checkpoint(run))
     assert (state["step"], state["tokens"]) == (12, 12 * 256)
     source = Path(data) / "train" / "tokenizer.json"
     from lslm import Tokenizer
@@ -115,7 +121,7 @@ def test_a_run_stopped_and_resumed_is_the_same_run(data, whole, tmp_path, stop):
     if stop == 5:
         middle = train(config(data, tmp_path / "run", "steps=12", "stop_after=7"), resume=True)
         assert middle.step == 7
-    plain = load(None, [f"out={tmp_path / 'run'}", "stop_after=12"])
+    plain = load_config(None, [f"out={tmp_path / 'run'}", "stop_after=12"])
     assert train(plain, resume=True).loss == whole[1].loss
     assert [row for row in numbers(tmp_path / "run") if "loss" in row] == [
         row for row in numbers(whole[0]) if "loss" in row
@@ -127,10 +133,10 @@ def test_a_run_stopped_and_resumed_is_the_same_run(data, whole, tmp_path, stop):
 
 SCRIPT = """
 import sys
-from lslm.config import load
+from lslm.config import load_config
 from lslm.training import train
 try:
-    train(load(None, sys.argv[1:]), resume=True, progress=False)
+    train(load_config(None, sys.argv[1:]), resume=True, progress=False)
 except KeyboardInterrupt as error:
     print(error)
     sys.exit(130)
@@ -166,19 +172,21 @@ def test_kill_at_any_moment_loses_nothing_committed(data, tmp_path):
         "validate_every=50",
         "checkpoint_every=3",
     ]
-    expected = train(load(None, [*arguments, f"out={tmp_path / 'whole'}"]))
+    expected = train(load_config(None, [*arguments, f"out={tmp_path / 'whole'}"]))
     run = tmp_path / "run"
     for n in (5, 20, 41):
         process = start(*arguments, f"out={run}")
         wait_for_rows(run, n, process)
         process.kill()
         process.communicate()
-        found = [checkpoint.read_state(folder)["step"] for folder in checkpoint.checkpoints(run)]
+        found = [
+            checkpoint.read_state(folder)["step"] for folder in checkpoint.list_checkpoints(run)
+        ]
         done = max((row["step"] for row in map(json.loads, whole_lines(run))), default=0)
         assert not found or done - 3 <= max(found) <= done + 1
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "lo')  # a row cut short
-    result = train(load(None, [*arguments, f"out={run}"]), resume=True)
+    result = train(load_config(None, [*arguments, f"out={run}"]), resume=True)
     assert result.loss == expected.loss
     assert numbers(run) == numbers(tmp_path / "whole")
     assert weights(run) == weights(tmp_path / "whole")
@@ -206,15 +214,15 @@ def test_a_signal_saves_and_exits(data, tmp_path, number):
     assert process.returncode == 130, errors
     last = rows(tmp_path / "run")[-1]["step"]
     assert f"stopped after step {last} of 100000" in output
-    assert checkpoint.read_state(checkpoint.find(tmp_path / "run"))["step"] == last
+    assert checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / "run"))["step"] == last
     assert not (tmp_path / "run" / ".lock").exists()
 
 
 def test_two_processes_train_the_same_model(data, tmp_path):
     """Also when a run of one process is resumed by two; and they evaluate alike."""
     arguments = [*SHAPE, f"data={data}", "steps=8", "threads=1", "validation_tokens=0"]
-    alone = train(load(None, [*arguments, f"out={tmp_path / 'one'}"]))
-    train(load(None, [*arguments, f"out={tmp_path / 'both'}", "stop_after=3"]))
+    alone = train(load_config(None, [*arguments, f"out={tmp_path / 'one'}"]))
+    train(load_config(None, [*arguments, f"out={tmp_path / 'both'}", "stop_after=3"]))
     (tmp_path / "script.py").write_text(SCRIPT)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for out, changes in (("two", []), ("both", ["stop_after=8", "micro_batch_size=2"])):
@@ -228,11 +236,11 @@ def test_two_processes_train_the_same_model(data, tmp_path):
         assert process.returncode == 0, output
         for mine, theirs in zip(numbers(tmp_path / "one"), numbers(tmp_path / out), strict=True):
             assert theirs == pytest.approx(mine, rel=1e-4)
-    state = checkpoint.read_state(checkpoint.find(tmp_path / "two"))
-    assert state["validation"]["tokens"] == alone.validation["tokens"]
-    assert state["validation"]["bytes"] == alone.validation["bytes"]
+    state = checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / "two"))
+    assert state["validation"]["tokens"] == alone.validation.n_tokens
+    assert state["validation"]["bytes"] == alone.validation.n_bytes
     mine, theirs = (
-        checkpoint.read_state(checkpoint.find(tmp_path / out)) for out in ("one", "two")
+        checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / out)) for out in ("one", "two")
     )
     assert mine["loader"] == theirs["loader"]
 
@@ -240,11 +248,13 @@ def test_two_processes_train_the_same_model(data, tmp_path):
 def test_the_loss_curve_is_the_stored_one(data, tmp_path):
     """Changes of the code that are not meant to change training do not; made by running this file."""
     stored = json.loads(CURVE.read_text())
-    result = train(load(None, [*stored["arguments"], f"data={data}", f"out={tmp_path / 'run'}"]))
+    result = train(
+        load_config(None, [*stored["arguments"], f"data={data}", f"out={tmp_path / 'run'}"])
+    )
     losses = [row["loss"] for row in rows(tmp_path / "run") if "loss" in row]
     assert losses == pytest.approx(stored["losses"], abs=0.02)
     assert losses[:5] == pytest.approx(stored["losses"][:5], abs=1e-4)
-    assert result.validation["bits_per_byte"] == pytest.approx(stored["bits_per_byte"], abs=0.02)
+    assert result.validation.bits_per_byte == pytest.approx(stored["bits_per_byte"], abs=0.02)
 
 
 def test_a_step_is_one_move_against_the_gradient():
@@ -287,7 +297,7 @@ def test_clipping_bounds_the_gradient():
     before = [p.detach().clone() for p in model.parameters()]
     tokens = torch.zeros(2, 9, dtype=torch.int64)
     _, norm = train_step(
-        model, [SGD(model.parameters(), lr=1.0)], tokens[:, 1:], tokens[:, 1:], clip=0.01
+        model, [SGD(model.parameters(), lr=1.0)], tokens[:, 1:], tokens[:, 1:], max_grad_norm=0.01
     )
     moved = sum(
         (p - q).square().sum() for p, q in zip(model.parameters(), before, strict=True)
@@ -318,10 +328,16 @@ def test_a_run_that_diverges_says_so_and_keeps_its_checkpoints(data, tmp_path):
     ):
         train(
             config(
-                data, tmp_path, "steps=9", "optim=sgd", "lr=1e38", "warmup=0", "checkpoint_every=1"
+                data,
+                tmp_path,
+                "steps=9",
+                "optim=sgd",
+                "lr=1e38",
+                "warmup_fraction=0",
+                "checkpoint_every=1",
             )
         )
-    assert checkpoint.checkpoints(tmp_path)
+    assert checkpoint.list_checkpoints(tmp_path)
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
 
 
@@ -329,11 +345,11 @@ def test_time_becomes_a_number_of_steps_that_resume_keeps(data, tmp_path):
     small = config(data, tmp_path, "minutes=0.05", "stop_after=2")
     begin = time.monotonic()
     train(small)
-    steps = load(tmp_path / "config.toml").train.steps
+    steps = load_config(tmp_path / "config.toml").train.steps
     assert steps >= 10
     assert time.monotonic() - begin < 60
     train(config(data, tmp_path, "minutes=0.05", "stop_after=4"), resume=True)
-    assert load(tmp_path / "config.toml").train.steps == steps
+    assert load_config(tmp_path / "config.toml").train.steps == steps
     assert len([row for row in rows(tmp_path) if "loss" in row]) == 4
 
 
@@ -345,12 +361,17 @@ def test_the_trial_of_the_speed_leaves_no_trace(data, tmp_path):
             "minutes=0.02",
             "stop_after=3",
             "schedule=constant",
-            "warmup=0",
+            "warmup_fraction=0",
         )
     )
     train(
         config(
-            data, tmp_path / "counted", "steps=50", "stop_after=3", "schedule=constant", "warmup=0"
+            data,
+            tmp_path / "counted",
+            "steps=50",
+            "stop_after=3",
+            "schedule=constant",
+            "warmup_fraction=0",
         )
     )
     timed, counted = (
@@ -365,7 +386,9 @@ def test_old_checkpoints_go(data, tmp_path):
             data, tmp_path, "steps=9", "checkpoint_every=1", "validate_every=100", "keep_every=4"
         )
     )
-    steps = [checkpoint.read_state(folder)["step"] for folder in checkpoint.checkpoints(tmp_path)]
+    steps = [
+        checkpoint.read_state(folder)["step"] for folder in checkpoint.list_checkpoints(tmp_path)
+    ]
     assert steps == [4, 8, 9]
 
 
@@ -392,10 +415,10 @@ def test_what_does_not_belong_together_is_refused(data, whole, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        (["out="], ValueError, "no folder for the run"),
-        (["data="], ValueError, "no data to train on"),
+        (["out="], ValueError, "train.out is empty: give"),
+        (["data="], ValueError, "data.path is empty: give data="),
         (["data=/nowhere/at/all"], FileNotFoundError, "/nowhere/at/all"),
-        (["steps=0"], ValueError, "give steps= or minutes="),
+        (["steps=0"], ValueError, "train.steps and train.minutes are both 0: set one"),
         (["device=abacus"], ValueError, "device = 'abacus'"),
         (["sequence_length=1000000"], ValueError, "1000000"),
     ],
@@ -417,7 +440,9 @@ def test_without_validation_data_a_run_is_shorter(tmp_path):
     alone = write_small(tmp_path / "alone", documents(60))
     result = train(config(alone, tmp_path / "run", "steps=3"))
     assert result.validation is None
-    assert checkpoint.find(tmp_path / "run", "best") == checkpoint.find(tmp_path / "run", "last")
+    assert checkpoint.find_checkpoint(tmp_path / "run", "best") == checkpoint.find_checkpoint(
+        tmp_path / "run", "last"
+    )
 
 
 def test_estimate_counts_what_training_makes(data):
@@ -436,10 +461,10 @@ def test_estimate_counts_what_training_makes(data):
 def make_curve(data, out):
     """Write the stored curve anew, after a change that is meant to change training."""
     arguments = [*SHAPE, "steps=30", "threads=1", "validation_tokens=0"]
-    result = train(load(None, [*arguments, f"data={data}", f"out={out}"]))
+    result = train(load_config(None, [*arguments, f"data={data}", f"out={out}"]))
     losses = [round(row["loss"], 5) for row in rows(out) if "loss" in row]
     stored = {"arguments": arguments, "losses": losses, "torch": torch.__version__}
-    stored["bits_per_byte"] = round(result.validation["bits_per_byte"], 5)
+    stored["bits_per_byte"] = round(result.validation.bits_per_byte, 5)
     CURVE.parent.mkdir(parents=True, exist_ok=True)
     CURVE.write_text(json.dumps(stored, indent=1) + "\n")
 

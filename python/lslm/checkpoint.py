@@ -1,20 +1,18 @@
-"""Checkpoints: a folder per step that counts only once its state.json is there.
+"""Checkpoints: one folder per step, committed by its state.json.
 
     runs/NAME/config.toml  tokenizer.json  metrics.jsonl
     runs/NAME/checkpoints/step-000120/model.safetensors  optimizer.safetensors  state.json
 
-``state.json`` holds the sizes and SHA-256 of the others and is written last, so a checkpoint is
-whole or it is not there, on any file system. Nothing in it depends on the number of processes.
+``state.json`` holds the size and SHA-256 of every other file and is written last: a folder without
+it is not a checkpoint. This needs no atomic operation on folders, so it holds on any file system.
+Nothing in a checkpoint depends on the number of processes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lslm.config import Config
-from lslm.config import load as load_config
+from lslm.config import Config, load_config
 from lslm.exceptions import FormatError, MismatchError
+from lslm.files import sync, write_atomically
 from lslm.model import Transformer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import os
+    from collections.abc import Mapping
 
     import torch
     from torch import Tensor, nn
@@ -37,30 +36,33 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
-    "check",
-    "checkpoints",
-    "find",
-    "load",
-    "lock",
+    "check_checkpoint",
+    "find_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
     "open_run",
-    "prune",
+    "prune_checkpoints",
     "read_state",
-    "save",
-    "write_atomically",
+    "save_checkpoint",
 ]
 
 VERSION = 1
+"""Of state.json; a reader refuses any other."""
 SHARD_BYTES = 5_000_000_000
+"""Largest size of one safetensors file in bytes, as Hugging Face splits them."""
 
 
-def save(
+def save_checkpoint(
     run: Path,
     step: int,
     model: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     state: Mapping[str, Any],
 ) -> Path:
-    """Write the checkpoint of ``step`` and return its folder; ``state`` goes into state.json."""
+    """Write the checkpoint of ``step`` and return its folder; ``state`` goes into state.json.
+
+    An earlier checkpoint of this step is replaced. After an error none is left.
+    """
     folder = run / "checkpoints" / f"step-{step:06d}"
     _remove(folder)
     folder.mkdir(parents=True)
@@ -82,8 +84,8 @@ def save(
     return folder
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """Return the folders of the whole checkpoints of ``run``, by step."""
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the folders of all finished checkpoints of ``run``, in order of their steps."""
     folders = [path.parent for path in Path(run).glob("checkpoints/step-[0-9]*/state.json")]
     return sorted(folders, key=_step)
 
@@ -97,14 +99,17 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{path}: not the state of a checkpoint: {error}", str(path)) from None
     if version != VERSION:
-        raise FormatError(f"{path}: version {version}, but {VERSION} is understood", str(path))
+        raise FormatError(
+            f"{path}: version {version}, but this lslm reads version {VERSION}", str(path)
+        )
     return state | {"step": step}
 
 
-def check(checkpoint: Path, part: str = "") -> dict[str, Any]:
-    """Compare the files of ``checkpoint`` with their saved size and hash; return its state.
+def check_checkpoint(checkpoint: Path, part: str = "") -> dict[str, Any]:
+    """Check the size and SHA-256 of the files of ``checkpoint``; return its state.
 
-    ``part`` = "model" looks only at the files whose names begin so.
+    With ``part`` = "model", only files whose names begin with it. Raises ``FormatError`` for the
+    first damaged file.
     """
     state = read_state(checkpoint)
     for name, expected in state["files"].items():
@@ -113,25 +118,25 @@ def check(checkpoint: Path, part: str = "") -> dict[str, Any]:
         path = checkpoint / name
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
             raise FormatError(
-                f"{path}: damaged: not the bytes that were saved; delete {checkpoint} to go on "
-                f"from the checkpoint before it",
+                f"{path}: damaged, its size or hash differs from state.json; delete {checkpoint} "
+                f"to resume from the checkpoint before it",
                 str(path),
             )
     return state
 
 
-def load(
+def load_checkpoint(
     checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer] | None = None
 ) -> dict[str, Any]:
-    """Fill ``model`` and ``optimizers`` from ``checkpoint``; return its state.
+    """Load ``checkpoint`` into ``model`` and ``optimizers``; return its state.
 
-    Sizes and hashes are checked first. Tensors that do not fit are a ``MismatchError``. Without
-    ``optimizers`` their file is not touched, and need not be there.
+    Sizes and hashes are checked first. Raises ``MismatchError`` if names or shapes of tensors
+    differ from those of ``model``. Without ``optimizers`` their file is not read.
     """
-    state = check(checkpoint, "model" if optimizers is None else "")
+    state = check_checkpoint(checkpoint, "model" if optimizers is None else "")
     tensors = _read_tensors(checkpoint, "model", state)
     mine = model.state_dict()
-    _compare(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})
+    _check_shapes(checkpoint, tensors, {name: tensor.shape for name, tensor in mine.items()})
     model.load_state_dict(tensors)
     if optimizers is not None:
         tensors = _read_tensors(checkpoint, "optimizer", state)
@@ -144,12 +149,16 @@ def load(
     return state
 
 
-def find(run: str | Path, which: str | int = "last") -> Path:
-    """Return the folder of a checkpoint of ``run``: ``last``, ``best`` (validation), or a step."""
+def find_checkpoint(run: str | os.PathLike[str], which: str | int = "last") -> Path:
+    """Return the folder of a checkpoint of ``run``.
+
+    ``which`` is ``last``, ``best`` (lowest validation loss; ``last`` if none was validated) or a
+    step.
+    """
     run = Path(run)
     if not run.is_dir():
         raise FileNotFoundError(2, "no such run", str(run))
-    folders = checkpoints(run)
+    folders = list_checkpoints(run)
     if not folders:
         raise FileNotFoundError(2, "no finished checkpoint in this run", str(run))
     if which == "last":
@@ -164,108 +173,62 @@ def find(run: str | Path, which: str | int = "last") -> Path:
     raise ValueError(f"{run} has no checkpoint {which!r}: choose best, last or a step of {names}")
 
 
-def prune(run: Path, *, last: int, best: bool, every: int) -> None:
-    """Delete all checkpoints but the ``last`` newest, the best, and each multiple of ``every``."""
-    folders = checkpoints(run)
+def prune_checkpoints(run: Path, *, last: int, best: bool, every: int) -> None:
+    """Delete all checkpoints but the ``last`` newest, the best, and each multiple of ``every``.
+
+    ``every`` = 0: no multiples. Unfinished folders, which a killed process leaves, go too.
+    """
+    folders = list_checkpoints(run)
     keep = set(folders[-last:])
     if best and folders:
-        keep.add(find(run, "best"))
+        keep.add(find_checkpoint(run, "best"))
     for folder in folders:
         if folder not in keep and not (every and _step(folder) % every == 0):
             _remove(folder)
-    for folder in (run / "checkpoints").glob("step-*"):  # what a kill left unfinished
+    for folder in (run / "checkpoints").glob("step-*"):
         if not (folder / "state.json").exists():
             _remove(folder)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with all that belongs to it, as :func:`open_run` returns it."""
+    """A trained model with its configuration and tokenizer, from :func:`open_run`."""
 
     path: Path
+    """The run's folder."""
     step: int
+    """Updates made before this checkpoint."""
     config: Config
     model: Transformer
+    """In evaluation mode, on the device it was opened for."""
     tokenizer: Tokenizer
 
 
-def open_run(run: str | Path, checkpoint: str | int = "best", device: str = "cpu") -> Run:
-    """Load a run's model, ready to evaluate or generate.
+def open_run(
+    run: str | os.PathLike[str], checkpoint: str | int = "best", device: str = "cpu"
+) -> Run:
+    """Return the model of a run, ready to evaluate or generate.
 
-    ``run`` is a run's folder, or that of one of its checkpoints; ``checkpoint`` is ``best``,
-    ``last`` or a step.
+    ``run`` is a run's folder, or the folder of one of its checkpoints, which then wins over
+    ``checkpoint``; see :func:`find_checkpoint`. Raises ``MismatchError`` if the folder's tokenizer
+    is not the one that the model was trained with.
     """
     from lslm import Tokenizer
 
     folder = Path(run)
     if (folder / "state.json").is_file():
         folder, checkpoint = folder.parent.parent, _step(folder)
-    chosen = find(folder, checkpoint)
+    chosen = find_checkpoint(folder, checkpoint)
     config = load_config(folder / "config.toml")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     model = Transformer(config.model)
-    state = load(chosen, model)
+    state = load_checkpoint(chosen, model)
     if state.get("tokenizer") != tokenizer.fingerprint:
-        raise MismatchError(f"{folder}/tokenizer.json is not the tokenizer that {chosen} learned")
+        raise MismatchError(
+            f"{folder}/tokenizer.json is not the tokenizer that {chosen} was trained with"
+        )
     model.to(device).eval()
     return Run(folder, state["step"], config, model, tokenizer)
-
-
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process; a ``ValueError`` names it when another one holds it."""
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("ab") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"{folder}: another process is writing this folder; wait or choose another output"
-            ) from None
-        if os.fstat(file.fileno()).st_nlink == 0:  # the one before gave it up at this moment
-            raise ValueError(f"{folder}: another process has just ended there; try again")
-        try:
-            yield
-        finally:
-            if sys.platform != "win32":  # there an open file cannot be removed
-                path.unlink(missing_ok=True)
-            if new:  # and stayed empty: the run was refused
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` as the whole file ``path``; at every moment it is the old or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk; a system that cannot sync folders is left alone."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _step(folder: Path) -> int:
@@ -278,14 +241,16 @@ def _sha256(path: Path) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """Take a checkpoint away; without state.json, the first to go, it is none."""
+    """Delete a checkpoint; state.json goes first, so that half a folder is never one."""
     (folder / "state.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _loss(folder: Path) -> float | None:
+    """Return the validation loss of a checkpoint; None if it has none or it is not finite."""
     validation = read_state(folder).get("validation")
-    return None if validation is None else float(validation["loss"])
+    loss = None if validation is None else validation["loss"]
+    return None if loss is None else float(loss)
 
 
 def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
@@ -295,7 +260,7 @@ def _owns(optimizer: torch.optim.Optimizer, parameter: Tensor) -> bool:
 def _optimizer_tensors(
     model: nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """The optimizers' state as ``parameter:key``, independent of their groups and order."""
+    """Return the optimizers' tensors as ``parameter:key``, whatever their groups and order."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{names[parameter]}:{key}": tensor
@@ -306,7 +271,7 @@ def _optimizer_tensors(
 
 
 def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> list[Path]:
-    """Write NAME.safetensors, or numbered parts with an index when they are large."""
+    """Write NAME.safetensors, or parts and an index above SHARD_BYTES; return the paths."""
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for key, tensor in tensors.items():
@@ -331,8 +296,8 @@ def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> list[
             save_file(part, path, metadata={"format": "pt"})
         except SafetensorError as error:
             raise OSError(f"{path}: {error}") from None
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
     return paths
 
 
@@ -348,7 +313,9 @@ def _read_tensors(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[st
     return tensors
 
 
-def _compare(checkpoint: Path, saved: dict[str, Tensor], wanted: dict[str, torch.Size]) -> None:
+def _check_shapes(
+    checkpoint: Path, saved: dict[str, Tensor], wanted: dict[str, torch.Size]
+) -> None:
     for name in sorted(saved.keys() | wanted.keys()):
         there = tuple(saved[name].shape) if name in saved else "absent"
         here = tuple(wanted[name]) if name in wanted else "absent"

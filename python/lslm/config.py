@@ -1,14 +1,20 @@
-"""The configuration of a run: frozen dataclasses, from TOML and ``key=value``, and back."""
+"""The configuration of a run: frozen dataclasses, from TOML and ``key=value``, and back to TOML.
+
+A key is ``section.name``, such as ``train.steps``. The name alone is enough where only one section
+has it; ``data``, ``optim`` and ``schedule`` are short for ``data.path``, ``optim.name`` and
+``schedule.name``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from lslm.exceptions import FormatError
 from lslm.model import ModelConfig
@@ -17,25 +23,37 @@ from lslm.optim import OptimConfig, ScheduleConfig
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Config", "DataConfig", "TrainConfig", "keys", "load", "replace", "to_toml"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "Setting",
+    "TrainConfig",
+    "config_keys",
+    "load_config",
+    "replace",
+    "to_toml",
+]
+
+Setting: TypeAlias = "str | float | bool | os.PathLike[str] | tuple[float, float]"
+"""The value of a key, or its text as on the command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The tokens to learn from."""
+    """The tokens to train and validate on."""
 
     path: str = ""
     """A folder made by ``lslm tokenize``, holding ``train`` and ``validation``, or one dataset."""
     validation: str = ""
-    """Another dataset to validate on; empty: ``validation`` beside ``train`` if there is one."""
+    """The dataset to validate on; empty: ``validation`` in ``path`` if it is there."""
 
     def train_path(self) -> Path:
-        """The dataset to train on: ``train`` in ``path``, or ``path`` itself."""
+        """Return the dataset to train on: ``train`` in ``path``, or ``path`` itself."""
         inner = Path(self.path) / "train"
         return inner if (inner / "manifest.json").is_file() else Path(self.path)
 
     def validation_path(self) -> Path | None:
-        """The dataset to validate on, or None."""
+        """Return the dataset to validate on, or None."""
         if self.validation:
             return Path(self.validation)
         inner = Path(self.path) / "validation"
@@ -44,52 +62,53 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The run; what 0 or auto stand for is written out in the run's own config.toml."""
+    """How to train; the run's own config.toml holds the values that 0 and auto resolved to."""
 
     out: str = ""
     """The run's folder."""
     steps: int = 0
-    """Updates; 0: as many as fit into ``minutes``, measured before the first one."""
+    """Updates of the parameters; 0: as many as fit into ``minutes``, measured before the first."""
     minutes: float = 0.0
     """Time for training with its validations and checkpoints, where ``steps`` is 0."""
     stop_after: int = 0
-    """Save and stop after this step, with the schedule still that of ``steps``; 0: do not."""
+    """Save and stop after this step, on the schedule of all ``steps``; 0: do not."""
     batch_size: int = 16
-    """Sequences in one update, over all processes and micro-batches."""
+    """Sequences per update, over all processes and micro-batches."""
     micro_batch_size: int = 0
-    """Sequences of one process in one forward pass; 0: all of its share."""
-    clip: float = 0.0
-    """Largest norm of all gradients together; 0: no limit."""
+    """Sequences per forward pass of one process; 0: all that it has."""
+    max_grad_norm: float = 0.0
+    """Norm of all gradients together to which larger ones are scaled down; 0: no limit."""
     seed: int = 0
-    """Of the first weights, the order of the data and dropout."""
+    """Decides the initial weights, the order of the data, and dropout."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, mps; auto: cuda where there is one, else cpu."""
+    """cpu, cuda, cuda:1, mps; auto: cuda if torch has a CUDA device, else cpu."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the forward pass; auto: bfloat16 on cuda, else float32. Weights are float32 always."""
+    """Of the forward pass; auto: bfloat16 on cuda, else float32. Weights are always float32."""
     compile: bool = False
-    """Compile layers and loss: after seconds twice as fast on a GPU; a CPU needs a C++ compiler."""
+    """Compile layers and loss, for a GPU in half a minute; a CPU needs a C++ compiler."""
     threads: int = 0
     """Of torch on a CPU; 0: torch's own choice."""
     log_every: int = 1
-    """Steps between two rows of metrics.jsonl."""
+    """Steps from one row of metrics.jsonl to the next."""
     validate_every: int = 0
-    """Steps between two validations; 0: a tenth of the run."""
+    """Steps from one validation to the next; 0: a tenth of the run."""
     validation_tokens: int = 65_536
-    """Length of the part of the validation set that is used while training; 0: all of it."""
+    """Tokens at the start of the validation set to score during training; 0: all."""
     checkpoint_every: int = 0
-    """Steps between two checkpoints; 0: a tenth of the run."""
+    """Steps from one checkpoint to the next; 0: a tenth of the run."""
     keep_last: int = 2
     """Number of newest checkpoints to keep."""
     keep_best: bool = True
-    """Keep the checkpoint with the lowest validation loss as well."""
+    """Also keep the checkpoint with the lowest validation loss."""
     keep_every: int = 0
-    """Keep every checkpoint whose step is a multiple of this as well; 0: none."""
+    """Also keep every checkpoint whose step is a multiple of this; 0: none."""
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("batch_size", "log_every", "keep_last"), 1)
+        minimum = dict.fromkeys(("batch_size", "log_every", "keep_last"), 1)
         for name, value in vars(self).items():
-            if isinstance(value, int | float) and not value >= least.get(name, 0):
-                raise ValueError(f"train.{name} = {value}: must be at least {least.get(name, 0)}")
+            low = minimum.get(name, 0)
+            if isinstance(value, int | float) and not value >= low:
+                raise ValueError(f"train.{name} = {value}: must be at least {low}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,49 +130,44 @@ SECTIONS: dict[str, type[Any]] = {
     "train": TrainConfig,
 }
 _SHORT = {"data": "data.path", "optim": "optim.name", "schedule": "schedule.name"}
+_SIMILARITY = 0.6
+"""Lowest ``difflib`` ratio of a name that an error suggests; difflib's own default."""
 
 
-def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Return the configuration of a TOML file with ``key=value`` overrides on top.
+def load_config(
+    path: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()
+) -> Config:
+    """Return the configuration in a TOML file, with ``key=value`` overrides on top.
 
-    A key is ``section.name``; ``name`` alone will do where one section has it, ``data``, ``optim``
-    and ``schedule`` stand for ``data.path``, ``optim.name`` and ``schedule.name``. An unknown key
-    or a value of the wrong type is a ``ValueError`` that names the nearest key.
+    Without ``path``, the defaults with the overrides. Raises ``ValueError`` for an unknown key,
+    with the nearest known one, and for a value of the wrong type; ``FormatError`` for a file that
+    is not TOML.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        text = Path(path).read_bytes()
-        try:
-            table = tomllib.loads(text.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FormatError(f"{path}: not a TOML file: {error}", str(path)) from None
-        for key, value in table.items():
-            if isinstance(value, dict) and key in SECTIONS:
-                values |= {f"{key}.{name}": inner for name, inner in value.items()}
-            else:
-                values[key] = value
-    config = _build(Config(), values, f" (in {path})")
-    pairs: dict[str, Any] = {}
+    config = Config() if path is None else _with_values(Config(), _read(path), f" (in {path})")
+    pairs: dict[str, str] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ValueError(f"{override!r}: give key=value, such as steps=100")
+            raise ValueError(f"{override!r} is not a setting: give key=value, such as steps=100")
         pairs[key.strip()] = value.strip()
-    return _build(config, pairs, "")
+    return _with_values(config, pairs)
 
 
-def replace(config: Config, **values: Any) -> Config:
-    """Return ``config`` with some values changed; ``a.b`` is written ``a__b``, or short ``b``."""
-    return _build(config, {key.replace("__", "."): value for key, value in values.items()}, "")
+def replace(config: Config, **settings: Setting) -> Config:
+    """Return ``config`` with some values changed; the key ``a.b`` is written ``a__b``.
+
+    Raises ``ValueError`` as :func:`load_config` does.
+    """
+    return _with_values(config, {key.replace("__", "."): v for key, v in settings.items()})
 
 
-def keys() -> list[str]:
+def config_keys() -> list[str]:
     """Return every full key, ``section.name``."""
     return [f"{s}.{item.name}" for s, kind in SECTIONS.items() for item in dataclasses.fields(kind)]
 
 
 def to_toml(config: Config) -> str:
-    """Return the TOML text that :func:`load` reads back as ``config``."""
+    """Return the TOML text that :func:`load_config` reads as ``config``."""
     lines = []
     for section in SECTIONS:
         lines.append(f"[{section}]")
@@ -164,7 +178,8 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines)
 
 
-def _toml(value: Any) -> str:
+def _toml(value: str | float | tuple[float, ...]) -> str:
+    """Return a value as TOML."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
@@ -172,11 +187,27 @@ def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _build(config: Config, values: Mapping[str, Any], where: str) -> Config:
-    """``config`` with ``values`` by key, each checked against its field."""
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the values in a TOML file by key; those of a section as ``section.name``."""
+    content = Path(path).read_bytes()
+    try:
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: not a TOML file: {error}", str(path)) from None
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and key in SECTIONS:
+            values |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            values[key] = value
+    return values
+
+
+def _with_values(config: Config, values: Mapping[str, Any], where: str = "") -> Config:
+    """Return ``config`` with ``values`` by key, each converted to the type of its field."""
     changes: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
-        section, name = _resolve(key, where, table=isinstance(value, dict)).split(".")
+        section, name = _full_key(key, where, is_table=isinstance(value, dict)).split(".")
         kind = get_type_hints(SECTIONS[section])[name]
         changes.setdefault(section, {})[name] = _convert(value, kind, f"{section}.{name}", where)
     parts = {
@@ -186,65 +217,101 @@ def _build(config: Config, values: Mapping[str, Any], where: str) -> Config:
     return dataclasses.replace(config, **parts)
 
 
-def _resolve(key: str, where: str, *, table: bool = False) -> str:
-    """The full key that ``key`` means; ``table`` if a section's values stand there."""
-    every = keys()
-    full = [name for name in every if name.split(".")[1] == key]
+def _full_key(key: str, where: str, *, is_table: bool = False) -> str:
+    """Return the full key that ``key`` is short for; ``is_table`` if its value is a TOML table."""
+    every = config_keys()
     if key in every or key in _SHORT:
         return _SHORT.get(key, key)
+    full = [name for name in every if name.split(".")[1] == key]
     if len(full) == 1:
         return full[0]
     if full:
-        raise ValueError(f"the key {key!r} is not clear{where}: write {' or '.join(full)}")
-    sections = difflib.get_close_matches(key, SECTIONS, 1, 0.6)
-    if table and sections and "." not in key:
+        raise ValueError(f"the key {key!r} is ambiguous{where}: write {' or '.join(full)}")
+    sections = difflib.get_close_matches(key, SECTIONS, 1, _SIMILARITY)
+    if is_table and sections and "." not in key:
         raise ValueError(f"unknown section [{key}]{where}: did you mean [{sections[0]}]?")
-    leaf = key.rpartition(".")[2]
-    near = [name for name in every if name.split(".")[1] == leaf]  # right name, wrong section
-    near = near or difflib.get_close_matches(key, every, 1, 0.6)
-    if not near:
-        names = difflib.get_close_matches(leaf, [name.split(".")[1] for name in every], 1, 0.5)
-        near = [name for name in every if names and name.split(".")[1] == names[0]]
-    hint = f"did you mean {near[0]}?" if near else f"the sections are {', '.join(SECTIONS)}"
+    near = _nearest_key(key)
+    hint = f"did you mean {near}?" if near else f"the sections are {', '.join(SECTIONS)}"
     raise ValueError(f"unknown key {key!r}{where}: {hint}")
 
 
+def _nearest_key(key: str) -> str | None:
+    """Return the full key most like ``key``: the same name elsewhere, else a similar spelling."""
+    every, name = config_keys(), key.rpartition(".")[2]
+    by_name = {full.split(".")[1]: full for full in reversed(every)}
+    if name in by_name:
+        return by_name[name]
+    near = difflib.get_close_matches(key, every, 1, _SIMILARITY)
+    if near:
+        return near[0]
+    # a short name beside a full key has a low ratio: "stpes" and "train.steps"
+    names = difflib.get_close_matches(name, by_name, 1, 0.5)
+    return by_name[names[0]] if names else None
+
+
 def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
-    """``value``, from TOML or as text from the command line, as ``kind``."""
-    need = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)
-    text = value if isinstance(value, str) else None
+    """Return ``value``, from TOML or as text from the command line, as the type ``kind``."""
     try:
         if get_origin(kind) is Literal:
             need = f"one of {', '.join(get_args(kind))}"
-            if value in get_args(kind):
-                return value
-        elif get_origin(kind) is tuple:
+            return _choice(value, get_args(kind))
+        if get_origin(kind) is tuple:
             need = "a pair of numbers, such as 0.9,0.95"
-            parts = text.strip("[]()").split(",") if text is not None else value
-            if isinstance(parts, list | tuple) and len(parts) == 2:
-                return tuple(_convert(part, float, key, where) for part in parts)
-        elif kind is bool:
-            if isinstance(value, bool) or text in {"true", "false"}:
-                return value is True or text == "true"
-        elif kind is str:
-            if text is not None or isinstance(value, Path):
-                return str(value)
-        elif text is not None or (isinstance(value, int | float) and not isinstance(value, bool)):
-            number = float(value)
-            if kind is float:
-                return number
-            return int(value) if text is None and number == value else _whole(str(value))
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"{key} = {value!r}{where}: {need} is needed")
+            return _pair(value)
+        need, convert = _CONVERTERS[kind]
+        return convert(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{key} = {value!r}{where}: must be {need}") from None
 
 
-def _whole(text: str) -> int:
-    """``text`` such as 65536, 65_536 or 1e6 as an integer."""
+def _choice(value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(value)
+    return str(value)
+
+
+def _pair(value: Any) -> tuple[float, float]:
+    parts = value.strip("[]()").split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or len(parts) != 2:
+        raise ValueError(value)
+    return _number(parts[0]), _number(parts[1])
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}[_choice(value, ("true", "false"))]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(value)
+    return str(value)
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise TypeError(value)
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    """Return 65536, "65_536", 1e6 or "1e6" as an integer."""
+    number = _number(value)
+    if isinstance(value, int):
+        return value
     try:
-        return int(text)
+        return int(value) if isinstance(value, str) else int(str(value))
     except ValueError:
-        number = float(text)
         if number != int(number):
-            raise ValueError(text) from None
+            raise
         return int(number)
+
+
+_CONVERTERS = {
+    bool: ("true or false", _boolean),
+    float: ("a number", _number),
+    int: ("a whole number", _whole),
+    str: ("text", _text),
+}
+"""What an error says is needed, and the conversion, by the type of a field."""

@@ -1,4 +1,4 @@
-"""Token datasets as batches: the loader, mixtures, and datasets from tokens made elsewhere."""
+"""Token datasets as batches: the loader and mixtures; and datasets from ids made elsewhere."""
 
 from __future__ import annotations
 
@@ -6,43 +6,63 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Required,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    cast,
+    overload,
+)
 
 import numpy as np
 
-from lslm import progress as _progress
-from lslm._lslm import DatasetWriter, LoaderCore, TokenDataset
+from lslm._lslm import DatasetWriter, LoaderCore, TokenDataset, Tokenizer
 from lslm.exceptions import MismatchError
-from lslm.feed import Batch, CudaFeed
+from lslm.feed import ArrayT, Batch, CudaFeed
+from lslm.progress import reporting
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Batch", "Document", "Mixture", "TokenLoader", "write_dataset"]
+    from lslm.progress import Progress
+
+__all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "write_dataset"]
+
+DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
+"""A dataset, or the path of one."""
 
 _STATE_VERSION = 1
+"""Of ``TokenLoader.state_dict``; a loader refuses any other."""
+_REPORT_SECONDS = 0.05
+"""Shortest time between two progress reports of :func:`write_dataset`."""
 
 
 class Mixture:
-    """Several datasets, in given proportions of tokens.
+    """Several datasets, mixed in given proportions of tokens.
 
-    ``datasets`` is a mapping from dataset to weight, or a sequence beside ``weights``. A dataset is
-    a path or a :class:`lslm.TokenDataset`. Weights need not sum to one; without them each dataset
-    counts by its tokens. After each block of samples (1,024, more for very small weights) every
-    dataset's count is less than one sample from its share; inside a block the order is random. Each
-    dataset has epochs of its own, each in a new order.
+    ``datasets`` is a mapping from dataset to weight, or a sequence beside ``weights``. Weights need
+    not sum to one; without them a dataset counts by its tokens. After each run of samples (1,024,
+    more for very small weights) every dataset's count is within one sample of its share; the order
+    inside a run is random. Each dataset has its own epochs, each in a new order.
     """
 
     def __init__(
         self,
-        datasets: Mapping[Any, float] | Sequence[str | os.PathLike[str] | TokenDataset],
+        datasets: Mapping[Any, float] | Sequence[DatasetLike],
         *,
         weights: Sequence[float] | None = None,
     ) -> None:
         if isinstance(datasets, Mapping):
             if weights is not None:
-                raise ValueError("weights: the mapping has them already")
+                raise ValueError("weights: the mapping of datasets has them; leave weights out")
             weights = [float(weight) for weight in datasets.values()]
         self.datasets = [_open(dataset) for dataset in datasets]
         self.weights = None if weights is None else [float(weight) for weight in weights]
@@ -52,14 +72,38 @@ class Mixture:
         return f"Mixture([{names}], weights={self.weights})"
 
 
-class TokenLoader:
-    """Batches of a tokenized dataset, for ever or for ``epochs``, with exact resume.
+class _LoaderOptions(TypedDict, total=False):
+    """The options of :class:`TokenLoader` besides ``output``, for its overloads."""
 
-    A sample is ``sequence_length`` inputs and as many targets, moved by one, cut from the
-    documents one behind the other. Samples are read by a thread that fills ``prefetch`` batches
-    ahead; no process is started. The sequence of samples depends on the data, ``seed``,
-    ``shuffle`` and ``sequence_length`` only, so ``state_dict`` of any rank resumes on any number of
-    ranks, at any step, with other batch sizes.
+    batch_size: Required[int]
+    sequence_length: Required[int]
+    seed: int
+    rank: int | None
+    world_size: int | None
+    global_batch_size: int | None
+    epochs: int | None
+    shuffle: bool
+    device: str | torch.device | None
+    prefetch: int
+    pin_memory: bool | None
+    verify: bool
+    access: Literal["auto", "map", "call"]
+
+
+class TokenLoader(Generic[ArrayT]):
+    """Batches of a tokenized dataset, endless or for ``epochs``, with exact resume.
+
+    ::
+
+        loader = TokenLoader("data/web/train", batch_size=16, sequence_length=1024)
+        for batch in loader:
+            loss = model(batch.inputs, batch.targets)
+
+    A sample is ``sequence_length`` inputs and as many targets, one token later, from the
+    concatenation of the documents. A thread reads ``prefetch`` batches ahead; no process is
+    started. The sequence of samples depends on the data, ``seed``, ``shuffle`` and
+    ``sequence_length`` only, so the ``state_dict`` of any rank resumes on any number of ranks, at
+    any step, with other batch sizes.
 
     Arguments:
         data: a dataset (path or :class:`lslm.TokenDataset`) or a :class:`Mixture`.
@@ -71,26 +115,42 @@ class TokenLoader:
             several ranks need the same rows, as under tensor parallelism.
         global_batch_size: rows of all ranks between two updates of the model, a multiple of
             ``batch_size * world_size``, which is the default. With ``epochs``, the last incomplete
-            one is left out.
-        epochs: passes over the data; None for endless. A loop over a loader that has ended begins
-            the passes that follow, in new orders. A mixture has no passes.
+            one is dropped.
+        epochs: passes over the data; None: endless. Iterating again after the end continues with
+            the next passes, in new orders. A mixture has no passes.
         shuffle: samples in random order, from another first token each epoch; else in file order.
         output: "torch" or "numpy".
-        device: where torch tensors go; None for the CPU. To CUDA, batches are copied in compact
-            form, ahead of their use, on a stream of their own.
-        prefetch: batches filled ahead; 0 for none, without a thread.
-        pin_memory: page-locked memory, for copies that do not wait; by default for CUDA.
-        verify: check the checksum of each block of 1 MiB before its first use.
+        device: where torch tensors go; None: the CPU. To CUDA, batches are copied in compact form,
+            ahead of their use, on a separate stream.
+        prefetch: batches filled ahead; 0: none, without a thread.
+        pin_memory: page-locked memory, for asynchronous copies; None: for CUDA only.
+        verify: check the checksum of each MiB before its first use.
         access: "map" reads through memory maps: fastest, but what was read counts as this
-            process's memory, and a file that is cut meanwhile ends the process. "call" reads each
-            sample with one system call: for large data and network file systems. "auto" maps up to
-            256 MiB.
+            process's memory, and a file that is truncated meanwhile kills the process. "call" reads
+            each sample with one system call: for large data and network file systems. "auto" maps
+            up to 256 MiB.
 
     """
 
+    @overload
+    def __init__(
+        self: TokenLoader[torch.Tensor],
+        data: DatasetLike | Mixture,
+        *,
+        output: Literal["torch"] = "torch",
+        **options: Unpack[_LoaderOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: TokenLoader[NDArray[np.int64]],
+        data: DatasetLike | Mixture,
+        *,
+        output: Literal["numpy"],
+        **options: Unpack[_LoaderOptions],
+    ) -> None: ...
     def __init__(
         self,
-        data: str | os.PathLike[str] | TokenDataset | Mixture,
+        data: DatasetLike | Mixture,
         *,
         batch_size: int,
         sequence_length: int,
@@ -108,7 +168,7 @@ class TokenLoader:
         access: Literal["auto", "map", "call"] = "auto",
     ) -> None:
         mixture = data if isinstance(data, Mixture) else None
-        datasets = mixture.datasets if mixture else [_open(data)]
+        datasets = data.datasets if isinstance(data, Mixture) else [_open(data)]
         if output not in ("torch", "numpy"):
             raise ValueError(f"output = {output!r}: choose 'torch' or 'numpy'")
         if output == "numpy" and (device is not None or pin_memory):
@@ -165,35 +225,33 @@ class TokenLoader:
         self._samples, self._round = self._core.position
         self._feed: CudaFeed | None = None
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Go on behind the last batch; after the end, with the epochs that follow."""
+    def __iter__(self) -> Iterator[Batch[ArrayT]]:
+        """Continue after the last batch; after the end, with the next ``epochs``."""
         self._core.restart()
         self._round = self._core.position[1]
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Batch[ArrayT]:
         if self._on_cuda:
-            return self._next_on_cuda()
+            return cast("Batch[ArrayT]", self._next_on_cuda())
         item = self._core.next()
         if item is None:
             raise StopIteration
         inputs, targets, self._samples = item
         if self._arguments["output"] == "numpy":
-            return Batch(inputs, targets)
-        return self._as_tensors(inputs, targets)
+            return cast("Batch[ArrayT]", Batch(inputs, targets))
+        assert targets is not None  # rows, which have none, are for CUDA
+        return cast("Batch[ArrayT]", Batch(self._as_tensor(inputs), self._as_tensor(targets)))
 
-    def _as_tensors(self, inputs: Any, targets: Any) -> Batch:
+    def _as_tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
         import torch
 
-        tensors = torch.from_numpy(inputs), torch.from_numpy(targets)
+        tensor, device = torch.from_numpy(array), self._arguments["device"]
         if self._arguments["pin_memory"]:
-            tensors = tensors[0].pin_memory(), tensors[1].pin_memory()
-        device = self._arguments["device"]
-        if device is not None:
-            tensors = tensors[0].to(device), tensors[1].to(device)
-        return Batch(*tensors)
+            tensor = tensor.pin_memory()
+        return tensor if device is None else tensor.to(device)
 
-    def _next_on_cuda(self) -> Batch:
+    def _next_on_cuda(self) -> Batch[torch.Tensor]:
         if self._feed is None:
             pin = self._arguments["pin_memory"] is not False
             self._feed = CudaFeed(self._core, self._arguments["device"], pin)
@@ -204,20 +262,20 @@ class TokenLoader:
         return batch
 
     def __len__(self) -> int:
-        """Return the number of batches of all epochs; an endless loader has no length."""
+        """Return the number of batches of all epochs; ``TypeError`` for an endless loader."""
         batches = self._core.n_batches
         if batches is None:
-            raise TypeError("an endless loader has no length; give epochs=")
+            raise TypeError("an endless loader has no length: give epochs=")
         return batches
 
     @property
-    def samples(self) -> int:
-        """How many samples all ranks together have used, up to the last batch yielded."""
+    def n_samples(self) -> int:
+        """Samples that all ranks together have used, up to the last batch yielded."""
         return self._samples
 
     @property
     def samples_per_epoch(self) -> int | None:
-        """How many samples one pass over the data has; None for a mixture."""
+        """Samples in one pass over the data; None for a mixture."""
         return self._core.samples_per_epoch
 
     @property
@@ -229,12 +287,12 @@ class TokenLoader:
     def left_out(self) -> dict[str, int]:
         """What is not used.
 
-        ``tokens``: in no sample of an epoch, summed over a mixture's datasets (before the first
-        and behind the last window); ``samples``: at the end of all epochs, since they do not fill
+        ``n_tokens``: in no sample of an epoch, before the first and after the last window, summed
+        over a mixture's datasets; ``n_samples``: at the end of all epochs, where they do not fill
         a global batch.
         """
-        tokens, samples = self._core.left_out
-        return {"tokens": tokens, "samples": samples}
+        n_tokens, n_samples = self._core.left_out
+        return {"n_tokens": n_tokens, "n_samples": n_samples}
 
     @property
     def fingerprint(self) -> str:
@@ -242,11 +300,11 @@ class TokenLoader:
         return self._core.fingerprint
 
     def locate(self, sample: int) -> tuple[int, int, int]:
-        """Say where global sample ``sample`` lies: dataset, epoch, position of its first token."""
+        """Return where global sample ``sample`` is: dataset, epoch, position of its first token."""
         return self._core.locate(sample)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position behind the last batch yielded, as plain values for JSON.
+        """Return the position after the last batch yielded, as plain values for JSON.
 
         Equal on all ranks; below 2 KB whatever the data.
         """
@@ -262,10 +320,10 @@ class TokenLoader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to the position of ``state``; the next batch is the one that followed it.
+        """Move to the position of ``state``: the next batch is the one after it.
 
-        The rank, the world size and the batch sizes may differ from the loader that made it. Other
-        data, another seed, order or sequence length is a :class:`lslm.MismatchError`.
+        Rank, world size and batch sizes may differ from those of the loader that saved it. Other
+        data, another seed, order or sequence length raise :class:`lslm.MismatchError`.
         """
         version = state.get("version")
         if version != _STATE_VERSION:
@@ -275,9 +333,14 @@ class TokenLoader:
         names = ("fingerprint", "sequence_length", "seed", "shuffle")
         missing = [name for name in (*names, "samples", "round") if name not in state]
         if missing:
-            raise ValueError(f"the state of a loader lacks {', '.join(missing)}")
-        if state["samples"] < 0 or state["round"] < 0:
-            raise ValueError(f"samples = {state['samples']}: must be 0 or more")
+            raise ValueError(
+                f"the state of a loader has no {', '.join(missing)}: give what state_dict returned"
+            )
+        for name in ("samples", "round"):
+            if state[name] < 0:
+                raise ValueError(
+                    f"{name} = {state[name]} in the state of a loader: must be 0 or more"
+                )
         self._core.check(*(state[name] for name in names))
         self._core.seek(state["samples"], state["round"])
         self._samples, self._round = self._core.position
@@ -288,7 +351,7 @@ class TokenLoader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         arguments = dict(state["arguments"])
-        TokenLoader.__init__(self, arguments.pop("data"), **arguments)
+        TokenLoader.__init__(cast("Any", self), arguments.pop("data"), **arguments)
         self.load_state_dict(state["state"])
 
     def __repr__(self) -> str:
@@ -299,17 +362,17 @@ class TokenLoader:
             f"sequence_length={self.sequence_length}, rank={self.rank}, "
             f"world_size={self.world_size}, global_batch_size={self.global_batch_size}, "
             f"seed={self.seed}, shuffle={self.shuffle}, epochs={self._arguments['epochs']}, "
-            f"samples={self.samples})"
+            f"n_samples={self.n_samples})"
         )
 
 
-class Document(NamedTuple):
-    """A tokenized document for :func:`write_dataset`."""
+class TokenizedDocument(NamedTuple):
+    """A document as ids, for :func:`write_dataset`."""
 
     tokens: ArrayLike
-    """Its ids, with those that open and close it."""
+    """Its ids, including those that open and close it; one-dimensional."""
     n_bytes: int = 0
-    """Bytes of its text in UTF-8, without special tokens; 0 if not known."""
+    """Bytes of its text in UTF-8, without special tokens; 0: unknown."""
     source: str | None = None
     """The name of the input it is from."""
     id: str | None = None
@@ -317,6 +380,8 @@ class Document(NamedTuple):
 
 
 class _Tokenizer(Protocol):
+    """What :func:`write_dataset` needs of a tokenizer."""
+
     @property
     def vocab_size(self) -> int: ...
     @property
@@ -326,27 +391,30 @@ class _Tokenizer(Protocol):
 
 def write_dataset(
     path: str | os.PathLike[str],
-    documents: Iterable[ArrayLike | Document],
+    documents: Iterable[ArrayLike | TokenizedDocument],
     *,
     vocab_size: int | None = None,
-    tokenizer: _Tokenizer | None = None,
+    tokenizer: _Tokenizer | str | os.PathLike[str] | None = None,
     eos_id: int | None = None,
     bos_id: int | None = None,
     split: str | None = None,
     shard_bytes: int = 1 << 28,
-    progress: Any = None,
+    progress: Progress = None,
 ) -> TokenDataset:
-    """Write documents that are tokenized already as a dataset in the new folder ``path``.
+    """Write documents that are ids already as a dataset, in the new folder ``path``; return it.
 
-    ``documents`` are one-dimensional arrays of ids, or :class:`Document` where more is known. Each
-    id must be below ``vocab_size``, by default that of ``tokenizer``, which is saved beside the
-    shards. ``eos_id`` and ``bos_id`` state what closes and opens every document; they are checked,
-    not added. A new shard begins once one has ``shard_bytes``. The memory needed does not grow with
-    the tokens. Nothing has the name of a dataset before all is written.
+    ``documents`` are one-dimensional arrays of ids, or :class:`TokenizedDocument` where more is
+    known. Each id must be below ``vocab_size``, by default that of ``tokenizer`` (or its path),
+    which is saved in the folder. ``eos_id`` and ``bos_id`` state what closes and opens every
+    document; they are checked, not added. ``split`` is recorded in the manifest: "train" or
+    "validation". A new shard starts once one has ``shard_bytes``; memory does not grow with the
+    number of tokens. The folder is a dataset only when all is written.
     """
+    if isinstance(tokenizer, str | os.PathLike):
+        tokenizer = Tokenizer.load(tokenizer)
     if vocab_size is None:
         if tokenizer is None:
-            raise ValueError("vocab_size: needed where no tokenizer is given")
+            raise ValueError("vocab_size and tokenizer are both None: give one of them")
         vocab_size = tokenizer.vocab_size
     if not 1 <= vocab_size < 2**32:
         raise ValueError(f"vocab_size = {vocab_size}: must be at least 1 and below 2**32")
@@ -363,56 +431,56 @@ def write_dataset(
         tokenizer_file="tokenizer.json" if tokenizer is not None else None,
         tokenizer_fingerprint=tokenizer.fingerprint if tokenizer is not None else None,
     )
-    reporter = _progress.resolve(progress)
-    total = len(documents) if isinstance(documents, Sequence) else None
-    completed = False
     try:
-        if tokenizer is not None:
-            tokenizer.save(path / "tokenizer.json")
-        count, shown = 0, 0.0
-        for item in documents:
-            document = item if isinstance(item, Document) else Document(item)
-            tokens = _ids(document.tokens, count)
-            for name, expected, place in (("eos_id", eos_id, -1), ("bos_id", bos_id, 0)):
-                if expected is not None and (not tokens.size or tokens[place] != expected):
-                    side = "end" if place else "begin"
-                    raise ValueError(
-                        f"document {count} does not {side} with {name} = {expected}; leave "
-                        f"{name} out if documents have none"
-                    )
-            writer.push(tokens, document.n_bytes, document.source, document.id)
-            count += 1
-            if reporter is not None and time.monotonic() - shown > 0.05:
-                shown = time.monotonic()
-                reporter.update("write", count, total, "documents")
-        writer.finish()
-        if reporter is not None:
-            reporter.update("write", count, count, "documents")
-        completed = True
+        with reporting(progress) as reporter:
+            if tokenizer is not None:
+                tokenizer.save(path / "tokenizer.json")
+            total = len(documents) if isinstance(documents, Sequence) else None
+            count, reported = 0, 0.0
+            for item in documents:
+                document = item if isinstance(item, TokenizedDocument) else TokenizedDocument(item)
+                ids = _checked_ids(document.tokens, count, eos_id=eos_id, bos_id=bos_id)
+                writer.push(ids, document.n_bytes, document.source, document.id)
+                count += 1
+                if reporter is not None and time.monotonic() - reported > _REPORT_SECONDS:
+                    reported = time.monotonic()
+                    reporter.update("write", count, total, "documents")
+            writer.finish()
+            if reporter is not None:
+                reporter.update("write", count, count, "documents")
     finally:
         writer.close()
-        if reporter is not None:
-            reporter.close(completed)
     return TokenDataset(path)
 
 
-def _ids(tokens: ArrayLike, index: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+def _checked_ids(
+    tokens: ArrayLike, index: int, *, eos_id: int | None, bos_id: int | None
+) -> NDArray[np.uint32]:
+    """Return the ids of document ``index``; ``ValueError`` if they are not ids."""
     array = np.asarray(tokens)
     if array.size == 0:
         array = array.astype(np.uint32)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"document {index}: a one-dimensional array of ids is needed, not {array.ndim} "
-            f"dimensions of {array.dtype}"
+            f"document {index} has {array.ndim} dimensions of {array.dtype}: give a "
+            f"one-dimensional array of whole numbers"
         )
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise ValueError(f"document {index}: id {array.min()} is negative")
     if array.dtype.itemsize == 8 and array.size and array.max() >= 2**32:
         raise ValueError(f"document {index}: id {array.max()} does not fit in 32 bits")
-    return np.ascontiguousarray(array, dtype=np.uint32)
+    ids = np.ascontiguousarray(array, dtype=np.uint32)
+    for name, expected, at in (("eos_id", eos_id, -1), ("bos_id", bos_id, 0)):
+        if expected is not None and (not ids.size or ids[at] != expected):
+            side = "end" if at else "begin"
+            raise ValueError(
+                f"document {index} does not {side} with {name} = {expected}: add it, or leave "
+                f"{name} out if documents do not {side} with one"
+            )
+    return ids
 
 
-def _open(dataset: Any) -> TokenDataset:
+def _open(dataset: DatasetLike) -> TokenDataset:
     return dataset if isinstance(dataset, TokenDataset) else TokenDataset(dataset)
 
 
@@ -421,6 +489,7 @@ def _is_cuda(device: str | torch.device) -> bool:
 
 
 def _from_environment(name: str, default: int) -> int:
+    """Return the number in environment variable ``name``; ``default`` where it is not set."""
     text = os.environ.get(name)
     if not text:
         return default
@@ -430,6 +499,6 @@ def _from_environment(name: str, default: int) -> int:
         value = -1
     if value < 0:
         raise ValueError(
-            f"environment variable {name} = {text!r}: not a number; give {name.lower()}="
+            f"environment variable {name} = {text!r} is not a number: give {name.lower()}="
         )
     return value

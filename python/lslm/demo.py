@@ -273,7 +273,7 @@ def _commands(
 
 
 def _model_facts(settings: Config, run: Path) -> dict[str, str]:
-    resolved = configuration.load(run / "config.toml")
+    resolved = configuration.load_config(run / "config.toml")
     model = resolved.model
     return {
         "Layers × width": f"{model.layers} × {model.width}, {model.heads} heads",
@@ -330,12 +330,12 @@ def _summary(
     unigram = baselines.unigram
     row(
         "  a uniform model",
-        f"{report.bits_per_byte(baselines.uniform):.3f}: knows the vocabulary only",
+        f"{baselines.uniform.bits_per_byte:.3f}: knows the vocabulary only",
     )
     if unigram is not None:
         row(
             "  a unigram model",
-            f"{report.bits_per_byte(unigram):.3f}: knows how frequent each token is",
+            f"{unigram.bits_per_byte:.3f}: knows how frequent each token is",
         )
     row("  xz -9", f"{baselines.xz_bits_per_byte:.3f}: the same text, compressed")
     console.print(table)

@@ -1,36 +1,42 @@
-"""Batches on their way to a CUDA device, copied one ahead of their use."""
+"""Batches, and their copy to a CUDA device one ahead of their use."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from lslm._lslm import LoaderCore
 
 __all__ = ["Batch", "CudaFeed", "as_signed", "widen"]
 
 
-class Batch(NamedTuple):
-    """One step's rows: int64 of shape (batch_size, sequence_length), torch tensors or numpy arrays.
+ArrayT = TypeVar("ArrayT")
 
-    ``targets[i, t]`` is the token that follows ``inputs[i, t]``.
-    """
 
-    inputs: Any
-    targets: Any
+class Batch(NamedTuple, Generic[ArrayT]):
+    """The rows of one step: torch tensors or numpy arrays, int64 (batch_size, sequence_length)."""
+
+    inputs: ArrayT
+    targets: ArrayT
+    """``targets[i, t]`` is the token after ``inputs[i, t]``."""
+
+
+_RING = 3
+"""Page-locked buffers: one is filled, one is copied, one waits for its event."""
 
 
 class CudaFeed:
     """Copies batches to a CUDA device one ahead of their use.
 
-    Rows travel as stored (2 or 4 bytes a token instead of 16) through a ring of page-locked
-    buffers, on a stream of their own, and are widened on the device. A buffer is filled again only
-    after the event behind its copy.
+    Rows are copied as stored (2 or 4 bytes per token instead of 16) through a ring of page-locked
+    buffers, on a separate stream, and are widened on the device. A buffer is reused only after the
+    event recorded after its copy.
     """
 
     def __init__(self, core: LoaderCore, device: str | torch.device, pin: bool) -> None:
@@ -43,8 +49,8 @@ class CudaFeed:
         self._ring: deque[tuple[torch.Tensor, torch.cuda.Event]] = deque()
         self._ahead = self._fetch()
 
-    def next(self) -> tuple[Batch, int] | None:
-        """Return the next batch and how many samples were given with it, or None at the end."""
+    def next(self) -> tuple[Batch[torch.Tensor], int] | None:
+        """Return the next batch and the number of samples up to it, or None at the end."""
         import torch
 
         if self._ahead is None:
@@ -54,11 +60,11 @@ class CudaFeed:
         current = torch.cuda.current_stream(self._device)
         current.wait_event(event)
         for tensor in batch:
-            # the memory was allocated on the other stream; it must not go back while in use here
+            # allocated on the other stream: its memory must not be reused while in use here
             tensor.record_stream(current)
         return batch, samples
 
-    def _fetch(self) -> tuple[Batch, torch.cuda.Event, int] | None:
+    def _fetch(self) -> tuple[Batch[torch.Tensor], torch.cuda.Event, int] | None:
         import torch
 
         item = self._core.next()
@@ -78,7 +84,7 @@ class CudaFeed:
     def _staging(self, rows: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if len(self._ring) < 3:
+        if len(self._ring) < _RING:
             buffer = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
         else:
             buffer, event = self._ring.popleft()
@@ -86,10 +92,10 @@ class CudaFeed:
         return buffer.copy_(rows)
 
 
-def as_signed(rows: Any) -> tuple[torch.Tensor, int]:
-    """Return ``rows`` of unsigned ids as a signed tensor of the same bits, and the mask of an id.
+def as_signed(rows: NDArray[np.uint16] | NDArray[np.uint32]) -> tuple[torch.Tensor, int]:
+    """Return ``rows`` as a signed tensor of the same bits, and the bit mask of an id.
 
-    torch has few kernels for unsigned types.
+    torch has few kernels for unsigned types: :func:`widen` makes int64 of them.
     """
     import torch
 

@@ -76,10 +76,10 @@ def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = 
         raise ValueError(
             f"{path}: neither a dataset nor a run nor a checkpoint, so there are no checksums here"
         )
-    from lslm.checkpoint import check
+    from lslm.checkpoint import check_checkpoint
 
     for checkpoint in checkpoints:
-        check(checkpoint)
+        check_checkpoint(checkpoint)
     return [str(checkpoint) for checkpoint in checkpoints]
 
 

@@ -87,17 +87,17 @@ class ModelConfig:
         return cls(**preset | changes)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, *, fast: bool = True) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, *, fused: bool = True) -> Tensor:
     """Causal attention: y_i = Σ_{j ≤ i} softmax_j(q_i · k_j / √D) v_j (Vaswani et al. 2017, eq. 1).
 
     ``query`` is (B, H, T, D); ``key`` and ``value`` are (B, H or a divisor of it, S, D) with S ≥ T:
-    the queries are the last T of S positions. ``fast`` takes torch's fused kernel for the same sum.
+    the queries are the last T of S positions. ``fused``: torch's kernel for the same sum.
     """
     T, S, groups = query.size(-2), key.size(-2), query.size(1) // key.size(1)
     visible = None
-    if not fast or 1 < T < S:
+    if not fused or 1 < T < S:
         visible = torch.ones(T, S, dtype=torch.bool, device=query.device).tril(S - T)
-    if fast:
+    if fused:
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=visible, is_causal=1 < T == S, enable_gqa=groups > 1
         )

@@ -20,6 +20,7 @@ __all__ = [
     "OptimConfig",
     "ScheduleConfig",
     "build_optimizers",
+    "default_newton_schulz_steps",
     "learning_rate_factor",
     "newton_schulz",
 ]
@@ -65,33 +66,33 @@ class ScheduleConfig:
 
     name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
     """After the warm-up: flat; a line down; half a cosine down; flat, then a line down."""
-    warmup: float = 0.02
+    warmup_fraction: float = 0.02
     """Fraction of the steps in which the rate rises from 0 along a line."""
-    decay: float = 0.6
+    decay_fraction: float = 0.6
     """wsd: fraction of the steps in which it falls."""
-    final: float = 0.0
+    final_lr_fraction: float = 0.0
     """Rate at the end, as a fraction of the peak."""
 
     def __post_init__(self) -> None:
-        for name in ("warmup", "decay", "final"):
+        for name in ("warmup_fraction", "decay_fraction", "final_lr_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"schedule.{name} = {getattr(self, name)}: must be from 0 to 1")
 
 
 def learning_rate_factor(config: ScheduleConfig, step: int, steps: int) -> float:
     """Return the factor on every learning rate in update ``step`` (0, …, ``steps`` − 1)."""
-    warmup = round(config.warmup * steps)
+    warmup = round(config.warmup_fraction * steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
     start = warmup
     if config.name == "wsd":
-        start = max(warmup, steps - round(config.decay * steps))
+        start = max(warmup, steps - round(config.decay_fraction * steps))
     if config.name == "constant" or step < start:
         return 1.0
     left = (steps - step) / (steps - start + 1)  # below 1 in the first step, above 0 in the last
     if config.name == "cosine":
         left = (1 - math.cos(math.pi * left)) / 2
-    return config.final + (1 - config.final) * left
+    return config.final_lr_fraction + (1 - config.final_lr_fraction) * left
 
 
 class SGD(torch.optim.Optimizer):
@@ -245,6 +246,14 @@ def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
     return x if wide else x.mT
 
 
+def default_newton_schulz_steps(device: str | torch.device) -> int:
+    """Return Muon's iterations where the configuration has 0: 5, and 3 on a CPU.
+
+    There 5 would be a fifth of a small model's step.
+    """
+    return 3 if torch.device(device).type == "cpu" else 5
+
+
 def _gradients(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Each parameter that has a gradient, with it."""
     return [(p, p.grad) for p in params if p.grad is not None]
@@ -285,7 +294,7 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.
         return [SGD(groups, momentum=config.momentum)]
     if config.name == "adamw" or not roles["matrix"]:
         return [AdamW(groups, betas=config.betas, eps=config.eps)]
-    steps = config.newton_schulz_steps or (3 if roles["matrix"][0].device.type == "cpu" else 5)
+    steps = config.newton_schulz_steps or default_newton_schulz_steps(roles["matrix"][0].device)
     return [
         Muon(groups[:1], momentum=config.momentum, steps=steps),
         AdamW(groups[1:], betas=config.betas, eps=config.eps),

@@ -39,6 +39,12 @@ class Ranks:
         dist.all_reduce(total)
         return total.to(values.device)
 
+    def any(self, value: bool) -> bool:
+        """Return whether ``value`` is true on any process: the same on all of them."""
+        if self.world_size == 1:
+            return value
+        return bool(self.sum(torch.tensor(float(value))).item())
+
     def wait(self) -> None:
         """Return when all processes have come here."""
         if self.world_size > 1:

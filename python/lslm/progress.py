@@ -42,7 +42,7 @@ def resolve(progress: Progress) -> Reporter | None:
 
 @contextlib.contextmanager
 def reporting(progress: Progress) -> Iterator[Reporter | None]:
-    """Yield the reporter of ``progress``; close it at the end, as completed unless there is an error."""
+    """Yield the reporter of ``progress`` and close it afterwards, with whether all went well."""
     reporter, completed = resolve(progress), False
     try:
         yield reporter

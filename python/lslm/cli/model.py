@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 from importlib.util import find_spec
@@ -49,11 +48,11 @@ def train(
     """Train a language model on a dataset."""
     _require_torch()
     from lslm import report
-    from lslm.config import load
+    from lslm.config import load_config
 
     first = Path(settings[0])
     path = first if "=" not in settings[0] or first.is_file() else None
-    config = load(path, settings if path is None else settings[1:])
+    config = load_config(path, settings if path is None else settings[1:])
     if dry_run:
         from lslm.planning import estimate
 
@@ -68,11 +67,11 @@ def train(
         return  # under torchrun only the first process prints
     report.write(result.run / "report.html", report.run_report(result.run))
     if as_json:
-        show.print_json(dataclasses.asdict(result))
+        show.print_json(result.as_dict())
         return
     print(f"{result.run}: step {result.step}, training loss {result.loss:.3f}", end="")
     if result.validation is not None:
-        print(f", validation loss {result.validation['loss']:.3f}", end="")
+        print(f", validation loss {result.validation.loss:.3f}", end="")
     print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
 
 

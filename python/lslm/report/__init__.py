@@ -19,19 +19,14 @@ from lslm.report.figures import (
     Change,
     Command,
     DemoResults,
-    Evaluation,
     Example,
     Funnel,
     FunnelRow,
     MetricRow,
-    Result,
     Sample,
     StageFigure,
     TextFigures,
     TokenizerFigures,
-    bits_per_byte,
-    loss,
-    perplexity,
     read_metrics,
 )
 from lslm.report.learning import result_parts, training_parts
@@ -41,26 +36,23 @@ from lslm.report.numbers import duration, fixed, number, percent, size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lslm.scores import EvaluationResult
+
 __all__ = [
     "Baselines",
     "Change",
     "Command",
     "DemoResults",
-    "Evaluation",
     "Example",
     "Funnel",
     "FunnelRow",
     "MetricRow",
-    "Result",
     "Sample",
     "StageFigure",
     "TextFigures",
     "TokenizerFigures",
-    "bits_per_byte",
     "clean_report",
     "demo_report",
-    "loss",
-    "perplexity",
     "read_metrics",
     "run_report",
     "write",
@@ -106,12 +98,12 @@ def demo_report(results: DemoResults) -> str:
         ("By hand", "by-hand", _command_parts(results.commands)),
     ]
     tiles = [
-        _tile(f"{bits_per_byte(result):.3f}", "bits per byte", "on text the model never saw"),
-        _tile(number(perplexity(result)), "perplexity", "equally likely choices per token"),
-        _tile(f"{loss(result):.3f}", "validation loss", "nats per token"),
+        _tile(f"{result.bits_per_byte:.3f}", "bits per byte", "on text the model never saw"),
+        _tile(number(result.perplexity), "perplexity", "equally likely choices per token"),
+        _tile(f"{result.loss:.3f}", "validation loss", "nats per token"),
         _tile(f"{funnel.documents_kept:,}", "documents kept", f"of {funnel.documents:,}"),
         _tile(
-            f"{result.bytes / max(result.tokens, 1):.2f}",
+            f"{result.n_bytes / max(result.n_tokens, 1):.2f}",
             "bytes per token",
             f"vocabulary of {results.tokenizer.vocab_size:,}",
         ),
@@ -122,7 +114,7 @@ def demo_report(results: DemoResults) -> str:
 def run_report(
     folder: str | Path,
     *,
-    evaluation: Result | None = None,
+    evaluation: EvaluationResult | None = None,
     baselines: Baselines | None = None,
     samples: Sequence[Sample] = (),
 ) -> str:

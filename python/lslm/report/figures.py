@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lslm.exceptions import FormatError
 
@@ -18,65 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lslm import Tokenizer
+    from lslm.scores import EvaluationResult
 
 __all__ = [
     "Baselines",
     "Change",
     "Command",
     "DemoResults",
-    "Evaluation",
     "Example",
     "Funnel",
     "FunnelRow",
     "MetricRow",
-    "Result",
     "Sample",
     "StageFigure",
     "TextFigures",
     "TokenizerFigures",
     "read_metrics",
 ]
-
-
-class Result(Protocol):
-    """What an evaluation has summed up; ``lslm.evaluation.EvaluationResult`` is one."""
-
-    @property
-    def nats(self) -> float:
-        """The sum of -ln p over all targets."""
-
-    @property
-    def tokens(self) -> int:
-        """Number of targets."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of their text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The plain sums, for whoever has no torch: the smallest :class:`Result`."""
-
-    nats: float
-    tokens: int
-    bytes: int
-
-
-def loss(result: Result) -> float:
-    """Return nats per token, NaN without tokens."""
-    return result.nats / result.tokens if result.tokens else math.nan
-
-
-def perplexity(result: Result) -> float:
-    """Return exp(nats / tokens), infinity where that is beyond a float."""
-    mean = loss(result)
-    return math.exp(mean) if not mean > 700 else math.inf
-
-
-def bits_per_byte(result: Result) -> float:
-    """Return nats / (ln 2 · bytes), NaN without bytes."""
-    return result.nats / math.log(2) / result.bytes if result.bytes else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +46,8 @@ class Baselines:
     The last two may be None when not measured.
     """
 
-    uniform: Result
-    unigram: Result | None = None
+    uniform: EvaluationResult
+    unigram: EvaluationResult | None = None
     xz_bits_per_byte: float | None = None
 
 
@@ -302,7 +260,7 @@ class DemoResults:
     stages: Sequence[StageFigure]
     tokenizer: TokenizerFigures
     metrics: Sequence[MetricRow]
-    evaluation: Result
+    evaluation: EvaluationResult
     baselines: Baselines
     samples: Sequence[Sample] = ()
     commands: Sequence[Command] = ()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from lslm.report.charts import Bar, Reference, Series, bars, line_chart, smooth
-from lslm.report.figures import Evaluation, bits_per_byte, loss, perplexity
 from lslm.report.markup import Child, details, element, table
 from lslm.report.numbers import fixed, number, size
+from lslm.scores import perplexity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lslm.report.figures import Baselines, MetricRow, Result
+    from lslm.report.figures import Baselines, MetricRow
+    from lslm.scores import EvaluationResult
 
 __all__ = ["result_parts", "training_parts"]
 
@@ -29,9 +29,9 @@ def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) ->
     width = max(3, len(training) // 40)
     references = []
     if baselines is not None:
-        references.append(Reference(label="uniform model", y=loss(baselines.uniform)))
+        references.append(Reference(label="uniform model", y=baselines.uniform.loss))
         if baselines.unigram is not None:
-            references.append(Reference(label="unigram model", y=loss(baselines.unigram)))
+            references.append(Reference(label="unigram model", y=baselines.unigram.loss))
     curves = [
         Series(label="each step", points=training, style="faint"),
         Series(label=f"mean of {width}", points=smooth(training, width=width)),
@@ -99,7 +99,7 @@ def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) ->
                             f"{r.step:,}",
                             f"{r.n_tokens:,}" if r.n_tokens is not None else "",
                             fixed(r.validation_loss),
-                            number(_exp(r.validation_loss)),
+                            number(perplexity(r.validation_loss, 1)),
                         )
                         for r in metrics
                         if r.validation_loss is not None
@@ -111,16 +111,16 @@ def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) ->
     return parts
 
 
-def result_parts(result: Result, baselines: Baselines | None) -> list[Child]:
+def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[Child]:
     """Return what a model's loss is beside those of the baselines."""
-    own = bits_per_byte(result)
+    own = result.bits_per_byte
     rows = [
         Bar(
             label=element("b", "this model"),
             value=own,
             shown=f"{own:.3f} bits per byte",
             kind="good",
-            note=f"Loss {loss(result):.4f}, perplexity {number(perplexity(result))}: at each "
+            note=f"Loss {result.loss:.4f}, perplexity {number(result.perplexity)}: at each "
             "token it is as unsure as if it had that many equally likely tokens to choose from.",
         )
     ]
@@ -129,7 +129,7 @@ def result_parts(result: Result, baselines: Baselines | None) -> list[Child]:
     return [
         element(
             "p",
-            f"Measured on {result.tokens:,} tokens, which are {size(result.bytes)} of text "
+            f"Measured on {result.n_tokens:,} tokens, which are {size(result.n_bytes)} of text "
             "that was held out from the start. Perplexity depends on the vocabulary; bits per "
             "byte does not, so it is the figure to compare. Less is better.",
         ),
@@ -142,22 +142,22 @@ def _baseline_bars(baselines: Baselines, own: float) -> list[Bar]:
     rows = [
         Bar(
             label="uniform model",
-            value=bits_per_byte(uniform),
-            shown=f"{bits_per_byte(uniform):.3f}",
-            note=f"Loss {loss(uniform):.4f}, perplexity {number(perplexity(uniform))}, the size "
+            value=uniform.bits_per_byte,
+            shown=f"{uniform.bits_per_byte:.3f}",
+            note=f"Loss {uniform.loss:.4f}, perplexity {number(uniform.perplexity)}, the size "
             "of the vocabulary: it takes every token for equally likely and knows nothing.",
         )
     ]
     if baselines.unigram is not None:
-        unigram = bits_per_byte(baselines.unigram)
+        unigram = baselines.unigram.bits_per_byte
         part = f"{own / unigram:.2f} times" if unigram > 0 else "compared with"
         rows.append(
             Bar(
                 label="unigram model",
                 value=unigram,
                 shown=f"{unigram:.3f}",
-                note=f"Loss {loss(baselines.unigram):.4f}, perplexity "
-                f"{number(perplexity(baselines.unigram))}: it knows how frequent each token is "
+                note=f"Loss {baselines.unigram.loss:.4f}, perplexity "
+                f"{number(baselines.unigram.perplexity)}: it knows how frequent each token is "
                 "and looks at no context; what the model above is better by, it has read out of "
                 f"the words before. The model needs {part} its bits.",
             )
@@ -173,7 +173,3 @@ def _baseline_bars(baselines: Baselines, own: float) -> list[Bar]:
             )
         )
     return rows
-
-
-def _exp(value: float | None) -> float:
-    return math.nan if value is None else perplexity(Evaluation(nats=value, tokens=1, bytes=0))

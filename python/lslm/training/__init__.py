@@ -1,0 +1,112 @@
+"""Training a language model: :func:`train` a run, or make one :func:`train_step`.
+
+``run`` says what a run is and how it is resumed, ``loop`` is the training loop, ``step`` the step,
+``stop`` and ``metrics`` are what their names say, and ``trial`` turns minutes into steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lslm.config import Config, Setting, load_config, replace
+from lslm.files import lock
+from lslm.parallel import process_group, resolve_device
+from lslm.progress import reporting
+from lslm.training.loop import training_loop
+from lslm.training.run import adopt_config, start_run
+from lslm.training.step import train_step
+from lslm.training.stop import StopSignal
+
+if TYPE_CHECKING:
+    import os
+
+    from lslm.progress import Progress
+    from lslm.scores import EvaluationResult
+
+__all__ = ["TrainResult", "train", "train_step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What :func:`train` has reached."""
+
+    run: Path
+    """The run's folder."""
+    step: int
+    """Updates made, including those before a resume."""
+    loss: float
+    """Training loss of the last step, nats per token."""
+    validation: EvaluationResult | None
+    """The last validation; None without validation data."""
+    n_tokens: int
+    """Targets trained on, including those before a resume."""
+    seconds: float
+    """Time in steps, without validations and checkpoints."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed of the steps alone."""
+        return self.n_tokens / self.seconds if self.seconds else math.nan
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the values by name, as JSON can hold them."""
+        validation = None if self.validation is None else self.validation.as_dict()
+        values = vars(self) | {"run": str(self.run), "validation": validation}
+        return values | {"tokens_per_second": self.tokens_per_second}
+
+
+def train(
+    config: Config | str | os.PathLike[str] | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Progress = None,
+    **settings: Setting,
+) -> TrainResult:
+    """Train a language model on a dataset; return what it has reached.
+
+    ::
+
+        lslm.train("configs/tiny.toml", data="data/web", out="runs/first", minutes=3)
+
+    ``config`` is a TOML file, a :class:`lslm.config.Config`, or None for the defaults. ``data``,
+    the folder that ``tokenize`` wrote, ``out``, the folder of the run, and ``settings`` win over
+    it: ``steps=100``, ``lr=0.01``, ``model__width=256`` for ``model.width``. An unknown key raises
+    ``ValueError`` with the nearest known one.
+
+    ``resume`` continues from the last checkpoint in ``out``, if there is one. Settings must then be
+    those of the run or be left out, or it is a ``MismatchError``; how long to train, how often to
+    log, validate and save, and on which device may change.
+
+    Ctrl-C and SIGTERM save a checkpoint after the current step and raise ``KeyboardInterrupt``; a
+    second Ctrl-C stops at once. Under torchrun all processes train one model. A loss that is not
+    finite raises ``FloatingPointError`` and leaves the last checkpoint as it is.
+    """
+    config = config if isinstance(config, Config) else load_config(config)
+    given = {"data": data, "out": out}
+    config = replace(config, **{k: v for k, v in given.items() if v is not None}, **settings)
+    if not config.train.out:
+        raise ValueError("train.out is empty: give the folder of the run, out=RUN")
+    folder = Path(config.train.out)
+    device = resolve_device(adopt_config(config, folder, resume=resume).train.device)
+    with process_group(device) as group, contextlib.ExitStack() as stack:
+        if group.first:
+            stack.enter_context(lock(folder))
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stop = stack.enter_context(StopSignal())
+        reporter = stack.enter_context(reporting(progress if group.first else False))
+        run, state = start_run(config, folder, device=device, group=group, resume=resume)
+        training_loop(run, state, stop, reporter)
+        if state.step < run.last_step:
+            raise KeyboardInterrupt(
+                f"stopped after step {state.step} of {run.config.train.steps}; saved in {folder}: "
+                f"resume to continue"
+            )
+    return TrainResult(run=folder, **vars(state))

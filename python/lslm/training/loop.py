@@ -1,0 +1,125 @@
+"""The training loop: learning rate, batch, step, and now and then a validation and a checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from lslm.optim import learning_rate_factor
+from lslm.training.metrics import MetricsFile
+from lslm.training.step import train_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lslm.feed import Batch
+    from lslm.progress import Reporter
+    from lslm.training.run import TrainingRun, TrainingState
+    from lslm.training.stop import StopSignal
+
+__all__ = ["training_loop"]
+
+
+def training_loop(
+    run: TrainingRun, state: TrainingState, stop: StopSignal, reporter: Reporter | None
+) -> None:
+    """Train ``run`` from ``state``, which is updated, to its last step or to a stop signal.
+
+    ::
+
+        for each step:
+            learning rate ← schedule(step)
+            batch ← next rows of the data
+            loss ← forward(batch); gradients ← backward(loss); weights ← update(gradients)
+            sometimes: validate; save a checkpoint
+    """
+    settings, group = run.config.train, run.group
+    batch_tokens = settings.batch_size * run.config.model.sequence_length
+    batches, stopping = iter(run.loader), False
+    with MetricsFile(run.folder, write=group.first) as metrics, _no_garbage_collection(run.device):
+        while state.step < run.last_step and not stopping:
+            factor = learning_rate_factor(run.config.schedule, state.step, settings.steps)
+            set_learning_rates(run.optimizers, factor)
+            torch.manual_seed(step_seed(settings.seed, state.step, group.rank))  # of dropout
+
+            start = time.monotonic()
+            state.loss, norm = _step(run, state.step + 1, next(batches))
+            seconds = time.monotonic() - start
+
+            state.step += 1
+            state.n_tokens += batch_tokens
+            state.seconds += seconds
+            if state.step % settings.log_every == 0 or state.step == settings.steps:
+                row = {
+                    "loss": state.loss,
+                    "gradient_norm": norm,
+                    "lr": run.config.optim.lr * factor,
+                }
+                row |= {"tokens": state.n_tokens, "seconds": state.seconds}
+                metrics.write(state.step, row | {"tokens_per_second": batch_tokens / seconds})
+            if reporter is not None:
+                text = f"steps, loss {state.loss:.3f}"
+                reporter.update("train", state.step, settings.steps, text)
+
+            stopping, at_end, validation = stop.is_set(group), state.step == run.last_step, None
+            has_validation = run.data.validation is not None
+            if has_validation and (at_end or state.step % settings.validate_every == 0):
+                state.validation = validation = run.validate()
+                metrics.write_validation(state.step, validation)
+            if at_end or stopping or state.step % settings.checkpoint_every == 0:
+                metrics.sync()
+                run.save(state, validation)
+
+
+def set_learning_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Set the rate of every parameter group to its peak times ``factor``."""
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = group["peak_lr"] * factor
+
+
+def step_seed(seed: int, step: int, process_rank: int) -> int:
+    """Return the seed of dropout in one step of one process, 63 bits."""
+    digest = hashlib.sha256(f"{seed} {step} {process_rank}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def _step(run: TrainingRun, number: int, batch: Batch[torch.Tensor]) -> tuple[float, float]:
+    """Make step ``number``; return its loss and gradient norm."""
+    settings = run.config.train
+    try:
+        return train_step(
+            run.trained,
+            run.optimizers,
+            batch.inputs,
+            batch.targets,
+            micro_batch_size=settings.micro_batch_size or None,
+            max_grad_norm=settings.max_grad_norm or None,
+            dtype=settings.dtype,
+        )
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"step {number} of {run.folder}: {error}; stopped before the update: start a run with "
+            f"a lower optim.lr than {run.config.optim.lr}, or inspect this step's data"
+        ) from None
+
+
+@contextlib.contextmanager
+def _no_garbage_collection(device: str) -> Iterator[None]:
+    """Disable Python's collector while training on a GPU.
+
+    It would halt the processes one after the other, and each time the others wait.
+    """
+    enabled = gc.isenabled()
+    if device.startswith("cuda"):
+        gc.collect()
+        gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

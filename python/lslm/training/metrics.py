@@ -1,0 +1,62 @@
+"""metrics.jsonl: one JSON object per logged step, and one per validation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Self
+
+from lslm.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lslm.scores import EvaluationResult
+
+__all__ = ["MetricsFile", "drop_rows_after"]
+
+
+class MetricsFile:
+    """Appends rows to a run's metrics.jsonl, as a context; without ``write``, does nothing."""
+
+    def __init__(self, run: Path, *, write: bool = True) -> None:
+        self._file = (run / "metrics.jsonl").open("a", encoding="utf-8") if write else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, step: int, row: dict[str, float]) -> None:
+        """Append the row of ``step``; a value that is not finite becomes null, as JSON has none."""
+        if self._file is not None:
+            finite = {k: v if math.isfinite(v) else None for k, v in row.items()}
+            self._file.write(json.dumps({"step": step} | finite) + "\n")
+            self._file.flush()
+
+    def write_validation(self, step: int, result: EvaluationResult) -> None:
+        """Append the row of a validation after ``step``."""
+        names = ("loss", "perplexity", "bits_per_byte")
+        self.write(step, {f"validation_{name}": getattr(result, name) for name in names})
+
+    def sync(self) -> None:
+        """Sync the rows to the disk, as far as a checkpoint is about to."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+
+def drop_rows_after(run: Path, step: int) -> None:
+    """Remove the rows of ``run`` after ``step``, and what a killed process left of one."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+    write_atomically(path, "".join(kept))

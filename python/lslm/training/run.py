@@ -1,0 +1,357 @@
+"""What a run is: a resolved configuration, its data, a model in training, and files.
+
+    RUN/config.toml     the configuration, resolved
+    RUN/tokenizer.json  the tokenizer of the dataset
+    RUN/metrics.jsonl   see lslm.training.metrics
+    RUN/checkpoints/    see lslm.checkpoint
+
+A run is a function of its configuration and data. It can be stopped at any step, and continues with
+the same numbers (on the same machine and number of threads, on a CPU): what decides a step is the
+saved weights, optimizer state and position of the loader, and the number of the step, which the
+learning rate and the seed of dropout are functions of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.compiler import set_stance
+from torch.nn.parallel import DistributedDataParallel
+
+from lslm.checkpoint import (
+    find_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from lslm.config import Config, Setting, config_keys, load_config, replace, to_toml
+from lslm.data import TokenLoader
+from lslm.evaluation import check_tokenizer, score, token_lengths
+from lslm.exceptions import MismatchError
+from lslm.files import write_atomically
+from lslm.model import Transformer
+from lslm.optim import build_optimizers, default_newton_schulz_steps
+from lslm.parallel import Ranks, autocast, resolve_dtype
+from lslm.scores import EvaluationResult
+from lslm.training.metrics import drop_rows_after
+from lslm.training.trial import fitting_steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from lslm import TokenDataset, Tokenizer
+
+__all__ = ["TrainingData", "TrainingRun", "TrainingState", "adopt_config", "start_run"]
+
+FREE_KEYS = {
+    *("data.path", "data.validation", "train.out", "train.steps", "train.minutes"),
+    *("train.stop_after", "train.micro_batch_size", "train.device", "train.compile"),
+    *("train.threads", "train.log_every", "train.validate_every", "train.validation_tokens"),
+    *("train.checkpoint_every", "train.keep_last", "train.keep_best", "train.keep_every"),
+}
+"""Keys that may change when a run is resumed; any other change would make it another run."""
+UNRESOLVED = {"model.vocab_size": 0, "train.dtype": "auto", "optim.newton_schulz_steps": 0}
+"""Values that the run's own config.toml replaces by what they resolved to."""
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """How far a run is: what changes from step to step, besides weights and optimizers."""
+
+    step: int = 0
+    """Updates made."""
+    n_tokens: int = 0
+    """Targets trained on."""
+    seconds: float = 0.0
+    """Time in steps, without validations and checkpoints."""
+    loss: float = math.nan
+    """Training loss of the last step, nats per token."""
+    validation: EvaluationResult | None = None
+    """The last validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The datasets of a run and their tokenizer."""
+
+    path: Path
+    train: TokenDataset
+    validation: TokenDataset | None
+    tokenizer: Tokenizer
+    token_lengths: NDArray[np.int64]
+    """Bytes of text of each token id."""
+
+    @classmethod
+    def open(cls, config: Config) -> TrainingData:
+        """Return the data that ``config`` names; an empty validation set is None.
+
+        Raises ``MismatchError`` if validation set and training set have different tokenizers.
+        """
+        from lslm import TokenDataset, Tokenizer
+
+        if not config.data.path:
+            raise ValueError(
+                "data.path is empty: give data=DATASET, a folder made by lslm tokenize"
+            )
+        path = config.data.train_path()
+        train = TokenDataset(path)
+        if train.tokenizer_path is None:
+            raise ValueError(
+                f"{path} has no tokenizer.json, which a run needs to generate text: write the "
+                f"dataset with tokenizer="
+            )
+        tokenizer = Tokenizer.load(train.tokenizer_path)
+        check_tokenizer(train, tokenizer, path)
+        validation, beside = None, config.data.validation_path()
+        if beside is not None:
+            validation = TokenDataset(beside)
+            check_tokenizer(validation, tokenizer, beside)
+            validation = validation if validation.n_tokens else None
+        return cls(
+            path=path,
+            train=train,
+            validation=validation,
+            tokenizer=tokenizer,
+            token_lengths=token_lengths(tokenizer),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """A run that is open for training, from :func:`start_run`."""
+
+    folder: Path
+    config: Config
+    device: str
+    group: Ranks
+    data: TrainingData
+    model: Transformer
+    trained: nn.Module
+    """``model``, wrapped if several processes train it."""
+    optimizers: list[torch.optim.Optimizer]
+    loader: TokenLoader[torch.Tensor]
+
+    @property
+    def last_step(self) -> int:
+        """The step to stop at: ``train.stop_after``, or all steps."""
+        settings = self.config.train
+        return min(settings.steps, settings.stop_after or settings.steps)
+
+    def validate(self) -> EvaluationResult:
+        """Return the scores of the model on the first ``train.validation_tokens``."""
+        settings = self.config.train
+        assert self.data.validation is not None
+        # its batches have another shape than those of training: not worth compiling for
+        eager = set_stance("force_eager") if settings.compile else contextlib.nullcontext()
+        with autocast(self.device, settings.dtype), eager:
+            return score(
+                self.model,
+                self.data.validation,
+                self.data.token_lengths,
+                n_tokens=settings.validation_tokens or None,
+            )
+
+    def save(self, state: TrainingState, validation: EvaluationResult | None) -> None:
+        """Write a checkpoint, and prune older ones; ``validation`` is that of this very step."""
+        settings = self.config.train
+        if self.group.first:
+            record = {
+                "tokens": state.n_tokens,
+                "seconds": state.seconds,
+                "loss": state.loss,
+                "validation": None if validation is None else _validation_record(validation),
+                "loader": self.loader.state_dict(),
+                "dataset": self.data.train.fingerprint,
+                "tokenizer": self.data.tokenizer.fingerprint,
+            }
+            save_checkpoint(self.folder, state.step, self.model, self.optimizers, record)
+            prune_checkpoints(
+                self.folder,
+                last=settings.keep_last,
+                best=settings.keep_best,
+                every=settings.keep_every,
+            )
+        self.group.wait()
+
+    def restore(self, checkpoint: Path) -> TrainingState:
+        """Load ``checkpoint`` into model, optimizers and loader; return its training state.
+
+        Raises ``MismatchError`` if it was trained on other data.
+        """
+        record = load_checkpoint(checkpoint, self.model, self.optimizers)
+        for what, mine in (("dataset", self.data.train), ("tokenizer", self.data.tokenizer)):
+            if record[what] != mine.fingerprint:
+                raise MismatchError(
+                    f"{checkpoint} was trained with another {what} than {self.data.path}"
+                )
+        self.loader.load_state_dict(record["loader"])
+        sums = record["validation"]
+        return TrainingState(
+            step=record["step"],
+            n_tokens=record["tokens"],
+            seconds=record["seconds"],
+            loss=record["loss"],
+            validation=sums
+            and EvaluationResult(nats=sums["nats"], n_tokens=sums["tokens"], n_bytes=sums["bytes"]),
+        )
+
+
+def start_run(
+    config: Config, folder: Path, *, device: str, group: Ranks, resume: bool
+) -> tuple[TrainingRun, TrainingState]:
+    """Return the run in ``folder``, new or restored from its last checkpoint; write its files.
+
+    The caller holds the lock of ``folder``. Raises what :func:`adopt_config` and
+    :class:`TrainingData` do, before anything is written.
+    """
+    start = time.monotonic()
+    config = adopt_config(config, folder, resume=resume)
+    data = TrainingData.open(config)
+    config = _resolve(config, data.tokenizer, device)
+    torch.set_num_threads(config.train.threads)
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
+    run = _build(config, folder, device, group, data)
+    state = TrainingState()
+    if resume and list_checkpoints(folder):
+        state = run.restore(find_checkpoint(folder))
+    elif not config.train.steps:
+        steps = fitting_steps(
+            config,
+            run.trained,
+            run.optimizers,
+            start=start,
+            device=device,
+            validation=data.validation,
+        )
+        optimizers = build_optimizers(run.model, config.optim)
+        run = dataclasses.replace(run, config=replace(config, steps=steps), optimizers=optimizers)
+    run = dataclasses.replace(run, config=_with_cadence(run.config))
+    if group.first:
+        write_atomically(folder / "config.toml", to_toml(run.config))
+        if not (folder / "tokenizer.json").is_file():
+            data.tokenizer.save(folder / "tokenizer.json")
+        drop_rows_after(folder, state.step)
+    group.wait()
+    return run, state
+
+
+def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
+    """Return the configuration to train with: the one of the run in ``folder``, else ``config``.
+
+    Of ``config``, values of FREE_KEYS that are not the default win over the run's. Other values
+    must be those of the run, or all be defaults; else it is a ``MismatchError``. A run in
+    ``folder`` without ``resume`` is a ``ValueError``.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        return config
+    if not resume:
+        raise ValueError(f"{folder} already holds a run: resume it, or choose another out=")
+    stored, default = load_config(path), Config()
+    given = {key: _get(config, key) for key in config_keys()}
+    bare = all(v == _get(default, key) for key, v in given.items() if key not in FREE_KEYS)
+    changes: dict[str, Setting] = {}
+    for key, value in given.items():
+        kept = _get(stored, key)
+        if key in FREE_KEYS:
+            if value != _get(default, key):
+                changes[key.replace(".", "__")] = value
+        elif not bare and value != kept and value != UNRESOLVED.get(key, kept):
+            raise MismatchError(
+                f"{folder} was started with {key} = {kept!r}, not {value!r}: leave it out, or "
+                f"start another run"
+            )
+    return replace(stored, **changes)
+
+
+def _get(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
+
+
+def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
+    """Return ``config`` with the values that follow from the data and the machine filled in."""
+    size = config.model.vocab_size or tokenizer.vocab_size
+    if size < tokenizer.vocab_size:
+        raise MismatchError(
+            f"model.vocab_size = {size}, but the tokenizer has {tokenizer.vocab_size} ids"
+        )
+    if not config.train.steps and not config.train.minutes:
+        raise ValueError("train.steps and train.minutes are both 0: set one of them")
+    steps = config.optim.newton_schulz_steps or default_newton_schulz_steps(device)
+    return replace(
+        config,
+        vocab_size=size,
+        dtype=resolve_dtype(config.train.dtype, device),
+        newton_schulz_steps=steps,
+        threads=config.train.threads or torch.get_num_threads(),
+    )
+
+
+def _with_cadence(config: Config) -> Config:
+    """Return ``config`` with a validation and a checkpoint per tenth of the run, if not set."""
+    tenth = math.ceil(config.train.steps / 10)
+    return replace(
+        config,
+        validate_every=config.train.validate_every or tenth,
+        checkpoint_every=config.train.checkpoint_every or tenth,
+    )
+
+
+def _build(
+    config: Config, folder: Path, device: str, group: Ranks, data: TrainingData
+) -> TrainingRun:
+    """Return the run with a new model, optimizers and loader."""
+    settings = config.train
+    if settings.batch_size % group.world_size:
+        raise ValueError(
+            f"train.batch_size = {settings.batch_size} is not a multiple of the number of "
+            f"processes, {group.world_size}"
+        )
+    model = Transformer(config.model, settings.seed).to(device)
+    if settings.compile:
+        model.compile_layers()
+    return TrainingRun(
+        folder=folder,
+        config=config,
+        device=device,
+        group=group,
+        data=data,
+        model=model,
+        optimizers=build_optimizers(model, config.optim),
+        trained=DistributedDataParallel(model) if group.world_size > 1 else model,
+        loader=TokenLoader(
+            data.train,
+            batch_size=settings.batch_size // group.world_size,
+            sequence_length=config.model.sequence_length,
+            seed=settings.seed,
+            rank=group.rank,
+            world_size=group.world_size,
+            device=None if device == "cpu" else device,
+        ),
+    )
+
+
+def _validation_record(result: EvaluationResult) -> dict[str, float | None]:
+    """Return a validation as state.json has it; what is not finite is null."""
+    record = {
+        "nats": result.nats,
+        "tokens": result.n_tokens,
+        "bytes": result.n_bytes,
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "bits_per_byte": result.bits_per_byte,
+    }
+    return {name: value if math.isfinite(value) else None for name, value in record.items()}
