@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 from pathlib import Path
 
 from compare.session import ALONE
@@ -340,12 +341,18 @@ def train_picture(record: dict) -> str:
 
 
 def replaced(page: str, kind: str, lines: list[str]) -> str:
-    """Return ``page`` with ``lines`` between the markers of ``kind``."""
+    """Return ``page`` with ``lines`` between the markers of ``kind``; prose is wrapped."""
     begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
     before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)
     assert found, f"{begin} and {end} are not in the page"
-    return "\n".join([before + begin, *lines, end]) + after
+    shown = [line if line.startswith(("|", "!")) else wrap(line) for line in lines]
+    return "\n".join([before + begin, *shown, end]) + after
+
+
+def wrap(text: str) -> str:
+    """Return ``text`` in lines of at most 150 characters."""
+    return textwrap.fill(text, 150, break_long_words=False, break_on_hyphens=False)
 
 
 def outputs(page: str, folder: Path = ROOT / "benches/record") -> dict[str, str]:
