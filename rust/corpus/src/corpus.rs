@@ -2,47 +2,63 @@
 
 use std::sync::Arc;
 
-use lslm_runtime::partition::{self, Partition};
+use lslm_runtime::partition::{self, InputSize, Partition};
 use lslm_runtime::{Error, Result};
 
-use crate::find::Skipped;
+use crate::discover::Skipped;
 use crate::input::{self, Input};
 use crate::options::{ReadOptions, Split};
-use crate::reader::Reader;
 
-/// The inputs of one job, each recognised, in a fixed order. A clone is the same corpus.
+/// The inputs of a job, each with its format, in a fixed order. Cloning it is cheap.
+///
+/// ```
+/// use lslm_corpus::{Corpus, Format, ReadOptions, Split};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// std::fs::write(folder.join("a.txt"), "one\ntwo\n")?;
+/// std::fs::write(folder.join("b.py"), "pass\n")?;
+///
+/// let options = ReadOptions { split: Split::Lines, ..ReadOptions::default() };
+/// let corpus = Corpus::open(&[folder.display().to_string()], options)?;
+/// assert_eq!(corpus.inputs().len(), 1);
+/// assert_eq!(corpus.inputs()[0].format(), Format::Text);
+/// assert_eq!(corpus.skipped()[0].path, folder.join("b.py"));
+/// assert_eq!(corpus.read_all().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Corpus {
-    inner: Arc<Inner>,
+    shared: Arc<CorpusData>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct CorpusData {
     options: ReadOptions,
     inputs: Vec<Input>,
     skipped: Vec<Skipped>,
 }
 
 impl Corpus {
-    /// Finds and recognises `inputs`: files, folders with all that is in them, globs, and `-` for
-    /// standard input. They keep the order of the arguments, and within one that of their paths'
-    /// bytes.
+    /// Finds `inputs` and determines their formats: files, folders with all files below them,
+    /// globs, and `-` for standard input. They keep the order of the arguments; the files of one
+    /// argument are in the order of their paths' bytes.
     ///
-    /// From folders, files of the known formats are taken (`.txt`, `.text`, `.md`, `.jsonl`,
+    /// In a folder, files of the known formats are read (`.txt`, `.text`, `.md`, `.jsonl`,
     /// `.ndjson`, `.jsonlines`, `.parquet`, `.pq`; `.json` only when compressed), or those of
-    /// [`ReadOptions::extensions`]; what is left out is in [`Corpus::skipped`]. A file that is
-    /// named itself is read whatever it is called.
+    /// [`ReadOptions::extensions`]; the others are in [`Corpus::skipped`]. A file that is an
+    /// argument itself is read whatever its name.
     ///
     /// # Errors
-    /// A missing file, a pattern that nothing matches, a folder with nothing to read, a file that
-    /// is of another kind than its name or the options say, broken compression, binary data.
+    /// A missing file, a glob without a match, a folder without a file to read, a file of another
+    /// format than its name or the options say, broken compression, binary data.
     pub fn open(inputs: &[String], options: ReadOptions) -> Result<Self> {
         if let Split::Separator(line) = &options.split
             && (line.is_empty() || line.contains(['\n', '\r']))
         {
             return Err(Error::invalid(format!(
-                "the separator {line:?} must be one line with something in it; \
-                 to split at empty lines choose that rule"
+                "the separator {line:?} must be one line that is not empty; \
+                 to split at empty lines choose blank-lines"
             )));
         }
         if options.text_key.is_empty() || options.text_key == options.id_key {
@@ -61,58 +77,38 @@ impl Corpus {
         if inputs.is_empty() {
             return Err(Error::invalid("no input is left to read"));
         }
-        Ok(Self { inner: Arc::new(Inner { options, inputs, skipped }) })
+        Ok(Self { shared: Arc::new(CorpusData { options, inputs, skipped }) })
     }
 
-    /// How it is read.
+    /// Returns the options of the reading.
     pub fn options(&self) -> &ReadOptions {
-        &self.inner.options
+        &self.shared.options
     }
 
-    /// What is read, in order.
+    /// Returns the inputs, in order.
     pub fn inputs(&self) -> &[Input] {
-        &self.inner.inputs
+        &self.shared.inputs
     }
 
-    /// What was met and is not read.
+    /// Returns the files and folders that were found and are not read.
     pub fn skipped(&self) -> &[Skipped] {
-        &self.inner.skipped
+        &self.shared.skipped
     }
 
-    /// The size of all inputs in bytes, as stored; streams count zero.
+    /// Returns the size of all inputs in bytes, as stored; a stream counts zero.
     pub fn total_bytes(&self) -> u64 {
         self.inputs().iter().map(Input::size).sum()
     }
 
-    /// Cuts the inputs into partitions of about `target` bytes, as stored; zero is an error.
+    /// Divides the inputs into partitions of about `target` bytes, as stored; zero is an error.
     ///
-    /// Read one after the other, they give the same documents in the same order for any target.
+    /// Read one after the other, they return the same documents in the same order for any target.
     pub fn partitions(&self, target: u64) -> Result<Vec<Partition>> {
         if target == 0 {
             return Err(Error::invalid("partitions of 0 bytes: choose at least 1"));
         }
-        let inputs: Vec<partition::InputSize> = self
-            .inputs()
-            .iter()
-            .map(|input| partition::InputSize {
-                size: input.size,
-                split_points: input.split_points.clone(),
-            })
-            .collect();
-        Ok(partition::partition(&inputs, target))
-    }
-
-    /// Reads the documents of one partition. Nothing is opened before the first is asked for.
-    pub fn read(&self, partition: &Partition) -> Reader {
-        Reader::new(self.clone(), partition)
-    }
-
-    /// Reads all documents in order.
-    pub fn read_all(&self) -> Reader {
-        let segments = self.inputs().iter().enumerate();
-        let segments = segments
-            .map(|(input, of)| partition::Segment { input, range: None, size: of.size })
-            .collect();
-        self.read(&Partition { index: 0, segments })
+        let sizes: Vec<InputSize> =
+            self.inputs().iter().map(|input| input.extent.clone()).collect();
+        Ok(partition::partition(&sizes, target))
     }
 }

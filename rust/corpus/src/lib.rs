@@ -1,32 +1,54 @@
-//! Documents in and out: text, JSONL and Parquet; plain, gzip and zstd; standard input.
+//! Reads and writes documents: plain text, JSONL and Parquet; gzip and zstd; standard input.
 //!
 //! [`Corpus::open`] turns paths, folders and globs into a list of inputs, [`Corpus::partitions`]
-//! cuts it into units of work, and a [`Reader`] gives the documents of one of them with memory for
-//! one document at a time. [`DocumentWriter`] is the way back.
+//! divides it into units of work, and a [`DocumentReader`] returns the documents of one of them,
+//! with memory for one document at a time. [`DocumentWriter`] writes documents to a file.
 //!
-//! A bad document is counted in [`Statistics`], with where it is and why. A bad file is an error
-//! that names it: [`Io`](lslm_runtime::Error::Io) when it cannot be read,
-//! [`Format`](lslm_runtime::Error::Format) when its content is not what it should be,
-//! [`Invalid`](lslm_runtime::Error::Invalid) when the arguments make no sense.
+//! A bad document is counted in [`Statistics`], with its place and the reason. A bad file is an
+//! error that names it: [`Io`](lslm_runtime::Error::Io) when it cannot be read,
+//! [`Format`](lslm_runtime::Error::Format) when its content breaks its format,
+//! [`Invalid`](lslm_runtime::Error::Invalid) when an argument is unusable.
+//!
+//! ```
+//! use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, WriteOptions};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let path = folder.join("documents.jsonl.zst");
+//! let mut writer = DocumentWriter::create(&path, WriteOptions::default())?;
+//! writer.write(&Document::new("first"))?;
+//! writer.write(&Document::new("second"))?;
+//! writer.finish()?;
+//!
+//! let corpus = Corpus::open(&[path.display().to_string()], ReadOptions::default())?;
+//! let mut texts = Vec::new();
+//! for document in corpus.read_all() {
+//!     texts.push(document?.text);
+//! }
+//! assert_eq!(texts, ["first", "second"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod corpus;
-mod documents;
-mod find;
+mod discover;
+mod document;
 mod input;
-mod json;
+mod jsonl;
 mod options;
+mod parquet;
 mod reader;
-mod recognise;
+mod sniff;
 mod statistics;
 mod stream;
-mod table;
+mod text;
 mod utf8;
 mod writer;
 
 pub use corpus::Corpus;
-pub use find::{SkipReason, Skipped};
+pub use discover::{SkipReason, Skipped};
+pub use document::Document;
 pub use input::Input;
 pub use options::{Compression, Format, ReadOptions, Split, Utf8Policy};
-pub use reader::{Document, Reader};
-pub use statistics::{Bad, BadReason, EXAMPLES, Example, Statistics};
+pub use reader::DocumentReader;
+pub use statistics::{BadDocument, BadDocuments, BadReason, MAX_EXAMPLES, Statistics};
 pub use writer::{DocumentWriter, WriteOptions};

@@ -1,19 +1,19 @@
-//! What a caller can choose about reading.
+//! Options of reading, and the formats they name.
 
 use std::str::FromStr;
 
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// What a file holds, once any compression is taken off.
+/// The format of a file after decompression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Plain text; [`Split`] says what a document is.
+    /// Plain text, which becomes documents by [`Split`].
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line, each a document.
     Jsonl,
-    /// Parquet: one document a row.
+    /// Parquet, each row a document.
     Parquet,
 }
 
@@ -21,7 +21,7 @@ impl Format {
     /// Every format, in the order in which messages list them.
     pub const ALL: [Self; 3] = [Self::Text, Self::Jsonl, Self::Parquet];
 
-    /// The name in options and reports: `text`, `jsonl` or `parquet`.
+    /// Returns the name in options and reports: `text`, `jsonl` or `parquet`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -30,7 +30,7 @@ impl Format {
         }
     }
 
-    /// The format that a file extension (lower case, without the dot) stands for.
+    /// Returns the format of a file extension (lower case, without the dot).
     pub(crate) fn of_extension(extension: &str) -> Option<Self> {
         match extension {
             "txt" | "text" | "md" => Some(Self::Text),
@@ -41,11 +41,11 @@ impl Format {
     }
 }
 
-/// How the bytes of a file are compressed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// Uncompressed.
     None,
     /// gzip, one member or several.
     Gzip,
@@ -54,7 +54,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The compression that a last extension (lower case, without the dot) promises.
+    /// Returns the compression of a last extension (lower case, without the dot).
     pub(crate) fn of_extension(extension: &str) -> Option<Self> {
         match extension {
             "gz" | "gzip" => Some(Self::Gzip),
@@ -63,7 +63,7 @@ impl Compression {
         }
     }
 
-    /// The compression whose magic number `head` begins with.
+    /// Returns the compression whose magic number `head` starts with.
     pub(crate) fn of_magic(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
@@ -73,7 +73,7 @@ impl Compression {
         }
     }
 
-    /// The name in messages.
+    /// Returns the name in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "uncompressed",
@@ -83,29 +83,36 @@ impl Compression {
     }
 }
 
-/// What a document is in a plain text file.
+/// How a plain-text file becomes documents.
 ///
-/// Lines end with `\n` or `\r\n`. Empty documents are never given out.
+/// Lines end with `\n` or `\r\n`. Empty documents are skipped.
+///
+/// ```
+/// use lslm_corpus::Split;
+///
+/// assert_eq!("blank-lines".parse::<Split>()?, Split::BlankLines(1));
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// The whole file, with its last line break.
+    /// The whole file is one document, with its last line break.
     #[default]
     File,
-    /// Each line, without its line break.
+    /// Each line is a document, without its line break.
     Lines,
-    /// What lies between runs of at least this many empty lines, without the line breaks at its
-    /// end. Zero counts as one.
+    /// Runs of at least this many empty lines separate documents, which lose the line breaks at
+    /// their end. Zero counts as one.
     BlankLines(u32),
-    /// What lies between lines that are exactly this, without the line break before them.
+    /// Lines equal to this separate documents, which lose the line break before such a line.
     Separator(String),
 }
 
 impl FromStr for Split {
     type Err = Error;
 
-    /// Parses `file`, `line` or `blank-lines` (one empty line is enough); [`Error::Invalid`] for
-    /// any other name. A [`Split::Separator`] has no name: it is given by its line.
+    /// Parses `file`, `line` or `blank-lines` (one empty line is enough). Any other name is an
+    /// [`Error::Invalid`]; a [`Split::Separator`] has none.
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "file" => Ok(Self::File),
@@ -116,23 +123,23 @@ impl FromStr for Split {
     }
 }
 
-/// What to do with bytes that are not UTF-8.
+/// The treatment of bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Utf8Policy {
-    /// Each maximal ill-formed sequence becomes one U+FFFD, as the WHATWG decoder and
-    /// [`String::from_utf8_lossy`] have it, and is counted. So does an unpaired surrogate in a
-    /// JSON `\u` escape.
+    /// Each maximal ill-formed sequence becomes one U+FFFD, as in the WHATWG decoder and
+    /// [`String::from_utf8_lossy`], and is counted; likewise an unpaired surrogate in a JSON `\u`
+    /// escape.
     #[default]
     Replace,
-    /// The document is counted as bad and left out.
+    /// The document is counted as bad and skipped.
     Refuse,
 }
 
 impl FromStr for Utf8Policy {
     type Err = Error;
 
-    /// Parses `replace` or `refuse`; [`Error::Invalid`] for any other name.
+    /// Parses `replace` or `refuse`. Any other name is an [`Error::Invalid`].
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "replace" => Ok(Self::Replace),
@@ -142,31 +149,30 @@ impl FromStr for Utf8Policy {
     }
 }
 
-/// How inputs are read. `ReadOptions::default()` suits most files.
+/// How inputs are found and read. `ReadOptions::default()` suits most files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadOptions {
-    /// The JSONL field or Parquet column with the text; `a.b` reaches into an object when there
-    /// is no field of that whole name.
+    /// The JSONL field or Parquet column of the text; `a.b` is the field `b` of the object `a`,
+    /// unless there is a field `a.b`.
     pub text_key: String,
-    /// The field or column with the document's id, a string or a number.
+    /// The field or column of the document's id, a string or a number.
     pub id_key: String,
-    /// What a document is in plain text.
+    /// How a plain-text file becomes documents.
     pub split: Split,
-    /// The format of every input; by default each one's extension and content decide.
+    /// The format of every input; by default each input's extension and content decide.
     pub format: Option<Format>,
-    /// What to do with bytes that are not UTF-8.
+    /// The treatment of bytes that are not UTF-8.
     pub utf8: Utf8Policy,
-    /// Which files are taken from folders, by extension, such as `py` (with or without the dot;
-    /// a `.gz` or `.zst` after it is fine). By default those of the known formats.
+    /// The extensions of the files to read in a folder, such as `py`, with or without the dot; a
+    /// file may have `.gz` or `.zst` after it. By default those of the known formats.
     pub extensions: Option<Vec<String>>,
-    /// Names of files and folders that are left out wherever they are met within a named folder,
-    /// such as `site-packages`.
+    /// Names of files and folders to skip anywhere below a folder, such as `site-packages`.
     pub exclude: Vec<String>,
-    /// The largest window that a zstd frame may ask for, in powers of two, as in `zstd --long=27`:
-    /// a stream that is read takes up to that much memory. From 10 to 31, by default 27: 128 MiB.
+    /// The base-2 logarithm of the largest allowed zstd window in bytes, as in `zstd --long=27`.
+    /// Each open stream takes up to that much memory. From 10 to 31; by default 27, 128 MiB.
     pub zstd_long: u32,
-    /// Makes the first bad document an error instead of counting it.
+    /// Whether the first bad document is an error instead of being counted.
     pub strict: bool,
 }
 

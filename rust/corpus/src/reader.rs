@@ -1,68 +1,106 @@
-//! The documents of one partition, one after the other.
+//! Reads the documents of one partition, one after the other.
 
 use std::sync::Arc;
 
 use lslm_runtime::partition::{Partition, Segment};
 use lslm_runtime::{Error, Result, Task};
-use serde_json::value::RawValue;
 
 use crate::corpus::Corpus;
-use crate::documents::Documents;
+use crate::document::{Document, Found};
 use crate::input::Input;
 use crate::options::Format;
-use crate::statistics::{BadReason, Example, Statistics};
-use crate::table::Rows;
+use crate::parquet::rows::RowReader;
+use crate::statistics::{BadDocument, Statistics};
+use crate::text::TextReader;
 
-/// One text with what is known about it.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// The text, well-formed after the policy of the reading.
-    pub text: String,
-    /// Its id, if its file gives one; a number as it is written there.
-    pub id: Option<String>,
-    /// The input that it comes from, as it was named or found.
-    pub source: Arc<str>,
-    /// A JSON object with the other fields, in their order and as they are written, if any.
-    pub metadata: Option<Box<RawValue>>,
-}
-
-impl Document {
-    /// A document with nothing but a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), id: None, source: Arc::from(""), metadata: None }
+impl Corpus {
+    /// Returns a reader of one partition. It opens no file before the first document is read.
+    pub fn read(&self, partition: &Partition) -> DocumentReader {
+        DocumentReader::new(self.clone(), partition)
     }
-}
 
-/// What one step of reading finds.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Document { text: String, replaced: u64, id: Option<String>, metadata: Option<Box<RawValue>> },
-    Bad { position: u64, reason: BadReason, detail: String },
-}
-
-#[derive(Debug)]
-enum Source {
-    Documents(Box<Documents>),
-    Rows(Box<Rows>),
+    /// Returns a reader of all documents in order.
+    pub fn read_all(&self) -> DocumentReader {
+        let inputs = self.inputs().iter().enumerate();
+        let segments = inputs
+            .map(|(index, input)| Segment { input: index, range: None, size: input.size() })
+            .collect();
+        self.read(&Partition { index: 0, segments })
+    }
 }
 
 /// Reads the documents of one partition in order, with memory for the largest of them and buffers.
 ///
-/// An iterator; after an error it has ended. Long work that must be stoppable calls
-/// [`Reader::next_document`] instead.
+/// It is an iterator that ends after the first error. Work that must react to cancellation calls
+/// [`DocumentReader::next_document`] instead.
+///
+/// ```
+/// use lslm_corpus::{BadReason, Corpus, ReadOptions};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let path = folder.join("a.jsonl");
+/// std::fs::write(&path, "{\"text\": \"a\", \"year\": 1999}\n{\"title\": \"no text\"}\n")?;
+/// let corpus = Corpus::open(&[path.display().to_string()], ReadOptions::default())?;
+///
+/// let mut reader = corpus.read_all();
+/// let document = reader.next().unwrap()?;
+/// assert_eq!(document.text, "a");
+/// assert_eq!(document.metadata.unwrap().get(), "{\"year\":1999}");
+/// assert!(reader.next().is_none());
+/// assert_eq!(reader.statistics().bad[&BadReason::MissingText].documents, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub struct Reader {
+pub struct DocumentReader {
     corpus: Corpus,
     segments: std::vec::IntoIter<Segment>,
-    current: Option<(Segment, Source)>,
+    current: Option<(Segment, SegmentReader)>,
     statistics: Statistics,
+    /// The stored bytes of the segments before the current one.
     consumed: u64,
+    /// The task of the iterator, which is never cancelled.
     task: Arc<Task>,
     finished: bool,
 }
 
-impl Reader {
-    pub(crate) fn new(corpus: Corpus, partition: &Partition) -> Self {
+/// The reader of one segment, by the format of its input.
+#[derive(Debug)]
+enum SegmentReader {
+    Text(Box<TextReader>),
+    Parquet(Box<RowReader>),
+}
+
+impl SegmentReader {
+    fn open(corpus: &Corpus, segment: &Segment, task: &Task) -> Result<Self> {
+        let input = input_of(corpus, segment)?;
+        let options = corpus.options();
+        let range = segment.range.clone();
+        Ok(match input.format() {
+            Format::Parquet => Self::Parquet(Box::new(RowReader::open(input, range, options)?)),
+            Format::Text | Format::Jsonl => {
+                Self::Text(Box::new(TextReader::open(input, range, options, task)?))
+            }
+        })
+    }
+
+    fn next(&mut self, task: &Task) -> Result<Option<Found>> {
+        match self {
+            Self::Text(reader) => reader.next(task),
+            Self::Parquet(reader) => reader.next(task),
+        }
+    }
+
+    fn consumed(&self) -> u64 {
+        match self {
+            Self::Text(reader) => reader.consumed(),
+            Self::Parquet(reader) => reader.consumed(),
+        }
+    }
+}
+
+impl DocumentReader {
+    fn new(corpus: Corpus, partition: &Partition) -> Self {
         Self {
             corpus,
             segments: partition.segments.clone().into_iter(),
@@ -74,66 +112,60 @@ impl Reader {
         }
     }
 
-    /// What was met so far.
+    /// Returns the counts of the documents so far.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    /// What was met, when nothing more is wanted.
+    /// Returns the counts, and ends the reading.
     pub fn into_statistics(self) -> Statistics {
         self.statistics
     }
 
-    /// How many bytes of the partition, as stored, are behind; at its end the partition's size.
-    /// For a stream, whose size is not known, the bytes that were read.
+    /// Returns the stored bytes of the partition that are done; at its end the partition's size.
+    /// For a stream, whose size is unknown, the bytes that were read.
     pub fn bytes_consumed(&self) -> u64 {
-        let open = self.current.as_ref().map_or(0, |(segment, source)| {
-            let consumed = match source {
-                Source::Documents(documents) => documents.consumed(),
-                Source::Rows(rows) => rows.consumed(),
-            };
+        let open = self.current.as_ref().map_or(0, |(segment, reader)| {
+            let consumed = reader.consumed();
             if segment.size > 0 { consumed.min(segment.size) } else { consumed }
         });
         self.consumed + open
     }
 
-    /// The next document, `None` after the last; stops soon when `task` is cancelled.
+    /// Returns the next document, or `None` after the last; fails soon after `task` is cancelled.
     ///
-    /// Bad documents are counted and passed by; with [`strict`](crate::ReadOptions::strict) they
-    /// are errors, as broken files always are.
+    /// Bad documents are counted and skipped; with [`strict`](crate::ReadOptions::strict) they are
+    /// errors, as broken files always are.
     pub fn next_document(&mut self, task: &Task) -> Result<Option<Document>> {
         if self.finished {
             return Ok(None);
         }
-        let result = self.step(task);
+        let result = self.read_document(task);
         self.finished = !matches!(result, Ok(Some(_)));
         result
     }
 
-    fn step(&mut self, task: &Task) -> Result<Option<Document>> {
+    fn read_document(&mut self, task: &Task) -> Result<Option<Document>> {
         loop {
-            let Some((segment, source)) = &mut self.current else {
+            let Some((segment, reader)) = &mut self.current else {
                 let Some(segment) = self.segments.next() else { return Ok(None) };
-                let source = self.open(&segment, task)?;
-                self.current = Some((segment, source));
+                let reader = SegmentReader::open(&self.corpus, &segment, task)?;
+                self.current = Some((segment, reader));
                 continue;
             };
-            let found = match source {
-                Source::Documents(documents) => documents.next(task)?,
-                Source::Rows(rows) => rows.next(task)?,
-            };
-            let name = &input(&self.corpus, segment)?.name;
+            let found = reader.next(task)?;
+            let source = input_of(&self.corpus, segment)?.name();
             match found {
                 Some(Found::Document { text, replaced, id, metadata }) => {
                     self.statistics.count(&text, replaced);
-                    return Ok(Some(Document { text, id, source: Arc::clone(name), metadata }));
+                    return Ok(Some(Document { text, id, source: Arc::clone(source), metadata }));
                 }
                 Some(Found::Bad { position, detail, .. }) if self.corpus.options().strict => {
-                    return Err(Error::format(&**name, position, detail));
+                    return Err(Error::format(&**source, position, detail));
                 }
                 Some(Found::Bad { position, reason, detail }) => {
-                    let source = || name.to_string();
-                    self.statistics.count_bad(reason, || Example {
+                    let source = || source.to_string();
+                    self.statistics.count_bad(reason, || BadDocument {
                         source: source(),
                         position,
                         detail,
@@ -141,40 +173,28 @@ impl Reader {
                     task.check()?;
                 }
                 None => {
-                    // a stream has no size of its own
-                    let size = self.bytes_consumed() - self.consumed;
+                    // of a stream, what was read is the size
+                    let read = self.bytes_consumed() - self.consumed;
                     if let Some((segment, _)) = self.current.take() {
-                        self.consumed += if segment.size > 0 { segment.size } else { size };
+                        self.consumed += if segment.size > 0 { segment.size } else { read };
                     }
                 }
             }
         }
     }
-
-    fn open(&self, segment: &Segment, task: &Task) -> Result<Source> {
-        let input = input(&self.corpus, segment)?;
-        let options = self.corpus.options();
-        let range = segment.range.clone();
-        Ok(match input.format {
-            Format::Parquet => Source::Rows(Box::new(Rows::open(input, range, options)?)),
-            Format::Text | Format::Jsonl => {
-                Source::Documents(Box::new(Documents::open(input, range, options, task)?))
-            }
-        })
-    }
 }
 
-fn input<'c>(corpus: &'c Corpus, segment: &Segment) -> Result<&'c Input> {
+fn input_of<'c>(corpus: &'c Corpus, segment: &Segment) -> Result<&'c Input> {
     corpus.inputs().get(segment.input).ok_or_else(|| {
         Error::invalid(format!(
-            "the partition asks for input {}, but the corpus has {}: it belongs to another corpus",
+            "the partition names input {}, but the corpus has {}: it belongs to another corpus",
             segment.input,
             corpus.inputs().len()
         ))
     })
 }
 
-impl Iterator for Reader {
+impl Iterator for DocumentReader {
     type Item = Result<Document>;
 
     fn next(&mut self) -> Option<Self::Item> {

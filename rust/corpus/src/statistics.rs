@@ -1,13 +1,13 @@
-//! What reading met: how much, and what was wrong with the rest.
+//! Counts of what was read, and of the documents that could not be.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How many examples of each kind of bad document are kept.
-pub const EXAMPLES: usize = 5;
+/// Examples that are kept per [`BadReason`]: enough to see the cause, few enough to print.
+pub const MAX_EXAMPLES: usize = 5;
 
-/// Why a document could not be given out.
+/// Why a document could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadReason {
@@ -15,18 +15,18 @@ pub enum BadReason {
     MalformedJson,
     /// The line is JSON, but not an object.
     NotAnObject,
-    /// The object has no field with the text.
+    /// The object has no field with the name of the text key.
     MissingText,
     /// The text is null.
     NullText,
-    /// The text is a number, a list or another thing that is not a string.
+    /// The text is a number, a list or another value that is not a string.
     TextNotString,
-    /// The text is not UTF-8, and the policy is to refuse such.
+    /// The text is not UTF-8, and the policy is [`Refuse`](crate::Utf8Policy::Refuse).
     IllFormedUtf8,
 }
 
 impl BadReason {
-    /// The name in reports, such as `malformed_json`.
+    /// Returns the name in reports, such as `malformed_json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::MalformedJson => "malformed_json",
@@ -39,49 +39,49 @@ impl BadReason {
     }
 }
 
-/// Where one bad document is.
+/// A bad document, as an example in reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Example {
-    /// The input, as in [`Document::source`](crate::Document).
+pub struct BadDocument {
+    /// The name of the input, as in [`Document::source`](crate::Document).
     pub source: String,
-    /// Bytes from the start of the decompressed file; in Parquet the row number.
+    /// The offset in the decompressed file, in bytes; for Parquet the row number.
     pub position: u64,
     /// What is wrong with it.
     pub detail: String,
 }
 
-/// The bad documents of one kind.
+/// The bad documents of one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bad {
-    /// How many there are.
+pub struct BadDocuments {
+    /// Their number.
     pub documents: u64,
-    /// The first [`EXAMPLES`] of them, in the order of reading.
-    pub examples: Vec<Example>,
+    /// The first [`MAX_EXAMPLES`] of them, in reading order.
+    pub examples: Vec<BadDocument>,
 }
 
-/// What a reader has met so far; those of several readers add up.
+/// Counts of one reading; those of several readers can be merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Documents given out.
+    /// Documents that were returned.
     pub documents: u64,
     /// The bytes of their texts, as UTF-8.
     pub bytes: u64,
-    /// Ill-formed sequences that became U+FFFD in the texts given out.
+    /// Ill-formed sequences that became U+FFFD in those texts.
     pub replaced_sequences: u64,
-    /// Documents with at least one of them.
+    /// Documents with at least one such sequence.
     pub replaced_documents: u64,
-    /// Documents that could not be given out, by reason.
-    pub bad: BTreeMap<BadReason, Bad>,
+    /// Documents that could not be read, by reason.
+    pub bad: BTreeMap<BadReason, BadDocuments>,
 }
 
 impl Statistics {
-    /// How many documents could not be given out.
+    /// Returns the number of documents that could not be read.
     pub fn bad_documents(&self) -> u64 {
         self.bad.values().map(|bad| bad.documents).sum()
     }
 
-    /// Adds what another reader met after this one. Merged in the order of partitions, the result
-    /// does not depend on how the corpus was cut.
+    /// Adds the counts of a reading that came after this one. Merged in the order of partitions,
+    /// the result is the same for any size of partitions.
     pub fn merge(&mut self, other: &Self) {
         self.documents += other.documents;
         self.bytes += other.bytes;
@@ -90,11 +90,12 @@ impl Statistics {
         for (reason, theirs) in &other.bad {
             let ours = self.bad.entry(*reason).or_default();
             ours.documents += theirs.documents;
-            let room = EXAMPLES.saturating_sub(ours.examples.len());
+            let room = MAX_EXAMPLES.saturating_sub(ours.examples.len());
             ours.examples.extend(theirs.examples.iter().take(room).cloned());
         }
     }
 
+    /// Counts a document that is returned, with `replaced` ill-formed sequences in `text`.
     pub(crate) fn count(&mut self, text: &str, replaced: u64) {
         self.documents += 1;
         self.bytes += text.len() as u64;
@@ -102,10 +103,11 @@ impl Statistics {
         self.replaced_documents += u64::from(replaced > 0);
     }
 
-    pub(crate) fn count_bad(&mut self, reason: BadReason, example: impl FnOnce() -> Example) {
+    /// Counts a bad document; `example` is called only for the first few.
+    pub(crate) fn count_bad(&mut self, reason: BadReason, example: impl FnOnce() -> BadDocument) {
         let bad = self.bad.entry(reason).or_default();
         bad.documents += 1;
-        if bad.examples.len() < EXAMPLES {
+        if bad.examples.len() < MAX_EXAMPLES {
             bad.examples.push(example());
         }
     }

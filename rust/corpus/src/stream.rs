@@ -1,4 +1,4 @@
-//! The bytes of one input, decompressed, with a window that can be looked at line by line.
+//! The decompressed bytes of one input, read line by line through a growing window.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -11,31 +11,34 @@ use lslm_runtime::{Error, Result, Task};
 
 use crate::options::Compression;
 
-/// How many bytes are asked for at a time.
-const CHUNK: usize = 1 << 18;
+/// Bytes per read of the decoder or the file: few calls, and a small window per open stream.
+const READ_SIZE: usize = 1 << 18;
 
-/// What the reader under the decoder saw: how far it came, and whether it was the one that failed.
+/// The state of the reader below the decoder, which owns that reader.
 #[derive(Debug, Default)]
-struct Gauge {
+struct SourceState {
+    /// The stored bytes that were read.
     bytes: AtomicU64,
+    /// Whether the reader itself failed, and not the decoder.
     failed: AtomicBool,
 }
 
-struct Counted<R> {
-    inner: R,
-    gauge: Arc<Gauge>,
+/// A reader that records its progress in a [`SourceState`].
+struct CountingReader<R> {
+    reader: R,
+    source_state: Arc<SourceState>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.inner.read(buffer) {
+        match self.reader.read(buffer) {
             Ok(n) => {
-                self.gauge.bytes.fetch_add(n as u64, Ordering::Relaxed);
+                self.source_state.bytes.fetch_add(n as u64, Ordering::Relaxed);
                 Ok(n)
             }
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
-                    self.gauge.failed.store(true, Ordering::Relaxed);
+                    self.source_state.failed.store(true, Ordering::Relaxed);
                 }
                 Err(error)
             }
@@ -43,18 +46,27 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// A decompressed stream with a growing window.
+/// A decompressed stream with a window of bytes that were read and not yet consumed.
+///
+/// ```text
+/// window   . . . . a b c d . . .    start = 4, end = 8
+///          consumed        free     position = offset of a in the decompressed file
+/// ```
+///
+/// [`Stream::fill`] makes room in the free part by moving the bytes to the front or doubling the
+/// window, so a line of any length is read in linear time.
 pub(crate) struct Stream {
     path: PathBuf,
     reader: Box<dyn Read + Send>,
     compression: Compression,
-    gauge: Arc<Gauge>,
+    source_state: Arc<SourceState>,
     window: Vec<u8>,
-    /// The part of `window` that is read and not yet given out.
+    /// The bytes `window[start..end]` are read and not yet consumed.
     start: usize,
     end: usize,
-    /// Where `window[start]` lies in the decompressed file.
+    /// The offset of `window[start]` in the decompressed file.
     position: u64,
+    /// Whether the reader returned its last byte.
     ended: bool,
 }
 
@@ -69,7 +81,7 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    /// Over `reader`, whose stored bytes are compressed as `compression`; `path` is for messages.
+    /// Returns a stream over `reader`, whose bytes have this compression; `path` is for messages.
     /// `zstd_long` is that of [`ReadOptions`](crate::ReadOptions).
     pub(crate) fn new(
         path: &Path,
@@ -77,17 +89,17 @@ impl Stream {
         compression: Compression,
         zstd_long: u32,
     ) -> Result<Self> {
-        let gauge = Arc::new(Gauge::default());
-        let counted = Counted { inner: reader, gauge: Arc::clone(&gauge) };
+        let source_state = Arc::new(SourceState::default());
+        let counting = CountingReader { reader, source_state: Arc::clone(&source_state) };
         let reader: Box<dyn Read + Send> = match compression {
-            Compression::None => Box::new(counted),
+            Compression::None => Box::new(counting),
             Compression::Gzip => {
-                Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, counted)))
+                Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_SIZE, counting)))
             }
             Compression::Zstd => {
                 let mut decoder =
-                    zstd::stream::read::Decoder::new(counted).map_err(Error::io(path))?;
-                // a frame of a few bytes may ask for 2 GiB, and gets what it asks for at once
+                    zstd::stream::read::Decoder::new(counting).map_err(Error::io(path))?;
+                // a frame of a few bytes may declare a window of 2 GiB, which zstd allocates at once
                 decoder.window_log_max(zstd_long).map_err(Error::io(path))?;
                 Box::new(decoder)
             }
@@ -96,7 +108,7 @@ impl Stream {
             path: path.to_owned(),
             reader,
             compression,
-            gauge,
+            source_state,
             window: Vec::new(),
             start: 0,
             end: 0,
@@ -105,7 +117,7 @@ impl Stream {
         })
     }
 
-    /// Over the file `path`; an uncompressed one is read from byte `from` on.
+    /// Returns a stream over the file `path`, from offset `from` on if it is uncompressed.
     pub(crate) fn open(
         path: &Path,
         compression: Compression,
@@ -121,17 +133,17 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Where the next byte lies in the decompressed file.
+    /// Returns the offset of the next byte in the decompressed file.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// How many stored bytes were asked for so far.
+    /// Returns the number of stored bytes that were read.
     pub(crate) fn stored_bytes(&self) -> u64 {
-        self.gauge.bytes.load(Ordering::Relaxed)
+        self.source_state.bytes.load(Ordering::Relaxed)
     }
 
-    /// The next bytes without taking them: `count` of them, fewer only at the end.
+    /// Returns the next `count` bytes without consuming them; fewer only at the end.
     pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8]> {
         while self.end - self.start < count && !self.ended {
             self.fill(count)?;
@@ -140,14 +152,15 @@ impl Stream {
         Ok(&self.window[self.start..until])
     }
 
-    /// Takes the next `count` bytes, which were seen by [`Stream::peek`], away.
+    /// Consumes the next `count` bytes of the window.
     pub(crate) fn skip(&mut self, count: usize) {
         let count = count.min(self.end - self.start);
         self.start += count;
         self.position += count as u64;
     }
 
-    /// Takes the next line with its line break; the last one may have none.
+    /// Consumes and returns the next line with its line break, which the last one may lack.
+    /// Returns `None` at the end.
     pub(crate) fn line(&mut self, task: &Task) -> Result<Option<&[u8]>> {
         let mut searched = 0;
         let length = loop {
@@ -163,18 +176,18 @@ impl Stream {
                 break searched;
             }
             task.check()?;
-            self.fill(CHUNK)?;
+            self.fill(READ_SIZE)?;
         };
         let line = self.start..self.start + length;
         self.skip(length);
         Ok(Some(&self.window[line]))
     }
 
-    /// Takes everything that is left.
+    /// Consumes and returns all remaining bytes.
     pub(crate) fn rest(&mut self, task: &Task) -> Result<Vec<u8>> {
         while !self.ended {
             task.check()?;
-            self.fill(CHUNK)?;
+            self.fill(READ_SIZE)?;
         }
         let rest = if self.start == 0 {
             self.window.truncate(self.end);
@@ -187,7 +200,7 @@ impl Stream {
         Ok(rest)
     }
 
-    /// Takes everything up to the next `\n`, and that too, without keeping it.
+    /// Consumes everything up to and including the next `\n`, in constant memory.
     pub(crate) fn skip_line(&mut self, task: &Task) -> Result<()> {
         loop {
             let window = &self.window[self.start..self.end];
@@ -200,11 +213,11 @@ impl Stream {
                 return Ok(());
             }
             task.check()?;
-            self.fill(CHUNK)?;
+            self.fill(READ_SIZE)?;
         }
     }
 
-    /// Writes everything that is left to `file`, which lies in the folder for temporary files.
+    /// Writes all remaining bytes to the temporary file `file`.
     pub(crate) fn copy_to(&mut self, file: &mut File) -> Result<()> {
         loop {
             let window = &self.window[self.start..self.end];
@@ -213,11 +226,12 @@ impl Stream {
             if self.ended {
                 return Ok(());
             }
-            self.fill(CHUNK)?;
+            self.fill(READ_SIZE)?;
         }
     }
 
-    /// Reads once, so that the window grows by at most `CHUNK` and at least one byte or ends.
+    /// Reads once: adds 1 to `READ_SIZE` bytes to the window, or sets `ended`. The first window has
+    /// room for `wanted` bytes.
     fn fill(&mut self, wanted: usize) -> Result<()> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -227,30 +241,30 @@ impl Stream {
                 self.window.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
-                // doubling keeps a line of any length linear in time
-                let length = (self.window.len() * 2).max(wanted.min(CHUNK));
+                let length = (self.window.len() * 2).max(wanted.min(READ_SIZE));
                 self.window.resize(length, 0);
             }
         }
-        let until = self.window.len().min(self.end + CHUNK);
+        let until = self.window.len().min(self.end + READ_SIZE);
         loop {
             match self.reader.read(&mut self.window[self.end..until]) {
                 Ok(0) => self.ended = true,
                 Ok(count) => self.end += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.explain(error)),
+                Err(error) => return Err(self.read_error(error)),
             }
             return Ok(());
         }
     }
 
-    /// An error of the decoder speaks of the file's content, one from below it of the disk.
-    fn explain(&self, error: io::Error) -> Error {
-        if self.compression == Compression::None || self.gauge.failed.load(Ordering::Relaxed) {
+    /// Returns an [`Error::Io`] if reading failed, and an [`Error::Format`] if decoding did.
+    fn read_error(&self, error: io::Error) -> Error {
+        if self.compression == Compression::None || self.source_state.failed.load(Ordering::Relaxed)
+        {
             return Error::io(&self.path)(error);
         }
         let name = self.compression.name();
-        // zstd's own words for a window beyond the limit; it has no kind of error for it
+        // zstd's message for a window beyond the limit, which has no error kind of its own
         if error.to_string().contains("requires too much memory") {
             return Error::format(
                 &self.path,

@@ -1,13 +1,13 @@
-//! Bytes to text under a stated policy.
+//! Decodes bytes as UTF-8 under a [`Utf8Policy`].
 
 use std::borrow::Cow;
 
 use crate::options::Utf8Policy;
 
-/// `bytes` as text and the number of sequences that were replaced; the error is the offset of the
-/// first ill-formed byte, under [`Utf8Policy::Refuse`] only.
+/// Returns `bytes` as text, and the number of ill-formed sequences that were replaced. The error,
+/// under [`Utf8Policy::Refuse`] only, is the offset of the first ill-formed byte.
 pub(crate) fn decode(bytes: &[u8], policy: Utf8Policy) -> Result<(Cow<'_, str>, u64), usize> {
-    // the basic flavour is the fastest one for text that is nearly always well-formed
+    // `basic` is the faster flavour for text that is nearly always well-formed
     if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
         return Ok((Cow::Borrowed(text), 0));
     }
@@ -30,7 +30,7 @@ pub(crate) fn decode(bytes: &[u8], policy: Utf8Policy) -> Result<(Cow<'_, str>, 
     }
 }
 
-/// The same for bytes that are given away: well-formed ones are not copied.
+/// The same as [`decode`] for owned bytes, which are not copied when they are well-formed.
 pub(crate) fn decode_owned(bytes: Vec<u8>, policy: Utf8Policy) -> Result<(String, u64), usize> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok((text, 0)),
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn each_maximal_ill_formed_sequence_is_one_replacement() {
-        // Unicode 17, table 3-8: truncated sequences, and bytes that can begin none
+        // Unicode 17, table 3-8: truncated sequences, and bytes that start none
         let bytes = b"\x61\xf1\x80\x80\xe1\x80\xc2\x62\x80\x63\x80\xbf\x64";
         let (text, replaced) = decode(bytes, Utf8Policy::Replace).unwrap();
         assert_eq!(text, "a\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}d");
@@ -55,7 +55,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_standard_library(bytes: Vec<u8>) {
+        fn decode_equals_from_utf8_lossy(bytes: Vec<u8>) {
             let (text, replaced) = decode(&bytes, Utf8Policy::Replace).unwrap();
             prop_assert_eq!(&text, &String::from_utf8_lossy(&bytes));
             prop_assert_eq!(replaced == 0, std::str::from_utf8(&bytes).is_ok());

@@ -1,6 +1,6 @@
-//! Reading through the public names: formats, cuts, policies, inputs, bad files.
+//! Reading through the public API: formats, partitions, policies, inputs, bad files.
 
-#![allow(clippy::unwrap_used, clippy::format_collect)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::format_collect)] // test helpers too
 
 mod common;
 
@@ -28,7 +28,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn text_is_one_document_a_file_or_split_by_rule() {
+fn plain_text_becomes_documents_by_split() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt");
     fs::write(&path, "\u{feff}one\r\n\n\n<s>\ntwo\n\nthree\r\n<s>\r\n<s>\n\n<s>\nfour\n").unwrap();
@@ -42,12 +42,12 @@ fn text_is_one_document_a_file_or_split_by_rule() {
     assert_eq!(
         read(Split::Separator("<s>".into())),
         ["one\r\n\n", "two\n\nthree", "four"],
-        "an empty document between separators is none"
+        "empty documents between separators are skipped"
     );
 }
 
 #[test]
-fn jsonl_counts_what_is_bad() {
+fn bad_lines_of_jsonl_are_counted_by_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     let content = b"\xef\xbb\xbf{\"text\":\"a\",\"n\":1}\r\n\n  \n{\"text\":\n{\"x\":1}\n[]\n\
@@ -93,26 +93,26 @@ fn jsonl_counts_what_is_bad() {
 }
 
 #[test]
-fn examples_are_few_and_the_first() {
+fn the_first_five_bad_documents_are_examples() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, "x\n".repeat(100)).unwrap();
     for target in [7, 1 << 20] {
         let (_, statistics) = read(&open(&path, &ReadOptions::default()).unwrap(), target).unwrap();
         let bad = &statistics.bad[&BadReason::MalformedJson];
-        let places: Vec<u64> = bad.examples.iter().map(|example| example.position).collect();
-        assert_eq!((bad.documents, places), (100, vec![0, 2, 4, 6, 8]), "target {target}");
+        let positions: Vec<u64> = bad.examples.iter().map(|example| example.position).collect();
+        assert_eq!((bad.documents, positions), (100, vec![0, 2, 4, 6, 8]), "target {target}");
     }
 }
 
 #[test]
-fn compressed_streams_of_several_parts_are_one_file() {
+fn several_gzip_members_or_zstd_frames_are_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b): (&[u8], &[u8]) = (b"{\"text\":\"a\"}\n{\"te", b"xt\":\"b\"}\n");
     for (name, content) in [
         ("a.jsonl.gz", [gzip(a), gzip(b)].concat()),
         ("a.jsonl.zst", [zstd(a), b"\x50\x2a\x4d\x18\x01\0\0\0!".to_vec(), zstd(b)].concat()),
-        // the content decides, not the name
+        // the content goes before the name
         ("b.jsonl", [gzip(a), gzip(b)].concat()),
         ("b.jsonl.gz", [zstd(a), zstd(b)].concat()),
         ("part-0000", zstd(b"{\"text\":\"a\"}\n{\"text\":\"b\"}")),
@@ -124,7 +124,7 @@ fn compressed_streams_of_several_parts_are_one_file() {
 }
 
 #[test]
-fn a_cut_off_or_broken_stream_is_an_error_with_its_place() {
+fn a_truncated_or_broken_stream_is_an_error_with_an_offset() {
     let folder = tempfile::tempdir().unwrap();
     let lines: String = (0..20_000).map(|i| format!("{{\"text\":\"line {}\"}}\n", i * i)).collect();
     for (name, whole) in
@@ -151,7 +151,7 @@ fn a_cut_off_or_broken_stream_is_an_error_with_its_place() {
 }
 
 #[test]
-fn files_of_another_kind_are_refused() {
+fn binary_and_misnamed_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (name, content, message) in [
         ("a.txt", &b"text\0more"[..], "byte 4: binary data"),
@@ -208,10 +208,9 @@ fn names(corpus: &Corpus, folder: &Path) -> Vec<String> {
     corpus.inputs().iter().map(name).collect()
 }
 
-#[test]
-fn folders_globs_and_names_are_found_in_order() {
+/// Makes a folder of files with all kinds of names.
+fn folder_of_names() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let top = folder.path();
     for name in [
         "b/x.txt",
         "b.jsonl",
@@ -225,16 +224,21 @@ fn folders_globs_and_names_are_found_in_order() {
         "b/n/data.json.gz",
         "c1.txt",
     ] {
-        let path = top.join(name);
+        let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let content = if name.ends_with("gz") { gzip(b"{}") } else { b"{}".to_vec() };
         fs::write(path, content).unwrap();
     }
-    let arg = |name: &str| top.join(name).to_str().unwrap().to_owned();
-    let found = |args: &[String], options: &ReadOptions| Corpus::open(args, options.clone());
+    folder
+}
+
+#[test]
+fn files_of_known_or_chosen_extensions_are_found_in_a_folder() {
+    let folder = folder_of_names();
+    let top = folder.path();
     let default = ReadOptions::default();
 
-    let corpus = found(&[arg("")], &default).unwrap();
+    let corpus = open(top, &default).unwrap();
     assert_eq!(
         names(&corpus, top),
         ["A.TXT", "b-1.md", "b.jsonl", "b/n/data.json.gz", "b/x.txt", "c1.txt", "c[1].txt"]
@@ -255,17 +259,26 @@ fn folders_globs_and_names_are_found_in_order() {
     );
 
     let code = ReadOptions { extensions: Some(vec![".py".into()]), ..ReadOptions::default() };
-    let corpus = found(&[arg("")], &code).unwrap();
+    let corpus = open(top, &code).unwrap();
     assert_eq!(names(&corpus, top), ["a.py"]);
     assert_eq!(corpus.inputs()[0].format(), Format::Text);
 
     let without = ReadOptions { exclude: vec!["b".into(), "c1.txt".into()], ..default.clone() };
-    let corpus = found(&[arg("")], &without).unwrap();
+    let corpus = open(top, &without).unwrap();
     assert_eq!(names(&corpus, top), ["A.TXT", "b-1.md", "b.jsonl", "c[1].txt"]);
     let excluded = corpus.skipped().iter().filter(|s| s.reason == SkipReason::Excluded);
     assert_eq!(excluded.count(), 2);
+}
 
-    // arguments keep their order, a file comes once, a name with brackets is that file
+#[test]
+fn arguments_keep_their_order_and_bad_ones_are_refused() {
+    let folder = folder_of_names();
+    let top = folder.path();
+    let arg = |name: &str| top.join(name).to_str().unwrap().to_owned();
+    let found = |args: &[String], options: &ReadOptions| Corpus::open(args, options.clone());
+    let default = ReadOptions::default();
+
+    // arguments keep their order, a file is read once, an existing name with brackets is that file
     let corpus =
         found(&[arg("c[1].txt"), arg("*.txt"), arg("b/../c1.txt"), arg("a.py")], &default).unwrap();
     assert_eq!(names(&corpus, top), ["c[1].txt", "c1.txt", "a.py"]);
@@ -319,7 +332,7 @@ fn a_partition_of_another_corpus_is_refused() {
 }
 
 #[test]
-fn reading_stops_when_it_is_told_to() {
+fn reading_stops_after_cancellation() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     fs::write(&path, "bad\n".repeat(1_000)).unwrap();
@@ -330,7 +343,7 @@ fn reading_stops_when_it_is_told_to() {
     assert!(matches!(result, Err(Error::Cancelled)));
 }
 
-/// Splits in the simplest way there is, the whole file at once.
+/// Splits the whole file at once, in the simplest way.
 fn naive(content: &str, split: &Split) -> Vec<String> {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     let lines = || content.split_inclusive('\n');
@@ -361,7 +374,7 @@ fn naive(content: &str, split: &Split) -> Vec<String> {
                 blank = 0;
             }
             documents = documents.iter().map(|document| bare(document)).collect();
-            // a file that begins with fewer empty lines than end a document
+            // a file that starts with fewer empty lines than end a document
             if let Some(first) = documents.first_mut() {
                 while let Some(rest) = first.strip_prefix('\n').or(first.strip_prefix("\r\n")) {
                     *first = rest.to_owned();
@@ -391,9 +404,8 @@ fn naive(content: &str, split: &Split) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// The same documents in the same order, however the file is cut, and those of the naive way.
     #[test]
-    fn text_does_not_depend_on_the_cuts(
+    fn text_is_the_same_for_any_partitions_and_equals_the_naive_split(
         parts in proptest::collection::vec(
             prop_oneof!["\n", "\n", "\r\n", "<s>", "<s>\n", "<s>\r\n", "a", "bcd", "\u{feff}", "é\r"], 0..24),
         targets in proptest::collection::vec(1_u64..40, 3),
@@ -415,9 +427,8 @@ proptest! {
         }
     }
 
-    /// The same for JSONL, with all statistics, in several files of all compressions.
     #[test]
-    fn jsonl_does_not_depend_on_the_cuts(
+    fn jsonl_and_its_statistics_are_the_same_for_any_partitions(
         files in proptest::collection::vec((proptest::collection::vec(
             prop_oneof!["\n", "\n", "\r\n", "\n\n", "\\{\"text\":\"[a-zé]{0,9}\",\"id\":[0-9]\\}",
                 "\\{\"text\":[0-9]\\}", "\\{\"te", " ", "\u{feff}"], 0..16), 0..3_u8), 1..4),
@@ -440,7 +451,6 @@ proptest! {
         }
     }
 
-    /// Whatever a file holds, there is an answer.
     #[test]
     fn arbitrary_bytes_never_panic(
         bytes: Vec<u8>,
@@ -466,7 +476,7 @@ proptest! {
 }
 
 #[test]
-fn json_test_suite() {
+fn jsonl_agrees_with_the_json_test_suite() {
     let Some(data) = data() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
@@ -476,7 +486,7 @@ fn json_test_suite() {
         let name = case.file_name().unwrap().to_str().unwrap().to_owned();
         let content = fs::read(&case).unwrap();
         seen += 1;
-        // a line break between tokens is white space, in JSONL the end of the line
+        // a line break between tokens is white space in JSON, and ends the line in JSONL
         let in_a_line: Vec<u8> =
             content.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
         let member = [b"{\"text\":\"t\",\"m\":", in_a_line.as_slice(), b"}\n"].concat();
@@ -503,7 +513,7 @@ fn json_test_suite() {
                 assert!(!bad.contains_key(&BadReason::MalformedJson), "{name} {bad:?}");
             }
             b'n' => {
-                // a file that is refused as a whole is refused, too
+                // as a line of its own, the whole file may be refused
                 if !name.contains("newline") {
                     let statistics = as_member.unwrap().1;
                     assert_eq!(
@@ -524,7 +534,7 @@ fn json_test_suite() {
 }
 
 #[test]
-fn real_data_is_read_whole() {
+fn real_data_equals_what_serde_json_reads() {
     let Some(data) = data() else { return };
     for (name, documents, bad) in [
         ("web/c4.jsonl.zst", 1_000, 0),
@@ -535,7 +545,6 @@ fn real_data_is_read_whole() {
             open(&data.join(name), &ReadOptions { strict: true, ..ReadOptions::default() })
                 .unwrap();
         let mut reader = corpus.read_all();
-        // serde_json's own view of the same lines is the oracle
         let lines = zstd::decode_all(fs::File::open(data.join(name)).unwrap()).unwrap();
         for line in std::str::from_utf8(&lines).unwrap().lines() {
             let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -555,7 +564,7 @@ fn real_data_is_read_whole() {
     }
     let path = data.join("cases/utf8_stress_kuhn.txt");
     let corpus = open(&path, &ReadOptions { format: Some(Format::Text), ..ReadOptions::default() });
-    // the file has NUL bytes on purpose
+    // the file has NUL bytes on purpose, and may be refused for them
     if let Ok(corpus) = corpus {
         let document = corpus.read_all().next().unwrap().unwrap();
         assert_eq!(document.text, String::from_utf8_lossy(&fs::read(&path).unwrap()));
@@ -563,7 +572,7 @@ fn real_data_is_read_whole() {
 }
 
 #[test]
-fn a_frame_that_asks_for_much_memory_is_refused_unless_allowed() {
+fn a_zstd_window_above_the_limit_is_refused_unless_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt.zst");
     // RFC 8878: magic number, a descriptor without options, a window of 2^31 bytes, then one raw

@@ -1,6 +1,6 @@
-//! Writing, and reading back; Parquet of another writer.
+//! Writing and reading back; Parquet of another writer.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used)] // test helpers too
 
 mod common;
 
@@ -32,7 +32,7 @@ fn write(path: &Path, options: &WriteOptions, documents: &[Document]) -> lslm_ru
 }
 
 #[test]
-fn everything_comes_back() {
+fn text_id_and_metadata_round_trip_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     let documents = [
         document("a\n\"b\"\u{0}\u{1f600}", Some("x\"1"), Some(r#"{"n": 1.0, "m":{"text":[]}}"#)),
@@ -55,7 +55,7 @@ fn everything_comes_back() {
         assert_eq!(statistics.documents, 4);
         let again = folder.path().join(format!("2{name}"));
         write(&again, &WriteOptions::default(), &documents).unwrap();
-        assert!(fs::read(&path).unwrap() == fs::read(&again).unwrap(), "{name}: other bytes");
+        assert!(fs::read(&path).unwrap() == fs::read(&again).unwrap(), "{name}: different bytes");
     }
     assert_eq!(
         fs::read_to_string(folder.path().join("a.jsonl")).unwrap().lines().next().unwrap(),
@@ -64,7 +64,7 @@ fn everything_comes_back() {
 }
 
 #[test]
-fn the_documents_own_fields_win() {
+fn metadata_with_the_name_of_a_key_is_omitted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jsonl");
     let options = WriteOptions { text_key: "content".into(), ..WriteOptions::default() };
@@ -81,11 +81,11 @@ fn the_documents_own_fields_win() {
          {\"content\":\"u\",\"id\":5,\"text\":2,\"k\":3}\n"
     );
     let error = write(&path, &options, &[document("t", None, Some("[1]"))]).unwrap_err();
-    assert!(error.to_string().contains("no JSON object"), "{error}");
+    assert!(error.to_string().contains("not a JSON object"), "{error}");
 }
 
 #[test]
-fn plain_text_comes_back_or_is_refused() {
+fn plain_text_round_trips_or_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt.gz");
     let separator = Split::Separator("<s>".into());
@@ -118,7 +118,7 @@ fn plain_text_comes_back_or_is_refused() {
 }
 
 #[test]
-fn a_file_appears_when_it_is_whole() {
+fn a_file_appears_only_when_it_is_finished() {
     let folder = tempfile::tempdir().unwrap();
     for name in NAMES {
         let path = folder.path().join(name);
@@ -132,7 +132,7 @@ fn a_file_appears_when_it_is_whole() {
 }
 
 #[test]
-fn names_and_keys_that_make_no_sense_are_refused() {
+fn unusable_names_and_keys_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let create = |name: &str, options: WriteOptions| {
         DocumentWriter::create(folder.path().join(name), options).unwrap_err().to_string()
@@ -145,7 +145,7 @@ fn names_and_keys_that_make_no_sense_are_refused() {
     assert!(create("a.jsonl", same).contains("two different fields"));
     let taken = WriteOptions { text_key: "metadata".into(), ..default() };
     assert!(create("a.parquet", taken).contains("two different fields"));
-    // what the caller says wins over the name
+    // options go before the name
     let path = folder.path().join("b.doc");
     let options = WriteOptions {
         format: Some(Format::Jsonl),
@@ -157,7 +157,7 @@ fn names_and_keys_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn parquet_is_cut_at_row_groups() {
+fn parquet_is_split_at_row_groups() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     // 24 texts of 4 MiB are three row groups
@@ -210,25 +210,25 @@ fn columns_of_another_writer_become_metadata() {
 }
 
 #[test]
-fn broken_parquet_is_an_error_and_no_panic() {
+fn broken_parquet_is_an_error_and_never_panics() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let whole = fs::read(foreign()).unwrap();
     let options = ReadOptions { text_key: "content".into(), ..ReadOptions::default() };
     for length in (0..whole.len()).step_by(61) {
         fs::write(&path, &whole[..length]).unwrap();
-        assert!(matches!(open(&path, &options), Err(Error::Format { .. })), "cut at {length}");
+        assert!(matches!(open(&path, &options), Err(Error::Format { .. })), "{length} bytes");
     }
-    for place in (4..whole.len()).step_by(7) {
+    for offset in (4..whole.len()).step_by(7) {
         let mut broken = whole.clone();
-        broken[place] ^= 0xff;
+        broken[offset] ^= 0xff;
         fs::write(&path, &broken).unwrap();
         let result = open(&path, &options).and_then(|corpus| {
             let partition = corpus.partitions(u64::MAX)?;
             corpus.read(&partition[0]).collect::<lslm_runtime::Result<Vec<_>>>()
         });
         if let Err(error) = result {
-            assert!(matches!(error, Error::Format { .. }), "{place}: {error:?}");
+            assert!(matches!(error, Error::Format { .. }), "{offset}: {error:?}");
         }
     }
 }
@@ -236,9 +236,8 @@ fn broken_parquet_is_an_error_and_no_panic() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any documents through any format, and from there through any other, are the same.
     #[test]
-    fn documents_survive_every_format(
+    fn documents_round_trip_through_any_two_formats(
         list in proptest::collection::vec((any::<String>(), any::<Option<String>>(), any::<Option<Vec<String>>>()), 0..8),
         first in 0..NAMES.len(),
         second in 0..NAMES.len(),

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use lslm_corpus::{Corpus, Document, Format, Reader, Statistics};
+use lslm_corpus::{Corpus, Document, DocumentReader, Format, Statistics};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub(crate) fn some_document(corpus: &Corpus, parts: &[&Statistics]) -> Result<()
 
 /// Reads the documents of a partition in batches of chunks.
 pub(crate) struct Batches<'a> {
-    reader: Reader,
+    reader: DocumentReader,
     task: &'a Task,
     documents: u64,
     counted: u64,

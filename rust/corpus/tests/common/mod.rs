@@ -1,11 +1,11 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::path::{Path, PathBuf};
 
 use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
 use lslm_runtime::Result;
 
-/// A document as something that can be compared.
+/// The text, id and metadata of a document, which can be compared.
 pub(crate) type Plain = (String, Option<String>, Option<String>);
 
 pub(crate) fn plain(document: &Document) -> Plain {
@@ -17,7 +17,7 @@ pub(crate) fn open(path: &Path, options: &ReadOptions) -> Result<Corpus> {
     Corpus::open(&[path.to_str().unwrap().to_owned()], options.clone())
 }
 
-/// All documents in partitions of `target` bytes, and the statistics of all of them.
+/// Reads all documents in partitions of `target` bytes, and merges the statistics.
 pub(crate) fn read(corpus: &Corpus, target: u64) -> Result<(Vec<Plain>, Statistics)> {
     let mut documents = Vec::new();
     let mut statistics = Statistics::default();
@@ -26,7 +26,7 @@ pub(crate) fn read(corpus: &Corpus, target: u64) -> Result<(Vec<Plain>, Statisti
         for document in reader.by_ref() {
             documents.push(plain(&document?));
         }
-        assert_eq!(reader.bytes_consumed(), partition.size(), "progress ends at the size");
+        assert_eq!(reader.bytes_consumed(), partition.size(), "progress at the end");
         statistics.merge(reader.statistics());
     }
     Ok((documents, statistics))
@@ -37,7 +37,7 @@ pub(crate) fn texts(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
     Ok(read(&corpus, u64::MAX)?.0.into_iter().map(|document| document.0).collect())
 }
 
-/// The folder of real data; `None`, with a message, where it is missing and not required.
+/// Returns the folder of real data, or `None`, with a message, if it is missing and not required.
 #[allow(dead_code)]
 pub(crate) fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("LSLM_DATA").map_or_else(

@@ -1,123 +1,123 @@
-//! One line of JSONL to a document.
+//! Parses one line of JSONL into the fields of a document.
 //!
-//! serde_json reads the line once: the text straight into its string, every other value only to
-//! check it and to find its end. On 40 MB of articles that was 2.3 GB/s a core, against 1.7 for
-//! sonic-rs on baseline x86-64, which also overflows the stack on deeply nested lists.
+//! serde_json reads the line once: it decodes the text into a string, and checks every other value
+//! without decoding it. On 40 MB of articles that was 2.3 GB/s per core, against 1.7 for sonic-rs on
+//! baseline x86-64, which also overflows the stack on deeply nested lists.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::jsonl::write::ObjectBuilder;
 use crate::options::Utf8Policy;
 use crate::statistics::BadReason;
 
-mod write;
-
-pub(crate) use write::{Metadata, push_string};
-
-/// The names of the fields that are not metadata.
+/// The names of the fields for text and id.
 #[derive(Clone, Debug)]
-pub(crate) struct Keys {
-    text: Key,
-    id: Key,
+pub(crate) struct FieldKeys {
+    text: FieldKey,
+    id: FieldKey,
 }
 
 #[derive(Clone, Debug)]
-struct Key {
+struct FieldKey {
     whole: String,
-    /// `whole` cut at its dots; one part when it has none.
+    /// The parts of `whole` between its dots.
     path: Vec<String>,
 }
 
-impl Key {
+impl FieldKey {
     fn new(key: &str) -> Self {
         Self { whole: key.to_owned(), path: key.split('.').map(str::to_owned).collect() }
     }
 }
 
-impl Keys {
+impl FieldKeys {
     pub(crate) fn new(text: &str, id: &str) -> Self {
-        Self { text: Key::new(text), id: Key::new(id) }
+        Self { text: FieldKey::new(text), id: FieldKey::new(id) }
     }
 
+    /// Returns whether neither name has a dot.
     fn are_flat(&self) -> bool {
         self.text.path.len() == 1 && self.id.path.len() == 1
     }
 }
 
-/// What a line holds.
+/// The fields of a line.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct LineFields {
     pub(crate) text: String,
     pub(crate) id: Option<String>,
     pub(crate) metadata: Option<Box<RawValue>>,
-    /// Unpaired surrogates in the text that became U+FFFD.
+    /// The unpaired surrogates in the text that became U+FFFD.
     pub(crate) replaced: u64,
 }
 
-/// Why a line is no document, and the details for people.
+/// Why a line is a bad document, and the details for people.
 pub(crate) type Refusal = (BadReason, String);
 
-/// Reads the object that `line` is.
-pub(crate) fn record(line: &str, keys: &Keys, policy: Utf8Policy) -> Result<Record, Refusal> {
+/// Returns the fields of the JSON object `line`.
+///
+/// Of several fields with one name the last counts. An id that is neither a string, a number nor
+/// null stays in the metadata.
+pub(crate) fn parse_line(
+    line: &str,
+    keys: &FieldKeys,
+    policy: Utf8Policy,
+) -> Result<LineFields, Refusal> {
     if keys.are_flat()
-        && let Some(record) = flat_record(line, keys)
+        && let Some(fields) = parse_flat(line, keys)
     {
-        return Ok(record);
+        return Ok(fields);
     }
-    // everything that is not an ordinary document, and keys that reach into objects
-    let fields = fields(line).map_err(|error| refusal(line, &error))?;
-    careful_record(fields, keys, policy)
+    // bad documents, unpaired surrogates, and keys with dots
+    let members = members(line).map_err(|error| refusal(line, &error))?;
+    fields_of(members, keys, policy)
 }
 
-/// The fast path; `None` for all that is out of the ordinary.
-fn flat_record(line: &str, keys: &Keys) -> Option<Record> {
-    struct Object<'k>(&'k Keys);
+/// The fast path, for keys without dots. Returns `None` for a line that needs the slow path.
+fn parse_flat(line: &str, keys: &FieldKeys) -> Option<LineFields> {
+    struct Object<'k>(&'k FieldKeys);
     impl<'de> Visitor<'de> for Object<'_> {
-        type Value = Option<Record>;
+        type Value = Option<LineFields>;
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
             f.write_str("an object")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let (mut text, mut id, mut metadata) = (None, None, Metadata::default());
-            while let Some(name) = map.next_key_seed(Name)? {
+            let (mut text, mut id, mut metadata) = (None, None, ObjectBuilder::default());
+            while let Some(name) = map.next_key_seed(NameSeed)? {
                 if name == self.0.text.whole {
-                    let Some(value) = map.next_value_seed(Text)? else {
-                        // the rest is drained, so that the error seen is about the JSON, if any
-                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                        return Ok(None);
-                    };
-                    text = Some(value);
+                    text = Some(map.next_value::<String>()?);
                 } else {
                     let value = map.next_value::<&RawValue>()?;
-                    if name == self.0.id.whole && id_of(value.get(), &mut id) {
+                    if name == self.0.id.whole && parse_id(value.get(), &mut id) {
                         continue;
                     }
                     metadata.push(&name, value.get());
                 }
             }
-            Ok(text.map(|text| Record { text, id, metadata: metadata.finish(), replaced: 0 }))
+            Ok(text.map(|text| LineFields { text, id, metadata: metadata.finish(), replaced: 0 }))
         }
     }
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let record = deserializer.deserialize_map(Object(keys)).ok()?;
+    let fields = deserializer.deserialize_map(Object(keys)).ok()?;
     deserializer.end().ok()?;
-    record
+    fields
 }
 
-/// A member's name, borrowed where it has no escapes.
-struct Name;
+/// Deserialises a member's name, borrowed where it has no escapes.
+struct NameSeed;
 
-impl<'de> DeserializeSeed<'de> for Name {
+impl<'de> DeserializeSeed<'de> for NameSeed {
     type Value = Cow<'de, str>;
     fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
         d.deserialize_str(self)
     }
 }
 
-impl<'de> Visitor<'de> for Name {
+impl<'de> Visitor<'de> for NameSeed {
     type Value = Cow<'de, str>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a name")
@@ -130,17 +130,17 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
-/// A member's name of which unpaired surrogates may be a part.
-struct AnyName;
+/// Deserialises a member's name; unpaired surrogates become U+FFFD.
+struct LossyNameSeed;
 
-impl<'de> DeserializeSeed<'de> for AnyName {
+impl<'de> DeserializeSeed<'de> for LossyNameSeed {
     type Value = Cow<'de, str>;
     fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
         d.deserialize_bytes(self)
     }
 }
 
-impl<'de> Visitor<'de> for AnyName {
+impl<'de> Visitor<'de> for LossyNameSeed {
     type Value = Cow<'de, str>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a name")
@@ -153,90 +153,54 @@ impl<'de> Visitor<'de> for AnyName {
     }
 }
 
-/// The text if it is a string, `None` if it is another thing.
-struct Text;
+/// The names and values of an object, values as their JSON.
+type Members<'a> = Vec<(Cow<'a, str>, &'a str)>;
 
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Option<String>;
-    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-        d.deserialize_any(self)
-    }
-}
+/// [`Members`] of which values may be rebuilt.
+type OwnedMembers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-impl<'de> Visitor<'de> for Text {
-    type Value = Option<String>;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a value")
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(text.to_owned()))
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-type Fields<'a> = Vec<(Cow<'a, str>, &'a str)>;
-
-/// The same, where values may be put together anew.
-type Members<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
-/// The members of the object that `line` is, their values as they stand there.
-pub(crate) fn fields(line: &str) -> serde_json::Result<Fields<'_>> {
+/// Returns the members of the JSON object `line`; values keep their spelling.
+pub(crate) fn members(line: &str) -> serde_json::Result<Members<'_>> {
     struct Object;
     impl<'de> Visitor<'de> for Object {
-        type Value = Fields<'de>;
+        type Value = Members<'de>;
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
             f.write_str("an object")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut fields = Vec::new();
-            while let Some(name) = map.next_key_seed(AnyName)? {
-                fields.push((name, map.next_value::<&RawValue>()?.get()));
+            let mut members = Vec::new();
+            while let Some(name) = map.next_key_seed(LossyNameSeed)? {
+                members.push((name, map.next_value::<&RawValue>()?.get()));
             }
-            Ok(fields)
+            Ok(members)
         }
     }
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let fields = deserializer.deserialize_map(Object)?;
+    let members = deserializer.deserialize_map(Object)?;
     deserializer.end()?;
-    Ok(fields)
+    Ok(members)
 }
 
+/// Returns why serde_json refused the line.
 fn refusal(line: &str, error: &serde_json::Error) -> Refusal {
     if !line.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(line).is_ok() {
         return (BadReason::NotAnObject, "the line is JSON, but not an object".into());
     }
-    // serde_json says "at line 1 column 7"; the line is ours, and the place is a byte
+    // serde_json ends with "at line 1 column 7": the line is always 1, and the column is a byte
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
     (BadReason::MalformedJson, format!("{what}, {} bytes into the line", error.column()))
 }
 
-fn careful_record(fields: Fields<'_>, keys: &Keys, policy: Utf8Policy) -> Result<Record, Refusal> {
-    let fields: Members =
-        fields.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
-    let (text, mut fields) = take(fields, &keys.text);
+/// The slow path: finds text and id among the members, also inside objects.
+fn fields_of(
+    members: Members<'_>,
+    keys: &FieldKeys,
+    policy: Utf8Policy,
+) -> Result<LineFields, Refusal> {
+    let members: OwnedMembers =
+        members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
+    let (text, mut members) = extract(members, &keys.text);
     let Some(text) = text else {
         let reason = format!("there is no field {:?}; name another text key", keys.text.whole);
         return Err((BadReason::MissingText, reason));
@@ -253,59 +217,64 @@ fn careful_record(fields: Fields<'_>, keys: &Keys, policy: Utf8Policy) -> Result
         return Err((BadReason::IllFormedUtf8, reason));
     }
     let mut id = None;
-    if fields.iter().any(|(name, _)| *name == keys.id.whole) {
-        fields.retain(|(name, value)| *name != keys.id.whole || !id_of(value, &mut id));
+    if members.iter().any(|(name, _)| *name == keys.id.whole) {
+        members.retain(|(name, value)| *name != keys.id.whole || !parse_id(value, &mut id));
     } else {
-        let (value, rest) = take(fields.clone(), &keys.id);
-        if value.is_some_and(|value| id_of(&value, &mut id)) {
-            fields = rest;
+        let (value, rest) = extract(members.clone(), &keys.id);
+        if value.is_some_and(|value| parse_id(&value, &mut id)) {
+            members = rest;
         }
     }
-    let mut metadata = Metadata::default();
-    for (name, value) in &fields {
+    let mut metadata = ObjectBuilder::default();
+    for (name, value) in &members {
         metadata.push(name, value);
     }
-    Ok(Record { text, id, metadata: metadata.finish(), replaced })
+    Ok(LineFields { text, id, metadata: metadata.finish(), replaced })
 }
 
-/// Takes the value of `key` out of the fields, by its whole name first, then by its path.
+/// Returns the value of `key`, and the members without it. The whole name goes before the path.
 ///
-/// Of several members with one name the last counts, and all are taken out.
-fn take<'a>(mut fields: Members<'a>, key: &Key) -> (Option<Cow<'a, str>>, Members<'a>) {
+/// Of several members with one name the last counts, and all are removed. An object that is empty
+/// without the value is removed too.
+fn extract<'a>(
+    mut members: OwnedMembers<'a>,
+    key: &FieldKey,
+) -> (Option<Cow<'a, str>>, OwnedMembers<'a>) {
     let mut found = None;
-    fields.retain(|(name, value)| {
-        let hit = *name == key.whole;
-        if hit {
+    members.retain(|(name, value)| {
+        let is_key = *name == key.whole;
+        if is_key {
             found = Some(value.clone());
         }
-        !hit
+        !is_key
     });
     if found.is_some() || key.path.len() < 2 {
-        return (found, fields);
+        return (found, members);
     }
-    let Some(place) = fields.iter().rposition(|(name, _)| *name == key.path[0]) else {
-        return (None, fields);
+    let Some(index) = members.iter().rposition(|(name, _)| *name == key.path[0]) else {
+        return (None, members);
     };
-    let below = Key { whole: key.path[1..].join("."), path: key.path[1..].to_vec() };
-    let object = fields[place].1.clone().into_owned();
-    let Ok(members) = self::fields(&object) else { return (None, fields) };
-    let members = members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
-    let (found, rest) = take(members, &below);
-    let Some(found) = found else { return (None, fields) };
-    let mut remains = Metadata::default();
+    let rest_of_key = FieldKey { whole: key.path[1..].join("."), path: key.path[1..].to_vec() };
+    let object = members[index].1.clone().into_owned();
+    let Ok(inner) = self::members(&object) else { return (None, members) };
+    let inner = inner.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
+    let (found, rest) = extract(inner, &rest_of_key);
+    let Some(found) = found else { return (None, members) };
+    let mut rebuilt = ObjectBuilder::default();
     for (name, value) in &rest {
-        remains.push(name, value);
+        rebuilt.push(name, value);
     }
     let found = Cow::Owned(found.into_owned());
-    match remains.into_text() {
-        Some(remains) => fields[place].1 = Cow::Owned(remains),
-        None => drop(fields.remove(place)),
+    match rebuilt.into_text() {
+        Some(rebuilt) => members[index].1 = Cow::Owned(rebuilt),
+        None => drop(members.remove(index)),
     }
-    (Some(found), fields)
+    (Some(found), members)
 }
 
-/// Whether `value`, as it stands in the line, is an id (a string, a number, or null for none).
-fn id_of(value: &str, id: &mut Option<String>) -> bool {
+/// Stores the id that the JSON `value` is (a string, a number, or null for none) and returns true;
+/// returns false for any other value.
+fn parse_id(value: &str, id: &mut Option<String>) -> bool {
     match value.as_bytes().first() {
         Some(b'"') => *id = unescape(value).map(|(text, _)| text),
         Some(b'-' | b'0'..=b'9') => *id = Some(value.to_owned()),
@@ -315,16 +284,16 @@ fn id_of(value: &str, id: &mut Option<String>) -> bool {
     true
 }
 
-/// The string that the JSON string `value` stands for and the number of unpaired surrogates in it,
-/// which become U+FFFD; `None` if the value, known to be well-formed, is no string.
+/// Decodes the JSON string `value`. Returns it with the number of unpaired surrogates that became
+/// U+FFFD, or `None` if the value, which is well-formed JSON, is not a string.
 fn unescape(value: &str) -> Option<(String, u64)> {
     let mut rest = value.strip_prefix('"')?.strip_suffix('"')?;
     let mut text = String::with_capacity(rest.len());
     let mut replaced = 0;
-    while let Some(place) = memchr::memchr(b'\\', rest.as_bytes()) {
-        text.push_str(&rest[..place]);
-        let escape = *rest.as_bytes().get(place + 1)?;
-        rest = &rest[place + 2..];
+    while let Some(offset) = memchr::memchr(b'\\', rest.as_bytes()) {
+        text.push_str(&rest[..offset]);
+        let escape = *rest.as_bytes().get(offset + 1)?;
+        rest = &rest[offset + 2..];
         text.push(match escape {
             b'b' => '\u{8}',
             b'f' => '\u{c}',
@@ -348,7 +317,7 @@ fn unescape(value: &str) -> Option<(String, u64)> {
                     }),
                 }
             }
-            // a quotation mark, a slash or a backslash stands for itself
+            // a quotation mark, a slash or a backslash is itself
             other => char::from(other),
         });
     }
@@ -356,6 +325,7 @@ fn unescape(value: &str) -> Option<(String, u64)> {
     Some((text, replaced))
 }
 
+/// Returns the UTF-16 code unit of the four hexadecimal digits at the start.
 fn code_unit(digits: &str) -> Option<u16> {
     u16::from_str_radix(digits.get(..4)?, 16).ok()
 }
@@ -365,16 +335,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(line: &str, text: &str, id: &str) -> Result<Record, Refusal> {
-        record(line, &Keys::new(text, id), Utf8Policy::Replace)
+    fn read(line: &str, text: &str, id: &str) -> Result<LineFields, Refusal> {
+        parse_line(line, &FieldKeys::new(text, id), Utf8Policy::Replace)
     }
 
-    fn metadata(record: &Record) -> &str {
+    fn metadata(record: &LineFields) -> &str {
         record.metadata.as_ref().map_or("", |raw| raw.get())
     }
 
     #[test]
-    fn fields_keep_their_order_and_spelling() {
+    fn metadata_keeps_its_order_and_spelling() {
         let line = r#" {"a" : 1.50e3 ,"text":"x\n\"y\" \u00e9\ud83d\ude00","id":"7","b\"":[1, {}],"c":null} "#;
         let record = read(line, "text", "id").unwrap();
         assert_eq!(record.text, "x\n\"y\" é😀");
@@ -384,12 +354,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_reach_into_objects() {
+    fn a_key_with_dots_names_a_field_of_an_object() {
         let line = r#"{"data":{"text":"t","n":1},"meta":{"id":12}}"#;
         let record = read(line, "data.text", "meta.id").unwrap();
         assert_eq!((record.text.as_str(), record.id.as_deref()), ("t", Some("12")));
         assert_eq!(metadata(&record), r#"{"data":{"n":1}}"#);
-        // a field of the whole name wins
+        // a field of the whole name goes first
         let record = read(r#"{"a":{"b":"in"},"a.b":"out"}"#, "a.b", "id").unwrap();
         assert_eq!((record.text.as_str(), metadata(&record)), ("out", r#"{"a":{"b":"in"}}"#));
         let (reason, _) = read(r#"{"a":"b"}"#, "a.b", "id").unwrap_err();
@@ -397,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_counts() {
+    fn of_several_fields_with_one_name_the_last_counts() {
         for keys in [("text", "id"), ("text", "a.id")] {
             let record = read(r#"{"text":"1","text":"2"}"#, keys.0, keys.1).unwrap();
             assert_eq!((record.text.as_str(), metadata(&record)), ("2", ""));
@@ -405,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_no_ids_stay_in_the_metadata() {
+    fn an_id_that_is_a_list_stays_in_the_metadata() {
         let record = read(r#"{"text":"t","id":[1]}"#, "text", "id").unwrap();
         assert_eq!((record.id.as_deref(), metadata(&record)), (None, r#"{"id":[1]}"#));
         let record = read(r#"{"text":"t","id":-3}"#, "text", "id").unwrap();
@@ -413,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_say_why() {
+    fn bad_lines_have_a_reason_and_an_offset() {
         for (line, expected) in [
             ("{\"text\":\"a\"", BadReason::MalformedJson),
             ("{\"text\":\"a\"} x", BadReason::MalformedJson),
@@ -437,12 +407,12 @@ mod tests {
         let record = read(line, "text", "id").unwrap();
         assert_eq!(record.text, "a\u{fffd}b\u{fffd}😀\u{fffd}\u{fffd}");
         assert_eq!(record.replaced, 4);
-        let refused = super::record(line, &Keys::new("text", "id"), Utf8Policy::Refuse);
+        let refused = parse_line(line, &FieldKeys::new("text", "id"), Utf8Policy::Refuse);
         assert_eq!(refused.unwrap_err().0, BadReason::IllFormedUtf8);
     }
 
     #[test]
-    fn deep_nesting_is_no_danger() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         let line = format!("{{\"text\":\"t\",\"m\":{deep}}}");
         assert_eq!(metadata(&read(&line, "text", "id").unwrap()).len(), deep.len() + 6);
@@ -451,15 +421,14 @@ mod tests {
     }
 
     proptest! {
-        /// The fast path, the careful one and serde_json's own values agree.
         #[test]
-        fn both_paths_equal_serde_json(text: String, id: String, other: String, name: String) {
+        fn the_fast_and_the_slow_path_equal_serde_json(text: String, id: String, other: String, name: String) {
             prop_assume!(name != "text" && name != "id");
             let value = serde_json::json!({"text": text, (name.clone()): [other.clone()], "id": id});
             let line = value.to_string();
             let fast = read(&line, "text", "id").unwrap();
-            let slow = careful_record(
-                fields(&line).unwrap(), &Keys::new("text", "id"), Utf8Policy::Refuse).unwrap();
+            let slow = fields_of(
+                members(&line).unwrap(), &FieldKeys::new("text", "id"), Utf8Policy::Refuse).unwrap();
             for record in [fast, slow] {
                 prop_assert_eq!(&record.text, &text);
                 prop_assert_eq!(record.id.as_deref(), Some(id.as_str()));

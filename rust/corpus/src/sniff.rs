@@ -1,4 +1,4 @@
-//! What a file is, by its first bytes and its name.
+//! Determines the format of a file from its first bytes and its name.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use lslm_runtime::{Error, Result};
 use crate::options::{Compression, Format, ReadOptions};
 use crate::stream::Stream;
 
-/// How much of a text is looked at to tell it from other things.
+/// Bytes of a decompressed file that are examined: about as many as git examines for a NUL (8,000).
 const HEAD: usize = 1 << 13;
 
-/// The format of a decompressed stream; refuses what cannot be text.
-pub(crate) fn recognise(
+/// Returns the format of a decompressed stream. Data that cannot be text is an error.
+pub(crate) fn sniff_format(
     path: &Path,
     stream: &mut Stream,
     magic: &[u8],
@@ -24,7 +24,7 @@ pub(crate) fn recognise(
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let by_content = || match first {
         _ if head.starts_with(b"PAR1") => Format::Parquet,
-        _ if by_name.is_none() && begins_object(first) => Format::Jsonl,
+        _ if by_name.is_none() && starts_with_object(first) => Format::Jsonl,
         _ => by_name.unwrap_or(Format::Text),
     };
     let format = options.format.unwrap_or_else(by_content);
@@ -35,14 +35,14 @@ pub(crate) fn recognise(
                 path,
                 None,
                 format!(
-                    "Parquet inside {0}: take the {0} off, Parquet compresses by itself",
+                    "Parquet inside {0}: decompress it, Parquet has its own compression",
                     other.name()
                 ),
             )),
             (false, _) => Err(Error::format(
                 path,
                 0,
-                "not a Parquet file (it does not begin with PAR1): check what it is, or name its format",
+                "not a Parquet file (it does not start with PAR1): check what it is, or name its format",
             )),
         };
     }
@@ -51,18 +51,19 @@ pub(crate) fn recognise(
         return Err(Error::format(
             path,
             0,
-            "one JSON list, not one object a line: convert it, for example with jq -c '.[]'",
+            "one JSON list, not one object per line: convert it, for example with jq -c '.[]'",
         ));
     }
     Ok(format)
 }
 
-/// Whether text begins with an object that has a member or none.
-fn begins_object(first: &[u8]) -> bool {
+/// Returns whether text starts like a JSON object: a brace, then a quotation mark or a brace.
+fn starts_with_object(first: &[u8]) -> bool {
     let Some(rest) = first.strip_prefix(b"{") else { return false };
     matches!(rest.trim_ascii_start().first(), Some(b'"' | b'}'))
 }
 
+/// Returns an error for the formats that are mistaken for text most often, and for a NUL byte.
 fn refuse_binary(path: &Path, head: &[u8], first: &[u8]) -> Result<()> {
     let refuse = |offset: usize, what: &str| Err(Error::format(path, offset as u64, what));
     match head {
@@ -83,8 +84,8 @@ fn refuse_binary(path: &Path, head: &[u8], first: &[u8]) -> Result<()> {
     }
     match memchr::memchr(0, head) {
         // a NUL in one line of JSONL makes that line bad, not the file
-        Some(place) if !begins_object(first) => refuse(
-            place,
+        Some(offset) if !starts_with_object(first) => refuse(
+            offset,
             "binary data, or UTF-16 without a mark (a NUL byte): leave it out, or convert it to UTF-8",
         ),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! From what the caller named to a list of files.
+//! Finds the files that paths, folders and globs stand for.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::options::{Compression, Format, ReadOptions};
 
-/// A file that was met in a folder, or twice, and is not read.
+/// A file or folder that was found and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// The file or folder.
+    /// The path of the file or folder.
     pub path: PathBuf,
     /// Why it is not read.
     pub reason: SkipReason,
@@ -22,22 +22,22 @@ pub struct Skipped {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Its name begins with a dot; a hidden folder is one entry.
+    /// Its name starts with a dot; a hidden folder is one entry.
     Hidden,
-    /// Its name is among those to leave out; a folder is one entry.
+    /// Its name is in [`ReadOptions::exclude`]; a folder is one entry.
     Excluded,
-    /// Its extension is not among those that are read from folders.
+    /// Its extension is not one of those that are read in a folder.
     Extension,
-    /// A link to a folder, which could lead round in circles.
+    /// It is a symbolic link to a folder, which could form a cycle.
     LinkedFolder,
-    /// Neither a file nor a folder.
+    /// It is neither a file nor a folder.
     Special,
-    /// It is in the list already, under this or another name.
+    /// It is an input already, under this or another name.
     Duplicate,
 }
 
 impl SkipReason {
-    /// The name in reports, such as `linked_folder`.
+    /// Returns the name in reports, such as `linked_folder`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
@@ -50,28 +50,31 @@ impl SkipReason {
     }
 }
 
-/// A path that will be read, and whether a list of extensions chose it.
-pub(crate) struct Chosen {
+/// A file to read.
+pub(crate) struct FoundFile {
     pub(crate) path: PathBuf,
+    /// Whether it was found in a folder by [`ReadOptions::extensions`], so that its extension does
+    /// not stand for a format.
     pub(crate) by_extension: bool,
 }
 
-/// Turns arguments into files, each of them once.
-pub(crate) struct Finder<'o> {
+/// Turns arguments into files, without duplicates.
+pub(crate) struct Discovery<'o> {
     options: &'o ReadOptions,
+    /// The canonical paths of the files found so far.
     seen: HashSet<PathBuf>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
-impl<'o> Finder<'o> {
+impl<'o> Discovery<'o> {
     pub(crate) fn new(options: &'o ReadOptions) -> Self {
         Self { options, seen: HashSet::new(), skipped: Vec::new() }
     }
 
-    /// The files that one argument stands for, sorted by the bytes of their paths.
-    pub(crate) fn find(&mut self, name: &str) -> Result<Vec<Chosen>> {
+    /// Returns the files that one argument stands for, sorted by the bytes of their paths.
+    pub(crate) fn find(&mut self, name: &str) -> Result<Vec<FoundFile>> {
         let path = Path::new(name);
-        // a file whose name has brackets is that file, not a pattern
+        // an existing file with brackets in its name is that file, not a glob
         match fs::metadata(path) {
             Ok(metadata) => self.expand(path, &metadata),
             Err(error) if !name.contains(['*', '?', '[']) => Err(Error::io(path)(error)),
@@ -79,14 +82,14 @@ impl<'o> Finder<'o> {
         }
     }
 
-    fn find_glob(&mut self, pattern: &str) -> Result<Vec<Chosen>> {
+    fn find_glob(&mut self, pattern: &str) -> Result<Vec<FoundFile>> {
         let options = glob::MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
             require_literal_leading_dot: true,
         };
         let matches = glob::glob_with(pattern, options).map_err(|error| {
-            Error::invalid(format!("the pattern {pattern:?} is wrong: {error}"))
+            Error::invalid(format!("the pattern {pattern:?} is wrong: {error}; correct it"))
         })?;
         let mut paths = Vec::new();
         for path in matches {
@@ -101,19 +104,19 @@ impl<'o> Finder<'o> {
             )));
         }
         paths.sort_by_cached_key(|path| path_key(path));
-        let mut chosen = Vec::new();
+        let mut found = Vec::new();
         for path in paths {
             let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
-            chosen.append(&mut self.expand(&path, &metadata)?);
+            found.append(&mut self.expand(&path, &metadata)?);
         }
-        Ok(chosen)
+        Ok(found)
     }
 
-    /// A named path: a folder stands for what is in it.
-    fn expand(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<Vec<Chosen>> {
+    /// Returns the files that an existing path stands for: itself, or the files below a folder.
+    fn expand(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<Vec<FoundFile>> {
         if !metadata.is_dir() {
-            let chosen = self.admit(path.to_owned(), false);
-            return Ok(chosen.into_iter().collect());
+            let found = self.admit(path.to_owned(), false);
+            return Ok(found.into_iter().collect());
         }
         let skipped_before = self.skipped.len();
         let mut paths = Vec::new();
@@ -126,18 +129,19 @@ impl<'o> Finder<'o> {
                 None => "text, JSONL or Parquet file".to_owned(),
             };
             return Err(Error::invalid(format!(
-                "{}: the folder has no {wanted} ({} other entries); name files or extensions",
+                "{}: the folder has no {wanted} ({} other entries): name files or extensions",
                 path.display(),
                 self.skipped.len() - skipped_before,
             )));
         }
-        let mut chosen = Vec::new();
+        let mut found = Vec::new();
         for path in paths {
-            chosen.extend(self.admit(path, true));
+            found.extend(self.admit(path, true));
         }
-        Ok(chosen)
+        Ok(found)
     }
 
+    /// Appends the files below `top` that are read, in any order.
     fn walk(&mut self, top: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -155,7 +159,7 @@ impl<'o> Finder<'o> {
                     continue;
                 } else if !kind.is_file() && !kind.is_symlink() {
                     SkipReason::Special
-                } else if !self.takes(&path) {
+                } else if !self.has_wanted_extension(&path) {
                     SkipReason::Extension
                 } else if kind.is_symlink() {
                     let target = fs::metadata(&path).map_err(Error::io(&path))?;
@@ -174,8 +178,8 @@ impl<'o> Finder<'o> {
         Ok(())
     }
 
-    /// Whether a file in a folder is wanted, by its name.
-    fn takes(&self, path: &Path) -> bool {
+    /// Returns whether a file in a folder is read, by its extension.
+    fn has_wanted_extension(&self, path: &Path) -> bool {
         let (extension, compression) = extensions(path);
         let Some(extension) = extension else { return false };
         match &self.options.extensions {
@@ -183,25 +187,26 @@ impl<'o> Finder<'o> {
                 let same = |w: &String| w.trim_start_matches('.').eq_ignore_ascii_case(&extension);
                 wanted.iter().any(same)
             }
-            // uncompressed .json in a folder is a report or a configuration more often than text
+            // an uncompressed .json in a folder is a report or settings more often than documents
             None if extension == "json" => compression.is_some(),
             None => Format::of_extension(&extension).is_some(),
         }
     }
 
-    fn admit(&mut self, path: PathBuf, from_folder: bool) -> Option<Chosen> {
-        // a pipe such as /dev/fd/63 has no other name
+    /// Returns the file, or `None` if it is an input already.
+    fn admit(&mut self, path: PathBuf, from_folder: bool) -> Option<FoundFile> {
+        // a pipe such as /dev/fd/63 has no canonical path
         let identity = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
         if !self.seen.insert(identity) {
             self.skipped.push(Skipped { path, reason: SkipReason::Duplicate });
             return None;
         }
         let by_extension = from_folder && self.options.extensions.is_some();
-        Some(Chosen { path, by_extension })
+        Some(FoundFile { path, by_extension })
     }
 }
 
-/// What paths are sorted by: the same on every system.
+/// Returns the sort key of a path, the same on every system.
 fn path_key(path: &Path) -> Vec<u8> {
     let mut bytes = path.as_os_str().as_encoded_bytes().to_vec();
     if std::path::MAIN_SEPARATOR != '/' {
@@ -214,7 +219,7 @@ fn path_key(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The extension in lower case, without that of a compression, and the compression it promises.
+/// Returns the extension before that of a compression, in lower case, and the compression.
 pub(crate) fn extensions(path: &Path) -> (Option<String>, Option<Compression>) {
     let lower = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
     let last = lower(path);

@@ -1,15 +1,15 @@
-//! Values of Parquet columns as JSON and ISO 8601.
+//! Formats values of Parquet columns as JSON and ISO 8601.
 
-use crate::json;
+use crate::jsonl::write::push_string;
 
-/// `text` as a JSON string.
+/// Returns `text` as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
-    json::push_string(&mut out, text);
+    push_string(&mut out, text);
     out
 }
 
-/// `value / 10^scale`, with all its digits.
+/// Returns `value / 10^scale` with all its digits.
 pub(super) fn decimal(value: i128, scale: usize) -> String {
     let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale.min(60) + 1);
     let (whole, part) = digits.split_at(digits.len() - scale.min(60));
@@ -18,7 +18,7 @@ pub(super) fn decimal(value: i128, scale: usize) -> String {
     format!("{sign}{whole}{point}{part}")
 }
 
-/// The integer in two's complement, the highest byte first; `None` if it is over 16 bytes.
+/// Returns the big-endian integer in two's complement, or `None` unless it has 1 to 16 bytes.
 pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     if bytes.is_empty() || bytes.len() > 16 {
         return None;
@@ -28,12 +28,12 @@ pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
-/// Sixteen bytes in the usual five groups.
+/// Returns 16 bytes as a UUID, in five groups of hexadecimal digits.
 pub(super) fn uuid(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(36);
-    for (place, byte) in bytes.iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
             text.push('-');
         }
         let _ = write!(text, "{byte:02x}");
@@ -41,9 +41,12 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-/// The date that lies `days` after 1970-01-01, in the Gregorian calendar, as ISO 8601.
+/// Returns the date `days` after 1970-01-01 as ISO 8601, in the Gregorian calendar.
+///
+/// The algorithm is Howard Hinnant's `civil_from_days`: years start on 1 March, so that the leap day
+/// is the last of its year.
 pub(super) fn date(days: i64) -> String {
-    // 400 years are 146,097 days; count them from 1 March, so that the leap day comes last
+    // 719,468 days lie between 0000-03-01 and 1970-01-01, and an era of 400 years has 146,097
     let days = i128::from(days) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -57,7 +60,8 @@ pub(super) fn date(days: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// A moment counted in `per_second` from 1970 on, as ISO 8601 with as many digits as it has.
+/// Returns the time `value / per_second` seconds after 1970 as ISO 8601. A fraction has all digits
+/// of its unit.
 pub(super) fn timestamp(value: i64, per_second: i64, utc: bool) -> String {
     let seconds = value.div_euclid(per_second);
     let part = value.rem_euclid(per_second);
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_keep_their_digits() {
+    fn decimals_keep_all_digits() {
         assert_eq!(decimal(-5, 3), "-0.005");
         assert_eq!(decimal(12_345, 2), "123.45");
         assert_eq!(decimal(7, 0), "7");

@@ -1,21 +1,22 @@
-//! JSON that is put together: strings with their escapes, and objects of values as they stand.
+//! Writes JSON: strings with escapes, and objects of values that are JSON already.
 
 use serde_json::value::RawValue;
 
-/// An object that is put together from names and values as they stand in a file.
+/// Builds a JSON object, member by member. Values keep their spelling.
 #[derive(Debug, Default)]
-pub(crate) struct Metadata {
+pub(crate) struct ObjectBuilder {
+    /// Empty, or the object without its closing brace.
     text: String,
 }
 
-impl Metadata {
-    /// Adds a member; `value` is well-formed JSON.
+impl ObjectBuilder {
+    /// Appends a member; `value` is well-formed JSON.
     pub(crate) fn push(&mut self, name: &str, value: &str) {
         self.push_name(name);
         self.text.push_str(value);
     }
 
-    /// Adds a member whose value is written by `value` as well-formed JSON.
+    /// Appends a member; `value` appends well-formed JSON.
     pub(crate) fn push_with(&mut self, name: &str, value: impl FnOnce(&mut String)) {
         self.push_name(name);
         value(&mut self.text);
@@ -27,12 +28,12 @@ impl Metadata {
         self.text.push(':');
     }
 
-    /// The object without its closing brace.
+    /// Returns the object without its closing brace; empty if it has no member.
     pub(crate) fn into_open_text(self) -> String {
         self.text
     }
 
-    /// The object, if it has any member, as text.
+    /// Returns the object as text, or `None` if it has no member.
     pub(crate) fn into_text(mut self) -> Option<String> {
         if self.text.is_empty() {
             return None;
@@ -41,17 +42,17 @@ impl Metadata {
         Some(self.text)
     }
 
-    /// The object, if it has any member.
+    /// Returns the object, or `None` if it has no member.
     pub(crate) fn finish(self) -> Option<Box<RawValue>> {
-        // cannot fail: names are escaped and values were checked where they came from
+        // from_string checks the JSON, and cannot fail: names are escaped, values are well-formed
         self.into_text().and_then(|text| RawValue::from_string(text).ok())
     }
 }
 
-/// Appends `text` as a JSON string, with the escapes that JSON asks for and no others.
+/// Appends `text` as a JSON string, with the escapes that JSON requires and no others.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     /// Whether a byte must be escaped: controls, the quotation mark, the backslash.
-    const SPECIAL: [bool; 256] = {
+    const MUST_ESCAPE: [bool; 256] = {
         let mut special = [false; 256];
         let mut byte = 0;
         while byte < 0x20 {
@@ -62,15 +63,16 @@ pub(crate) fn push_string(out: &mut String, text: &str) {
         special[b'\\' as usize] = true;
         special
     };
+    // 1/32 of the length for escapes: too little only costs a reallocation
     out.reserve(text.len() + text.len() / 32 + 2);
     out.push('"');
     let mut written = 0;
-    for (place, byte) in text.bytes().enumerate() {
-        if !SPECIAL[usize::from(byte)] {
+    for (offset, byte) in text.bytes().enumerate() {
+        if !MUST_ESCAPE[usize::from(byte)] {
             continue;
         }
-        out.push_str(&text[written..place]);
-        written = place + 1;
+        out.push_str(&text[written..offset]);
+        written = offset + 1;
         out.push('\\');
         match byte {
             b'"' | b'\\' => out.push(char::from(byte)),
@@ -95,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_character_is_escaped_as_serde_json_does() {
+    fn the_first_592_characters_are_escaped_as_by_serde_json() {
         let all: String = ('\0'..'\u{250}').chain(['😀']).collect();
         let mut out = String::new();
         push_string(&mut out, &all);
@@ -104,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn strings_are_escaped_as_serde_json_does(text in "[\\x00-\\x7f]*|\\PC*") {
+        fn strings_are_escaped_as_by_serde_json(text in "[\\x00-\\x7f]*|\\PC*") {
             let mut out = String::from("x");
             push_string(&mut out, &text);
             prop_assert_eq!(&out[1..], serde_json::to_string(&text).unwrap());

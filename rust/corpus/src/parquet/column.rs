@@ -1,26 +1,34 @@
-//! One column of a Parquet file, decoded a batch of rows at a time.
+//! Decodes one column of a Parquet file, a batch of rows at a time.
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::value::{big_endian, date, decimal, quoted, timestamp, uuid};
+use crate::parquet::value::{big_endian, date, decimal, quoted, timestamp, uuid};
 
-/// What the values of a column mean, where their physical type does not say it.
+/// What the physical values of a column represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum ValueKind {
+    /// The physical value itself.
     Plain,
     Unsigned,
     Text,
     Json,
     Uuid,
     Date,
-    Decimal { scale: usize },
-    Timestamp { per_second: i64, utc: bool },
+    Decimal {
+        scale: usize,
+    },
+    Timestamp {
+        per_second: i64,
+        utc: bool,
+    },
 }
 
-impl Meaning {
+impl ValueKind {
+    /// Returns the kind by the column's logical type, or by the older converted type; `None` if it
+    /// is not supported.
     fn of(column: &ColumnDescriptor) -> Option<Self> {
         let scale = usize::try_from(column.type_scale()).unwrap_or(0);
         if let Some(logical) = column.logical_type_ref() {
@@ -40,7 +48,7 @@ impl Meaning {
                     },
                     utc: timestamp.is_adjusted_to_u_t_c,
                 },
-                // half floats, geometry, variants and what is to come
+                // half floats, geometry, variants and types defined later
                 _ => return None,
             });
         }
@@ -61,7 +69,7 @@ impl Meaning {
     }
 }
 
-/// The values of a batch that are not null.
+/// The values of a batch that are not null, in the order of the rows.
 #[derive(Debug)]
 pub(super) enum Values {
     Bool(Vec<bool>),
@@ -74,26 +82,31 @@ pub(super) enum Values {
     Fixed(Vec<FixedLenByteArray>),
 }
 
-/// One column and the batch of it that is being given out.
-pub(super) struct Column {
+/// One column without repetition, and its values in the current batch.
+pub(super) struct ParquetColumn {
+    /// The index in the schema.
     pub(super) index: usize,
     pub(super) name: String,
-    pub(super) meaning: Meaning,
-    /// The definition level of a value that is there.
-    defined: i16,
+    pub(super) kind: ValueKind,
+    /// The definition level of a value that is not null.
+    defined_level: i16,
+    /// The reader of the open row group.
     pub(super) reader: Option<ColumnReader>,
+    /// The definition level of each row; empty if the column cannot be null.
     levels: Vec<i16>,
     values: Values,
-    next: usize,
+    /// The index of the next value that is not null.
+    next_value: usize,
 }
 
-impl std::fmt::Debug for Column {
+impl std::fmt::Debug for ParquetColumn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Column").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ParquetColumn").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Column {
+impl ParquetColumn {
+    /// Returns the column, or `None` if it has lists or an unsupported type.
     pub(super) fn new(index: usize, column: &ColumnDescriptor) -> Option<Self> {
         if column.max_rep_level() > 0 {
             return None;
@@ -111,16 +124,16 @@ impl Column {
         Some(Self {
             index,
             name: column.path().string(),
-            meaning: Meaning::of(column)?,
-            defined: column.max_def_level(),
+            kind: ValueKind::of(column)?,
+            defined_level: column.max_def_level(),
             reader: None,
             levels: Vec::new(),
             values,
-            next: 0,
+            next_value: 0,
         })
     }
 
-    /// Decodes the next rows of the row group; returns how many.
+    /// Decodes the next `rows` rows of the row group, and returns their number: fewer at its end.
     pub(super) fn load(&mut self, rows: usize) -> parquet::errors::Result<usize> {
         fn read<T: DataType>(
             reader: &mut ColumnReaderImpl<T>,
@@ -130,7 +143,7 @@ impl Column {
         ) -> parquet::errors::Result<usize> {
             values.clear();
             let mut total = 0;
-            // one call may stop early at the end of a page
+            // one call may stop at the end of a page
             while total < rows {
                 let (records, ..) =
                     reader.read_records(rows - total, Some(levels), None, values)?;
@@ -142,7 +155,7 @@ impl Column {
             Ok(total)
         }
         self.levels.clear();
-        self.next = 0;
+        self.next_value = 0;
         let levels = &mut self.levels;
         match (&mut self.reader, &mut self.values) {
             (Some(ColumnReader::BoolColumnReader(r)), Values::Bool(v)) => read(r, rows, levels, v),
@@ -171,66 +184,67 @@ impl Column {
         }
     }
 
-    /// The place in `values` of row `row` of the batch; `None` for a null. Asked once for each row,
-    /// in order.
-    pub(super) fn place(&mut self, row: usize) -> Option<usize> {
-        if self.defined > 0 && self.levels.get(row).copied() != Some(self.defined) {
+    /// Returns the index in `values` of row `row` of the batch, or `None` for a null. Must be called
+    /// once for each row, in order.
+    pub(super) fn value_index(&mut self, row: usize) -> Option<usize> {
+        if self.defined_level > 0 && self.levels.get(row).copied() != Some(self.defined_level) {
             return None;
         }
-        self.next += 1;
-        Some(self.next - 1)
+        self.next_value += 1;
+        Some(self.next_value - 1)
     }
 
-    pub(super) fn bytes(&self, place: usize) -> Option<&[u8]> {
+    /// Returns the bytes of a value, or `None` if the column has no bytes.
+    pub(super) fn bytes(&self, index: usize) -> Option<&[u8]> {
         match &self.values {
-            Values::Bytes(values) => values.get(place).map(ByteArray::data),
-            Values::Fixed(values) => values.get(place).map(|value| value.data()),
+            Values::Bytes(values) => values.get(index).map(ByteArray::data),
+            Values::Fixed(values) => values.get(index).map(|value| value.data()),
             _ => None,
         }
     }
 
-    /// The value as JSON; `None` for bytes that are no text.
-    pub(super) fn json(&self, place: usize) -> Option<String> {
-        let number = |value: i64| match self.meaning {
-            Meaning::Date => quoted(&date(value)),
-            Meaning::Decimal { scale } => decimal(i128::from(value), scale),
-            Meaning::Timestamp { per_second, utc } => quoted(&timestamp(value, per_second, utc)),
+    /// Returns a value as JSON, or `None` for bytes that are not UTF-8.
+    pub(super) fn json(&self, index: usize) -> Option<String> {
+        let number = |value: i64| match self.kind {
+            ValueKind::Date => quoted(&date(value)),
+            ValueKind::Decimal { scale } => decimal(i128::from(value), scale),
+            ValueKind::Timestamp { per_second, utc } => quoted(&timestamp(value, per_second, utc)),
             _ => value.to_string(),
         };
         let float = |value: f64, text: String| if value.is_finite() { text } else { "null".into() };
         Some(match &self.values {
-            Values::Bool(values) => values.get(place)?.to_string(),
-            Values::Int32(values) => match (*values.get(place)?, self.meaning) {
-                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
+            Values::Bool(values) => values.get(index)?.to_string(),
+            Values::Int32(values) => match (*values.get(index)?, self.kind) {
+                (value, ValueKind::Unsigned) => value.cast_unsigned().to_string(),
                 (value, _) => number(i64::from(value)),
             },
-            Values::Int64(values) => match (*values.get(place)?, self.meaning) {
-                (value, Meaning::Unsigned) => value.cast_unsigned().to_string(),
+            Values::Int64(values) => match (*values.get(index)?, self.kind) {
+                (value, ValueKind::Unsigned) => value.cast_unsigned().to_string(),
                 (value, _) => number(value),
             },
             Values::Int96(values) => {
-                // the old form of a timestamp: nanoseconds of the day, then the Julian day
-                let parts = values.get(place)?.data();
+                // the deprecated timestamp: nanoseconds of the day, then the Julian day
+                let parts = values.get(index)?.data();
                 let nanos = i128::from(parts[0]) | i128::from(parts[1]) << 32;
                 let days = i128::from(parts[2]) - 2_440_588;
                 let total = days * 86_400_000_000_000 + nanos;
                 quoted(&timestamp(i64::try_from(total).ok()?, 1_000_000_000, false))
             }
             Values::Float(values) => {
-                let value = *values.get(place)?;
+                let value = *values.get(index)?;
                 float(f64::from(value), serde_json::to_string(&value).ok()?)
             }
             Values::Double(values) => {
-                let value = *values.get(place)?;
+                let value = *values.get(index)?;
                 float(value, serde_json::to_string(&value).ok()?)
             }
             Values::Bytes(_) | Values::Fixed(_) => {
-                let bytes = self.bytes(place)?;
-                match self.meaning {
-                    Meaning::Text => quoted(&String::from_utf8_lossy(bytes)),
-                    Meaning::Decimal { scale } => decimal(big_endian(bytes)?, scale),
-                    Meaning::Uuid => quoted(&uuid(bytes)),
-                    Meaning::Json => {
+                let bytes = self.bytes(index)?;
+                match self.kind {
+                    ValueKind::Text => quoted(&String::from_utf8_lossy(bytes)),
+                    ValueKind::Decimal { scale } => decimal(big_endian(bytes)?, scale),
+                    ValueKind::Uuid => quoted(&uuid(bytes)),
+                    ValueKind::Json => {
                         let text = std::str::from_utf8(bytes).ok()?;
                         match serde_json::from_str::<&serde_json::value::RawValue>(text) {
                             Ok(value) => value.get().to_owned(),
@@ -243,13 +257,13 @@ impl Column {
         })
     }
 
-    /// Whether the values can be ids.
+    /// Returns whether the values can be ids: integers or strings.
     pub(super) fn is_id(&self) -> bool {
         match self.values {
             Values::Int32(_) | Values::Int64(_) => {
-                matches!(self.meaning, Meaning::Plain | Meaning::Unsigned)
+                matches!(self.kind, ValueKind::Plain | ValueKind::Unsigned)
             }
-            Values::Bytes(_) => matches!(self.meaning, Meaning::Plain | Meaning::Text),
+            Values::Bytes(_) => matches!(self.kind, ValueKind::Plain | ValueKind::Text),
             _ => false,
         }
     }

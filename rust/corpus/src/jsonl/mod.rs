@@ -1,0 +1,4 @@
+//! JSONL: one JSON object per line.
+
+pub(crate) mod read;
+pub(crate) mod write;

@@ -1,0 +1,70 @@
+//! The footer of a Parquet file: its row groups and its text column.
+
+use std::fs::File;
+use std::path::Path;
+
+use lslm_runtime::{Error, Result, panics};
+use parquet::basic::Type as Physical;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
+
+/// The column in which lslm writes the metadata, as JSON objects.
+pub(crate) const METADATA_COLUMN: &str = "metadata";
+
+/// Calls the parquet crate, which panics on some broken files. A panic and an error both become an
+/// [`Error::Format`].
+pub(super) fn catch_broken<T>(
+    path: &Path,
+    call: impl FnOnce() -> parquet::errors::Result<T>,
+) -> Result<T> {
+    let broken =
+        |what: String| Error::format(path, None, format!("broken Parquet ({what}): get it again"));
+    match panics::catch(call) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(broken(error.to_string())),
+        None => Err(broken("its pages contradict each other".into())),
+    }
+}
+
+/// Reads the footer of `file`.
+pub(super) fn open(path: &Path, file: File) -> Result<SerializedFileReader<File>> {
+    catch_broken(path, || SerializedFileReader::new(file))
+}
+
+/// Returns the stored bytes of each row group. A missing text column is an error.
+pub(crate) fn row_group_sizes(path: &Path, file: &File, text_key: &str) -> Result<Vec<u64>> {
+    let file = file.try_clone().map_err(Error::io(path))?;
+    let reader = open(path, file)?;
+    text_column(path, reader.metadata().file_metadata().schema_descr(), text_key)?;
+    catch_broken(path, || Ok(reader.metadata().row_groups().iter().map(stored_bytes).collect()))
+}
+
+/// Returns the stored bytes of a row group, at least one, so that progress advances with each.
+pub(super) fn stored_bytes(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.compressed_size()).unwrap_or(0).max(1)
+}
+
+/// Returns the index of the column `key`, which must have strings and no repetition.
+pub(super) fn text_column(path: &Path, schema: &SchemaDescriptor, key: &str) -> Result<usize> {
+    let name = |column: &ColumnDescriptor| column.path().string();
+    let Some(index) = schema.columns().iter().position(|column| name(column) == key) else {
+        let names: Vec<String> = schema.columns().iter().map(|column| name(column)).collect();
+        return Err(Error::format(
+            path,
+            None,
+            format!("no column {key:?}; name one of {} as the text key", names.join(", ")),
+        ));
+    };
+    let column = &schema.columns()[index];
+    if column.max_rep_level() > 0 || column.physical_type() != Physical::BYTE_ARRAY {
+        return Err(no_strings(path, key));
+    }
+    Ok(index)
+}
+
+/// Returns the error for a text column of another type.
+pub(super) fn no_strings(path: &Path, key: &str) -> Error {
+    let reason = format!("the column {key:?} has no strings; name another text key");
+    Error::format(path, None, reason)
+}
