@@ -129,7 +129,7 @@ def test_loss_and_gradients_equal_the_naive_implementation(config):
             assert parameter.grad.flatten()[index].item() == pytest.approx(slope, abs=2e-7), name
 
 
-def test_chunked_head_equals_the_whole():
+def test_linear_cross_entropy_equals_cross_entropy():
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(11, 5, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -168,7 +168,7 @@ def test_cross_entropy_equals_torch(reduction):
     kv=st.sampled_from([1, 2, 4]),
     seed=st.integers(0, 99),
 )
-def test_fast_attention_equals_the_formula(T, past, kv, seed):
+def test_fused_attention_equals_the_formula(T, past, kv, seed):
     generator = torch.Generator().manual_seed(seed)
     query = torch.randn(2, 4, T, 6, generator=generator)
     key, value = torch.randn(2, 2, kv, T + past, 6, generator=generator)
@@ -205,7 +205,7 @@ def test_cache_gives_the_same_logits(config):
         model(inputs[:, :1], cache=cache)
 
 
-def test_the_first_loss_is_that_of_a_uniform_model():
+def test_the_loss_at_initialisation_is_that_of_a_uniform_model():
     config = ModelConfig(vocab_size=300, sequence_length=16, width=32, layers=2, heads=2)
     tokens = torch.randint(300, (4, 17))
     loss = Transformer(config)(tokens[:, :-1], tokens[:, 1:])
@@ -214,7 +214,7 @@ def test_the_first_loss_is_that_of_a_uniform_model():
     assert gpt2(tokens[:, :-1], tokens[:, 1:]).item() == pytest.approx(math.log(300), abs=0.05)
 
 
-def test_init_depends_on_the_seed_alone():
+def test_initial_weights_depend_on_the_seed_only():
     config = SHAPES["gpt2"]
     torch.manual_seed(1)
     first = Transformer(config, seed=5).state_dict()
@@ -228,7 +228,7 @@ def test_init_depends_on_the_seed_alone():
     assert not first["blocks.0.attention.query.bias"].any()
 
 
-def test_counts_equal_the_published_ones():
+def test_parameters_and_flops_equal_the_published_counts():
     with torch.device("meta"):
         assert Transformer(ModelConfig.gpt2()).n_parameters() == 124_439_808
         medium = ModelConfig.gpt2(width=1024, layers=24, heads=16)
@@ -238,7 +238,7 @@ def test_counts_equal_the_published_ones():
     assert model.flops_per_token() == 6 * (100 * 64 + 3 * 12 * 64**2) + 12 * 3 * 64 * 32
 
 
-def test_one_batch_is_learned_by_heart():
+def test_one_batch_can_be_overfitted():
     config = ModelConfig(vocab_size=50, sequence_length=16, width=32, layers=2, heads=2)
     model = Transformer(config)
     tokens = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(0))
@@ -273,7 +273,7 @@ def test_a_model_without_a_vocabulary_is_refused():
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
-def test_compiled_layers_and_loss_equal_the_others():
+def test_compiled_layers_and_loss_equal_the_eager_ones():
     config = ModelConfig(vocab_size=50, sequence_length=16, width=32, layers=2, heads=4, kv_heads=2)
     tokens = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(0))
     targets = tokens[:, 1:].clone()

@@ -448,12 +448,12 @@ def test_without_validation_data_a_run_is_shorter(tmp_path):
 def test_estimate_counts_what_training_makes(data):
     plan = estimate(config(data, "", "steps=10"))
     shape = dataclasses.replace(config(data, "").model, vocab_size=257)
-    assert plan.parameters == Transformer(shape).n_parameters()
-    assert plan.tokens == 10 * 8 * 32
-    assert plan.flops == plan.tokens * plan.flops_per_token
-    assert plan.seconds == pytest.approx(plan.tokens / plan.tokens_per_second)
-    assert plan.memory_bytes > 12 * plan.parameters
-    with pytest.raises(ValueError, match="vocabulary is open"):
+    assert plan.n_parameters == Transformer(shape).n_parameters()
+    assert plan.n_tokens == 10 * 8 * 32
+    assert plan.flops == plan.n_tokens * plan.flops_per_token
+    assert plan.seconds == pytest.approx(plan.n_tokens / plan.tokens_per_second)
+    assert plan.memory_bytes > 12 * plan.n_parameters
+    with pytest.raises(ValueError, match=r"model\.vocab_size = 0 and data\.path is empty"):
         estimate(replace(config("", ""), vocab_size=0))
     assert estimate(config("", "", "vocab_size=50", "minutes=2")).seconds == 120
 

@@ -1,8 +1,8 @@
-"""Text from a model, token by token."""
+"""Text from a model, token by token: sampling, and the loop that feeds each token back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,8 +11,8 @@ from lslm.model import Cache
 from lslm.parallel import resolve_device
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -22,12 +22,12 @@ __all__ = ["generate", "generate_ids", "sample"]
 
 
 def generate(
-    run: str | Path | Run,
+    run: str | os.PathLike[str] | Run,
     *,
     prompt: str = "",
     max_tokens: int = 200,
     temperature: float = 0.8,
-    top_k: int = 0,
+    top_k: int | None = None,
     top_p: float = 1.0,
     seed: int = 0,
     stop_at_eos: bool = True,
@@ -35,11 +35,13 @@ def generate(
     device: str = "auto",
     stream: Callable[[str], object] | None = None,
 ) -> str:
-    """Return text that goes on from ``prompt``, as the model of a run writes it.
+    """Return up to ``max_tokens`` tokens of text after ``prompt``, without it, by a run's model.
 
-    The model sees the prompt as the beginning of a document. ``stream`` gets each piece of text as
-    soon as it is known, and only whole characters. See :func:`sample` for the choice of tokens;
-    equal arguments give equal text.
+    The prompt is the beginning of a document; with ``stop_at_eos``, the text ends where the model
+    ends the document. ``stream`` is called with each part of the text, in whole characters.
+    ``temperature``, ``top_k`` and ``top_p`` are those of :func:`sample`; equal arguments give equal
+    text on one device. ``checkpoint`` is best, last or a step; a :class:`lslm.checkpoint.Run` keeps
+    the checkpoint and device it was opened with.
     """
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     tokenizer = opened.tokenizer
@@ -48,8 +50,10 @@ def generate(
     if start is not None:
         ids = [start, *ids]
     if not ids:
-        raise ValueError("the prompt is empty and the tokenizer has no end-of-text token: give one")
-    decoder, pieces = tokenizer.decoder(), []
+        raise ValueError(
+            "prompt is empty, and the tokenizer has no end-of-text token to start from: give one"
+        )
+    decoder, parts = tokenizer.decoder(), []
     generator = torch.Generator().manual_seed(seed)
     tokens = generate_ids(
         opened.model,
@@ -62,13 +66,13 @@ def generate(
     for token in tokens:
         if stop_at_eos and token == start:
             break
-        pieces.append(decoder.push(token))
-        if stream is not None and pieces[-1]:
-            stream(pieces[-1])
-    pieces.append(decoder.finish())
-    if stream is not None and pieces[-1]:
-        stream(pieces[-1])
-    return "".join(pieces)
+        parts.append(decoder.push(token))
+        if stream is not None and parts[-1]:
+            stream(parts[-1])
+    parts.append(decoder.finish())
+    if stream is not None and parts[-1]:
+        stream(parts[-1])
+    return "".join(parts)
 
 
 @torch.no_grad()
@@ -80,14 +84,15 @@ def generate_ids(
     choose: Callable[[Tensor], int] | None = None,
     cached: bool = True,
 ) -> Iterator[int]:
-    """Yield ids that follow ``ids``; ``choose`` picks one from logits (V), by default the largest.
+    """Yield ``max_tokens`` ids after ``ids``; ``choose`` returns one for logits (V).
 
-    When the model's ``sequence_length`` is full, it goes on with the later half of it as context.
-    ``cached`` = False computes all positions anew for each token, to check the cache against.
+    Without ``choose``, the most likely one. When ``sequence_length`` positions are full, the later
+    half of them becomes the context. ``cached`` = False computes all positions for each token; a
+    test compares the cache with it.
     """
     if not ids:
-        raise ValueError("no ids to go on from: give at least one")
-    pick: Any = choose or (lambda logits: int(logits.argmax()))
+        raise ValueError("ids is empty: give at least one id to start from")
+    choose = choose or _most_likely
     length, device = model.config.sequence_length, next(model.parameters()).device
     context, cache = list(ids[-length:]), Cache(length)
     fresh = context
@@ -102,7 +107,7 @@ def generate_ids(
                 logits = model(torch.tensor([fresh], device=device), cache=cache)
             else:
                 logits = model(torch.tensor([context], device=device))
-            token = pick(logits[0, -1])
+            token = choose(logits[0, -1])
             yield token
             context, fresh = [*context, token], [token]
     finally:
@@ -113,26 +118,32 @@ def sample(
     logits: Tensor,
     *,
     temperature: float = 1.0,
-    top_k: int = 0,
+    top_k: int | None = None,
     top_p: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> int:
-    """Draw an id from softmax(``logits`` / ``temperature``), logits (V).
+    """Return an id drawn from softmax(``logits`` / ``temperature``), logits (V).
 
-    ``temperature`` 0 takes the largest. ``top_k`` > 0 keeps the k most likely; ``top_p`` < 1 keeps
-    the fewest most likely ones that together reach that probability.
+    ``temperature`` 0 returns the most likely one. ``top_k`` keeps the k most likely (Fan et al.
+    2018); ``top_p`` below 1 keeps the fewest most likely ones that together have that probability
+    (Holtzman et al. 2020). Both together: first ``top_k``.
     """
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
-        raise ValueError(
-            f"temperature = {temperature}, top_k = {top_k}, top_p = {top_p}: give at least 0, at "
-            f"least 0, and above 0 up to 1"
-        )
+    if not temperature >= 0:
+        raise ValueError(f"temperature = {temperature}: must be at least 0")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k = {top_k}: must be at least 1, or None for all")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p = {top_p}: must be above 0 and at most 1")
     if temperature == 0:
-        return int(logits.argmax())
+        return _most_likely(logits)
     ordered, ids = logits.double().cpu().sort(descending=True, stable=True)
     odds = ((ordered - ordered[0]) / temperature).softmax(-1)
-    if top_k:
+    if top_k is not None:
         odds[top_k:] = 0
-    before = odds.cumsum(-1) - odds  # probability of all that are more likely
+    before = odds.cumsum(-1) - odds  # probability of all ids that are more likely
     odds[before >= top_p * odds.sum()] = 0
     return int(ids[torch.multinomial(odds, 1, generator=generator)])
+
+
+def _most_likely(logits: Tensor) -> int:
+    return int(logits.argmax())

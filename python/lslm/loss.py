@@ -1,31 +1,53 @@
-"""The cross-entropy of a linear head in pieces: equal to the whole, with a bit of the memory."""
+"""The cross-entropy that training runs: head and loss together, some rows at a time.
+
+Equal to :func:`lslm.model.cross_entropy`, the formula, of all logits (held equal by
+``test_linear_cross_entropy_equals_cross_entropy``), without ever holding them: N × V float32 values
+and as many of their gradient, which for 2¹⁹ tokens and 50,000 ids would be 200 GB.
+
+    for each chunk of rows:
+        logits = hidden[chunk] @ weightᵀ
+        loss += Σ logsumexp(logits) − logits[target]
+        grad = softmax(logits) − onehot(target)          # ∂loss/∂logits
+        hidden_grad[chunk] = grad @ weight
+        weight_grad += gradᵀ @ hidden[chunk]
+
+1. The gradients are computed in the forward pass, while a chunk's logits exist; the backward pass
+   only scales them (as in Liger Kernel, Hsu et al. 2024).
+2. Sums are float32 or wider, products are in the type of ``hidden``.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["IGNORE", "linear_cross_entropy"]
 
 IGNORE = -100
-"""A target with this value is not counted."""
+"""A target with this value is not counted; torch's own ``ignore_index``."""
+
+
+MAX_CPU, MAX_CUDA, MAX_CUDA_COMPILED = 2**22, 2**27, 2**29
+"""Logits per chunk: 16 MB on a CPU, for its cache; on a GPU enough to keep it busy.
+
+Compiled kernels hold fewer copies of a logit, so that more of them fit.
+"""
 
 
 class _Sum(torch.autograd.Function):
-    """Σ cross_entropy(hidden @ weight.T, targets) without ever holding all the logits.
-
-    The gradients of a piece of rows are made while its logits exist, already in the forward pass.
-    The backward pass only scales them.
-    """
+    """Σ cross_entropy(hidden @ weight.T, targets), ``rows`` rows at a time."""
 
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, compiled: bool
     ) -> Tensor:
-        piece = _compiled() if compiled else _piece
+        chunk_sum = _compiled() if compiled else _chunk_sum
         matrix = weight.to(hidden.dtype)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         total = torch.zeros((), dtype=wide, device=hidden.device)
@@ -34,7 +56,7 @@ class _Sum(torch.autograd.Function):
             hidden_grad, weight_grad = torch.empty_like(hidden), torch.zeros_like(weight)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            nats, grad = piece(hidden[part], matrix, targets[part], gradient)
+            nats, grad = chunk_sum(hidden[part], matrix, targets[part], gradient)
             total += nats
             if grad is not None and hidden_grad is not None and weight_grad is not None:
                 hidden_grad[part] = grad @ matrix
@@ -49,10 +71,10 @@ class _Sum(torch.autograd.Function):
         return hidden_grad * grad.to(hidden_grad.dtype), weight_grad * grad, None, None, None
 
 
-def _piece(
+def _chunk_sum(
     x: Tensor, matrix: Tensor, target: Tensor, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Σ nats of the rows ``x``, and ∂Σ/∂logits = softmax(logits) − one-hot(target) if asked for."""
+    """Return Σ nats of the rows ``x`` and, with ``gradient``, ∂Σ/∂logits (rows, V)."""
     wide = torch.promote_types(x.dtype, torch.float32)
     target = target[:, None]
     counted, target = (target != IGNORE).to(wide), target.clamp_min(0)
@@ -62,7 +84,7 @@ def _piece(
     if not gradient:
         return nats, None
     grad = logits.sub_(log_sum).exp_()
-    if torch.compiler.is_compiling():  # a scatter would end the kernel and write all of grad once
+    if torch.compiler.is_compiling():  # a scatter would be a second kernel over all of grad
         grad = grad - (torch.arange(len(matrix), device=x.device) == target).to(wide)
     else:
         grad.scatter_add_(1, target, grad.new_full((1, 1), -1).expand_as(target))
@@ -70,32 +92,32 @@ def _piece(
 
 
 @functools.cache
-def _compiled() -> Any:
-    """:func:`_piece` in two kernels, which read and write the logits in the format of the rows."""
-    return torch.compile(_piece, dynamic=False)
+def _compiled() -> Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]:
+    """Return :func:`_chunk_sum` as two kernels, which read and write logits in the rows' type."""
+    return torch.compile(_chunk_sum, dynamic=False)
 
 
 def linear_cross_entropy(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
-    reduction: str = "mean",
-    rows: int = 0,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    rows: int | None = None,
     *,
     compiled: bool = False,
 ) -> Tensor:
-    """``cross_entropy(hidden @ weight.T, targets, reduction)`` for ``rows`` rows at a time.
+    """Return ``cross_entropy(hidden @ weight.T, targets, reduction)``, ``rows`` rows at a time.
 
-    ``hidden`` is (..., C), ``weight`` (V, C), ``targets`` (...). ``rows`` = 0 takes as many as suit
-    a CPU's cache or keep a GPU busy. ``reduction`` is mean, sum, or none: that one has no gradient.
-    ``compiled`` takes kernels of torch.compile for the sum and its gradient. The product is made in
-    autocast's format where that is on, like any other.
+    ``hidden`` is (..., C), ``weight`` (V, C), ``targets`` (...). ``rows`` = None: as many as fit a
+    CPU's cache or keep a GPU busy. The reduction none, of shape (...), has no gradient.
+    ``compiled`` uses kernels of torch.compile for the sum and its gradient. Under autocast the
+    products are in its type, like any other.
     """
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         hidden = hidden.to(torch.get_autocast_dtype(kind))
-    size = 2**29 if compiled else 2**27  # logits at once on a GPU; compiled, they take less memory
-    rows = rows or _power_of_two((size if kind == "cuda" else 2**22) // len(weight))
+    size = (MAX_CUDA_COMPILED if compiled else MAX_CUDA) if kind == "cuda" else MAX_CPU
+    rows = rows or _power_of_two(size // len(weight))
     flat, flat_targets = hidden.flatten(0, -2), targets.flatten()
     if reduction != "none":
         with torch.autocast(kind, enabled=False):
@@ -113,5 +135,5 @@ def linear_cross_entropy(
 
 
 def _power_of_two(limit: int) -> int:
-    """The largest power of two up to ``limit``: it divides most batches into equal pieces."""
+    """Return the largest power of two up to ``limit``: most batches become equal chunks."""
     return 1 << max(0, limit.bit_length() - 1)

@@ -1,9 +1,12 @@
 """The language model: its formulas as named functions, its layers, and the Transformer.
 
-Shapes in the comments: B sequences, T positions, C width, H heads of size D, V vocabulary.
-The default is a decoder as of 2026: RMSNorm before each layer, rotary positions, normalised queries
-and keys, grouped-query attention, squared ReLU or SwiGLU, no biases. ``ModelConfig.gpt2()`` gives
-the one of 2019: LayerNorm, learned positions, GELU, biases, and one table as embedding and head.
+    ids (B, T) → embedding → [ x + attention(norm(x)) → x + feed_forward(norm(x)) ] × layers
+               → norm → head → logits (B, T, V), or with targets their cross-entropy
+
+Shapes: B sequences, T positions, C width, H heads of size D, V vocabulary. The default is a decoder
+as of 2026: RMSNorm before each layer, rotary positions, normalised queries and keys, grouped-query
+attention, squared ReLU or SwiGLU, no biases. ``ModelConfig.gpt2()`` is the decoder of 2019:
+LayerNorm, learned positions, GELU, biases, and one table as embedding and head.
 """
 
 from __future__ import annotations
@@ -40,47 +43,55 @@ class ModelConfig:
     vocab_size: int = 0
     """Number of token ids; 0: the tokenizer's, filled in by training."""
     sequence_length: int = 256
-    """Positions that the model sees at once, in tokens."""
+    """Positions that the model sees at once, in tokens (T)."""
     width: int = 256
+    """Size of the vector of a position (C); a multiple of ``heads``."""
     layers: int = 4
     heads: int = 4
+    """Query heads of a layer (H)."""
     kv_heads: int = 0
     """Heads of keys and values, each shared by ``heads / kv_heads`` query heads; 0: ``heads``."""
     hidden: int = 0
     """Width inside the feed-forward layer; 0: 4 × width, for swiglu 8/3 × width in steps of 64."""
     activation: Literal["relu2", "swiglu", "gelu"] = "relu2"
+    """Of the feed-forward layer, see :class:`FeedForward`."""
     norm: Literal["rms", "layer"] = "rms"
+    """RMSNorm or LayerNorm."""
     positions: Literal["rope", "learned"] = "rope"
+    """rope: queries and keys are rotated; learned: a table is added to the embedding."""
     rope_base: float = 10_000.0
+    """See :func:`rotary`."""
     qk_norm: bool = True
+    """Normalise each query and key to mean square 1 (Henry et al. 2020)."""
     tied: bool = False
-    """One table is both embedding and head."""
+    """Use one table as embedding and head."""
     bias: bool = False
+    """Add biases in attention and feed-forward layers."""
     dropout: float = 0.0
+    """Probability of zeroing a value after the embedding and after each layer's two parts."""
     init: Literal["zero", "gpt2"] = "zero"
-    """zero: each layer begins as the identity; gpt2: N(0, 0.02), smaller where layers add up."""
+    """zero: each layer starts as the identity; gpt2: N(0, 0.02), smaller where layers add up."""
 
     def __post_init__(self) -> None:
-        least = {"vocab_size": 0, "kv_heads": 0, "hidden": 0, "layers": 0}
-        for name in ("sequence_length", "width", "heads", *least):
-            if getattr(self, name) < least.get(name, 1):
-                raise ValueError(
-                    f"model.{name} = {getattr(self, name)}: must be at least {least.get(name, 1)}"
-                )
+        minimum = {"vocab_size": 0, "kv_heads": 0, "hidden": 0, "layers": 0}
+        for name in ("sequence_length", "width", "heads", *minimum):
+            value, low = getattr(self, name), minimum.get(name, 1)
+            if value < low:
+                raise ValueError(f"model.{name} = {value}: must be at least {low}")
         if self.width % self.heads or (self.positions == "rope" and self.width // self.heads % 2):
             raise ValueError(
-                f"model.width = {self.width} must be heads × an even size (heads = {self.heads})"
+                f"model.width = {self.width}: must be model.heads = {self.heads} × an even size"
             )
         if self.heads % (self.kv_heads or self.heads):
             raise ValueError(
-                f"model.kv_heads = {self.kv_heads} must divide model.heads = {self.heads}"
+                f"model.kv_heads = {self.kv_heads}: must divide model.heads = {self.heads}"
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout = {self.dropout}: must be at least 0 and below 1")
 
     @classmethod
     def gpt2(cls, **changes: Any) -> ModelConfig:
-        """GPT-2's architecture, by default its smallest model (124 M parameters)."""
+        """Return GPT-2's architecture, by default of its smallest model (124 M parameters)."""
         preset: dict[str, Any] = {"vocab_size": 50_257, "sequence_length": 1024, "width": 768}
         preset |= {"layers": 12, "heads": 12, "activation": "gelu", "norm": "layer", "bias": True}
         preset |= {"positions": "learned", "qk_norm": False, "tied": True, "init": "gpt2"}
@@ -88,10 +99,11 @@ class ModelConfig:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *, fused: bool = True) -> Tensor:
-    """Causal attention: y_i = Σ_{j ≤ i} softmax_j(q_i · k_j / √D) v_j (Vaswani et al. 2017, eq. 1).
+    """Return y_i = Σ_{j ≤ i} softmax_j(q_i · k_j / √D) v_j, causal attention (B, H, T, D).
 
-    ``query`` is (B, H, T, D); ``key`` and ``value`` are (B, H or a divisor of it, S, D) with S ≥ T:
-    the queries are the last T of S positions. ``fused``: torch's kernel for the same sum.
+    Vaswani et al. 2017, equation 1. ``query`` is (B, H, T, D); ``key`` and ``value`` are
+    (B, H or a divisor of it, S, D) with S ≥ T: the queries are the last T of S positions.
+    ``fused`` uses torch's kernel for the same sum; without it, the formula is computed as written.
     """
     T, S, groups = query.size(-2), key.size(-2), query.size(1) // key.size(1)
     visible = None
@@ -109,9 +121,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, *, fused: bool = True) 
 def cross_entropy(
     logits: Tensor, targets: Tensor, reduction: Literal["mean", "sum", "none"] = "mean"
 ) -> Tensor:
-    """L = −(1/N) Σ log p(x_i | x_<i) in nats, over the targets that are not IGNORE.
+    """Return L = −(1/N) Σ log p(x_i | x_<i) in nats, over the targets that are not IGNORE.
 
-    ``logits`` is (..., V), ``targets`` (...). Computed in float32, or float64 if the logits are.
+    This is the formula. Training runs :func:`lslm.loss.linear_cross_entropy`, which never holds all
+    logits; ``test_linear_cross_entropy_equals_cross_entropy`` holds the two equal. ``logits`` is
+    (..., V), ``targets`` (...). Computed in float32, or in float64 if the logits are.
     """
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     counted = targets != IGNORE
@@ -123,14 +137,17 @@ def cross_entropy(
 
 
 class Cache:
-    """Keys and values of the positions so far, so that one more token costs one position."""
+    """Keys and values of the positions so far: the next token costs one position, not all."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity, self.length = capacity, 0
         self.layers: list[tuple[Tensor, Tensor]] = []
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, T, D) keys and values of ``layer``; return those of all positions."""
+        """Append (B, H, T, D) keys and values of ``layer``; return those of all positions so far.
+
+        The caller adds T to ``length`` after the last layer.
+        """
         if layer == len(self.layers):
             B, H, _, D = key.shape
             self.layers.append(
@@ -144,32 +161,32 @@ class Cache:
 
 
 class RMSNorm(nn.Module):
-    """x / √(mean(x²) + 10⁻⁶) · g (Zhang and Sennrich 2019)."""
+    """RMSNorm: x / √(mean(x²) + 10⁻⁶) · g over the last axis (Zhang and Sennrich 2019)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis of ``x``; the shape stays."""
+        """Return ``x`` (..., C) with its last axis normalised."""
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), 1e-6)
 
 
 def rotary(positions: Tensor, size: int, base: float, dtype: torch.dtype) -> list[Tensor]:
-    """Cosine and sine (T, D/2) of position · base^(−2i/D), D = ``size`` (Su et al. 2021)."""
+    """Return cosine and sine (T, D/2) of position · base^(−2i/D), D = ``size`` (Su et al. 2021)."""
     exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
     angles = positions[:, None].to(dtype) * base**-exponents
     return [angles.cos(), angles.sin()]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_{i + D/2}) of ``x`` (B, H, T, D) by its position's angle."""
+    """Return ``x`` (B, H, T, D) with (x_i, x_{i + D/2}) turned by its position's angle."""
     a, b = x.to(cos.dtype).chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)
 
 
 class Attention(nn.Module):
-    """Queries, keys and values from x, :func:`attention`, and a projection back."""
+    """Queries, keys and values from x; :func:`attention`; a projection back to the width."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -182,7 +199,7 @@ class Attention(nn.Module):
         self.qk_norm = config.qk_norm
 
     def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
-        """(B, T, C) to (B, T, C); each position sees itself and those before it."""
+        """Return (B, T, C) for ``x`` (B, T, C); each position sees itself and those before it."""
         B, T, C = x.shape
         parts = (self.query(x), self.key(x), self.value(x))
         q, k, v = (part.view(B, T, -1, self.size).transpose(1, 2) for part in parts)  # (B, H, T, D)
@@ -196,7 +213,10 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """down(f(up(x))): f is max(0, x)², GELU, or for SwiGLU silu(gate(x)) · up(x)."""
+    """down(f(up(x))) with f = max(0, x)² or GELU; for SwiGLU, down(silu(gate(x)) · up(x)).
+
+    Squared ReLU: So et al. 2021. GELU: Hendrycks and Gimpel 2016. SwiGLU: Shazeer 2020.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -209,7 +229,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, config.width, config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) to (..., C), each position by itself."""
+        """Return (..., C) for ``x`` (..., C), each position on its own."""
         h = self.up(x)
         if self.activation == "swiglu":
             h = F.silu(self.gate(x)) * h
@@ -229,7 +249,7 @@ class Block(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
+        """Return (B, T, C) for ``x`` (B, T, C)."""
         h = self.attention(self.attention_norm(x), rotation, cache)
         x = x + F.dropout(h, self.dropout, self.training)
         h = self.feed_forward(self.feed_forward_norm(x))
@@ -237,12 +257,12 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The language model: ``model(inputs)`` gives logits, ``model(inputs, targets)`` the loss."""
+    """The language model: ``model(inputs)`` returns logits, ``model(inputs, targets)`` the loss."""
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         if config.vocab_size < 1:
-            raise ValueError("model.vocab_size = 0: give the tokenizer's vocab_size")
+            raise ValueError("model.vocab_size = 0: set it to the tokenizer's vocab_size")
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         if config.positions == "learned":
@@ -255,9 +275,9 @@ class Transformer(nn.Module):
         self._compiled = False
 
     def compile_layers(self) -> None:
-        """Have torch.compile make the kernels of the layers and of the loss.
+        """Compile layers and loss with torch.compile, at the first step.
 
-        One layer is compiled for all of them, so that this takes seconds, at the first step.
+        One compiled layer serves all of them, so it takes seconds and not minutes.
         """
         self._compiled = True
         for block in self.blocks:
@@ -265,7 +285,7 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, seed: int) -> None:
-        """Draw every parameter anew from ``seed``; biases are 0, norm weights 1.
+        """Draw every weight matrix from ``seed``; biases are 0, norm weights 1.
 
         ============================  =========================  ==============================
         parameters                    zero                       gpt2
@@ -279,7 +299,7 @@ class Transformer(nn.Module):
         generator, gpt2 = torch.Generator().manual_seed(seed), self.config.init == "gpt2"
         for name, parameter in self.named_parameters():
             if parameter.is_meta or parameter.dim() < 2:
-                continue  # a model for counting only; and what torch made 1 or the biases below
+                continue  # has no memory; or a norm's weight, which torch made 1; or a bias
             scale = 0.02 if gpt2 else parameter.size(1) ** -0.5
             if name.endswith(("output.weight", "down.weight")):
                 scale = 0.02 / math.sqrt(2 * self.config.layers) if gpt2 else 0.0
@@ -302,7 +322,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Return float32 logits (B, T, V) of ``inputs`` (B, T), or the loss in nats of ``targets``.
 
-        With ``cache`` the inputs follow the positions already in it, and are added to it.
+        ``reduction`` is that of :func:`cross_entropy`. With ``cache`` the inputs follow the
+        positions in it, and are appended. Raises ``ValueError`` beyond ``sequence_length``.
         """
         T = inputs.size(1)
         start = cache.length if cache is not None else 0
@@ -318,7 +339,7 @@ class Transformer(nn.Module):
             size = self.config.width // self.config.heads
             wide = torch.promote_types(x.dtype, torch.float32)
             rotation = rotary(positions, size, self.config.rope_base, wide)
-        if torch.is_autocast_enabled(x.device.type):  # else every sum with x would be float32
+        if torch.is_autocast_enabled(x.device.type):  # or every sum with x would be float32
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
@@ -333,14 +354,14 @@ class Transformer(nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def n_parameters(self) -> int:
-        """Number of trained values."""
+        """Return the number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Floating-point operations to train on one token, forward and backward.
+        """Return the floating-point operations to train on one token, forward and backward.
 
-        6 for each weight of a matrix product, 12 · layers · width · sequence_length for attention
-        (PaLM, appendix B: the causal half that a kernel may skip is counted).
+        6 per weight of a matrix product, and 12 · layers · width · sequence_length for attention
+        (Chowdhery et al. 2022, appendix B: the causal half that a kernel may skip is counted).
         """
         c = self.config
         matrices = sum(p.numel() for p in self.blocks.parameters() if p.dim() == 2)

@@ -1,6 +1,6 @@
-"""Gradient descent: SGD, AdamW and Muon in the open, parameter groups, schedules.
+"""Gradient descent: SGD, AdamW and Muon, parameter groups, and schedules of the learning rate.
 
-A schedule is a pure function of the step, so nothing of it needs to be saved.
+A schedule is a pure function of the step, so a checkpoint holds nothing of it.
 """
 
 from __future__ import annotations
@@ -28,26 +28,28 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """What moves the parameters, and how far."""
+    """The optimizer of each kind of parameter, and its rates."""
 
     name: Literal["muon", "adamw", "sgd"] = "muon"
     """muon: Muon for the matrices of the layers, AdamW for all else; adamw, sgd: one for all."""
     lr: float = 0.02
     """Peak learning rate of the matrices."""
     embedding_lr: float = 0.0
-    """Of embedding and positions; 0: ``lr``, with muon 0.3 × (256 / width)^½."""
+    """Peak rate of embedding and positions; 0: ``lr``, with muon 0.3 × (256 / width)^½."""
     head_lr: float = 0.0
-    """Of the head; 0: ``lr``, with muon 0.008 × (256 / width)^½."""
+    """Peak rate of the head; 0: ``lr``, with muon 0.008 × (256 / width)^½."""
     vector_lr: float = 0.0
-    """Of norms and biases; 0: ``lr``, with muon 0.02."""
+    """Peak rate of norms and biases; 0: ``lr``, with muon 0.02."""
     momentum: float = 0.95
-    """Of Muon and SGD."""
+    """μ of Muon and SGD."""
     newton_schulz_steps: int = 0
-    """Of Muon; 0: 5, and on a CPU, where they cost a fifth of a small model's step, 3."""
+    """Iterations of Muon; 0: :func:`default_newton_schulz_steps`."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """β₁ and β₂ of AdamW."""
     eps: float = 1e-8
+    """ε of AdamW."""
     weight_decay: float = 0.0
-    """Decoupled, times the learning rate; for everything with two axes."""
+    """λ of all parameters with two axes; decoupled, that is, times the learning rate."""
 
     def __post_init__(self) -> None:
         for name in ("lr", "embedding_lr", "head_lr", "vector_lr", "eps", "weight_decay"):
@@ -57,21 +59,26 @@ class OptimConfig:
             if not 0 <= value < 1:
                 raise ValueError(f"optim.{name} = {value}: must be at least 0 and below 1")
         if self.newton_schulz_steps < 0:
-            raise ValueError(f"optim.newton_schulz_steps = {self.newton_schulz_steps}: at least 0")
+            raise ValueError(
+                f"optim.newton_schulz_steps = {self.newton_schulz_steps}: must be at least 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How the learning rate follows the progress of the run, as fractions of all steps."""
+    """The learning rate over the run: a warm-up, then a shape; see :func:`learning_rate_factor`."""
 
     name: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
-    """After the warm-up: flat; a line down; half a cosine down; flat, then a line down."""
+    """After the warm-up: flat; a line down; half a cosine down; flat, then a line down.
+
+    wsd is warm-up, stable, decay (Hu et al. 2024).
+    """
     warmup_fraction: float = 0.02
-    """Fraction of the steps in which the rate rises from 0 along a line."""
+    """Share of the steps in which the rate rises from 0 along a line."""
     decay_fraction: float = 0.6
-    """wsd: fraction of the steps in which it falls."""
+    """Share of the steps in which the rate of wsd falls."""
     final_lr_fraction: float = 0.0
-    """Rate at the end, as a fraction of the peak."""
+    """Rate at the end, as a share of the peak."""
 
     def __post_init__(self) -> None:
         for name in ("warmup_fraction", "decay_fraction", "final_lr_fraction"):
@@ -96,9 +103,9 @@ def learning_rate_factor(config: ScheduleConfig, step: int, steps: int) -> float
 
 
 class SGD(torch.optim.Optimizer):
-    """v ← μ v + g, θ ← θ − η v: gradient descent with momentum μ (Polyak 1964).
+    """Gradient descent with momentum: v ← μ v + g, θ ← θ (1 − η λ) − η v (Polyak 1964).
 
-    ``weight_decay`` λ shrinks θ by the factor 1 − η λ first.
+    η is ``lr``, μ ``momentum``, λ ``weight_decay``; with μ = λ = 0, θ ← θ − η g.
     """
 
     def __init__(
@@ -108,7 +115,7 @@ class SGD(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p, gradient in _gradients(group["params"]):
                 velocity = gradient
@@ -125,7 +132,7 @@ class AdamW(torch.optim.Optimizer):
     """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
 
     m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², and with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ):
-    θ ← θ (1 − η λ) − η m̂ / (√v̂ + ε). ``fused`` takes torch's kernel for the same update.
+    θ ← θ (1 − η λ) − η m̂ / (√v̂ + ε). ``fused`` uses torch's kernel for the same update.
     """
 
     def __init__(
@@ -143,7 +150,7 @@ class AdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             pairs = _gradients(group["params"])
             for p, _ in pairs:
@@ -185,10 +192,10 @@ class AdamW(torch.optim.Optimizer):
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step is made orthogonal (Jordan et al. 2024), for matrices (rows, columns).
+    """Momentum with an orthogonalised step, for matrices (rows, columns) (Jordan et al. 2024).
 
     M ← μ M + (1 − μ) G, θ ← θ (1 − η λ) − η √max(1, rows / columns) · O((1 − μ) G + μ M), where O
-    sets all singular values to about 1. Matrices of one shape are moved together.
+    is :func:`newton_schulz`. Matrices of one shape are updated together.
     """
 
     def __init__(
@@ -205,11 +212,11 @@ class Muon(torch.optim.Optimizer):
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
         super().__init__(params, defaults | {"dtype": dtype})
         if any(p.dim() != 2 for group in self.param_groups for p in group["params"]):
-            raise ValueError("Muon moves matrices only; give everything else to AdamW")
+            raise ValueError("Muon updates matrices only: use AdamW for all other parameters")
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for p, gradient in _gradients(group["params"]):
@@ -230,10 +237,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return ``matrices`` (n, rows, columns) with every singular value moved to about 1.
+    """Return ``matrices`` (n, rows, columns) with every singular value replaced by about 1.
 
-    Iterates X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X on X / ‖X‖; the coefficients raise small singular
-    values fastest and leave the result between 0.7 and 1.2 (Jordan et al. 2024).
+    Iterates X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X from X / ‖X‖. The coefficients raise small singular
+    values fastest; after 5 steps they are between about 0.7 and 1.2 (Jordan et al. 2024).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrices.size(-2) <= matrices.size(-1)
@@ -255,14 +262,15 @@ def default_newton_schulz_steps(device: str | torch.device) -> int:
 
 
 def _gradients(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Each parameter that has a gradient, with it."""
+    """Return each parameter that has a gradient, with its gradient."""
     return [(p, p.grad) for p in params if p.grad is not None]
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """Return the optimizers for ``model``: its matrices, embedding, head and vectors in groups.
 
-    Each group keeps its peak rate as ``peak_lr``; a step's rate is that × its schedule's factor.
+    Each group has its peak rate as ``peak_lr``; the rate of a step is that times
+    :func:`learning_rate_factor`.
     """
     roles: dict[str, list[Tensor]] = {"matrix": [], "embedding": [], "head": [], "vector": []}
     for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Where to compute: the device, its number format, and the processes of torchrun."""
+"""Where to compute: the device, its floating-point type, and the processes of torchrun."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Ranks", "autocast", "process_group", "ranks", "resolve_device", "res
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process among those that work on one model."""
+    """The rank of this process among those that work on one model."""
 
     rank: int = 0
     world_size: int = 1
@@ -34,7 +34,7 @@ class Ranks:
         """Return the sum of ``values`` over all processes."""
         if self.world_size == 1:
             return values
-        # nccl adds up on GPUs only
+        # nccl sums on GPUs only
         total = values.cuda() if dist.get_backend() == "nccl" else values.clone()
         dist.all_reduce(total)
         return total.to(values.device)
@@ -46,13 +46,13 @@ class Ranks:
         return bool(self.sum(torch.tensor(float(value))).item())
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Return when all processes have called it."""
         if self.world_size > 1:
             dist.barrier()
 
 
 def ranks() -> Ranks:
-    """Return this process's place, alone outside of :func:`process_group`."""
+    """Return this process's rank; rank 0 of 1 outside of :func:`process_group`."""
     if dist.is_available() and dist.is_initialized():
         return Ranks(dist.get_rank(), dist.get_world_size())
     return Ranks()
@@ -60,7 +60,7 @@ def ranks() -> Ranks:
 
 @contextlib.contextmanager
 def process_group(device: str) -> Iterator[Ranks]:
-    """Join the processes that torchrun started, if it did; leave them at the end."""
+    """Join the processes that torchrun started, if it did; leave the group at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield ranks()
         return
@@ -72,26 +72,27 @@ def process_group(device: str) -> Iterator[Ranks]:
 
 
 def resolve_device(name: str) -> str:
-    """Return the device that ``name`` means here: auto is cuda where there is one, else cpu.
+    """Return the device for ``name``: auto is cuda if torch has a CUDA device, else cpu.
 
-    Under torchrun, cuda is the device of this process's local rank.
+    Under torchrun, cuda is the device of this process's local rank. Raises ``ValueError`` for a
+    device that torch does not have here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(name).type
     except RuntimeError:
-        raise ValueError(f"device = {name!r}: give auto, cpu, cuda, cuda:N or mps") from None
+        raise ValueError(f"device = {name!r}: choose auto, cpu, cuda, cuda:N or mps") from None
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device = {name!r}: torch sees no CUDA device here; use cpu or auto")
+        raise ValueError(f"device = {name!r}: torch has no CUDA device here: use cpu or auto")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device = {name!r}: torch sees no MPS device here; use cpu or auto")
+        raise ValueError(f"device = {name!r}: torch has no MPS device here: use cpu or auto")
     if name == "cuda":
         local, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= devices:
             raise ValueError(
-                f"torchrun's process {local} of this machine has no CUDA device of its own: start "
-                f"{devices}, or give device=cpu"
+                f"torchrun started process {local} on a machine with {devices} CUDA devices: start "
+                f"at most {devices} processes, or set device=cpu"
             )
         name = f"cuda:{local}"
         torch.cuda.set_device(name)

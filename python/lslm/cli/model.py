@@ -120,7 +120,7 @@ def generate(
         prompt=prompt,
         max_tokens=max_tokens,
         temperature=temperature,
-        top_k=top_k,
+        top_k=top_k or None,
         top_p=top_p,
         seed=seed,
         stream=None if as_json else lambda text: print(text, end="", flush=True),
