@@ -66,6 +66,8 @@ bench-compare: $(BUILD) $(VENV)/tools $(PEERS)  ## measure lslm and its peers in
 	cd benches && ../$(BIN)/python -m compare $(ARGS)
 	$(BIN)/python benches/figures.py
 
+# panic messages name the file of a crate: say which crate, not where it lay on this machine
+wheel: export RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo $(RUSTFLAGS)
 wheel: $(VENV)/maturin       ## build the abi3 wheel and the source distribution into dist
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/maturin sdist --out dist

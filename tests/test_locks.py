@@ -1,6 +1,9 @@
-"""The benchmarks and the fuzzers, workspaces of their own, are locked to what the crates need now."""
+"""What follows from the crates' dependencies is current: the locks of benches and fuzzers, licences."""
 
 import pathlib
+import shutil
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -29,3 +32,12 @@ def test_other_workspaces_are_locked_to_what_the_crates_need(folder):
     }
     assert "lslm-runtime" in locked
     assert locked == {name: wanted[name] for name in locked}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists the crates of the Linux wheel")
+def test_the_licences_of_linked_crates_are_current():
+    if shutil.which("cargo") is None:
+        pytest.skip("needs cargo, and the crates that it has downloaded")
+    script = ROOT / "rust/python/third_party_licenses.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -86,7 +86,7 @@ impl PyTokenizer {
     fn from_pretrained(py: Python<'_>, name: &str, revision: Option<&str>) -> PyResult<Self> {
         let hub = py.import("huggingface_hub").map_err(|cause| {
             let error = PyImportError::new_err(
-                "from_pretrained needs the package huggingface_hub: pip install huggingface_hub, \
+                "from_pretrained needs the package huggingface_hub: pip install \"lslm[hub]\", \
                  or download the tokenizer.json and use Tokenizer.load",
             );
             error.set_cause(py, Some(cause));
