@@ -1,53 +1,55 @@
-//! Patterns of a `tokenizer.json`, a literal string or a regular expression, found in bytes.
+//! [`Matcher`]: finds a pattern of a `tokenizer.json`, a literal string or a regular expression, in
+//! bytes that need not be UTF-8.
 
 use std::fmt;
 
 use fancy_regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-/// Something to look for.
+/// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(crate) struct Matcher {
     regex: Regex,
-    /// what decides the matches, for fingerprints and errors
+    /// The expression, for fingerprints and errors.
     source: String,
 }
 
 impl Matcher {
-    /// The matcher of `{"String": …}` or `{"Regex": …}`.
+    /// Returns the matcher of `{"String": …}` or `{"Regex": …}`.
     pub(crate) fn from_json(value: Option<&Value>) -> Result<Self, String> {
         Self::new(&expression(value)?)
     }
 
+    /// Returns the matcher of a regular expression; an error if it does not compile.
     pub(crate) fn new(expression: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(expression)
-            .backtrack_limit(usize::MAX)
-            .build()
-            .map_err(|error| format!("the pattern {expression:?} is not valid: {error}"))?;
+        let regex =
+            RegexBuilder::new(expression).backtrack_limit(usize::MAX).build().map_err(|error| {
+                format!("the pattern {expression:?} is not a valid regular expression: {error}")
+            })?;
         Ok(Self { regex, source: expression.to_owned() })
     }
 
-    /// The matches in `text`, in order and apart, as pairs of start and end; empty ones are left
-    /// out. A byte that is not UTF-8 counts as U+FFFD.
+    /// Returns the matches in `text` as pairs of start and end, ascending and without overlap.
+    /// Empty matches are left out. A byte that is not UTF-8 counts as U+FFFD.
     pub(crate) fn find_all(&self, text: &[u8]) -> Result<Vec<(usize, usize)>, String> {
-        let mut places = Vec::new();
+        let mut matches = Vec::new();
         let mut search = |text: &str, origin: &dyn Fn(usize) -> usize| {
             for found in self.regex.find_iter(text) {
                 let found = found
                     .map_err(|error| format!("the pattern {:?} failed: {error}", self.source))?;
                 if found.start() < found.end() {
-                    places.push((origin(found.start()), origin(found.end())));
+                    matches.push((origin(found.start()), origin(found.end())));
                 }
             }
             Ok::<(), String>(())
         };
         if let Ok(text) = std::str::from_utf8(text) {
-            search(text, &|place| place)?;
+            search(text, &|offset| offset)?;
         } else {
-            let (shadow, origins) = shadow(text);
-            search(&shadow, &|place| origins[place])?;
+            let (repaired, origins) = replace_ill_formed(text);
+            search(&repaired, &|offset| origins[offset])?;
         }
-        Ok(places)
+        Ok(matches)
     }
 }
 
@@ -57,7 +59,7 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// The regular expression of `{"String": …}` or `{"Regex": …}`.
+/// Returns the regular expression of `{"String": …}` or `{"Regex": …}`.
 pub(crate) fn expression(value: Option<&Value>) -> Result<String, String> {
     let text = |key| value.and_then(|value| value.get(key)).and_then(Value::as_str);
     if let Some(literal) = text("String") {
@@ -69,23 +71,24 @@ pub(crate) fn expression(value: Option<&Value>) -> Result<String, String> {
     }
 }
 
-/// `text` with U+FFFD for each byte that is not UTF-8, and the origin of each place in it.
-fn shadow(text: &[u8]) -> (String, Vec<usize>) {
-    let mut shadow = String::with_capacity(text.len() + 16);
-    let mut origins = Vec::with_capacity(text.len() + 17);
-    let mut place = 0;
+/// Returns `text` with U+FFFD for each ill-formed byte, and for each offset in it the one in
+/// `text`.
+pub(crate) fn replace_ill_formed(text: &[u8]) -> (String, Vec<usize>) {
+    let mut repaired = String::with_capacity(text.len() + text.len() / 4);
+    let mut origins = Vec::with_capacity(repaired.capacity() + 1);
+    let mut at = 0;
     for chunk in text.utf8_chunks() {
-        shadow.push_str(chunk.valid());
-        origins.extend(place..place + chunk.valid().len());
-        place += chunk.valid().len();
+        repaired.push_str(chunk.valid());
+        origins.extend(at..at + chunk.valid().len());
+        at += chunk.valid().len();
         for _ in chunk.invalid() {
-            shadow.push(char::REPLACEMENT_CHARACTER);
-            origins.extend([place; char::REPLACEMENT_CHARACTER.len_utf8()]);
-            place += 1;
+            repaired.push(char::REPLACEMENT_CHARACTER);
+            origins.extend([at; char::REPLACEMENT_CHARACTER.len_utf8()]);
+            at += 1;
         }
     }
-    origins.push(place);
-    (shadow, origins)
+    origins.push(at);
+    (repaired, origins)
 }
 
 #[cfg(test)]
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_literal_and_bytes_keep_their_places() {
+    fn strings_are_literal_and_offsets_are_those_of_the_bytes() {
         let literal = Matcher::from_json(Some(&json!({"String": "a.b"}))).unwrap();
         assert_eq!(literal.find_all(b"axb a.b").unwrap(), [(4, 7)]);
         let regex = Matcher::from_json(Some(&json!({"Regex": "b+|x*"}))).unwrap();

@@ -1,7 +1,10 @@
 //! Normalisation of text before it is pre-tokenized.
 
+mod alignment;
 pub(crate) mod matcher;
+mod normal_form;
 mod normalizer;
 mod unicode9;
 
-pub(crate) use normalizer::{Normalizer, origin};
+pub(crate) use alignment::origin;
+pub(crate) use normalizer::Normalizer;

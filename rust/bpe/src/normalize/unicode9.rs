@@ -1,12 +1,13 @@
-//! Characters whose normalisation is newer than Hugging Face's.
+//! Characters whose normal form was defined after Unicode 9.0, which Hugging Face's tables stop at.
 //!
-//! The normal forms of tokenizers 0.23.3 are those of Unicode 9.0, where later characters neither
-//! decompose nor combine. A character that has been normalised once never is in another way, so the
-//! two agree wherever none of these characters stands. `tests/test_parity.py` compares every code
-//! point and says which are missing here.
+//! In the normal forms of tokenizers 0.23.3, later characters neither decompose nor combine.
+//! Unicode never changes a normal form once defined, so the two versions differ only at these
+//! characters. `tests/test_parity.py` compares every code point and names those that are missing
+//! here.
 
-/// First and last of each range: what has a decomposition, is a part of a composition, or has a
-/// combining class, and came after Unicode 9.0.
+/// The first and last of each range of characters later than Unicode 9.0 that have a decomposition,
+/// are part of a composition, or have a combining class. Unassigned characters between them are
+/// included.
 const RANGES: &[(u32, u32)] = &[
     (0x558, 0x558),
     (0x58B, 0x58C),
@@ -98,10 +99,10 @@ const RANGES: &[(u32, u32)] = &[
     (0x1_FBF0, 0x1_FBF9),
 ];
 
-/// Whether Hugging Face's normal forms leave `c` alone though Unicode's do not.
+/// Returns whether `c` is unchanged by normal forms of Unicode 9.0 but not by those of today.
 pub(crate) fn is_newer(c: char) -> bool {
-    let place = RANGES.partition_point(|&(_, last)| last < c as u32);
-    RANGES.get(place).is_some_and(|&(first, _)| first <= c as u32)
+    let index = RANGES.partition_point(|&(_, last)| last < c as u32);
+    RANGES.get(index).is_some_and(|&(first, _)| first <= c as u32)
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_ascend() {
+    fn ranges_ascend_and_are_searched_right() {
         assert!(RANGES.is_sorted_by(|one, other| one.0 <= one.1 && one.1 < other.0));
         let count = ('\0'..=char::MAX).filter(|&c| is_newer(c)).count();
         assert_eq!(

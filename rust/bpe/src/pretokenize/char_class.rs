@@ -1,11 +1,11 @@
-//! What the published patterns ask of a character, for text that may be any bytes.
+//! The character classes that the published patterns distinguish; ill-formed bytes count as U+FFFD.
 
 use lslm_unicode::{category_of_entry, tables};
 
-/// What the published patterns tell apart. The numbers are those of the derived table.
+/// The class of a character; the discriminants are the entries of [`CLASSES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum CharClass {
     /// None of the others: controls, formats, private use, unassigned.
     Other,
     /// `[\p{P}\p{S}]`
@@ -24,11 +24,11 @@ pub(super) enum Kind {
     Space,
     /// `[\r\n]`
     Newline,
-    /// The end of the piece that the step before cut.
+    /// No character: the text, or the piece that an earlier step left, ends here.
     End,
 }
 
-impl Kind {
+impl CharClass {
     const ALL: [Self; 10] = [
         Self::Other,
         Self::Symbol,
@@ -42,6 +42,19 @@ impl Kind {
         Self::End,
     ];
 
+    /// Returns the class of the code point `code` > 127.
+    #[inline]
+    pub(super) fn of(code: u32) -> Self {
+        let block = usize::from(tables::INDEX[code as usize / tables::BLOCK]);
+        Self::ALL[usize::from(CLASSES[block * tables::BLOCK + code as usize % tables::BLOCK])]
+    }
+
+    /// Returns the class of the two-byte character that is the bytes `a` and `b`.
+    #[inline]
+    pub(super) fn of_two_bytes(a: u8, b: u8) -> Self {
+        TWO_BYTES[usize::from(a & 0x1F) << 6 | usize::from(b & 0x3F)]
+    }
+
     /// `\p{L}`
     pub(super) const fn is_letter(self) -> bool {
         matches!(self, Self::Letter | Self::Upper | Self::Lower)
@@ -52,80 +65,69 @@ impl Kind {
         matches!(self, Self::Space | Self::Newline)
     }
 
-    /// `[^\s\p{L}\p{N}]`
-    pub(super) const fn is_rest(self) -> bool {
+    /// `[^\s\p{L}\p{N}]`, which the patterns handle as punctuation.
+    pub(super) const fn is_punctuation(self) -> bool {
         matches!(self, Self::Other | Self::Symbol | Self::Mark)
     }
 }
 
-const fn kind_of_entry(entry: u8) -> Kind {
+/// Returns the class that an entry of [`tables::BLOCKS`] stands for.
+const fn from_entry(entry: u8) -> CharClass {
     use lslm_unicode::GeneralCategory;
     let category = category_of_entry(entry);
     match category {
-        GeneralCategory::UppercaseLetter | GeneralCategory::TitlecaseLetter => Kind::Upper,
-        GeneralCategory::LowercaseLetter => Kind::Lower,
-        _ if category.is_letter() => Kind::Letter,
-        _ if category.is_mark() => Kind::Mark,
-        _ if category.is_number() => Kind::Number,
-        _ if category.is_white_space() => Kind::Space,
-        _ if category.is_punctuation() || category.is_symbol() => Kind::Symbol,
-        _ => Kind::Other,
+        GeneralCategory::UppercaseLetter | GeneralCategory::TitlecaseLetter => CharClass::Upper,
+        GeneralCategory::LowercaseLetter => CharClass::Lower,
+        _ if category.is_letter() => CharClass::Letter,
+        _ if category.is_mark() => CharClass::Mark,
+        _ if category.is_number() => CharClass::Number,
+        _ if category.is_white_space() => CharClass::Space,
+        _ if category.is_punctuation() || category.is_symbol() => CharClass::Symbol,
+        _ => CharClass::Other,
     }
 }
 
-/// [`tables::BLOCKS`] as numbers of [`Kind`]; the line ends are in [`ASCII`] only.
-static BLOCKS: [u8; tables::BLOCKS.len()] = {
-    let mut kinds = [0; tables::BLOCKS.len()];
+/// [`tables::BLOCKS`] as discriminants of [`CharClass`]. The line ends are in [`ASCII`] only.
+static CLASSES: [u8; tables::BLOCKS.len()] = {
+    let mut classes = [0; tables::BLOCKS.len()];
     let mut i = 0;
-    while i < kinds.len() {
-        kinds[i] = kind_of_entry(tables::BLOCKS[i]) as u8;
+    while i < classes.len() {
+        classes[i] = from_entry(tables::BLOCKS[i]) as u8;
         i += 1;
     }
-    kinds
+    classes
 };
 
-/// The kinds of the ASCII characters.
-static ASCII: [Kind; 128] = {
-    let mut kinds = [Kind::Other; 128];
+/// The classes of the ASCII characters.
+static ASCII: [CharClass; 128] = {
+    let mut classes = [CharClass::Other; 128];
     let mut i = 0;
     while i < 128 {
-        kinds[i] = kind_of_entry(tables::BLOCKS[i]);
+        classes[i] = from_entry(tables::BLOCKS[i]);
         i += 1;
     }
-    kinds[b'\n' as usize] = Kind::Newline;
-    kinds[b'\r' as usize] = Kind::Newline;
-    kinds
+    classes[b'\n' as usize] = CharClass::Newline;
+    classes[b'\r' as usize] = CharClass::Newline;
+    classes
 };
 
-// The first block must be the first 128 characters for `ASCII` to be right.
+// `ASCII` reads the first block of `BLOCKS` as the first 128 characters.
 const _: () = assert!(tables::INDEX[0] == 0 && tables::BLOCK == 128);
 
-/// The kind of the code point `code` > 127.
-#[inline]
-pub(super) fn kind_of(code: u32) -> Kind {
-    let block = usize::from(tables::INDEX[code as usize / tables::BLOCK]);
-    Kind::ALL[usize::from(BLOCKS[block * tables::BLOCK + code as usize % tables::BLOCK])]
-}
-
-/// The kinds of the characters of two bytes, U+0080 to U+07FF at 128 to 2047.
-static TWO: [Kind; 2048] = {
-    let mut kinds = [Kind::Other; 2048];
+/// The classes of the two-byte characters, U+0080 to U+07FF, by code point.
+static TWO_BYTES: [CharClass; 2048] = {
+    let mut classes = [CharClass::Other; 2048];
     let mut code = 128;
     while code < 2048 {
         let block = tables::INDEX[code / tables::BLOCK] as usize;
-        kinds[code] = kind_of_entry(tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK]);
+        classes[code] = from_entry(tables::BLOCKS[block * tables::BLOCK + code % tables::BLOCK]);
         code += 1;
     }
-    kinds
+    classes
 };
 
-/// The kind of the character that is the bytes `a` and `b`.
-#[inline]
-pub(super) fn kind_of_two(a: u8, b: u8) -> Kind {
-    TWO[usize::from(a & 0x1F) << 6 | usize::from(b & 0x3F)]
-}
-
-/// The code point at `at` and its length in bytes; an ill-formed byte is U+FFFD of length 1.
+/// Returns the code point at `at` and its length in bytes; U+FFFD of length 1 for an ill-formed
+/// byte.
 ///
 /// `at` must be less than the length of `text`.
 #[inline]
@@ -136,7 +138,7 @@ pub(super) fn decode(text: &[u8], at: usize) -> (u32, usize) {
     if first < 0x80 {
         return (u32::from(first), 1);
     }
-    // A continuation byte as its six bits, anything else (also the end) as a number above them.
+    // A continuation byte as its six bits; any other byte, or the end, as a number above 0x3F.
     let next = |i: usize| rest.get(i).map_or(0xFF, |byte| u32::from(byte ^ 0x80));
     match first {
         0xC2..=0xDF => {
@@ -149,7 +151,7 @@ pub(super) fn decode(text: &[u8], at: usize) -> (u32, usize) {
         0xE0..=0xEF => {
             let (a, b) = (next(1), next(2));
             let code = u32::from(first & 0x0F) << 12 | a << 6 | b;
-            // over-long forms and surrogates
+            // Over-long forms and surrogates are ill-formed.
             if (a | b) > 0x3F || code < 0x800 || (0xD800..0xE000).contains(&code) {
                 return ILL;
             }
@@ -167,16 +169,16 @@ pub(super) fn decode(text: &[u8], at: usize) -> (u32, usize) {
     }
 }
 
-/// The kind of the character at `at` and its length in bytes; [`Kind::End`] of length 0 at the
-/// end of `text`.
+/// Returns the class of the character at `at` and its length in bytes; [`CharClass::End`] of length
+/// 0 at the end of `text`.
 #[inline]
-pub(super) fn peek(text: &[u8], at: usize) -> (Kind, usize) {
+pub(super) fn peek(text: &[u8], at: usize) -> (CharClass, usize) {
     match text.get(at) {
-        None => (Kind::End, 0),
+        None => (CharClass::End, 0),
         Some(&byte) if byte < 0x80 => (ASCII[usize::from(byte)], 1),
         Some(_) => {
             let (code, length) = decode(text, at);
-            (kind_of(code), length)
+            (CharClass::of(code), length)
         }
     }
 }
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_what_the_standard_library_decodes() {
+    fn every_code_point_decodes_as_in_the_standard_library() {
         for c in '\u{80}'..=char::MAX {
             let mut buffer = [0; 5];
             c.encode_utf8(&mut buffer);
@@ -198,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_the_standard_library_rejects() {
-        // all first two bytes with the edges of the ones after them
+    fn bytes_are_ill_formed_where_the_standard_library_says_so() {
+        // All pairs of first two bytes, with the bytes around the limits of the ones after them.
         for first in 0x80..=0xFF {
             for second in 0..=0xFF {
                 for third in [0, 0x7F, 0x80, 0xBF, 0xC0] {

@@ -1,16 +1,24 @@
-//! Pre-tokenization: splits text into the pieces that are merged; no token crosses their ends.
+//! Pre-tokenization: splits a text into pieces before pairs are merged; no token crosses a piece's
+//! end.
 //!
-//! A [`Pattern`] is a published pre-tokenizer or one a user gives. Its pieces cover the text
-//! exactly. A text may be any bytes: each byte that is not part of well-formed UTF-8 is treated
-//! as U+FFFD and keeps its value.
+//! ```text
+//! text → ClassMasks (masks, x86) → starts (bitmask) → ends of pieces     published patterns
+//! text → characters (char_class) → ends of pieces (scalar)               the readable twin
+//! text → matches of expressions (regex) → ends of pieces                 any other pattern
+//! ```
+//!
+//! A [`Pattern`] is a published pre-tokenizer or one a user gives; `sequence` is the entry of a
+//! `tokenizer.json`, which can also remove matches and add a space.
 
 mod bitmask;
 mod char_class;
+mod dispatch;
 mod masks;
 mod pattern;
 mod published;
 mod regex;
 mod scalar;
+mod scheme;
 pub(crate) mod sequence;
 #[cfg(test)]
 mod tests;

@@ -1,91 +1,116 @@
-//! Pre-tokenization: where a text is cut before pairs are merged; no token crosses such a cut.
-//!
-//! A [`Pattern`] is a published pre-tokenizer or one a user gives. Its pieces cover the text
-//! exactly. A text may be any bytes: each byte that is not part of well-formed UTF-8 is treated
-//! as U+FFFD and keeps its value.
+//! [`Pattern`]: a published or user-given pre-tokenizer.
 
 use std::fmt;
 use std::sync::Arc;
 
 use lslm_runtime::Result;
 
+use super::dispatch;
 use super::published::{self, Step};
-use super::regex::Engine;
-use super::scalar::Scheme;
+use super::regex::RegexEngine;
+use super::scheme::Scheme;
 use crate::simd::Level;
 
-/// Where texts are cut before pairs are merged. Cheap to clone.
+/// A pre-tokenizer: splits a text into the pieces that are merged. Cheap to clone.
+///
+/// The pieces cover the text exactly. A text may be any bytes: each byte that is not part of
+/// well-formed UTF-8 is split as U+FFFD and keeps its value.
+///
+/// ```
+/// use lslm_bpe::pretokenize::Pattern;
+///
+/// let pattern = Pattern::named("gpt2").unwrap();
+/// let mut pieces = Vec::new();
+/// pattern.for_each(b"It's 12 o'clock", |piece| pieces.push(piece.to_vec()));
+/// assert_eq!(pieces, [&b"It"[..], b"'s", b" 12", b" o", b"'", b"clock"]);
+///
+/// // Published expressions are recognised, in any of their spellings.
+/// assert_eq!(Pattern::from_regex(pattern.regex())?.name(), Some("gpt2"));
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone)]
-pub struct Pattern(pub(super) Arc<Inner>);
+pub struct Pattern(pub(super) Arc<PatternData>);
 
-pub(super) struct Inner {
+pub(super) struct PatternData {
     name: Option<&'static str>,
     text: String,
     steps: Vec<Step>,
     pub(super) method: Method,
 }
 
+/// How a pattern splits.
 pub(super) enum Method {
-    Scan(Scheme),
-    Search(Engine),
+    /// By the code for a published family.
+    Published(Scheme),
+    /// By regular expressions.
+    Regex(RegexEngine),
 }
 
 impl Pattern {
-    /// The published pre-tokenizer `name`; `None` if there is none of that name.
+    /// Returns the published pre-tokenizer `name`, or `None` if no pre-tokenizer has that name.
     pub fn named(name: &str) -> Option<Self> {
         let name = *published::NAMES.iter().find(|known| **known == name)?;
         let steps = published::steps(name)?;
         let scheme = published::scheme(&steps)?;
-        Some(Self::build(Some(name), steps, Method::Scan(scheme)))
+        Some(Self::build(Some(name), steps, Method::Published(scheme)))
     }
 
-    /// The names [`Pattern::named`] knows.
+    /// Returns the names that [`Pattern::named`] accepts.
     pub fn names() -> &'static [&'static str] {
         published::NAMES
     }
 
-    /// A single split by `regex`, matches and gaps both kept as pieces. Published expressions are
-    /// recognised, in all their spellings; an expression that does not compile is an error.
+    /// Returns the pattern that splits by `regex`, where matches and gaps are pieces.
+    ///
+    /// Published expressions are recognised, in all their spellings. [`Error::Invalid`] for an
+    /// expression that does not compile.
+    ///
+    /// [`Error::Invalid`]: lslm_runtime::Error::Invalid
     pub fn from_regex(regex: &str) -> Result<Self> {
         Self::from_steps(vec![Step::isolated(regex)])
     }
 
-    /// A sequence of steps, as `tokenizer.json` files have them. Published sequences are
-    /// recognised; an expression that does not compile is an error. No steps: the whole text is
-    /// one piece.
+    /// Returns the pattern of a sequence of steps, as `tokenizer.json` files have them; without
+    /// steps the whole text is one piece.
+    ///
+    /// Published sequences are recognised. [`Error::Invalid`] for an expression that does not
+    /// compile.
+    ///
+    /// [`Error::Invalid`]: lslm_runtime::Error::Invalid
     pub fn from_steps(steps: Vec<Step>) -> Result<Self> {
         let plain: Vec<Step> = steps.iter().map(simplified).collect();
         let Some(scheme) = published::scheme(&plain) else {
-            let engine = Engine::new(&steps)?;
-            return Ok(Self::build(None, steps, Method::Search(engine)));
+            let engine = RegexEngine::new(&steps)?;
+            return Ok(Self::build(None, steps, Method::Regex(engine)));
         };
         let named = |name: &&&str| published::steps(name).is_some_and(|known| known == plain);
         let name = published::NAMES.iter().find(named).copied();
-        Ok(Self::build(name, steps, Method::Scan(scheme)))
+        Ok(Self::build(name, steps, Method::Published(scheme)))
     }
 
     fn build(name: Option<&'static str>, steps: Vec<Step>, method: Method) -> Self {
-        let text = steps.iter().map(describe).collect::<Vec<_>>().join("\n");
-        Self(Arc::new(Inner { name, text, steps, method }))
+        let text = steps.iter().map(regex_of).collect::<Vec<_>>().join("\n");
+        Self(Arc::new(PatternData { name, text, steps, method }))
     }
 
-    /// The name, if this is a published pre-tokenizer: the one it was asked for by, or the first
-    /// of those with equal cuts.
+    /// Returns the name of a published pre-tokenizer: the one given to [`Pattern::named`], else the
+    /// first of those with equal steps. `None` for any other pattern.
     pub fn name(&self) -> Option<&str> {
         self.0.name
     }
 
-    /// The regular expression; those of a sequence one a line, none for the whole text as a piece.
+    /// Returns the regular expression: one a line for a sequence, empty if the whole text is a
+    /// piece.
     pub fn regex(&self) -> &str {
         &self.0.text
     }
 
-    /// The steps as given.
+    /// Returns the steps as given.
     pub fn steps(&self) -> &[Step] {
         &self.0.steps
     }
 
-    /// The version of Unicode whose general categories decide the cuts.
+    /// Returns the version of Unicode whose general categories the pattern uses.
     #[allow(clippy::unused_self)] // a later pattern may be bound to another version
     pub fn unicode_version(&self) -> &'static str {
         lslm_unicode::VERSION
@@ -103,13 +128,14 @@ impl Pattern {
         });
     }
 
-    /// Calls `f` with where the pieces of `text` end, in bytes from its beginning, a batch of
-    /// some hundred at a time; the first piece begins at 0, each other where the one before ends,
-    /// and the last one ends with `text`. Nothing is called for an empty text.
+    /// Calls `f` with the ends of the pieces of `text` as byte offsets, up to 256 at a time.
+    ///
+    /// The first piece begins at 0, each other one at the end of the one before, and the last end
+    /// is the length of `text`. `f` is not called for an empty text.
     pub fn for_each_batch(&self, text: &[u8], mut f: impl FnMut(&[usize])) {
         match &self.0.method {
-            Method::Scan(scheme) => scheme.ends(Level::current(), text, &mut f),
-            Method::Search(engine) => engine.ends(text, |end| f(&[end])),
+            Method::Published(scheme) => dispatch::ends(*scheme, Level::current(), text, &mut f),
+            Method::Regex(engine) => engine.ends(text, |end| f(&[end])),
         }
     }
 }
@@ -123,7 +149,7 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// `step` with other spellings of a published expression replaced by the usual one.
+/// Returns `step` with another spelling of a published expression replaced by the usual one.
 fn simplified(step: &Step) -> Step {
     match step {
         Step::Split { regex, behavior, invert } => {
@@ -137,7 +163,8 @@ fn simplified(step: &Step) -> Step {
     }
 }
 
-fn describe(step: &Step) -> String {
+/// Returns the regular expression of `step`.
+fn regex_of(step: &Step) -> String {
     match step {
         Step::Split { regex, .. } => regex.clone(),
         Step::Digits { .. } => published::DIGITS.to_owned(),

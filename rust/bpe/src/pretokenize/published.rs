@@ -1,57 +1,62 @@
-//! The published pre-tokenizers: their names and their texts.
+//! The published pre-tokenizers: their names, their expressions, and the family of each.
 
-use super::scalar::Scheme;
+use super::scheme::Scheme;
 
-/// One step of a pre-tokenizer; each works on every piece the steps before it left.
+/// One step of a pre-tokenizer, applied to every piece that the steps before it left.
 ///
 /// Look-ahead and the end of the text are those of the piece, not of the whole text.
+///
+/// ```
+/// use lslm_bpe::pretokenize::{Pattern, Step};
+///
+/// let digits = Step::Digits { individual: true };
+/// let pattern = Pattern::from_steps(vec![digits, Step::isolated(r"\s+")])?;
+/// let mut pieces = Vec::new();
+/// pattern.for_each(b"room 42", |piece| pieces.push(piece.to_vec()));
+/// assert_eq!(pieces, [&b"room"[..], b" ", b"4", b"2"]);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Cut by a regular expression.
+    /// Splits by a regular expression.
     Split {
         /// The regular expression.
         regex: String,
         /// What becomes of a match.
         behavior: Behavior,
-        /// Matches and gaps change roles.
+        /// True: matches and gaps change roles.
         invert: bool,
     },
-    /// Each numeric character (general category N) by itself, or each run of them.
+    /// Splits off each numeric character (general category N), or each run of them.
     Digits {
-        /// True: each by itself.
+        /// True: each character by itself.
         individual: bool,
     },
 }
 
 impl Step {
-    /// Cut before and after each match of `regex`.
+    /// Returns the step that splits before and after each match of `regex`.
     pub fn isolated(regex: impl Into<String>) -> Self {
         Self::Split { regex: regex.into(), behavior: Behavior::Isolated, invert: false }
     }
 }
 
-/// What becomes of a match of a [`Step::Split`]; the names are Hugging Face's.
+/// Which piece a match of a [`Step::Split`] belongs to; the names are Hugging Face's.
 ///
-/// `Removed` is missing on purpose: it loses text, and decoding must give the text back.
+/// `Removed` is left out: it loses text, and decoding must return the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Behavior {
     /// A piece of its own.
     Isolated,
     /// Adjacent matches form one piece.
     Contiguous,
-    /// The end of the piece before it.
+    /// The end of the piece before the match.
     MergedWithPrevious,
-    /// The beginning of the piece after it.
+    /// The beginning of the piece after the match.
     MergedWithNext,
 }
 
-/// Numbers of Unicode 17 that Unicode 16 does not have.
-///
-/// Hugging Face's `Digits` asks Rust's standard library, which has 17.0.0, while the expressions
-/// beside it run on tables of 16.0.0.
-pub(super) const NEW_NUMBERS: [std::ops::RangeInclusive<u32>; 2] =
-    [0x1_1DE0..=0x1_1DE9, 0x1_6FF4..=0x1_6FF6];
-/// `\p{N}` with [`NEW_NUMBERS`].
+/// `\p{N}` with [`NEW_NUMBERS`](super::scheme::NEW_NUMBERS).
 pub(super) const DIGITS: &str = r"[\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}]";
 
 /// GPT-2's expression as first published.
@@ -61,8 +66,8 @@ pub(super) const GPT2: &str =
 /// cl100k_base as most files spell it; Llama 3 and OLMo 2 use the same text.
 pub(super) const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// cl100k_base as tiktoken spells it since 0.8. Not quite the same: white space at the very end
-/// of the text is one piece even where it holds a line end.
+/// cl100k_base as tiktoken spells it since 0.8. It differs in one case: white space at the very end
+/// of the text is one piece even if it has a line end.
 pub(super) const CL100K_TIKTOKEN: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
 
 /// o200k_base and o200k_harmony.
@@ -74,20 +79,20 @@ pub(super) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?
 /// Mistral's tekken.
 pub(super) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// First step of DeepSeek-V3.
+/// The first step of DeepSeek-V3.
 pub(super) const DEEPSEEK_DIGITS: &str = r"\p{N}{1,3}";
-/// Second step of DeepSeek-V3: Han as of Unicode 1.1, hiragana, katakana.
+/// The second step of DeepSeek-V3: Han as of Unicode 1.1, hiragana, katakana.
 pub(super) const DEEPSEEK_CJK: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";
-/// Third step of DeepSeek-V3.
+/// The third step of DeepSeek-V3.
 pub(super) const DEEPSEEK_REST: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
 
-/// Other texts that stand for the same cuts as a published one.
+/// Other expressions with the same pieces as a published one: (other, published).
 pub(super) const SYNONYMS: &[(&str, &str)] = &[
-    // tiktoken's own spelling of GPT-2's, and the one of the first GPT-2 release
+    // GPT-2 in tiktoken, in the first GPT-2 release, and in files of GPT-NeoX
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s", GPT2),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
-    // tiktoken up to 0.7
+    // cl100k_base in tiktoken up to 0.7, and a variant of it with Hugging Face's contractions
     (
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
         CL100K,
@@ -98,7 +103,8 @@ pub(super) const SYNONYMS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Names that [`super::Pattern::named`] knows; the first of those with equal steps is the canonical one.
+/// The names of [`Pattern::named`](super::Pattern::named); the first of those with equal steps is
+/// the canonical one.
 pub(super) const NAMES: &[&str] = &[
     "gpt2",
     "r50k_base",
@@ -123,7 +129,7 @@ pub(super) const NAMES: &[&str] = &[
     "none",
 ];
 
-/// The scanner for the cuts of `steps`, if they are published ones in their usual spelling.
+/// Returns the family of `steps`, if they are published ones in their usual spelling.
 pub(super) fn scheme(steps: &[Step]) -> Option<Scheme> {
     Some(match steps {
         [] => Scheme::Whole,
@@ -152,7 +158,7 @@ pub(super) fn scheme(steps: &[Step]) -> Option<Scheme> {
     })
 }
 
-/// The steps of the published pre-tokenizer `name`.
+/// Returns the steps of the published pre-tokenizer `name`.
 pub(super) fn steps(name: &str) -> Option<Vec<Step>> {
     Some(match name {
         "gpt2" | "r50k_base" | "p50k_base" | "p50k_edit" | "gpt_neox" | "olmo" | "byte_level" => {

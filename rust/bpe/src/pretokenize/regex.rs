@@ -1,7 +1,16 @@
-//! The general way to cut a text: a regular expression engine and Hugging Face's split rules.
+//! Splits by any regular expression, with Hugging Face's rules for matches and gaps.
 //!
-//! It serves patterns a user gives, and it is the reference the scanners are tested against.
-//! Expressions without look-around run on regex-automata (fancy-regex hands them over whole).
+//! Used for patterns that are not published ones, and as the reference that the other splitters are
+//! tested against. Expressions without look-around run on regex-automata, to which fancy-regex
+//! delegates them.
+//!
+//! ```text
+//! split(piece, steps):
+//!     if there are no steps: emit(piece)
+//!     spans = matches of steps[0] in piece, and the gaps between them
+//!     parts = spans, joined as the step's behavior says
+//!     for part in parts: split(part, steps[1..])
+//! ```
 
 use std::ops::Range;
 
@@ -9,30 +18,33 @@ use fancy_regex::{Regex, RegexBuilder};
 use lslm_runtime::{Error, Result};
 
 use super::published::{Behavior, DIGITS, Step};
+use crate::normalize::matcher::replace_ill_formed;
 
-/// Compiled steps.
+/// The compiled steps of a pattern.
 #[derive(Debug)]
-pub(super) struct Engine {
-    steps: Vec<Compiled>,
+pub(super) struct RegexEngine {
+    steps: Vec<CompiledStep>,
 }
 
 #[derive(Debug)]
-struct Compiled {
+struct CompiledStep {
     regex: Regex,
     behavior: Behavior,
     invert: bool,
 }
 
-impl Engine {
-    /// Compiles `steps`; an expression that does not compile is [`Error::Invalid`].
+impl RegexEngine {
+    /// Compiles `steps`; [`Error::Invalid`] for an expression that does not compile.
     pub(super) fn new(steps: &[Step]) -> Result<Self> {
         let steps = steps
             .iter()
             .map(|step| match step {
-                Step::Split { regex, behavior, invert } => {
-                    Ok(Compiled { regex: compile(regex)?, behavior: *behavior, invert: *invert })
-                }
-                Step::Digits { individual } => Ok(Compiled {
+                Step::Split { regex, behavior, invert } => Ok(CompiledStep {
+                    regex: compile(regex)?,
+                    behavior: *behavior,
+                    invert: *invert,
+                }),
+                Step::Digits { individual } => Ok(CompiledStep {
                     regex: compile(DIGITS)?,
                     behavior: if *individual { Behavior::Isolated } else { Behavior::Contiguous },
                     invert: false,
@@ -46,21 +58,21 @@ impl Engine {
     pub(super) fn ends(&self, text: &[u8], mut emit: impl FnMut(usize)) {
         let mut pieces = Vec::new();
         if let Ok(text) = std::str::from_utf8(text) {
-            self.cut(text, 0..text.len(), 0, &mut pieces);
+            self.split(text, 0..text.len(), 0, &mut pieces);
             for end in pieces {
                 emit(end);
             }
         } else {
-            let (shadow, source) = shadow(text);
-            self.cut(&shadow, 0..shadow.len(), 0, &mut pieces);
+            let (repaired, origins) = replace_ill_formed(text);
+            self.split(&repaired, 0..repaired.len(), 0, &mut pieces);
             for end in pieces {
-                emit(source[end]);
+                emit(origins[end]);
             }
         }
     }
 
-    /// Pushes the ends of the pieces of `text[range]` as cut by the steps from `step` on.
-    fn cut(&self, text: &str, range: Range<usize>, step: usize, ends: &mut Vec<usize>) {
+    /// Appends the ends of the pieces of `text[range]` by the steps from `step` on.
+    fn split(&self, text: &str, range: Range<usize>, step: usize, ends: &mut Vec<usize>) {
         if range.is_empty() {
             return;
         }
@@ -70,19 +82,19 @@ impl Engine {
         };
         let base = range.start;
         for part in compiled.parts(&text[range]) {
-            self.cut(text, base + part.start..base + part.end, step + 1, ends);
+            self.split(text, base + part.start..base + part.end, step + 1, ends);
         }
     }
 }
 
-impl Compiled {
-    /// The pieces of `text`, which may be empty ones.
+impl CompiledStep {
+    /// Returns the pieces of `text` by this step; some may be empty.
     fn parts(&self, text: &str) -> Vec<Range<usize>> {
         let mut spans: Vec<(Range<usize>, bool)> = Vec::new();
         let mut last = 0;
         for found in self.regex.find_iter(text) {
-            // The backtracking limit is off, so that an error means an engine out of memory;
-            // the rest of the text then stays one piece.
+            // Without a backtracking limit, an error means that the engine is out of memory; the
+            // rest of the text is then one piece.
             let Ok(found) = found else { break };
             if found.start() > last {
                 spans.push((last..found.start(), self.invert));
@@ -132,25 +144,8 @@ impl Compiled {
 
 fn compile(regex: &str) -> Result<Regex> {
     RegexBuilder::new(regex).backtrack_limit(usize::MAX).build().map_err(|error| {
-        Error::invalid(format!("the split pattern {regex:?} is not a valid expression: {error}"))
+        Error::invalid(format!(
+            "the split pattern {regex:?} is not a valid regular expression: {error}"
+        ))
     })
-}
-
-/// `text` with U+FFFD for each ill-formed byte, and for each offset in that the one in `text`.
-fn shadow(text: &[u8]) -> (String, Vec<usize>) {
-    let mut out = String::with_capacity(text.len() + text.len() / 4);
-    let mut source = Vec::with_capacity(out.capacity() + 1);
-    let mut at = 0;
-    for chunk in text.utf8_chunks() {
-        out.push_str(chunk.valid());
-        source.extend(at..at + chunk.valid().len());
-        at += chunk.valid().len();
-        for _ in chunk.invalid() {
-            out.push(char::REPLACEMENT_CHARACTER);
-            source.extend([at; 3]);
-            at += 1;
-        }
-    }
-    source.push(at);
-    (out, source)
 }

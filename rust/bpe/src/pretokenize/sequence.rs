@@ -1,50 +1,53 @@
-//! From normalised text to the pieces that are merged.
+//! The pre-tokenizer entry of a `tokenizer.json`: from normalised text to pieces.
 //!
-//! Nearly always this is one [`Pattern`]. Two things of Hugging Face's files are not cuts and are
-//! kept apart: matches that are removed, and the blank that `add_prefix_space` puts before a piece.
+//! Nearly always this is one [`Pattern`]. Two features of Hugging Face's files change the text
+//! instead of splitting it: matches that are removed, and the space that `add_prefix_space` puts
+//! before a piece. So a piece has its bytes and the byte range of the text that it came from.
 
 use std::ops::Range;
 
 use lslm_runtime::Result;
 use serde_json::{Value, json};
 
+use super::pattern::Pattern;
+use super::published::{Behavior, Step};
 use crate::normalize::matcher::{self, Matcher};
-use crate::pretokenize::{Behavior, Pattern, Step};
 
-/// How a text is cut into pieces.
+/// Splits a text into pieces by a sequence of stages.
 #[derive(Clone, Debug)]
 pub(crate) struct Pretokenizer {
     stages: Vec<Stage>,
     pattern: Pattern,
 }
 
-/// What takes a piece and the part of the text that it is.
+/// A callback for each piece and the byte range of the text that it came from.
 type Visit<'a> = dyn FnMut(&[u8], Range<usize>) -> Result<()> + 'a;
 
 #[derive(Clone, Debug)]
 enum Stage {
-    Cut(Pattern),
-    /// The matches are dropped and what lies between them are the pieces; the other way round when
-    /// inverted.
+    Split(Pattern),
+    /// Drops the matches, so that the text between them is the pieces; with `invert`, drops the
+    /// text between them.
     Remove {
         matcher: Matcher,
         invert: bool,
     },
-    /// A blank before each piece that does not begin with one.
+    /// Puts a space before each piece that does not begin with one.
     PrefixSpace,
 }
 
 impl Pretokenizer {
-    /// The pre-tokenizer that cuts by `pattern` and does nothing else.
+    /// Returns the pre-tokenizer that splits by `pattern` alone.
     pub(crate) fn new(pattern: Pattern) -> Self {
-        Self { stages: vec![Stage::Cut(pattern.clone())], pattern }
+        Self { stages: vec![Stage::Split(pattern.clone())], pattern }
     }
 
-    /// The pre-tokenizer of a `tokenizer.json`'s entry; an error names what is not supported.
+    /// Returns the pre-tokenizer of a `tokenizer.json`'s entry; an error names what is not
+    /// supported.
     pub(crate) fn from_json(value: &Value) -> Result<Self, String> {
-        let mut reader = Reader::default();
+        let mut reader = SequenceReader::default();
         reader.add(value, 0)?;
-        if !reader.bytes {
+        if !reader.has_byte_level {
             return Err(
                 "the pre-tokenizer has no \"ByteLevel\": only byte-level vocabularies are \
                         supported"
@@ -58,24 +61,25 @@ impl Pretokenizer {
         Ok(Self { stages, pattern })
     }
 
-    /// All cuts together, for people.
+    /// Returns all splits as one pattern, for display.
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    /// The one pattern that does everything, if it is so.
+    /// Returns the pattern if it is the only stage.
     pub(crate) fn only_pattern(&self) -> Option<&Pattern> {
         match &self.stages[..] {
-            [Stage::Cut(pattern)] => Some(pattern),
+            [Stage::Split(pattern)] => Some(pattern),
             _ => None,
         }
     }
 
-    /// What decides the pieces, one string a stage, equal for equal pre-tokenizers.
+    /// Returns what decides the pieces, for fingerprints: one string a stage, equal for equal
+    /// pre-tokenizers.
     pub(crate) fn description(&self) -> Vec<String> {
         let stage = |stage: &Stage| match stage {
-            Stage::Cut(pattern) => {
-                // the name that all spellings of one published pattern share
+            Stage::Split(pattern) => {
+                // All spellings of one published pattern share a name.
                 let usual = Pattern::from_steps(pattern.steps().to_vec()).ok();
                 let name = usual.as_ref().and_then(|usual| usual.name().map(str::to_owned));
                 let name = name.unwrap_or_else(|| format!("{:?}", pattern.steps()));
@@ -87,15 +91,15 @@ impl Pretokenizer {
         self.stages.iter().map(stage).collect()
     }
 
-    /// Calls `f` with each piece of `text` and the part of `text` that it is; a piece may have one
-    /// blank more in front than its part.
+    /// Calls `f` with each piece of `text` and its byte range in `text`. A piece may have one space
+    /// at its start that its range has not.
     pub(crate) fn for_each(&self, text: &[u8], f: &mut Visit<'_>) -> Result<()> {
         run(&self.stages, text, 0, false, f)
     }
 }
 
-/// Hands `text`, which begins at `base` of the whole and may have got a blank in front, through
-/// `stages`.
+/// Runs `stages` on `text`, which begins at `base` of the whole text. With `prefixed`, its first
+/// byte is an added space.
 fn run(
     stages: &[Stage],
     text: &[u8],
@@ -109,8 +113,8 @@ fn run(
     let Some((stage, rest)) = stages.split_first() else {
         return f(text, base..base + text.len() - usize::from(prefixed));
     };
-    // a place in `text` as a place in the whole; the added blank lies nowhere
-    let origin = |place: usize| base + place - usize::from(prefixed && place > 0);
+    // An offset in `text` as one in the whole text; the added space has no width there.
+    let origin = |offset: usize| base + offset - usize::from(prefixed && offset > 0);
     match stage {
         Stage::PrefixSpace => {
             if text.first() == Some(&b' ') {
@@ -120,52 +124,57 @@ fn run(
                 run(rest, &longer, base, true, f)
             }
         }
-        Stage::Cut(pattern) => {
-            let mut place = 0;
+        Stage::Split(pattern) => {
+            let mut start = 0;
             let mut outcome = Ok(());
             pattern.for_each(text, |piece| {
                 if outcome.is_ok() {
-                    outcome = run(rest, piece, origin(place), prefixed && place == 0, f);
-                    place += piece.len();
+                    outcome = run(rest, piece, origin(start), prefixed && start == 0, f);
+                    start += piece.len();
                 }
             });
             outcome
         }
         Stage::Remove { matcher, invert } => {
             let found = matcher.find_all(text).map_err(lslm_runtime::Error::Invalid)?;
-            let mut place = 0;
+            let mut start = 0;
             let end = [(text.len(), text.len())];
             for &(from, to) in found.iter().chain(&end) {
-                let kept = if *invert { from..to } else { place..from };
+                let kept = if *invert { from..to } else { start..from };
                 let first = prefixed && kept.start == 0;
                 run(rest, &text[kept.clone()], origin(kept.start), first, f)?;
-                place = to;
+                start = to;
             }
             Ok(())
         }
     }
 }
 
-/// Gathers the stages of a `tokenizer.json`; cuts that follow each other become one pattern.
+/// Collects the stages of a `tokenizer.json`; consecutive splits become one pattern.
 #[derive(Default)]
-struct Reader {
+struct SequenceReader {
     stages: Vec<Stage>,
+    /// Splits that are not yet a stage.
     steps: Vec<Step>,
+    /// The splits of all stages.
     all: Vec<Step>,
-    bytes: bool,
+    /// "ByteLevel" was read, which must be the last.
+    has_byte_level: bool,
 }
 
-impl Reader {
+impl SequenceReader {
+    /// Makes the pending splits a stage.
     fn flush(&mut self) -> Result<(), String> {
         if !self.steps.is_empty() || self.stages.is_empty() {
             let steps = std::mem::take(&mut self.steps);
             self.all.extend(steps.iter().cloned());
             let pattern = Pattern::from_steps(steps).map_err(|error| error.to_string())?;
-            self.stages.push(Stage::Cut(pattern));
+            self.stages.push(Stage::Split(pattern));
         }
         Ok(())
     }
 
+    /// Reads one entry, or those of a "Sequence" at depth `depth`.
     fn add(&mut self, value: &Value, depth: usize) -> Result<(), String> {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or("of no type");
         let flag = |key: &str, default| match value.get(key) {
@@ -173,7 +182,7 @@ impl Reader {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(other) => Err(format!("{key:?} of the pre-tokenizer {kind:?} is {other}")),
         };
-        if self.bytes {
+        if self.has_byte_level {
             return Err(format!("the pre-tokenizer {kind:?} after \"ByteLevel\" is not supported"));
         }
         match kind {
@@ -196,7 +205,7 @@ impl Reader {
                     let gpt2 = Pattern::named("gpt2").ok_or("the pattern gpt2 is missing")?;
                     self.steps.extend_from_slice(gpt2.steps());
                 }
-                self.bytes = true;
+                self.has_byte_level = true;
                 Ok(())
             }
             "Digits" => {
@@ -241,11 +250,11 @@ impl Reader {
     }
 }
 
-/// The cuts of "cl100k_base_tiktoken" in operators that Hugging Face's engine reads in the same way:
-/// there `$` is the end of a line and `{1,3}+` is not possessive.
+/// "cl100k_base_tiktoken" in operators that Hugging Face's engine reads in the same way: in that
+/// engine `$` is the end of a line and `{1,3}+` is not possessive.
 const CL100K_TIKTOKEN: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+\z|\s*[\r\n]|\s+(?!\S)|\s";
 
-/// The entry of a `tokenizer.json` that cuts as `pattern` does.
+/// Returns the entry of a `tokenizer.json` that splits as `pattern` does.
 pub(crate) fn to_json(pattern: &Pattern) -> Value {
     let byte_level = |use_regex: bool| {
         json!({
@@ -255,8 +264,8 @@ pub(crate) fn to_json(pattern: &Pattern) -> Value {
             "use_regex": use_regex,
         })
     };
-    // spelled as the published files do: the reference's engine reads some operators of other
-    // spellings, such as possessive counts, in another way
+    // Spelled as in the published files: Hugging Face's engine reads some operators of other
+    // spellings, such as possessive counts, differently.
     let usual = Pattern::from_steps(pattern.steps().to_vec()).ok();
     let named = usual.and_then(|usual| Pattern::named(usual.name()?));
     if named.as_ref().and_then(Pattern::name) == Some("gpt2") {
@@ -298,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_file_is_one_pattern() {
+    fn byte_level_alone_is_one_pattern() {
         let pretokenizer =
             Pretokenizer::from_json(&json!({"type": "ByteLevel", "add_prefix_space": false}))
                 .unwrap();
@@ -311,21 +320,21 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_goes_before_each_piece_of_the_steps_before() {
+    fn the_prefix_space_goes_before_each_piece_of_the_earlier_steps() {
         let value = json!({"type": "Sequence", "pretokenizers": [
             {"type": "Digits", "individual_digits": true},
             {"type": "ByteLevel", "add_prefix_space": true, "use_regex": true},
         ]});
         let expected = [(" a", 0..1), (" 1", 1..2), (" ", 2..3), (" b", 3..5)];
         let expected: Vec<_> = expected.map(|(piece, range)| (piece.to_owned(), range)).into();
-        // the blank before b is the text's own
+        // The space before b is the text's own.
         let found = pieces(&value, b"a1  b");
         assert_eq!(found[..2], expected[..2]);
         assert_eq!(found.last().unwrap(), &expected[3]);
     }
 
     #[test]
-    fn removed_matches_are_gone() {
+    fn removed_matches_are_in_no_piece() {
         let mut value = json!({"type": "Sequence", "pretokenizers": [
             {"type": "Split", "pattern": {"String": "-"}, "behavior": "Removed", "invert": false},
             {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false},
@@ -336,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named() {
+    fn an_unsupported_entry_is_named_in_the_error() {
         for (value, word) in [
             (json!({"type": "Metaspace"}), "Metaspace"),
             (json!({"type": "Digits"}), "ByteLevel"),

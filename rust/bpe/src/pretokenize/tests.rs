@@ -1,4 +1,4 @@
-//! Every scanner against the regular expression engine, and known cuts.
+//! Holds every splitter equal to the regular expression engine, and to published pieces.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::pattern::Method;
-use super::regex::Engine;
-use super::scalar::Scheme;
+use super::published::Step;
+use super::regex::RegexEngine;
+use super::scheme::Scheme;
 use super::*;
 use crate::simd::Level;
 
@@ -22,7 +23,7 @@ fn pieces(pattern: &str, text: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 #[test]
-fn known_cuts() {
+fn published_patterns_split_as_published() {
     assert_eq!(
         pieces("gpt2", "It's  12345 o'clock!\n\n x"),
         ["It", "'s", " ", " 12345", " o", "'", "clock", "!", "\\n\\n", " x"]
@@ -47,7 +48,7 @@ fn ill_formed_bytes_keep_their_value() {
 }
 
 #[test]
-fn spellings_are_recognised() {
+fn published_patterns_are_recognised_in_all_spellings() {
     for name in Pattern::names() {
         let pattern = Pattern::named(name).unwrap();
         let again = Pattern::from_steps(pattern.steps().to_vec()).unwrap();
@@ -59,7 +60,7 @@ fn spellings_are_recognised() {
     assert!(Pattern::named("nothing").is_none());
 }
 
-/// The names with cuts of their own.
+/// One name for each set of pieces.
 const DISTINCT: &[&str] = &[
     "gpt2",
     "cl100k_base",
@@ -71,15 +72,15 @@ const DISTINCT: &[&str] = &[
     "starcoder",
 ];
 
-/// A scanner beside the engine that is its reference.
+/// A published pattern and the engine that is its reference.
 struct Pair {
     name: &'static str,
     pattern: Pattern,
-    engine: Engine,
+    engine: RegexEngine,
 }
 
 impl Pair {
-    /// All of them, compiled once.
+    /// Returns all pairs, compiled once.
     fn all() -> &'static [Self] {
         static PAIRS: OnceLock<Vec<Pair>> = OnceLock::new();
         PAIRS.get_or_init(Self::compile)
@@ -88,15 +89,15 @@ impl Pair {
     fn compile() -> Vec<Self> {
         let pair = |name: &&'static str| {
             let pattern = Pattern::named(name).unwrap();
-            assert!(matches!(pattern.0.method, Method::Scan(_)));
-            let engine = Engine::new(pattern.steps()).unwrap();
+            assert!(matches!(pattern.0.method, Method::Published(_)));
+            let engine = RegexEngine::new(pattern.steps()).unwrap();
             Self { name, pattern, engine }
         };
         DISTINCT.iter().map(pair).collect()
     }
 
     fn scheme(&self) -> Scheme {
-        let Method::Scan(scheme) = self.pattern.0.method else { unreachable!() };
+        let Method::Published(scheme) = self.pattern.0.method else { unreachable!() };
         scheme
     }
 
@@ -115,17 +116,17 @@ impl Pair {
         ends
     }
 
-    /// All ways to cut `text` give the engine's cuts.
+    /// Asserts that the twin and every vector level split `text` as the engine does.
     #[track_caller]
     fn check(&self, text: &[u8]) {
         let expected = self.expected(text);
         let scheme = self.scheme();
         let mut found = Vec::new();
-        scheme.scan(text, |end| found.push(end));
+        scalar::scan(scheme, text, |end| found.push(end));
         self.compare("characters", text, &found, &expected);
         for level in levels() {
             found.clear();
-            scheme.ends(level, text, &mut |ends| found.extend_from_slice(ends));
+            dispatch::ends(scheme, level, text, &mut |ends| found.extend_from_slice(ends));
             self.compare(level.name(), text, &found, &expected);
         }
     }
@@ -147,7 +148,7 @@ impl Pair {
     }
 }
 
-/// A JSON file of `testdata`.
+/// Reads a JSON file of `testdata`.
 fn testdata(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(file);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -157,8 +158,8 @@ fn parts(kind: &str) -> Vec<String> {
     serde_json::from_value(testdata("split/parts.json")[kind].clone()).unwrap()
 }
 
-/// One character for each way in which the patterns treat them.
-const SORTS: &[&str] = &[
+/// One character for each case that the patterns distinguish.
+const CHARACTERS: &[&str] = &[
     "a",
     "s",
     "E",
@@ -186,50 +187,51 @@ const SORTS: &[&str] = &[
     "\u{11DE0}",
 ];
 
-/// Calls `f` with every string of `length` characters from [`SORTS`].
-fn exhaustive(length: usize, f: impl Fn(&[u8])) {
+/// Calls `f` with every string of `length` characters from [`CHARACTERS`].
+fn each_string(length: usize, f: impl Fn(&[u8])) {
     let mut digits = vec![0; length];
     let mut text = String::new();
     loop {
         text.clear();
         for digit in &digits {
-            text.push_str(SORTS[*digit]);
+            text.push_str(CHARACTERS[*digit]);
         }
         f(text.as_bytes());
-        let Some(place) = digits.iter().rposition(|digit| digit + 1 < SORTS.len()) else { return };
-        digits[place] += 1;
-        digits[place + 1..].fill(0);
+        let Some(index) = digits.iter().rposition(|digit| digit + 1 < CHARACTERS.len()) else {
+            return;
+        };
+        digits[index] += 1;
+        digits[index + 1..].fill(0);
     }
 }
 
-/// All strings of `LSLM_EXHAUSTIVE` (3) characters from [`SORTS`].
+/// All strings of up to `LSLM_EXHAUSTIVE` (3) characters from [`CHARACTERS`].
 #[test]
-fn all_short_strings() {
+fn all_short_strings_split_as_by_the_engine() {
     let length = std::env::var("LSLM_EXHAUSTIVE").map_or(3, |n| n.parse().unwrap());
     for length in 0..=length {
-        exhaustive(length, |text| Pair::all().iter().for_each(|pair| pair.check(text)));
+        each_string(length, |text| Pair::all().iter().for_each(|pair| pair.check(text)));
     }
 }
 
-/// What other spellings of a published expression cut, read by the engine, is what it cuts.
+/// The engine splits by each other spelling as by the published one.
 #[test]
-fn synonyms_cut_alike() {
+fn synonyms_have_the_pieces_of_the_published_expression() {
     for (other, usual) in published::SYNONYMS {
-        let engine = Engine::new(&[Step::isolated(*other)]).unwrap();
+        let engine = RegexEngine::new(&[Step::isolated(*other)]).unwrap();
         let pattern = Pattern::from_regex(usual).unwrap();
         assert_eq!(Pattern::from_regex(other).unwrap().name(), pattern.name());
         let usual = Pair { name: other, pattern, engine };
         for length in 0..=3 {
-            exhaustive(length, |text| {
-                usual.compare("its synonym", text, &usual.found(text), &usual.expected(text));
+            each_string(length, |text| {
+                usual.compare("a synonym", text, &usual.found(text), &usual.expected(text));
             });
         }
     }
 }
 
-/// Every name has the cuts of one of the [`DISTINCT`] patterns, or none.
 #[test]
-fn names_are_covered() {
+fn every_name_has_the_steps_of_a_distinct_pattern() {
     for name in Pattern::names() {
         let pattern = Pattern::named(name).unwrap();
         let known = |other: &&str| Pattern::named(other).unwrap().steps() == pattern.steps();
@@ -238,8 +240,8 @@ fn names_are_covered() {
 }
 
 #[test]
-fn every_code_point_in_context() {
-    // One text for many, since the engine's start costs more than its search.
+fn every_code_point_splits_as_by_the_engine() {
+    // 500 code points a text: starting the engine costs more than its search.
     let mut texts: Vec<String> = Vec::new();
     for (i, c) in ('\0'..=char::MAX).enumerate() {
         if i % 500 == 0 {
@@ -255,32 +257,31 @@ fn every_code_point_in_context() {
     }
 }
 
-/// By every pattern at every level, a code point by itself is one piece.
 #[test]
-fn every_code_point_alone() {
+fn a_code_point_alone_is_one_piece() {
     for (pair, level) in Pair::all().iter().flat_map(|pair| levels().map(move |l| (pair, l))) {
         for c in '\0'..=char::MAX {
             let mut buffer = [0; 4];
             let text = c.encode_utf8(&mut buffer).as_bytes();
             let mut whole = false;
-            pair.scheme().ends(level, text, &mut |ends| whole = *ends == [text.len()]);
+            dispatch::ends(pair.scheme(), level, text, &mut |ends| whole = *ends == [text.len()]);
             assert!(whole, "{} U+{:04X} by {}", pair.name, c as u32, level.name());
         }
     }
 }
 
-/// The levels that the machine has.
+/// Returns the vector levels of this machine.
 fn levels() -> impl Iterator<Item = Level> {
     static LEVELS: OnceLock<Vec<Level>> = OnceLock::new();
     LEVELS.get_or_init(Level::available).iter().copied()
 }
 
 #[test]
-fn long_runs() {
+fn long_runs_split_as_by_the_engine() {
     for pair in Pair::all() {
-        for sort in parts("characters") {
+        for character in parts("characters") {
             for n in (1..70).chain([127, 128, 129, 1000, 20_000]) {
-                let run = sort.repeat(n);
+                let run = character.repeat(n);
                 pair.check(run.as_bytes());
                 pair.check(format!("{run}x").as_bytes());
                 pair.check(format!(" {run} {run}").as_bytes());
@@ -289,16 +290,16 @@ fn long_runs() {
     }
 }
 
-/// The same text cut off at all offsets up to 70, so that each rule meets each place of a block.
+/// One text cut off at all offsets up to 70, so that each rule meets each bit of a block.
 #[test]
-fn slices() {
-    let sorts = parts("characters");
+fn every_offset_in_a_block_splits_as_by_the_engine() {
+    let characters = parts("characters");
     let mut text = String::new();
     let mut state = 1_u64;
     for _ in 0..2000 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let sort = &sorts[(state >> 33) as usize % sorts.len()];
-        text.push_str(&sort.repeat(1 + (state >> 60) as usize / 5));
+        let character = &characters[(state >> 33) as usize % characters.len()];
+        text.push_str(&character.repeat(1 + (state >> 60) as usize / 5));
     }
     let bytes = text.as_bytes();
     for pair in Pair::all() {
@@ -313,7 +314,7 @@ fn slices() {
 /// Random texts of some kilobytes: `LSLM_FUZZ` (1) megabytes of them, from the seed
 /// `LSLM_FUZZ_SEED` (1). Each text mixes few of the parts, so that runs and repetitions are common.
 #[test]
-fn mixed_blocks() {
+fn random_kilobytes_split_as_by_the_engine() {
     let number = |name: &str| std::env::var(name).map_or(1, |n| n.parse::<u64>().unwrap());
     let budget = number("LSLM_FUZZ") * 1_000_000;
     let mut state = number("LSLM_FUZZ_SEED").wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -346,9 +347,9 @@ fn mixed_blocks() {
     }
 }
 
-/// Real text, when it is there.
+/// Skipped if the corpora are missing.
 #[test]
-fn real_text() {
+fn real_text_splits_as_by_the_engine() {
     let root = std::env::var("LSLM_DATA").map_or_else(
         |_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
@@ -357,7 +358,7 @@ fn real_text() {
     for file in files {
         let Ok(text) = std::fs::read(root.join(file)) else {
             assert!(std::env::var("LSLM_REQUIRE_DATA").is_err(), "{file} is missing in {root:?}");
-            #[allow(clippy::print_stderr)] // the way a test says that it skips
+            #[allow(clippy::print_stderr)] // a skip must be visible
             {
                 eprintln!("skipped: {file} is missing in {}", root.display());
             }
@@ -369,9 +370,9 @@ fn real_text() {
     }
 }
 
-/// Inputs that peers got wrong; `testdata/tokenizer/peer_errors.py` says what the fields are.
+/// The fields are described in `testdata/tokenizer/peer_errors.py`.
 #[test]
-fn errors_of_peers() {
+fn inputs_that_other_libraries_got_wrong_split_as_by_the_engine() {
     let cases = testdata("tokenizer/peer_errors.json");
     for case in cases["cases"].as_array().unwrap() {
         let number = |key: &str| case[key].as_u64().unwrap_or(1);
@@ -379,7 +380,7 @@ fn errors_of_peers() {
             let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
             pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
         } else if let Some(ends) = case["random"].as_array() {
-            let code = |place: usize| u32::from_str_radix(ends[place].as_str().unwrap(), 16);
+            let code = |index: usize| u32::from_str_radix(ends[index].as_str().unwrap(), 16);
             let (first, last) = (code(0).unwrap(), code(1).unwrap());
             let mut state = number("seed");
             let character = |_| {
@@ -399,10 +400,10 @@ fn errors_of_peers() {
     }
 }
 
-/// What Hugging Face's cutters, on another engine, made of mixed texts; `LSLM_SPLIT_CASES` names
-/// a larger file by the same script.
+/// Pieces of mixed texts by Hugging Face, which has another engine; `LSLM_SPLIT_CASES` names a
+/// larger file made by the same script.
 #[test]
-fn peers() {
+fn pieces_equal_those_of_hugging_face() {
     let file = std::env::var("LSLM_SPLIT_CASES");
     let cases = testdata(file.as_deref().unwrap_or("split/huggingface.json"));
     let cases: Vec<(String, String, Vec<usize>)> =
@@ -415,9 +416,8 @@ fn peers() {
     }
 }
 
-/// The texts of `testdata` and of this crate are the same.
 #[test]
-fn published_texts() {
+fn published_expressions_equal_those_in_testdata() {
     let published = testdata("split/published.json");
     assert_eq!(published.as_object().unwrap().len(), DISTINCT.len());
     for (name, parts) in published.as_object().unwrap() {
@@ -429,7 +429,7 @@ fn published_texts() {
     }
 }
 
-/// `Digits` is Rust's own idea of a number, as the list of differences says.
+/// They are `char::is_numeric` of Rust's standard library, with Unicode 17.
 #[test]
 fn digits_are_those_of_the_standard_library() {
     let references = testdata("unicode/differences.json")["references"].clone();
@@ -440,7 +440,7 @@ fn digits_are_those_of_the_standard_library() {
         let code = |key: &str| u32::from_str_radix(difference[key].as_str().unwrap(), 16).unwrap();
         listed.push(code("first")..=code("last"));
     }
-    assert_eq!(listed, super::published::NEW_NUMBERS);
+    assert_eq!(listed, super::scheme::NEW_NUMBERS);
     let digits = Pattern::named("starcoder").unwrap();
     for c in '\0'..=char::MAX {
         let new = listed.iter().any(|range| range.contains(&(c as u32)));
@@ -455,9 +455,9 @@ fn digits_are_those_of_the_standard_library() {
     }
 }
 
-/// What becomes of matches, gaps and empty matches: the pieces tokenizers 0.23.3 gives.
+/// The expected pieces are those of tokenizers 0.23.3.
 #[test]
-fn behaviors() {
+fn behaviors_join_matches_and_gaps_as_hugging_face_does() {
     use Behavior::{Contiguous, Isolated, MergedWithNext, MergedWithPrevious};
     let cases = [
         ("-", Isolated, false, "the|-|final|-|-|countdown|-"),
@@ -502,14 +502,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn mixed_text(text in mixed()) {
+    fn mixed_text_splits_as_by_the_engine(text in mixed()) {
         for pair in Pair::all() {
             pair.check(&text);
         }
     }
 
     #[test]
-    fn any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_split_as_by_the_engine(text in proptest::collection::vec(any::<u8>(), 0..300)) {
         for pair in Pair::all() {
             pair.check(&text);
         }

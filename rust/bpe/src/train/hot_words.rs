@@ -1,50 +1,65 @@
-//! The words that came lately, before they reach a table.
+//! [`HotWords`]: a small direct-mapped cache in front of the word table.
 //!
-//! Few words make up most of a text. They are counted in a small table that stays near the
-//! processor, with one place for each word: a word that finds another one in its place takes it,
-//! and the other one goes on, with its count, to the table that holds all words. What that table
-//! needs is seldom in a cache; it is asked for some time before it is used, for many words at once.
+//! ```text
+//! for each word of up to 15 bytes:
+//!     slot = slots[hash mod 16384]
+//!     if slot has the word: slot.count += 1                      most words of a text
+//!     else: move slot to the queue; slot = (word, 1)
+//!     when the queue has 256 or more: prefetch the table's entries of all, then add each
+//! longer words: prefetch the table's entry, add after the batch of 256 words
+//! ```
+//!
+//! Few distinct words make up most of a text, and the cache fits the second-level cache; the table
+//! does not.
 
-use super::word_table::{EMPTY, Entry, Key, SHORT, Table, hash_long};
+use super::word_table::{EMPTY, Key, SHORT, WordEntry, WordTable, hash_long};
 
-/// How many places there are: 384 kB, which a second-level cache holds.
-const PLACES: usize = if cfg!(test) { 1 << 5 } else { 1 << 14 };
-/// How many words are looked at together.
+/// Slots: 2^14 of 24 bytes are 384 KiB, which fit a second-level cache.
+const SLOTS: usize = if cfg!(test) { 1 << 5 } else { 1 << 14 };
+/// Words whose table entries are prefetched together.
 const BATCH: usize = 256;
-/// How many words leave at most before they are passed on.
-const LEAVING: usize = 2 * BATCH;
+/// Most words in the queue: it is emptied when the next batch might not fit.
+const QUEUE: usize = 2 * BATCH;
 
-/// Words on their way into a table.
+/// Counts of words that are not yet in a table.
 #[derive(Clone)]
-pub(super) struct Recent {
-    places: Box<[Entry; PLACES]>,
-    leaving: Box<[Entry; LEAVING]>,
-    length: usize,
-    /// The long words of a batch: hash, start and end. They have no place here.
+pub(super) struct HotWords {
+    slots: Box<[WordEntry; SLOTS]>,
+    /// Words evicted from their slots.
+    queue: Box<[WordEntry; QUEUE]>,
+    /// The number of words in the queue.
+    queued: usize,
+    /// The long words of a batch: hash, start and end. They have no slots.
     long: Vec<(u64, usize, usize)>,
 }
 
-impl std::fmt::Debug for Recent {
+impl std::fmt::Debug for HotWords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recent").finish_non_exhaustive()
+        f.debug_struct("HotWords").finish_non_exhaustive()
     }
 }
 
-impl Default for Recent {
+impl Default for HotWords {
     fn default() -> Self {
-        Self { places: empty(), leaving: empty(), length: 0, long: Vec::new() }
+        Self { slots: empty(), queue: empty(), queued: 0, long: Vec::new() }
     }
 }
 
 #[allow(clippy::unnecessary_box_returns)] // the array is too large for the stack
-fn empty<const N: usize>() -> Box<[Entry; N]> {
+fn empty<const N: usize>() -> Box<[WordEntry; N]> {
     vec![EMPTY; N].into_boxed_slice().try_into().unwrap_or_else(|_| Box::new([EMPTY; N]))
 }
 
-impl Recent {
-    /// Counts the words of `text` that end at `ends`, the first of which begins at `start`; they
-    /// are in `table` at the latest after [`Self::flush`].
-    pub(super) fn add(&mut self, table: &mut Table, text: &[u8], mut start: usize, ends: &[usize]) {
+impl HotWords {
+    /// Counts the words of `text` that end at `ends`, the first of which begins at `start`. All of
+    /// them are in `table` only after [`Self::flush`].
+    pub(super) fn add(
+        &mut self,
+        table: &mut WordTable,
+        text: &[u8],
+        mut start: usize,
+        ends: &[usize],
+    ) {
         for ends in ends.chunks(BATCH) {
             for &end in ends {
                 let length = end - start;
@@ -62,42 +77,43 @@ impl Recent {
                     }
                 };
                 start = end;
-                // bits that choose neither the part of a table nor, in a small one, the place there
-                let place = &mut self.places[(key.hash_short() >> 16) as usize % PLACES];
-                if place.key == key {
-                    place.count += 1;
+                // Bits that select neither the part of a table nor, in a small one, the slot.
+                let slot = &mut self.slots[(key.hash_short() >> 16) as usize % SLOTS];
+                if slot.key == key {
+                    slot.count += 1;
                 } else {
-                    self.leaving[self.length % LEAVING] = *place;
-                    self.length += 1;
-                    *place = Entry { key, count: 1 };
+                    self.queue[self.queued % QUEUE] = *slot;
+                    self.queued += 1;
+                    *slot = WordEntry { key, count: 1 };
                 }
             }
             for (hash, start, end) in self.long.drain(..) {
                 table.add_long(&text[start..end], hash, 1);
             }
-            if self.length > LEAVING - BATCH {
-                self.pass_on(table);
+            if self.queued > QUEUE - BATCH {
+                self.empty_queue(table);
             }
         }
     }
 
-    fn pass_on(&mut self, table: &mut Table) {
-        let mut hashes = [0; LEAVING];
-        let leaving = &self.leaving[..self.length];
-        for (entry, hash) in leaving.iter().zip(&mut hashes) {
+    /// Adds the words of the queue to `table`.
+    fn empty_queue(&mut self, table: &mut WordTable) {
+        let mut hashes = [0; QUEUE];
+        let queue = &self.queue[..self.queued];
+        for (entry, hash) in queue.iter().zip(&mut hashes) {
             *hash = entry.key.hash_short();
             table.prefetch(*hash);
         }
-        for (entry, &hash) in leaving.iter().zip(&hashes) {
+        for (entry, &hash) in queue.iter().zip(&hashes) {
             table.add_short(entry, hash);
         }
-        self.length = 0;
+        self.queued = 0;
     }
 
     /// Moves all words into `table`.
-    pub(super) fn flush(&mut self, table: &mut Table) {
-        self.pass_on(table);
-        for entry in &mut *self.places {
+    pub(super) fn flush(&mut self, table: &mut WordTable) {
+        self.empty_queue(table);
+        for entry in &mut *self.slots {
             table.add_short(entry, entry.key.hash_short());
             *entry = EMPTY;
         }
@@ -114,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_word_arrives(
+        fn every_word_reaches_the_table(
             words in proptest::collection::vec("[a-d]{0,3}|[a-z]{1,18}", 0..2000),
             cut in 0..2000usize,
         ) {
@@ -127,11 +143,11 @@ mod tests {
                     *expected.entry(word.clone().into()).or_default() += 1;
                 }
             }
-            let (mut recent, mut table) = (Recent::default(), Table::default());
+            let (mut hot_words, mut table) = (HotWords::default(), WordTable::default());
             let (one, two) = ends.split_at(cut.min(ends.len()));
-            recent.add(&mut table, text.as_bytes(), 0, one);
-            recent.add(&mut table, text.as_bytes(), one.last().copied().unwrap_or(0), two);
-            recent.flush(&mut table);
+            hot_words.add(&mut table, text.as_bytes(), 0, one);
+            hot_words.add(&mut table, text.as_bytes(), one.last().copied().unwrap_or(0), two);
+            hot_words.flush(&mut table);
             let mut counted = HashMap::new();
             table.for_each(|word, count| assert!(counted.insert(word.to_vec(), count).is_none()));
             prop_assert_eq!(counted, expected);

@@ -1,12 +1,15 @@
-//! The rules of training, written as slowly and plainly as they can be.
+//! The rules of training by definition, for tests.
 
 use std::collections::BTreeMap;
 
-use super::{Merge, TrainOptions, Trained, Vocabulary, WordCounts};
+use super::options::TrainOptions;
+use super::trained::{Merge, Trained};
+use super::vocabulary_builder::VocabularyBuilder;
+use super::word_counts::WordCounts;
 
-/// As [`super::train`]: counts every pair of every word anew for each merge.
+/// Returns what [`train`](super::train) does; counts every pair of every word again for each merge.
 pub(super) fn train(words: &WordCounts, options: &TrainOptions) -> Trained {
-    let mut vocabulary = Vocabulary::new(options).unwrap();
+    let mut vocabulary = VocabularyBuilder::new(options).unwrap();
     let mut corpus: Vec<(Vec<u32>, u64)> = Vec::new();
     words
         .for_each(|word, count| {
@@ -21,12 +24,12 @@ pub(super) fn train(words: &WordCounts, options: &TrainOptions) -> Trained {
         for (word, count) in &corpus {
             for pair in word.windows(2) {
                 let length = vocabulary.length(pair[0]) + vocabulary.length(pair[1]);
-                if length == 2 || options.max_token_length.is_none_or(|most| length < most) {
+                if length == 2 || options.max_token_length.is_none_or(|max| length < max) {
                     *counts.entry((pair[0], pair[1])).or_default() += count;
                 }
             }
         }
-        // the map ascends, so the first of the largest is the smallest pair
+        // The map ascends, so the first of the largest is the smallest pair.
         let mut best = ((0, 0), 0);
         for (pair, count) in counts {
             if count > best.1 {

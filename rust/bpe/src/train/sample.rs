@@ -1,44 +1,55 @@
-//! A uniform sample of documents that does not depend on how they come.
+//! [`Sample`]: a uniform sample of documents that does not depend on their order.
 
 use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Keeps documents of about a given size, each document with equal probability.
+/// Keeps documents of up to a given total size, each document with equal probability.
 ///
-/// The seed and a document's content give it a rank; the sample is the longest row of documents in
-/// the order of their ranks that fits. So it is the same for any order, any number of files and,
-/// with [`Sample::merge`], any number of threads. Equal documents have equal ranks: they are kept
-/// or left out together.
+/// A document's priority is the hash of the seed and its content; the sample is the documents of
+/// smallest priority that fit together. So it is the same for any order, any number of files and,
+/// with [`Sample::merge`], any number of threads. Equal documents have equal priorities: all or
+/// none of them are in the sample.
+///
+/// ```
+/// use lslm_bpe::train::Sample;
+///
+/// let mut sample = Sample::new(0, 10);
+/// for document in ["one", "two", "three", "four"] {
+///     sample.offer(document.as_bytes());
+/// }
+/// assert!(sample.is_full() && sample.bytes() <= 10);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sample {
     seed: u64,
-    most: u64,
-    /// By rank; equal documents are kept as one with their number.
+    max_bytes: u64,
+    /// By priority; equal documents are one entry with their number.
     kept: BTreeMap<(u64, Box<[u8]>), u64>,
     bytes: u64,
-    /// Ranks from here on do not fit.
+    /// Priorities from here on do not fit.
     end: Option<u64>,
 }
 
 impl Sample {
-    /// An empty sample that will hold at most `bytes` bytes.
+    /// Returns an empty sample of at most `bytes` bytes.
     pub fn new(seed: u64, bytes: u64) -> Self {
-        Self { seed, most: bytes, kept: BTreeMap::new(), bytes: 0, end: None }
+        Self { seed, max_bytes: bytes, kept: BTreeMap::new(), bytes: 0, end: None }
     }
 
     /// Offers one document.
     pub fn offer(&mut self, document: &[u8]) {
-        let rank = xxh3_64_with_seed(document, self.seed);
-        if self.end.is_none_or(|end| rank < end) {
-            self.keep(rank, document.into(), 1);
+        let priority = xxh3_64_with_seed(document, self.seed);
+        if self.end.is_none_or(|end| priority < end) {
+            self.keep(priority, document.into(), 1);
         }
     }
 
-    fn keep(&mut self, rank: u64, document: Box<[u8]>, times: u64) {
+    /// Adds `times` equal documents, then removes those that no longer fit.
+    fn keep(&mut self, priority: u64, document: Box<[u8]>, times: u64) {
         self.bytes += document.len() as u64 * times;
-        *self.kept.entry((rank, document)).or_default() += times;
-        while self.bytes > self.most
+        *self.kept.entry((priority, document)).or_default() += times;
+        while self.bytes > self.max_bytes
             && let Some(last) = self.kept.last_entry()
         {
             let end = last.key().0;
@@ -52,35 +63,35 @@ impl Sample {
         }
     }
 
-    /// Offers all that `other` was offered; both must have the same seed and size.
+    /// Offers all documents that `other` was offered; both must have the same seed and size.
     pub fn merge(&mut self, other: Self) {
         if let Some(end) = other.end {
             self.end = Some(self.end.map_or(end, |own| own.min(end)));
         }
         let end = self.end;
-        self.kept.retain(|(rank, document), times| {
-            let stays = end.is_none_or(|end| *rank < end);
+        self.kept.retain(|(priority, document), times| {
+            let stays = end.is_none_or(|end| *priority < end);
             self.bytes -= if stays { 0 } else { document.len() as u64 * *times };
             stays
         });
-        for ((rank, document), times) in other.kept {
-            if self.end.is_none_or(|end| rank < end) {
-                self.keep(rank, document, times);
+        for ((priority, document), times) in other.kept {
+            if self.end.is_none_or(|end| priority < end) {
+                self.keep(priority, document, times);
             }
         }
     }
 
-    /// The bytes of the documents kept so far.
+    /// Returns the bytes of the documents kept so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether documents had to be left out.
+    /// Returns whether documents were left out.
     pub fn is_full(&self) -> bool {
         self.end.is_some()
     }
 
-    /// The documents, with how often each was offered, in the order of their ranks.
+    /// Returns the documents by priority, each with the number of times it was offered.
     pub fn documents(&self) -> impl Iterator<Item = (&[u8], u64)> {
         self.kept.iter().map(|((_, document), &times)| (&**document, times))
     }
@@ -104,7 +115,7 @@ mod tests {
         sample.documents().map(|(document, times)| (document.to_vec(), times)).collect()
     }
 
-    /// The rule as the type states it.
+    /// The sample by definition.
     fn naive(documents: &[Vec<u8>], seed: u64, bytes: u64) -> Vec<(Vec<u8>, u64)> {
         let mut groups: BTreeMap<u64, Vec<&Vec<u8>>> = BTreeMap::new();
         for document in documents {
@@ -123,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_the_same_however_documents_come(
+        fn the_sample_does_not_depend_on_the_order(
             mut documents in proptest::collection::vec(
                 proptest::collection::vec(0..2u8, 0..6), 0..60),
             cut in 0..60usize,
@@ -144,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_document_is_as_likely() {
+    fn every_document_is_equally_likely() {
         let documents: Vec<Vec<u8>> = (0..100u8).map(|n| vec![n; 10]).collect();
         let mut times = [0; 100];
         for seed in 0..2000 {
@@ -155,7 +166,7 @@ mod tests {
                 times[usize::from(document[0])] += 1;
             }
         }
-        // 400 expected, standard deviation 18
+        // 400 expected, with a standard deviation of 18.
         assert!(times.iter().all(|times| (310..490).contains(times)), "{times:?}");
     }
 }

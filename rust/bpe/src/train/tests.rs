@@ -1,12 +1,14 @@
+//! Holds training equal to its definition and to Hugging Face.
+
 use std::fmt::Write;
 
-use lslm_runtime::Task;
+use lslm_runtime::{Error, Task};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::pretokenize::Pattern;
-use crate::{Figures, Measure};
+use crate::{Figures, Measure, Tokenizer};
 
 fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
     train(words.clone(), options, threads, &Task::default()).unwrap()
@@ -31,7 +33,7 @@ fn any_words() -> impl Strategy<Value = WordCounts> {
 
 fn any_options() -> impl Strategy<Value = TrainOptions> {
     (
-        // the last asks for more than 16-bit ids, and takes all that the words hold
+        // The last needs 32-bit ids, and more merges than the words have.
         prop_oneof![20 => 0..80usize, 1 => Just(70_000)],
         proptest::collection::hash_set("[ab]{1,3}|<eos>", 0..3),
         any::<bool>(),
@@ -61,24 +63,8 @@ proptest! {
 }
 
 #[test]
-fn the_byte_order_is_that_of_the_published_alphabet() {
-    let order = byte_order();
-    assert_eq!(&order[..3], b"!\"#");
-    assert_eq!(order[187], 0xFF);
-    assert_eq!(&order[188..191], &[0, 1, 2]);
-    assert_eq!(order[188 + 32], b' ');
-    assert_eq!(order[255], 0xAD);
-    let mut sorted = order;
-    sorted.sort_unstable();
-    assert!(sorted.iter().copied().eq(0..=255));
-    assert_eq!(bytes_spelled("Ġthe").as_deref(), Some(&b" the"[..]));
-    assert_eq!(bytes_spelled("Ń").as_deref(), Some(&[0xAD][..]));
-    assert_eq!(bytes_spelled("two words"), None);
-}
-
-#[test]
-fn counts_pass_thirty_two_bits() {
-    // "ab" beats "cd" only when both sums are kept whole: they differ in the last digits
+fn counts_have_64_bits() {
+    // The counts of "cd" and "ab" differ by 2 only, above 2^33.
     let words = words(&[("ab", 1 << 33), ("xab", 1), ("cd", (1 << 33) + 3), ("ef", 1 << 34)]);
     let trained = learned(&words, &TrainOptions::new(259), 2);
     let tokens: Vec<_> = trained.tokens[256..].iter().map(|t| String::from_utf8_lossy(t)).collect();
@@ -86,7 +72,7 @@ fn counts_pass_thirty_two_bits() {
 }
 
 #[test]
-fn counts_that_could_overflow_are_refused() {
+fn counts_that_could_overflow_are_an_error() {
     let words = words(&[("ab", 1 << 63), ("cd", 1)]);
     let error = train(words, &TrainOptions::new(300), 1, &Task::default()).unwrap_err();
     assert!(error.to_string().contains("2^64"), "{error}");
@@ -94,7 +80,7 @@ fn counts_that_could_overflow_are_refused() {
 }
 
 #[test]
-fn contradictions_are_named() {
+fn contradictory_options_are_named_in_the_error() {
     let fails = |options: TrainOptions| {
         train(WordCounts::default(), &options, 1, &Task::default()).unwrap_err().to_string()
     };
@@ -106,17 +92,17 @@ fn contradictions_are_named() {
     let special_tokens = specials(&[""]);
     assert!(fails(TrainOptions { special_tokens, ..base.clone() }).contains("empty"));
     for placement in [Placement::Front, Placement::End] {
-        // in a tokenizer.json this is the space
+        // In a tokenizer.json this is the space.
         let special_tokens = specials(&["Ġ"]);
         let options = TrainOptions { special_tokens, placement, ..base.clone() };
-        assert!(fails(options).contains("another spelling"));
+        assert!(fails(options).contains("another name"));
     }
 }
 
 #[test]
-fn merging_in_too_little_memory_is_refused() {
+fn merging_in_too_little_memory_is_an_error() {
     let words = words(&[("the", 10), ("theme", 3)]);
-    // ten slots
+    // Ten slots of 16 bytes.
     let options = |memory| TrainOptions { memory: Some(memory), ..TrainOptions::new(300) };
     assert!(!learned(&words, &options(160), 1).merges.is_empty());
     let error = train(words, &options(159), 1, &Task::default()).unwrap_err().to_string();
@@ -125,7 +111,7 @@ fn merging_in_too_little_memory_is_refused() {
 }
 
 #[test]
-fn special_tokens_lie_where_they_are_asked_for() {
+fn special_tokens_have_the_first_or_the_last_ids() {
     let words = words(&[("aaaa", 10), ("bb", 3)]);
     let options = |placement| TrainOptions {
         special_tokens: vec!["<eos>".to_owned(), "<pad>".to_owned()],
@@ -143,7 +129,7 @@ fn special_tokens_lie_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_stopped_task_stops_training() {
+fn a_cancelled_task_stops_training() {
     let task = Task::default();
     task.cancel();
     let words = words(&[("aaaa", 10)]);
@@ -153,7 +139,7 @@ fn a_stopped_task_stops_training() {
 
 #[test]
 fn many_words_give_the_same_on_any_number_of_threads() {
-    // enough slots for several shards
+    // Enough slots for several shards.
     let mut state = 1u64;
     let mut list = Vec::new();
     for _ in 0..300_000 {
@@ -221,7 +207,7 @@ fn equals_hugging_face() {
     }
 }
 
-/// The documents of a case of `large.json`, if the file is there.
+/// Returns the documents of a case of `large.json`, or `None` if the file is missing.
 fn documents(case: &serde_json::Value) -> Option<Vec<String>> {
     let folder = std::env::var("LSLM_DATA").map_or_else(
         |_| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
@@ -253,12 +239,12 @@ fn documents(case: &serde_json::Value) -> Option<Vec<String>> {
     })
 }
 
-#[allow(clippy::print_stdout)] // a skip must be seen
+#[allow(clippy::print_stdout)] // a skip must be visible
 fn equals_hugging_face_on(name: &str) {
     let cases = json(include_str!("../../../../testdata/train/large.json"));
     let case = cases.iter().find(|case| case["name"] == name).unwrap();
     let Some(documents) = documents(case) else {
-        println!("skipped: the corpora are not there");
+        println!("skipped: the corpora are missing");
         return;
     };
     let words = count(documents.iter().map(String::as_str), case["pattern"].as_str().unwrap());
@@ -310,7 +296,7 @@ fn equals_hugging_face_on_web_pages() {
 
 #[test]
 fn a_giant_word_takes_linear_time() {
-    // without white space this is one word; quadratic work would take minutes
+    // Without white space this is one word; quadratic work would take minutes.
     let mut state = 7u64;
     let dna: String = (0..1_000_000)
         .map(|_| {
@@ -327,7 +313,7 @@ fn a_giant_word_takes_linear_time() {
 }
 
 #[test]
-fn little_memory_gives_the_same() {
+fn a_memory_limit_does_not_change_the_result() {
     let folder = std::env::temp_dir();
     let pattern = Pattern::named("o200k_base").unwrap();
     let mut text = String::new();
@@ -339,7 +325,7 @@ fn little_memory_gives_the_same() {
     let free = count_with(WordCounter::new(&pattern), documents);
     let limit = free.memory() / 3;
     let task = Task::default();
-    // one counter has to write, the other has not
+    // One counter must write to a file, the other not.
     let mut counters = vec![
         WordCounter::bounded(&pattern, limit, &folder),
         WordCounter::bounded(&pattern, usize::MAX, &folder),
@@ -356,7 +342,7 @@ fn little_memory_gives_the_same() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
+fn a_folder_that_cannot_be_written_is_named_in_the_error() {
     let pattern = Pattern::named("gpt2").unwrap();
     let mut counter = WordCounter::bounded(&pattern, 0, std::path::Path::new("/no/such/folder"));
     let words: Vec<String> = (0..1000).map(|number| format!(" word{number}")).collect();
@@ -366,7 +352,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_stopped_task_stops_counting() {
+fn a_cancelled_task_stops_counting() {
     let task = Task::default();
     task.cancel();
     let mut counter = WordCounter::new(&Pattern::named("gpt2").unwrap());
@@ -374,7 +360,7 @@ fn a_stopped_task_stops_counting() {
 }
 
 #[test]
-fn the_tokenizer_is_what_was_learned() {
+fn the_tokenizer_has_the_trained_vocabulary() {
     let text = "the cat sat on the mat; the hat is that cat's hat. 我们的世界，你们的世界。\n\n";
     let pattern = Pattern::named("o200k_base").unwrap();
     for placement in [Placement::Front, Placement::End] {
@@ -395,7 +381,7 @@ fn the_tokenizer_is_what_was_learned() {
         }
         let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
         assert_eq!(again.fingerprint(), tokenizer.fingerprint());
-        // a text is the sum of its words, one by one
+        // The figures of a text are the sums over its words.
         let task = Task::default();
         let text = text.repeat(2);
         let mut expected = Figures { documents: 1, bytes: text.len() as u64, ..Figures::default() };
@@ -421,7 +407,7 @@ fn the_tokenizer_is_what_was_learned() {
 }
 
 #[test]
-fn figures_have_the_ratios_that_people_ask_for() {
+fn figures_have_the_published_ratios() {
     let figures = Figures { documents: 1, bytes: 13, words: 7, whole_words: 4, tokens: 10 };
     assert_eq!(figures.bytes_per_token().to_string(), "1.3");
     assert!((figures.tokens_per_word() - 10.0 / 7.0).abs() < 1e-12);

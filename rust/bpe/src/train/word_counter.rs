@@ -1,116 +1,136 @@
-//! From documents to counted words.
+//! [`WordCounter`]: splits documents and counts the distinct pieces.
 
 use std::path::{Path, PathBuf};
 
 use lslm_runtime::{Result, Task, threads};
 
-use super::WordCounts;
-use super::hot_words::Recent;
-use super::spill::Runs;
-use super::word_table::Table;
+use super::hot_words::HotWords;
+use super::spill::SpillFile;
+use super::word_counts::WordCounts;
+use super::word_table::WordTable;
 use crate::pretokenize::Pattern;
 
-/// How many bytes of words are counted between two looks at the task and at the memory.
-const STRIDE: usize = if cfg!(test) { 1 << 10 } else { 1 << 21 };
+/// Bytes of text between two checks of the task and of the memory limit: some milliseconds of work.
+const CHECK_STRIDE: usize = if cfg!(test) { 1 << 10 } else { 1 << 21 };
 
 /// Splits documents and counts their pieces; one for each thread.
+///
+/// ```
+/// use lslm_bpe::pretokenize::Pattern;
+/// use lslm_bpe::train::WordCounter;
+/// use lslm_runtime::Task;
+///
+/// let task = Task::default();
+/// let mut counter = WordCounter::new(&Pattern::named("gpt2").unwrap());
+/// counter.add(b"the cat and the hat", &task)?;
+/// let words = WordCounter::finish(vec![counter], 1, &task)?;
+/// // "the", " cat", " and", " the", " hat"
+/// assert_eq!(words.len(), 5);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct WordCounter {
     pattern: Pattern,
-    table: Table,
-    recent: Recent,
-    limit: Option<Limit>,
-    runs: Option<Runs>,
+    table: WordTable,
+    hot_words: HotWords,
+    limit: Option<MemoryLimit>,
+    spill: Option<SpillFile>,
 }
 
+/// The most bytes of a table, and the folder of the file that takes the rest.
 #[derive(Debug)]
-struct Limit {
+struct MemoryLimit {
     bytes: usize,
     folder: PathBuf,
 }
 
 impl WordCounter {
-    /// A counter that has seen nothing.
+    /// Returns a counter without words.
     pub fn new(pattern: &Pattern) -> Self {
         Self {
             pattern: pattern.clone(),
-            table: Table::default(),
-            recent: Recent::default(),
+            table: WordTable::default(),
+            hot_words: HotWords::default(),
             limit: None,
-            runs: None,
+            spill: None,
         }
     }
 
-    /// A counter that keeps its words in about `bytes` bytes of memory, and those that do not fit
-    /// in files in `folder`. The files have no names, so nothing is left of them after a crash.
+    /// Returns a counter that keeps about `bytes` bytes of words in memory, and the rest in
+    /// temporary files in `folder`. The files have no names, so nothing remains of them after a
+    /// crash.
     pub fn bounded(pattern: &Pattern, bytes: usize, folder: &Path) -> Self {
-        Self { limit: Some(Limit { bytes, folder: folder.to_owned() }), ..Self::new(pattern) }
+        Self { limit: Some(MemoryLimit { bytes, folder: folder.to_owned() }), ..Self::new(pattern) }
     }
 
-    /// Counts the words of one document; nothing is joined across its ends.
+    /// Counts the words of one document; no word crosses its ends.
     ///
-    /// Progress is the reader's to tell; `task` is only asked whether to stop. Fails when it is, or
-    /// when a file cannot be written; the counter is of no use then.
+    /// `task` is checked for cancellation only; the reader reports progress. After an error (the
+    /// task is cancelled, or a file cannot be written) the counter must not be used.
     pub fn add(&mut self, document: &[u8], task: &Task) -> Result<()> {
         let mut start = 0;
-        let mut look = STRIDE;
+        let mut next_check = CHECK_STRIDE;
         let mut result = task.check();
         self.pattern.for_each_batch(document, |ends| {
             if result.is_err() {
                 return;
             }
-            self.recent.add(&mut self.table, document, start, ends);
+            self.hot_words.add(&mut self.table, document, start, ends);
             start = ends.last().copied().unwrap_or(start);
-            if start >= look {
-                look = start + STRIDE;
-                result = task
-                    .check()
-                    .and_then(|()| spill(self.limit.as_ref(), &mut self.table, &mut self.runs));
+            if start >= next_check {
+                next_check = start + CHECK_STRIDE;
+                result = task.check().and_then(|()| {
+                    spill_if_full(self.limit.as_ref(), &mut self.table, &mut self.spill)
+                });
             }
         });
         result?;
-        spill(self.limit.as_ref(), &mut self.table, &mut self.runs)
+        spill_if_full(self.limit.as_ref(), &mut self.table, &mut self.spill)
     }
 
-    /// The bytes of memory that the words use.
+    /// Returns the bytes of memory that the words use.
     pub fn memory(&self) -> usize {
         self.table.memory()
     }
 
-    /// What several counters have counted together.
+    /// Returns the sum of several counters, added up with `threads` threads.
     pub fn finish(mut counters: Vec<Self>, threads: usize, task: &Task) -> Result<WordCounts> {
         for counter in &mut counters {
-            counter.recent.flush(&mut counter.table);
+            counter.hot_words.flush(&mut counter.table);
         }
-        let Some(folder) = counters.iter().find(|counter| counter.runs.is_some()) else {
+        let Some(folder) = counters.iter().find(|counter| counter.spill.is_some()) else {
             let tables = counters.into_iter().map(|counter| counter.table).collect();
             return threads::pool(threads)?.install(|| WordCounts::sum(tables, task));
         };
         let folder = folder.limit.as_ref().map_or_else(PathBuf::new, |limit| limit.folder.clone());
-        let mut runs = Vec::with_capacity(counters.len());
+        let mut files = Vec::with_capacity(counters.len());
         for mut counter in counters {
             task.check()?;
-            let mut run = match counter.runs.take() {
-                Some(runs) => runs,
-                None => Runs::create(&folder)?,
+            let mut file = match counter.spill.take() {
+                Some(file) => file,
+                None => SpillFile::create(&folder)?,
             };
-            run.take(&mut counter.table)?;
-            runs.push(run);
+            file.take(&mut counter.table)?;
+            files.push(file);
         }
-        WordCounts::sum_runs(runs, &folder, task)
+        WordCounts::sum_files(files, &folder, task)
     }
 }
 
-/// Empties the table into a file when it has reached its limit.
-fn spill(limit: Option<&Limit>, table: &mut Table, runs: &mut Option<Runs>) -> Result<()> {
+/// Writes the table to the file and empties it, if it uses half of its limit or more: all its parts
+/// double at about the same time.
+fn spill_if_full(
+    limit: Option<&MemoryLimit>,
+    table: &mut WordTable,
+    file: &mut Option<SpillFile>,
+) -> Result<()> {
     let Some(limit) = limit else { return Ok(()) };
-    // its parts are all about to double at about the same time
     if table.memory() <= limit.bytes / 2 {
         return Ok(());
     }
-    let runs = match runs {
-        Some(runs) => runs,
-        None => runs.insert(Runs::create(&limit.folder)?),
+    let file = match file {
+        Some(file) => file,
+        None => file.insert(SpillFile::create(&limit.folder)?),
     };
-    runs.take(table)
+    file.take(table)
 }

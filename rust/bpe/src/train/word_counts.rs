@@ -1,4 +1,4 @@
-//! Distinct words and how often each occurs.
+//! [`WordCounts`]: distinct words and their counts, in memory or in a file.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -8,26 +8,41 @@ use std::sync::{Arc, Mutex};
 use lslm_runtime::{Error, Result, Task};
 use rayon::prelude::*;
 
-use super::spill::{Runs, next_word, write_word};
-use super::word_table::{PARTS, Part, Table};
+use super::spill::{SpillFile, next_word, write_word};
+use super::word_table::{PARTS, TablePart, WordTable};
 
-/// About how many bytes of words are read from a file at once.
-const PIECE: usize = 1 << 20;
+/// About the bytes of words that are read from the file at once: 1 MiB, large enough for the disk
+/// and small beside any memory limit.
+const CHUNK: usize = 1 << 20;
 
-/// Distinct words, each with the number of its occurrences; in memory, or in a file without a name.
+/// Distinct words, each with its count; in memory, or in a temporary file without a name.
+///
+/// ```
+/// use lslm_bpe::train::WordCounts;
+///
+/// let words = WordCounts::from_words([("low", 5), ("lower", 2), ("low", 1)])?;
+/// assert_eq!(words.len(), 2);
+/// words.for_each(|word, count| {
+///     assert_eq!(count, if word == b"low" { 6 } else { 2 });
+///     Ok(())
+/// })?;
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct WordCounts {
-    table: Table,
-    /// What does not fit into memory, in pieces of no more than a few megabytes.
-    file: Option<Arc<Mutex<Spilled>>>,
+    table: WordTable,
+    /// The words that do not fit into memory.
+    file: Option<Arc<Mutex<WordFile>>>,
 }
 
-struct Spilled {
+/// Words in a temporary file, in chunks of a few megabytes.
+struct WordFile {
     file: File,
+    /// For errors.
     folder: PathBuf,
-    /// The lengths of the pieces in bytes.
-    pieces: Vec<usize>,
-    words: usize,
+    /// The bytes of each chunk.
+    chunks: Vec<usize>,
+    n_words: usize,
 }
 
 impl std::fmt::Debug for WordCounts {
@@ -37,11 +52,11 @@ impl std::fmt::Debug for WordCounts {
 }
 
 impl WordCounts {
-    /// From words with counts; a word that comes twice has the sum of both.
+    /// Returns the counts of `words`; a word given twice has the sum of both.
     ///
-    /// Fails with [`Error::Invalid`] when such a sum passes 2^64.
+    /// [`Error::Invalid`] if such a sum exceeds 2^64.
     pub fn from_words<W: AsRef<[u8]>>(words: impl IntoIterator<Item = (W, u64)>) -> Result<Self> {
-        let mut table = Table::default();
+        let mut table = WordTable::default();
         for (word, count) in words {
             if table.add(word.as_ref(), count) == u64::MAX {
                 return Err(too_many());
@@ -50,24 +65,24 @@ impl WordCounts {
         Ok(Self { table, file: None })
     }
 
-    /// The number of distinct words.
+    /// Returns the number of distinct words.
     pub fn len(&self) -> usize {
-        self.table.len() + self.file.as_ref().map_or(0, |file| lock(file).words)
+        self.table.len() + self.file.as_ref().map_or(0, |file| lock(file).n_words)
     }
 
-    /// Whether there is no word at all.
+    /// Returns whether there are no words.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub fn memory(&self) -> usize {
         self.table.memory()
     }
 
-    /// Calls `f` with each word and its count; in an order without meaning, but always the same.
+    /// Calls `f` with each word and its count, in an arbitrary order that is the same each time.
     ///
-    /// Returns the first error of `f`, or of reading what does not fit into memory.
+    /// Returns the first error of `f`, or of reading the file.
     pub fn for_each(&self, mut f: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
         let mut result = Ok(());
         self.table.for_each(|word, count| {
@@ -78,13 +93,13 @@ impl WordCounts {
         result?;
         let Some(spilled) = &self.file else { return Ok(()) };
         let mut spilled = lock(spilled);
-        let Spilled { file, folder, pieces, .. } = &mut *spilled;
+        let WordFile { file, folder, chunks, .. } = &mut *spilled;
         file.rewind().map_err(Error::io(&*folder))?;
-        let mut piece = Vec::new();
-        for &length in &*pieces {
-            piece.resize(length, 0);
-            file.read_exact(&mut piece).map_err(Error::io(&*folder))?;
-            let mut rest = &piece[..];
+        let mut chunk = Vec::new();
+        for &length in &*chunks {
+            chunk.resize(length, 0);
+            file.read_exact(&mut chunk).map_err(Error::io(&*folder))?;
+            let mut rest = &chunk[..];
             while let Some((word, count)) = next_word(&mut rest) {
                 f(word, count)?;
             }
@@ -92,12 +107,12 @@ impl WordCounts {
         Ok(())
     }
 
-    /// The sum of several tables, made with the threads of the current pool.
-    pub(super) fn sum(mut tables: Vec<Table>, task: &Task) -> Result<Self> {
+    /// Returns the sum of several tables, added up with the threads of the current pool.
+    pub(super) fn sum(mut tables: Vec<WordTable>, task: &Task) -> Result<Self> {
         if tables.len() == 1 {
             return Ok(Self { table: tables.swap_remove(0), file: None });
         }
-        let mut by_part: Vec<Vec<Part>> = (0..PARTS).map(|_| Vec::new()).collect();
+        let mut by_part: Vec<Vec<TablePart>> = (0..PARTS).map(|_| Vec::new()).collect();
         for table in tables {
             for (parts, part) in by_part.iter_mut().zip(table.parts) {
                 parts.push(part);
@@ -116,42 +131,43 @@ impl WordCounts {
                 Ok(sum)
             })
             .collect::<Result<_>>()?;
-        Ok(Self { table: Table { parts }, file: None })
+        Ok(Self { table: WordTable { parts }, file: None })
     }
 
-    /// The sum of runs in `folder`, of which one part at a time is in memory.
-    pub(super) fn sum_runs(mut runs: Vec<Runs>, folder: &Path, task: &Task) -> Result<Self> {
+    /// Returns the sum of tables in files, as a file in `folder`; one part at a time is in memory.
+    pub(super) fn sum_files(mut files: Vec<SpillFile>, folder: &Path, task: &Task) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(Error::io(folder))?;
-        let mut spilled = Spilled { file, folder: folder.to_owned(), pieces: Vec::new(), words: 0 };
-        let mut piece = Vec::new();
+        let mut spilled =
+            WordFile { file, folder: folder.to_owned(), chunks: Vec::new(), n_words: 0 };
+        let mut chunk = Vec::new();
         for part in 0..PARTS {
-            let mut sum = Part::default();
-            for runs in &mut runs {
+            let mut sum = TablePart::default();
+            for file in &mut files {
                 task.check()?;
-                runs.add_part(part, &mut sum)?;
+                file.add_part(part, &mut sum)?;
             }
-            spilled.words += sum.used;
+            spilled.n_words += sum.used;
             let mut result = Ok(());
-            let mut write = |piece: &mut Vec<u8>| {
-                if result.is_ok() && !piece.is_empty() {
-                    result = spilled.file.write_all(piece).map_err(Error::io(folder));
-                    spilled.pieces.push(piece.len());
+            let mut write = |chunk: &mut Vec<u8>| {
+                if result.is_ok() && !chunk.is_empty() {
+                    result = spilled.file.write_all(chunk).map_err(Error::io(folder));
+                    spilled.chunks.push(chunk.len());
                 }
-                piece.clear();
+                chunk.clear();
             };
             sum.for_each(|word, count| {
-                write_word(&mut piece, word, count);
-                if piece.len() >= PIECE {
-                    write(&mut piece);
+                write_word(&mut chunk, word, count);
+                if chunk.len() >= CHUNK {
+                    write(&mut chunk);
                 }
             });
-            write(&mut piece);
+            write(&mut chunk);
             result?;
         }
-        Ok(Self { table: Table::default(), file: Some(Arc::new(Mutex::new(spilled))) })
+        Ok(Self { table: WordTable::default(), file: Some(Arc::new(Mutex::new(spilled))) })
     }
 
-    /// No sum of counts, however the words are cut into pairs, may pass 64 bits.
+    /// Returns [`Error::Invalid`] if the sum of the counts of some pair could exceed 64 bits.
     pub(super) fn check_sum(&self, task: &Task) -> Result<()> {
         let mut bytes = 0u128;
         self.for_each(|word, count| {
@@ -167,7 +183,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn too_many() -> Error {
-    Error::invalid("the words have more than 2^64 bytes in all; divide the counts")
+    Error::invalid("the words have more than 2^64 bytes in all: divide the counts")
 }
 
 #[cfg(test)]
@@ -192,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counts_as_a_map_does(
+        fn counts_equal_those_of_a_map(
             words in proptest::collection::vec(
                 (proptest::collection::vec(0..3u8, 0..40), 0..9u64), 0..300),
             cut in 0..300usize,
@@ -215,13 +231,13 @@ mod tests {
             let task = Task::default();
             let sum = WordCounts::sum(halves.clone().into(), &task).unwrap();
             prop_assert_eq!(sorted(&sum), expected.clone());
-            // and the same by way of a file, with two runs in one and one in the other
+            // The same from files, with two tables in one and one in the other.
             let folder = std::env::temp_dir();
-            let mut runs = [(); 2].map(|()| Runs::create(&folder).unwrap());
-            runs[0].take(&mut halves[0]).unwrap();
-            runs[1].take(&mut halves[0]).unwrap();
-            runs[0].take(&mut halves[1]).unwrap();
-            let sum = WordCounts::sum_runs(runs.into(), &folder, &task).unwrap();
+            let mut files = [(); 2].map(|()| SpillFile::create(&folder).unwrap());
+            files[0].take(&mut halves[0]).unwrap();
+            files[1].take(&mut halves[0]).unwrap();
+            files[0].take(&mut halves[1]).unwrap();
+            let sum = WordCounts::sum_files(files.into(), &folder, &task).unwrap();
             prop_assert_eq!(sum.len(), expected.len());
             prop_assert_eq!(sorted(&sum), expected);
         }

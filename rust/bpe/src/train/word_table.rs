@@ -1,9 +1,14 @@
-//! Counted words in memory.
+//! [`WordTable`]: a hash table of words with their counts.
 //!
-//! A word of up to 15 bytes is its own key, so most are compared in two instructions and nothing
-//! is allocated for them; longer ones lie in an arena and are found by a 64-bit hash and their
-//! bytes. The table is cut into parts by the first bits of the hash: parts of several tables are
-//! added up independently of each other, and only one part at a time is copied when it grows.
+//! ```text
+//! part  = parts[top 6 bits of the hash]
+//! entry = linear probing from entries[other bits of the hash]: 16 bytes of key, 8 of count
+//! key   = up to 15 bytes: the bytes and their number          compared as one u128
+//!         more:           hash, offset in the part's arena    and the bytes compared there
+//! ```
+//!
+//! The parts of several tables are added up independently on several threads, written to a file one
+//! by one, and grow one at a time.
 
 use std::hash::BuildHasher;
 
@@ -12,27 +17,28 @@ use foldhash::fast::FixedState;
 use crate::prefetch::prefetch;
 
 const PART_BITS: u32 = 6;
-/// How many parts a table has.
+/// Parts of a table: 64, some for each thread.
 pub(super) const PARTS: usize = 1 << PART_BITS;
-/// The longest word that is its own key.
+/// Most bytes of a word that is its own key.
 pub(super) const SHORT: usize = 15;
-/// In the last byte of a key: the word lies in the arena.
+/// The bit of a key's last byte that marks a word in the arena.
 const LONG: u64 = 1 << 63;
 const OFFSET: u64 = (1 << 56) - 1;
 const HASHER: FixedState = FixedState::with_seed(0x776f_7264);
 
-/// A short word: its bytes, padded with zeros, and its length in the last byte.
-/// A long one: its hash, and its place in the arena with [`LONG`] set.
+/// A short word: its bytes, padded with zeros, and its length in the last byte. A long one: its
+/// hash, and its offset in the arena with [`LONG`] set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     low: u64,
     high: u64,
 }
 
+/// A word and its count.
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct WordEntry {
     pub(super) key: Key,
-    /// Zero: the entry is empty.
+    /// Zero for an empty entry.
     pub(super) count: u64,
 }
 
@@ -48,18 +54,18 @@ const MASKS: [u128; SHORT + 1] = {
 };
 
 impl PartialEq for Key {
-    /// Both halves at once: two branches would be guessed wrong more often than one.
+    /// Compares both halves at once: two branches are mispredicted more often than one.
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
         (self.low ^ other.low) | (self.high ^ other.high) == 0
     }
 }
 
-/// An entry without a word.
-pub(super) const EMPTY: Entry = Entry { key: Key { low: 0, high: 0 }, count: 0 };
+/// The empty entry.
+pub(super) const EMPTY: WordEntry = WordEntry { key: Key { low: 0, high: 0 }, count: 0 };
 
 impl Key {
-    /// The key of a word of 1 to 15 bytes.
+    /// Returns the key of a word of 1 to 15 bytes.
     #[inline(always)]
     pub(super) fn short(word: &[u8]) -> Self {
         let length = word.len();
@@ -68,7 +74,7 @@ impl Key {
             let rest = u64::from_le_bytes(*last).checked_shr(128 - 8 * length as u32).unwrap_or(0);
             return Self { low: u64::from_le_bytes(*first), high: rest | tag };
         }
-        // the two halves may overlap: the same bytes then meet in the same place
+        // The two halves may overlap; the same bytes then have the same bits.
         let low = if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
             let last = u64::from(u32::from_le_bytes(*last));
             u64::from(u32::from_le_bytes(*first)) | last << (8 * (length - 4))
@@ -79,7 +85,7 @@ impl Key {
         Self { low, high: tag }
     }
 
-    /// As [`Self::short`], for the first `length` bytes of a window of text: without branches.
+    /// Returns the key of the first `length` bytes of a window of text, without branches.
     #[inline(always)]
     pub(super) fn window(window: [u8; 16], length: usize) -> Self {
         let bits = u128::from_le_bytes(window) & MASKS[length];
@@ -96,7 +102,7 @@ impl Key {
         if self.is_long() { self.low } else { self.hash_short() }
     }
 
-    /// The hash of a short word, or of no word.
+    /// Returns the hash of a short word, or of the empty key.
     #[inline(always)]
     pub(super) fn hash_short(self) -> u64 {
         let product = u128::from(self.low ^ 0x9E37_79B9_7F4A_7C15)
@@ -105,29 +111,31 @@ impl Key {
     }
 }
 
-/// The hash of a word of more than [`SHORT`] bytes.
+/// Returns the hash of a word of more than [`SHORT`] bytes.
 #[inline(always)]
 pub(super) fn hash_long(word: &[u8]) -> u64 {
     HASHER.hash_one(word)
 }
 
+/// Returns the index of the part for `hash`.
 #[inline(always)]
 fn part_of(hash: u64) -> usize {
     (hash >> (u64::BITS - PART_BITS)) as usize
 }
 
-/// One part of a table.
+/// The words of a table whose hashes have the same top bits.
 #[derive(Clone, Default)]
-pub(super) struct Part {
+pub(super) struct TablePart {
     /// A power of two of them, at most three quarters in use; or none.
-    entries: Vec<Entry>,
+    entries: Vec<WordEntry>,
+    /// The number of words.
     pub(super) used: usize,
-    /// Long words: the length in four bytes, then the bytes.
+    /// The long words: the length in four bytes, then the bytes.
     arena: Vec<u8>,
 }
 
-impl Part {
-    /// Where the search for `hash` begins; bits that [`part_of`] does not use.
+impl TablePart {
+    /// Returns the index where probing for `hash` begins, by bits that [`part_of`] does not use.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
         (hash >> 8) as usize & self.entries.len().wrapping_sub(1)
@@ -147,7 +155,7 @@ impl Part {
                 return entry.count;
             }
             if entry.count == 0 {
-                *entry = Entry { key, count };
+                *entry = WordEntry { key, count };
                 self.used += 1;
                 if self.used * 4 > self.entries.len() * 3 {
                     self.grow();
@@ -158,6 +166,7 @@ impl Part {
         }
     }
 
+    /// Adds `count` to a word of this part, and returns the sum.
     pub(super) fn add(&mut self, word: &[u8], count: u64) -> u64 {
         if word.len() > SHORT {
             self.add_long(word, hash_long(word), count)
@@ -184,7 +193,7 @@ impl Part {
             }
             if entry.count == 0 {
                 let key = Key { low: hash, high: LONG | self.arena.len() as u64 };
-                *entry = Entry { key, count };
+                *entry = WordEntry { key, count };
                 self.arena.extend_from_slice(&(word.len() as u32).to_le_bytes());
                 self.arena.extend_from_slice(word);
                 self.used += 1;
@@ -214,6 +223,7 @@ impl Part {
         }
     }
 
+    /// Calls `f` with each word and its count.
     pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], u64)) {
         for entry in self.entries.iter().filter(|entry| entry.count > 0) {
             if entry.key.is_long() {
@@ -240,10 +250,11 @@ impl Part {
     }
 
     fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.arena.capacity()
+        self.entries.capacity() * size_of::<WordEntry>() + self.arena.capacity()
     }
 }
 
+/// Returns the bytes of a long word.
 fn in_arena(arena: &[u8], key: Key) -> &[u8] {
     let rest = arena.get((key.high & OFFSET) as usize..).unwrap_or_default();
     match rest.split_first_chunk() {
@@ -252,28 +263,29 @@ fn in_arena(arena: &[u8], key: Key) -> &[u8] {
     }
 }
 
-/// A table of words.
+/// Words with their counts.
 #[derive(Clone)]
-pub(super) struct Table {
-    pub(super) parts: Vec<Part>,
+pub(super) struct WordTable {
+    /// By the top bits of the hash.
+    pub(super) parts: Vec<TablePart>,
 }
 
-impl std::fmt::Debug for Table {
+impl std::fmt::Debug for WordTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Table").field("words", &self.len()).finish_non_exhaustive()
+        f.debug_struct("WordTable").field("words", &self.len()).finish_non_exhaustive()
     }
 }
 
-impl Default for Table {
+impl Default for WordTable {
     fn default() -> Self {
-        Self { parts: vec![Part::default(); PARTS] }
+        Self { parts: vec![TablePart::default(); PARTS] }
     }
 }
 
-impl Table {
-    /// Counts `word` `count` times more, and returns how often that makes; it stops at `u64::MAX`.
+impl WordTable {
+    /// Adds `count` to `word`, and returns the sum, which saturates at `u64::MAX`.
     ///
-    /// A word longer than 4 GB is cut there.
+    /// A word longer than 4 GB is truncated to that.
     pub(super) fn add(&mut self, word: &[u8], count: u64) -> u64 {
         if word.is_empty() || count == 0 {
             return 0;
@@ -282,19 +294,19 @@ impl Table {
             return self.add_long(word, hash_long(word), count);
         }
         let key = Key::short(word);
-        self.add_short(&Entry { key, count }, key.hash_short())
+        self.add_short(&WordEntry { key, count }, key.hash_short())
     }
 
-    /// As [`Self::add`], for a word of more than [`SHORT`] bytes whose hash is known.
+    /// Adds `count` to a word of more than [`SHORT`] bytes with hash `hash`, and returns the sum.
     #[inline(always)]
     pub(super) fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
         let word = &word[..word.len().min(u32::MAX as usize)];
         self.parts[part_of(hash)].add_long(word, hash, count)
     }
 
-    /// As [`Self::add`], for a short word whose hash is known; an empty entry changes nothing.
+    /// Adds the count of a short word with hash `hash`, and returns the sum; 0 for an empty entry.
     #[inline(always)]
-    pub(super) fn add_short(&mut self, entry: &Entry, hash: u64) -> u64 {
+    pub(super) fn add_short(&mut self, entry: &WordEntry, hash: u64) -> u64 {
         if entry.count == 0 {
             return 0;
         }
@@ -308,7 +320,7 @@ impl Table {
         }
     }
 
-    /// Asks for the memory that a word with this hash will need.
+    /// Prefetches the entry where probing for `hash` begins.
     #[inline(always)]
     pub(super) fn prefetch(&self, hash: u64) {
         let part = &self.parts[part_of(hash)];
@@ -317,11 +329,12 @@ impl Table {
         }
     }
 
-    /// The bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
-        self.parts.iter().map(Part::memory).sum()
+        self.parts.iter().map(TablePart::memory).sum()
     }
 
+    /// Returns the number of words.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.used).sum()
     }
@@ -332,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_keys_are_exact() {
+    fn short_keys_have_the_bytes_and_the_length() {
         let text = b"0123456789abcdef";
         for length in 1..=SHORT {
             let key = Key::short(&text[..length]);

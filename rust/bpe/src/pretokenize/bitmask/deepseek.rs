@@ -1,86 +1,68 @@
-//! DeepSeek-V3: numbers, then Chinese and Japanese, then the rest, all cut out of each other.
+//! DeepSeek-V3: numbers, then Chinese and Japanese, then the rest, each step inside the pieces that
+//! the steps before it left.
 //!
-//! A break is where a piece of one of the first two steps begins or ends. For the third step the
-//! text ends there: no rule looks back or ahead across it.
+//! ```text
+//! breaks  = where numbers or CJK begin or end: for the third step the text ends there,
+//!           so no rule looks back or ahead across a break
+//! starts  = breaks
+//!         | first byte of a run of letters, symbols, white space or gaps
+//!         | ASCII symbol + ASCII letters are one piece: no start between, one after
+//!         | last gap before a word | groups of three numbers | white space as in cl100k_base
+//! ```
 
-use super::{Block, Carry, Ends, Kind, Rules, behind_lines, last_blanks, numbers, reach};
+use super::state::{Carry, Ends, Window};
+use super::steps::{after_line_ends, last_blanks, number_groups, reach};
+use crate::pretokenize::char_class::CharClass;
+use crate::pretokenize::masks::ClassMasks;
+use crate::pretokenize::scheme::Rules;
 
-/// The beginnings of pieces in `block`; positions of earlier blocks go to `ends`.
+/// Returns the starts of pieces in the block; starts in earlier blocks go to `ends`.
 #[inline(always)]
-pub(super) fn step<R: Rules>(
-    text: &[u8],
-    base: usize,
-    block: &Block,
-    next: &Block,
-    carry: &mut Carry,
-    ends: &mut Ends<'_>,
-) -> u64 {
-    let word = |block: &Block| {
-        block.kind(Kind::Upper)
-            | block.kind(Kind::Lower)
-            | block.kind(Kind::Letter)
-            | block.kind(Kind::Mark)
-    };
-    let next_word = word(next);
-    let word = word(block);
-    let ascii_word = word & !block.high;
-    let number = block.kind(Kind::Number);
-    let blank = block.kind(Kind::Space);
-    let all_lines = block.kind(Kind::Newline);
-    let gap = block.kind(Kind::Other);
-    let symbol = block.valid & !(word | number | blank | all_lines | gap);
+pub(super) fn starts<R: Rules>(window: &Window<'_>, carry: &mut Carry, ends: &mut Ends<'_>) -> u64 {
+    let Window { block, next, .. } = window;
+    let word = word_mask(block);
+    let ascii_word = word & !block.non_ascii;
+    let number = block.of(CharClass::Number);
+    let blank = block.of(CharClass::Space);
+    let newline = block.of(CharClass::Newline);
+    let gap = block.of(CharClass::Other);
+    let symbol = block.valid & !(word | number | blank | newline | gap);
 
-    let before_number = number << 1 | carry.number;
-    let breaks = (number ^ before_number) | (block.cjk ^ (block.cjk << 1 | carry.cjk));
+    let breaks =
+        (number ^ (number << 1 | carry.number)) | (block.cjk ^ (block.cjk << 1 | carry.cjk));
     let before = |mask: u64, last: u64| (mask << 1 | last) & !breaks;
 
-    // Line ends behind symbols belong to their piece.
-    let from = all_lines & (before(symbol, carry.other) | carry.tail);
-    let tail = if from == 0 { 0 } else { reach(from, all_lines) };
-    let line = all_lines & !tail;
+    // Line ends after symbols belong to their piece.
+    let from = newline & (before(symbol, carry.punctuation) | carry.tail);
+    let tail = if from == 0 { 0 } else { reach(from, newline) };
+    let line = newline & !tail;
     let white = blank | line;
 
     let words = word & !before(word, carry.word);
-    let symbols = symbol & !before(symbol, carry.other) & !before(block.space, carry.space);
+    let symbols = symbol & !before(symbol, carry.punctuation) & !before(block.space, carry.space);
     let before_gap = before(gap, carry.gap);
     let mut starts = breaks | symbols | (white & !(white << 1 | carry.white)) | (gap & !before_gap);
 
-    // A single ASCII symbol takes the ASCII letters behind it, and only those.
-    let joined = ((symbols & !block.high) << 1 | carry.successor) & ascii_word;
+    // A single ASCII symbol takes the ASCII letters after it, and only those.
+    let joined = ((symbols & !block.non_ascii) << 1 | carry.lone) & ascii_word;
     starts |= words & !joined & !before(blank, carry.blank) & !before_gap;
-    let run = if joined | carry.joined_run == 0 {
-        0
-    } else {
-        reach(joined | carry.joined_run, ascii_word)
-    };
-    starts |= (run << 1 | carry.joined_run) & word & !ascii_word;
+    let from = joined | carry.symbol_word;
+    let symbol_word = if from == 0 { 0 } else { reach(from, ascii_word) };
+    starts |= (symbol_word << 1 | carry.symbol_word) & word & !ascii_word;
 
-    // The last of several gaps is the beginning of a word behind it.
     if gap != 0 {
-        let here = word & !breaks;
-        let there = next_word & !(next.cjk ^ (next.cjk << 1 | block.cjk >> 63));
-        starts |= gap & !block.high & (here >> 1 | there << 63);
-        let wide = gap & block.high & !block.rest;
-        if wide != 0 {
-            let third = block.rest >> 2 | next.rest << 62;
-            let fourth = third & (block.rest >> 3 | next.rest << 61);
-            starts |= wide & !third & (here >> 2 | there << 62);
-            starts |= wide & third & !fourth & (here >> 3 | there << 61);
-            starts |= wide & fourth & (here >> 4 | there << 60);
-        }
+        starts |= last_gaps(window, gap, word & !breaks);
     }
-
     if number != 0 {
-        starts |= numbers::<R>(number, before_number, block.rest, block.high, carry);
+        starts |= number_groups::<R>(number, block.inner, block.non_ascii, carry);
     }
-    let before_line = line << 1 | carry.line;
-    starts |= behind_lines::<R>(text, base, blank, line, before_line, next, carry, ends);
-    let ending = |block: &Block| block.kind(Kind::Number) | block.cjk;
+    starts |= after_line_ends::<R>(window, blank, line, carry, ends);
+    let ending = |block: &ClassMasks| block.of(CharClass::Number) | block.cjk;
     let (here, there) = (ending(block), ending(next));
-    starts |= last_blanks(block, next, blank, here, there, block.rest, block.high);
+    starts |= last_blanks(window, blank, here, there, block.inner, block.non_ascii);
 
     carry.word = word >> 63;
-    carry.other = symbol >> 63;
+    carry.punctuation = symbol >> 63;
     carry.space = block.space >> 63;
     carry.blank = blank >> 63;
     carry.white = white >> 63;
@@ -89,7 +71,34 @@ pub(super) fn step<R: Rules>(
     carry.tail = tail >> 63;
     carry.cjk = block.cjk >> 63;
     carry.gap = gap >> 63;
-    carry.successor = (symbols & !block.high) >> 63;
-    carry.joined_run = run >> 63;
+    carry.lone = (symbols & !block.non_ascii) >> 63;
+    carry.symbol_word = symbol_word >> 63;
     starts & block.valid
+}
+
+/// Returns `[\p{L}\p{M}]`.
+#[inline(always)]
+fn word_mask(block: &ClassMasks) -> u64 {
+    block.of(CharClass::Upper)
+        | block.of(CharClass::Lower)
+        | block.of(CharClass::Letter)
+        | block.of(CharClass::Mark)
+}
+
+/// Returns the start of the last of several gaps, which begins the word after it: the gaps whose
+/// next character, one to four bytes on, is in `here` or in the next block's words.
+#[inline(always)]
+fn last_gaps(window: &Window<'_>, gap: u64, here: u64) -> u64 {
+    let Window { block, next, .. } = window;
+    let there = word_mask(next) & !(next.cjk ^ (next.cjk << 1 | block.cjk >> 63));
+    let mut starts = gap & !block.non_ascii & (here >> 1 | there << 63);
+    let long = gap & block.non_ascii & !block.inner;
+    if long != 0 {
+        let third = block.inner >> 2 | next.inner << 62;
+        let fourth = third & (block.inner >> 3 | next.inner << 61);
+        starts |= long & !third & (here >> 2 | there << 62);
+        starts |= long & third & !fourth & (here >> 3 | there << 61);
+        starts |= long & fourth & (here >> 4 | there << 60);
+    }
+    starts
 }

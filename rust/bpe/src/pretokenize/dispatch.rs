@@ -1,0 +1,38 @@
+//! Chooses the compiled splitter for a family of patterns and the machine's vector instructions.
+
+use super::masks::Portable;
+use super::scheme::{self, Rules, Scheme};
+use super::{bitmask, scalar};
+use crate::simd::Level;
+
+/// Calls `flush` with the ends of the pieces of `text`, ascending, in batches; the last end is the
+/// length of `text`. An empty text has no pieces.
+pub(super) fn ends(scheme: Scheme, level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
+    match scheme {
+        Scheme::Gpt2 { digits: false } => by_level::<scheme::Gpt2>(level, text, flush),
+        Scheme::Gpt2 { digits: true } => by_level::<scheme::Starcoder>(level, text, flush),
+        Scheme::Cl100k { group: 3, tail: false } => by_level::<scheme::Cl100k>(level, text, flush),
+        Scheme::Cl100k { group: 3, tail: true } => {
+            by_level::<scheme::Cl100kTail>(level, text, flush);
+        }
+        Scheme::Cl100k { group: 1, tail: false } => by_level::<scheme::Qwen2>(level, text, flush),
+        Scheme::O200k { group: 3, contractions: true } => {
+            by_level::<scheme::O200k>(level, text, flush);
+        }
+        Scheme::O200k { group: 1, contractions: false } => {
+            by_level::<scheme::Tekken>(level, text, flush);
+        }
+        Scheme::DeepseekV3 => by_level::<scheme::DeepseekV3>(level, text, flush),
+        _ => scalar::scan(scheme, text, |end| flush(&[end])),
+    }
+}
+
+fn by_level<R: Rules>(level: Level, text: &[u8], flush: &mut dyn FnMut(&[usize])) {
+    match level {
+        Level::Scalar => bitmask::ends::<R, Portable>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => super::x86::avx2::<R>(text, flush),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => super::x86::avx512::<R>(text, flush),
+    }
+}
