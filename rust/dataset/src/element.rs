@@ -1,10 +1,10 @@
-//! The number types that tokens are read as.
+//! The integer types that stored ids are read as.
 
-/// A number type that tokens can be read as.
+/// An integer type that stored ids can be read as: `u16`, `u32` or `i64`.
 pub trait Element: Copy + Default + Send + 'static {
-    /// Reads ids of two bytes; false if they do not fit.
+    /// Converts ids of two bytes, one for each place in `out`; returns false if they do not fit.
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool;
-    /// Reads ids of four bytes; false if they may not fit.
+    /// Converts ids of four bytes, one for each place in `out`; returns false if they may not fit.
     fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool;
 }
 
@@ -19,26 +19,21 @@ impl Element for u16 {
     }
 }
 
-impl Element for u32 {
-    fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
-        out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id).into());
-        true
-    }
+/// Implements [`Element`] for types that hold every id.
+macro_rules! wide_element {
+    ($($type:ty),+) => {$(
+        impl Element for $type {
+            fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
+                out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id).into());
+                true
+            }
 
-    fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool {
-        out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u32::from_le_bytes(*id));
-        true
-    }
+            fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool {
+                out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u32::from_le_bytes(*id).into());
+                true
+            }
+        }
+    )+};
 }
 
-impl Element for i64 {
-    fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool {
-        out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u16::from_le_bytes(*id).into());
-        true
-    }
-
-    fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool {
-        out.iter_mut().zip(bytes).for_each(|(out, id)| *out = u32::from_le_bytes(*id).into());
-        true
-    }
-}
+wide_element!(u32, i64);

@@ -1,47 +1,50 @@
-//! The header page of a shard and its section table; `docs/format.md` is the specification.
+//! Encodes and parses the header page of a shard; `docs/format.md` is the specification.
 
 use std::path::Path;
 
 use lslm_runtime::{Error, Result};
 use sha2::{Digest, Sha256};
 
-/// The first bytes of a shard. The first is no text in any encoding, and the line ends are there
-/// to be spoiled by a transfer in text mode.
+/// The first bytes of a shard. The first byte is not valid in any text encoding, and a transfer in
+/// text mode changes the line ends.
 pub const MAGIC: [u8; 8] = *b"\x89LSLM\r\n\x1a";
-/// The version of the format that is written, and the latest that is read.
+/// The version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
-/// The size of the header page in bytes, and the multiple at which tokens begin.
+/// The size of the header page, and the alignment of the tokens, in bytes: a page of memory.
 pub const PAGE: usize = 4096;
-/// How many bytes of a section one checksum covers.
+/// Bytes of a section that one checksum covers.
 pub const BLOCK: u64 = 1 << 20;
-/// The most sections a shard can have.
+/// Sections in a shard, at most: as many entries as fit into the header page.
 pub const MAX_SECTIONS: usize = 61;
-/// The largest vocabulary whose ids are stored in two bytes.
+/// The largest vocabulary size whose ids are stored in two bytes.
 pub const MAX_NARROW_VOCAB_SIZE: u32 = 1 << 16;
 
 /// The kinds of sections.
 pub mod kind {
-    /// One id a token.
+    /// The id of each token.
     pub const TOKENS: u32 = 1;
-    /// Where each document ends, in tokens.
+    /// The end of each document, in tokens.
     pub const DOCUMENT_ENDS: u32 = 2;
-    /// How many bytes of text each document has.
+    /// The bytes of text of each document.
     pub const DOCUMENT_BYTES: u32 = 3;
-    /// From which source each document is.
+    /// The source of each document: an index into the manifest's list.
     pub const DOCUMENT_SOURCES: u32 = 4;
-    /// Where the id of each document ends, in bytes of [`IDS`].
+    /// The end of the id of each document, in bytes of [`IDS`].
     pub const ID_ENDS: u32 = 5;
-    /// The ids of the documents.
+    /// The ids of the documents, one after the other.
     pub const IDS: u32 = 6;
     /// Which tokens count as targets; reserved.
     pub const LOSS_MASK: u32 = 7;
 }
 
+/// The first byte of the section table in the header page.
 const TABLE: usize = 128;
-const ENTRY: usize = 64;
-const ALIGNMENT: u64 = 64;
+/// Bytes of an entry of the section table.
+const ENTRY_BYTES: usize = 64;
+/// Alignment of sections other than tokens, in bytes: a cache line.
+pub(crate) const ALIGNMENT: u64 = 64;
 
-/// The bytes that one id takes for a vocabulary of `vocab_size`: 2 or 4.
+/// Returns the bytes of one stored id for a vocabulary of `vocab_size`: 2 or 4.
 pub fn token_width(vocab_size: u32) -> usize {
     if vocab_size <= MAX_NARROW_VOCAB_SIZE { 2 } else { 4 }
 }
@@ -49,24 +52,24 @@ pub fn token_width(vocab_size: u32) -> usize {
 /// One entry of the section table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What it holds, one of [`kind`].
+    /// What it contains: one of [`kind`], or a kind of another program.
     pub kind: u32,
-    /// The width of an element in bytes.
+    /// The width of an element in bytes: 1, 2, 4 or 8.
     pub width: u8,
-    /// Whether a reader that does not know the kind must refuse the shard.
+    /// Whether a reader that does not support the kind must refuse the shard.
     pub required: bool,
-    /// Where it begins in the file, in bytes.
+    /// Its first byte in the file.
     pub offset: u64,
     /// Its length in bytes.
     pub length: u64,
-    /// Where its checksums begin in the file, in bytes.
+    /// The first byte of its checksums in the file.
     pub checksums: u64,
     /// The CRC-32 of its checksums.
     pub crc: u32,
 }
 
 impl Section {
-    /// The number of blocks, each with a checksum.
+    /// Returns the number of blocks, each of which has a checksum.
     pub fn blocks(&self) -> u64 {
         self.length.div_ceil(BLOCK)
     }
@@ -80,37 +83,37 @@ impl Section {
     }
 }
 
-/// What the header page of a shard says.
+/// The content of the header page of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Tokens in the shard.
     pub tokens: u64,
     /// Documents in the shard.
     pub documents: u64,
-    /// Bytes of text of all documents; 0 if not known.
+    /// Bytes of text of all documents; 0 if unknown.
     pub text_bytes: u64,
     /// The size of the file in bytes.
     pub file_size: u64,
     /// Each id is below this.
     pub vocab_size: u32,
-    /// The fingerprint of the tokenizer, if known.
+    /// The fingerprint of the tokenizer; `None` if unknown.
     pub tokenizer: Option<[u8; 32]>,
     /// The section table.
     pub sections: Vec<Section>,
 }
 
 impl Header {
-    /// The section of `kind`, if the shard has it.
+    /// Returns the section of `kind`, or `None` if the shard lacks it.
     pub fn section(&self, kind: u32) -> Option<&Section> {
         self.sections.iter().find(|section| section.kind == kind)
     }
 
-    /// The bytes that one id takes.
+    /// Returns the bytes of one stored id: 2 or 4.
     pub fn token_width(&self) -> usize {
         token_width(self.vocab_size)
     }
 
-    /// The header page, with its checksum.
+    /// Returns the header page, with its checksum.
     pub fn encode(&self) -> [u8; PAGE] {
         let mut page = [0; PAGE];
         let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
@@ -124,7 +127,7 @@ impl Header {
         put(48, &self.vocab_size.to_le_bytes());
         put(64, &self.tokenizer.unwrap_or_default());
         for (index, section) in self.sections.iter().enumerate() {
-            let at = TABLE + index * ENTRY;
+            let at = TABLE + index * ENTRY_BYTES;
             put(at, &section.kind.to_le_bytes());
             put(at + 4, &[section.width, u8::from(section.required)]);
             put(at + 8, &section.offset.to_le_bytes());
@@ -137,39 +140,15 @@ impl Header {
         page
     }
 
-    /// Reads the header page of the shard at `path`, whose size is `file_size` bytes.
+    /// Parses the header page of the shard at `path`, whose size is `file_size` bytes.
     ///
-    /// `page` holds the first bytes of the file, [`PAGE`] of them unless the file is shorter. What
-    /// comes back has been checked by all the rules of the format that do not need the payload: its
-    /// numbers can be used as they are. Anything else is an [`Error::Format`] with the byte.
+    /// `page` must be the first [`PAGE`] bytes of the file, or all of a shorter file. Every rule of the
+    /// format that needs no payload is checked, so the numbers of the result can be used as they are.
+    /// Anything else is an [`Error::Format`] with the byte.
     pub fn parse(page: &[u8], path: &Path, file_size: u64) -> Result<Self> {
+        let (page, n_sections) = check_page(page, path)?;
         let refuse = |at: usize, reason: String| Err(Error::format(path, at as u64, reason));
-        if page.len() < MAGIC.len() || page[..MAGIC.len()] != MAGIC {
-            return refuse(0, "not a shard of lslm: other first bytes".into());
-        }
-        let Ok(page) = <&[u8; PAGE]>::try_from(page) else {
-            return refuse(page.len(), format!("cut short: the header page has {PAGE} bytes"));
-        };
-        let version = u32_at(page, 8);
-        if version != VERSION {
-            let newer = if version > VERSION { ", made by a newer lslm; update lslm" } else { "" };
-            return refuse(8, format!("format version {version}{newer}"));
-        }
-        let crc = crc32fast::hash(&page[..PAGE - 4]);
-        let stored = u32_at(page, PAGE - 4);
-        if crc != stored {
-            let text = format!("damaged header: checksum {crc:08x}, stored {stored:08x}");
-            return refuse(PAGE - 4, text);
-        }
-        let count = u32_at(page, 12) as usize;
-        if count > MAX_SECTIONS {
-            return refuse(12, format!("{count} sections; at most {MAX_SECTIONS} are possible"));
-        }
-        let table_end = TABLE + count * ENTRY;
-        let zeros = [52..64, 96..TABLE, table_end..PAGE - 4];
-        if let Some(at) = zeros.into_iter().flatten().find(|&at| page[at] != 0) {
-            return refuse(at, format!("byte {:#04x} where zero must be", page[at]));
-        }
+        let entries = (0..n_sections).map(|index| entry_at(page, TABLE + index * ENTRY_BYTES));
         let header = Self {
             tokens: u64_at(page, 16),
             documents: u64_at(page, 24),
@@ -177,19 +156,19 @@ impl Header {
             file_size: u64_at(page, 40),
             vocab_size: u32_at(page, 48),
             tokenizer: Some(bytes_at(page, 64)).filter(|fingerprint| *fingerprint != [0; 32]),
-            sections: (0..count).map(|index| entry_at(page, TABLE + index * ENTRY)).collect(),
+            sections: entries.collect(),
         };
         if header.file_size != file_size {
             let text =
                 format!("the file has {file_size} bytes, its header says {}", header.file_size);
             return refuse(40, text);
         }
-        for index in 0..count {
-            let at = TABLE + index * ENTRY;
-            let reserved = (page[at + 5] & !1 != 0).then_some(at + 5);
-            let zeros = [at + 6..at + 8, at + 36..at + ENTRY];
+        for index in 0..n_sections {
+            let at = TABLE + index * ENTRY_BYTES;
+            let reserved_flags = (page[at + 5] & !1 != 0).then_some(at + 5);
+            let zeros = [at + 6..at + 8, at + 36..at + ENTRY_BYTES];
             let set = zeros.into_iter().flatten().find(|&at| page[at] != 0);
-            if let Some(at) = reserved.or(set) {
+            if let Some(at) = reserved_flags.or(set) {
                 return refuse(at, format!("byte {:#04x} where zero must be", page[at]));
             }
             if let Err(reason) = header.check_section(index) {
@@ -198,11 +177,14 @@ impl Header {
         }
         for (required, name) in [(kind::TOKENS, "tokens"), (kind::DOCUMENT_ENDS, "document ends")] {
             if header.section(required).is_none() {
-                return refuse(12, format!("no section of kind {required} ({name})"));
+                return refuse(12, format!("the section of kind {required} ({name}) is missing"));
             }
         }
         if header.section(kind::ID_ENDS).is_some() != header.section(kind::IDS).is_some() {
-            return refuse(12, "sections of kind 5 and 6 come together".into());
+            return refuse(
+                12,
+                "sections of kind 5 and 6 must come together: one is missing".into(),
+            );
         }
         match header.check_overlap() {
             Ok(()) => Ok(header),
@@ -210,32 +192,19 @@ impl Header {
         }
     }
 
-    /// The rules for entry `index` of the table.
+    /// Checks entry `index` of the section table; the error is the reason to refuse it.
     fn check_section(&self, index: usize) -> Result<(), String> {
         let section = self.sections[index];
-        let Section { kind, width, offset, length, checksums, .. } = section;
+        let Section { kind, width, length, .. } = section;
         if self.sections[..index].iter().any(|earlier| earlier.kind == kind) {
             return Err(format!("a second section of kind {kind}"));
         }
         if !matches!(width, 1 | 2 | 4 | 8) {
-            return Err(format!("section of kind {kind} has elements of {width} bytes"));
-        }
-        let first = PAGE as u64;
-        let alignment = if kind == kind::TOKENS { first } else { ALIGNMENT };
-        if offset < first || !offset.is_multiple_of(alignment) {
-            return Err(format!("section of kind {kind} begins at byte {offset}"));
-        }
-        if checksums < first || !checksums.is_multiple_of(4) {
-            return Err(format!("checksums of kind {kind} begin at byte {checksums}"));
-        }
-        let inside = |end: Option<u64>| end.is_some_and(|end| end <= self.file_size);
-        if !inside(section.end()) || !inside(section.checksums_end()) {
             return Err(format!(
-                "section of kind {kind}, {length} bytes from byte {offset}, checksums from byte \
-                 {checksums}: not inside the file of {} bytes",
-                self.file_size
+                "section of kind {kind} has elements of {width} bytes, which must be 1, 2, 4 or 8"
             ));
         }
+        self.check_position(&section)?;
         let (tokens, documents) = (Some(self.tokens), Some(self.documents));
         let (expected_width, elements) = match kind {
             kind::TOKENS => (self.token_width() as u8, tokens),
@@ -247,7 +216,7 @@ impl Header {
             }
             _ if section.required => {
                 return Err(format!(
-                    "section of kind {kind} is required and not known; made by a newer lslm?"
+                    "section of kind {kind} is required and unknown, made by a newer lslm; update lslm"
                 ));
             }
             _ => (width, None),
@@ -266,15 +235,44 @@ impl Header {
         }
         if !length.is_multiple_of(u64::from(width)) {
             return Err(format!(
-                "section of kind {kind} has {length} bytes, no multiple of {width}"
+                "section of kind {kind} has {length} bytes, which is not a multiple of {width}"
             ));
         }
         Ok(())
     }
 
-    /// All ranges of the file that belong to a section or its checksums, in order.
+    /// Checks that a section and its checksums are aligned and lie between the header page and the
+    /// end of the file.
+    fn check_position(&self, section: &Section) -> Result<(), String> {
+        let Section { kind, offset, length, checksums, .. } = *section;
+        let first = PAGE as u64;
+        let alignment = if kind == kind::TOKENS { first } else { ALIGNMENT };
+        if offset < first || !offset.is_multiple_of(alignment) {
+            return Err(format!(
+                "section of kind {kind} begins at byte {offset}, which must be a multiple of \
+                 {alignment} from {first} on"
+            ));
+        }
+        if checksums < first || !checksums.is_multiple_of(4) {
+            return Err(format!(
+                "checksums of kind {kind} begin at byte {checksums}, which must be a multiple of 4 \
+                 from {first} on"
+            ));
+        }
+        let is_inside = |end: Option<u64>| end.is_some_and(|end| end <= self.file_size);
+        if !is_inside(section.end()) || !is_inside(section.checksums_end()) {
+            return Err(format!(
+                "section of kind {kind}, {length} bytes from byte {offset}, checksums from byte \
+                 {checksums}: not inside the file of {} bytes",
+                self.file_size
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the byte ranges of the file that belong to a section or its checksums, in order.
     ///
-    /// Only for headers whose sections lie inside the file.
+    /// Every section must lie inside the file.
     pub(crate) fn claimed(&self) -> Vec<(u64, u64)> {
         let mut claimed: Vec<_> = self
             .sections
@@ -297,9 +295,47 @@ impl Header {
     }
 }
 
-/// The digest of a header page, which the manifest holds.
+/// Returns the SHA-256 of a header page, which the manifest stores.
 pub fn digest(page: &[u8]) -> [u8; 32] {
     Sha256::digest(page).into()
+}
+
+/// Checks the header page as bytes: magic, version, checksum, reserved zeros. Returns the page and
+/// its number of sections.
+fn check_page<'a>(page: &'a [u8], path: &Path) -> Result<(&'a [u8; PAGE], usize)> {
+    let refuse = |at: usize, reason: String| Err(Error::format(path, at as u64, reason));
+    if page.len() < MAGIC.len() || page[..MAGIC.len()] != MAGIC {
+        return refuse(0, "not a shard of lslm: it does not start with the magic bytes".into());
+    }
+    let Ok(page) = <&[u8; PAGE]>::try_from(page) else {
+        let text = format!("cut short: the header page has {PAGE} bytes; copy the file again");
+        return refuse(page.len(), text);
+    };
+    let version = u32_at(page, 8);
+    if version != VERSION {
+        let newer = if version > VERSION { ", made by a newer lslm; update lslm" } else { "" };
+        return refuse(8, format!("format version {version}{newer}"));
+    }
+    let crc = crc32fast::hash(&page[..PAGE - 4]);
+    let stored = u32_at(page, PAGE - 4);
+    if crc != stored {
+        return refuse(
+            PAGE - 4,
+            format!(
+                "damaged header: checksum {crc:08x}, stored {stored:08x}; copy the file again or \
+                 write the dataset again"
+            ),
+        );
+    }
+    let n_sections = u32_at(page, 12) as usize;
+    if n_sections > MAX_SECTIONS {
+        return refuse(12, format!("{n_sections} sections, which must be at most {MAX_SECTIONS}"));
+    }
+    let zeros = [52..64, 96..TABLE, TABLE + n_sections * ENTRY_BYTES..PAGE - 4];
+    match zeros.into_iter().flatten().find(|&at| page[at] != 0) {
+        Some(at) => refuse(at, format!("byte {:#04x} where zero must be", page[at])),
+        None => Ok((page, n_sections)),
+    }
 }
 
 fn entry_at(page: &[u8; PAGE], at: usize) -> Section {

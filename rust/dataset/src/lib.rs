@@ -1,39 +1,52 @@
-//! Token datasets: shard format, writer, memory map, order, mixture, loader.
+//! Token datasets: files on disk, a memory-mapped reader, and a loader of training batches.
 //!
-//! * [`format`]: the header page and section table of a shard, as `docs/format.md` has them.
+//! ```text
+//! DatasetWriter ─▶ shards + manifest ─▶ Dataset ─▶ Plan ─▶ Loader ─▶ Batch
+//!                                                   ▲
+//!                                 Windows, Order, Mixture: which sample comes when
+//! ```
+//!
+//! * [`format`]: the header page and section table of a shard; `docs/format.md` is the specification.
 //! * [`shard`]: the streaming writer of one shard.
-//! * [`manifest`]: the list of shards that makes a folder a dataset, and the writer of folders.
-//! * [`dataset`]: a dataset opened through memory maps; documents, tokens, sources, ids.
-//! * [`verify`]: the check of every byte.
-//! * [`order`]: a permutation in constant memory.
+//! * [`manifest`]: the list of shards that makes a folder a dataset.
+//! * [`writer`]: writes such a folder from one stream of documents.
+//! * [`dataset`]: reads documents, tokens, sources and ids through memory maps.
+//! * [`verify`]: checks every byte of a dataset.
+//! * [`order`]: a pseudorandom permutation in constant memory.
 //! * [`windows`]: which tokens are the samples of an epoch.
-//! * [`mixture`]: which source each sample of a mixture is from.
+//! * [`mixture`]: which source each sample of a mixture comes from.
 //! * [`plan`]: the endless sequence of samples of one training run.
-//! * [`loader`]: batches of that sequence, filled ahead by a thread.
+//! * [`batch`]: batches of that sequence, in memory that is reused.
+//! * [`loader`]: yields the batches of one rank; a thread fills them ahead.
 //!
-//! Nothing here knows about text; [`order`], [`windows`] and [`mixture`] know numbers only.
+//! Nothing here depends on text; [`order`], [`windows`] and [`mixture`] compute with numbers only.
 
+pub mod batch;
 pub mod dataset;
 mod element;
 pub mod format;
 pub mod loader;
 pub mod manifest;
 mod map;
+mod mapped_shard;
 pub mod mixture;
 pub mod order;
 pub mod plan;
+mod prefetch;
 pub mod shard;
 pub mod verify;
 pub mod windows;
+pub mod writer;
 
+pub use batch::{Batch, Buffer, Layout};
 pub use dataset::Dataset;
 pub use element::Element;
-pub use loader::{Batch, Buffer, Layout, Loader, LoaderOptions};
-pub use manifest::{DatasetWriter, DocumentEnd, Manifest, ShardEntry, TokenizerEntry};
+pub use loader::{Loader, LoaderOptions};
+pub use lslm_runtime::TokenId;
+pub use manifest::{DocumentEnd, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
 pub use plan::{Access, Plan, PlanOptions};
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
 pub use windows::Windows;
-
-pub use lslm_runtime::TokenId;
+pub use writer::DatasetWriter;

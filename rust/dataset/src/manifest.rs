@@ -1,32 +1,39 @@
-//! The list of shards that makes a folder a dataset, and the writer of such folders.
+//! Reads, checks and writes `manifest.json`, the list of shards that makes a folder a dataset.
 
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lslm_runtime::files::{remove_leftovers, write_atomically};
+use lslm_runtime::files::write_atomically;
 use lslm_runtime::hex::from_hex;
-use lslm_runtime::lock::FolderLock;
-use lslm_runtime::{Error, Result, hex};
+use lslm_runtime::{Error, Result, TokenId, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::TokenId;
 use crate::format::{VERSION, token_width};
-use crate::shard::{ShardOptions, ShardSummary, ShardWriter};
+use crate::shard::ShardSummary;
 
 /// The name of the file that makes a folder a dataset.
 pub const MANIFEST: &str = "manifest.json";
 /// The name of the tokenizer's file in the folder.
 pub const TOKENIZER: &str = "tokenizer.json";
 
+/// The value of the member `format`.
 const FORMAT: &str = "lslm-dataset";
-/// A manifest of a million shards has some 200 MB.
-const LARGEST: u64 = 1 << 30;
+/// The size of a manifest in bytes, at most. One of a million shards has about 200 MB.
+const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
-/// What `manifest.json` says; `docs/format.md` describes each member.
+/// The content of `manifest.json`; `docs/format.md` describes each member.
+///
+/// ```
+/// use lslm_dataset::{DocumentEnd, Manifest};
+///
+/// let mut manifest = Manifest::new(50_257);
+/// manifest.document_end = DocumentEnd { eos: Some(50_256), bos: None };
+/// assert_eq!(manifest.token_dtype, "uint16");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Always `"lslm-dataset"`.
@@ -35,40 +42,40 @@ pub struct Manifest {
     pub version: u32,
     /// The program that wrote it.
     pub created_by: String,
-    /// Which part of the documents this is: `"train"`, `"validation"`.
+    /// The part of the documents: `"train"`, `"validation"`.
     pub split: Option<String>,
-    /// Tokens of all shards.
+    /// The number of tokens of all shards.
     pub tokens: u64,
-    /// Documents of all shards.
+    /// The number of documents of all shards.
     pub documents: u64,
-    /// Bytes of text of all shards; 0 if not known.
+    /// Bytes of text of all shards; 0 if unknown.
     pub bytes: u64,
     /// Each id is below this.
     pub vocab_size: u32,
-    /// `"uint16"` or `"uint32"`, which follows from the size of the vocabulary.
+    /// `"uint16"` or `"uint32"`, by the size of the vocabulary.
     pub token_dtype: String,
-    /// The tokenizer that made the ids.
+    /// The tokenizer that the ids come from.
     pub tokenizer: TokenizerEntry,
-    /// What opens and closes each document.
+    /// The ids that open and close each document.
     pub document_end: DocumentEnd,
-    /// The fingerprint of the cleaning configuration, in hexadecimal.
+    /// The fingerprint of the cleaning configuration, in hexadecimal; `None` if nothing was cleaned.
     pub clean: Option<String>,
-    /// The names of the inputs; the documents' sources are places in this list.
+    /// The names of the inputs; the source of a document is an index into this list.
     pub sources: Vec<String>,
     /// The shards, in order.
     pub shards: Vec<ShardEntry>,
 }
 
-/// The tokenizer, as the manifest has it.
+/// The tokenizer, as the manifest names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizerEntry {
-    /// Its file in the dataset's folder.
+    /// The name of its file in the dataset's folder.
     pub file: Option<String>,
     /// Its fingerprint, in hexadecimal.
     pub fingerprint: Option<String>,
 }
 
-/// The ids that close and open each document, inside its span.
+/// The ids that open and close each document; both lie inside its span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentEnd {
     /// The last id of each document, if one was added.
@@ -77,18 +84,18 @@ pub struct DocumentEnd {
     pub bos: Option<TokenId>,
 }
 
-/// A shard, as the manifest has it.
+/// A shard, as the manifest lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEntry {
-    /// Its name in the dataset's folder.
+    /// The name of its file in the dataset's folder.
     pub file: String,
-    /// Of which part of the input it was made.
+    /// The number of the partition of the input that it was made from.
     pub partition: u64,
-    /// Its tokens.
+    /// The number of its tokens.
     pub tokens: u64,
-    /// Its documents.
+    /// The number of its documents.
     pub documents: u64,
-    /// Bytes of text of its documents; 0 if not known.
+    /// Bytes of text of its documents; 0 if unknown.
     pub bytes: u64,
     /// The size of the file in bytes.
     pub size: u64,
@@ -97,7 +104,7 @@ pub struct ShardEntry {
 }
 
 impl ShardEntry {
-    /// The entry for a finished shard of `partition`.
+    /// Returns the entry of a finished shard of `partition`.
     pub fn new(partition: u64, summary: &ShardSummary) -> Self {
         Self {
             file: summary.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -111,13 +118,13 @@ impl ShardEntry {
     }
 }
 
-/// The name of shard `index` of `partition`.
+/// Returns the file name of shard `index` of `partition`.
 pub fn shard_name(partition: u64, index: u64) -> String {
     format!("part-{partition:06}-{index:03}.lslm")
 }
 
 impl Manifest {
-    /// A manifest without shards, for a vocabulary of `vocab_size`; the other members are empty.
+    /// Returns a manifest without shards for a vocabulary of `vocab_size`; its other members are empty.
     pub fn new(vocab_size: u32) -> Self {
         Self {
             format: FORMAT.into(),
@@ -137,7 +144,7 @@ impl Manifest {
         }
     }
 
-    /// Adds a shard behind the others, and its counts to the totals.
+    /// Appends a shard and adds its counts to the totals.
     pub fn push(&mut self, entry: ShardEntry) {
         self.tokens += entry.tokens;
         self.documents += entry.documents;
@@ -145,7 +152,8 @@ impl Manifest {
         self.shards.push(entry);
     }
 
-    /// Identifies the content: equal for equal tokens in equal shards, wherever they lie.
+    /// Returns the hash that identifies the content: equal for equal tokens in equal shards, whatever
+    /// their files are called.
     pub fn fingerprint(&self) -> [u8; 32] {
         let or_dash = |id: Option<TokenId>| id.map_or("-".to_owned(), |id| id.to_string());
         let mut text = format!(
@@ -156,16 +164,15 @@ impl Manifest {
             self.tokenizer.fingerprint.as_deref().unwrap_or("-"),
         );
         for shard in &self.shards {
-            // a String takes everything
+            // writing to a String cannot fail
             let _ = writeln!(text, "{} {} {}", shard.tokens, shard.documents, shard.digest);
         }
         Sha256::digest(text).into()
     }
 
-    /// Reads and checks the manifest of `folder`; the shards are not looked at.
+    /// Reads and checks the manifest of `folder`, without the shards.
     ///
-    /// A folder without one is an [`Error::Format`] that says so; so is anything that
-    /// `docs/format.md` refuses.
+    /// A folder without one is an [`Error::Format`], and so is anything that `docs/format.md` refuses.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let file = match File::open(&path) {
@@ -173,11 +180,11 @@ impl Manifest {
                 return Err(Error::format(
                     folder,
                     None,
-                    "no manifest.json: not a dataset, or one whose writing did not finish",
+                    "there is no manifest.json: this is not a dataset, or its writing did not finish",
                 ));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                let text = "a file; a dataset is a folder with a manifest.json";
+                let text = "this is a file; a dataset is a folder with a manifest.json";
                 return Err(Error::format(folder, None, text));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -186,17 +193,21 @@ impl Manifest {
             file => file.map_err(Error::io(&path))?,
         };
         let mut text = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut text).map_err(Error::io(&path))?;
-        if text.len() as u64 > LARGEST {
-            return Err(Error::format(&path, LARGEST, "over 1 GiB; not a manifest"));
+        file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut text).map_err(Error::io(&path))?;
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(Error::format(
+                &path,
+                MAX_MANIFEST_BYTES,
+                "over 1 GiB: this is not a manifest",
+            ));
         }
         Self::parse(&text, &path)
     }
 
-    /// Checks the manifest `text`, of the file `path`.
+    /// Parses and checks the manifest `text` of the file `path`.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Kind {
+        struct FormatMembers {
             format: Option<String>,
             version: Option<u64>,
         }
@@ -210,15 +221,16 @@ impl Manifest {
             let at = (error.line() > 0).then(|| (before + error.column().saturating_sub(1)) as u64);
             Error::format(path, at, format!("not a manifest of a dataset: {error}"))
         };
-        // first what it is: a newer version may have members of other types
-        let kind: Kind = serde_json::from_slice(text).map_err(syntax)?;
-        if kind.format.as_deref() != Some(FORMAT) {
+        // the version first: in a newer one, other members may have other types
+        let members: FormatMembers = serde_json::from_slice(text).map_err(syntax)?;
+        if members.format.as_deref() != Some(FORMAT) {
             return refuse(format!("not a manifest of a dataset: \"format\" is not \"{FORMAT}\""));
         }
-        if kind.version != Some(u64::from(VERSION)) {
-            let found = kind.version.map_or("missing".to_owned(), |version| version.to_string());
-            let hint = if kind.version > Some(1) { "; update lslm" } else { "" };
-            return refuse(format!("format version {found}, {VERSION} can be read{hint}"));
+        if members.version != Some(u64::from(VERSION)) {
+            let found = members.version.map_or("missing".to_owned(), |version| version.to_string());
+            let hint =
+                if members.version > Some(u64::from(VERSION)) { "; update lslm" } else { "" };
+            return refuse(format!("format version {found}, this lslm reads {VERSION}{hint}"));
         }
         let manifest: Self = serde_json::from_slice(text).map_err(syntax)?;
         match manifest.check() {
@@ -227,20 +239,22 @@ impl Manifest {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks every rule that needs no other file; the error is the reason to refuse the manifest.
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.vocab_size == 0 {
-            return Err("vocab_size is 0".into());
+            return Err("vocab_size is 0: it must be at least 1".into());
         }
         let dtype = dtype(self.vocab_size);
         if self.token_dtype != dtype {
             return Err(format!(
-                "token_dtype {:?}, which must be {dtype:?} for {} tokens",
+                "token_dtype is {:?}, which must be {dtype:?} for a vocabulary of {}",
                 self.token_dtype, self.vocab_size
             ));
         }
         for id in [self.document_end.eos, self.document_end.bos].into_iter().flatten() {
             if id >= self.vocab_size {
-                return Err(format!("document_end has token {id} of {}", self.vocab_size));
+                let n = self.vocab_size;
+                return Err(format!("document_end has token {id} of {n}: ids must be below {n}"));
             }
         }
         for text in [&self.tokenizer.fingerprint, &self.clean].into_iter().flatten() {
@@ -251,6 +265,12 @@ impl Manifest {
         if let Some(file) = self.tokenizer.file.as_ref().filter(|file| !is_plain_name(file)) {
             return Err(format!("tokenizer file {file:?} is not a plain name"));
         }
+        self.check_shards()?;
+        self.check_totals()
+    }
+
+    /// Checks names, digests and order of the shards.
+    fn check_shards(&self) -> Result<(), String> {
         let mut names = HashSet::new();
         let mut previous = 0;
         for shard in &self.shards {
@@ -264,10 +284,18 @@ impl Manifest {
                 return Err(format!("digest of {} is not 64 hexadecimal digits", shard.file));
             }
             if shard.partition < previous {
-                return Err(format!("shard {} is out of order", shard.file));
+                return Err(format!(
+                    "shard {} is out of order: partitions must not decrease",
+                    shard.file
+                ));
             }
             previous = shard.partition;
         }
+        Ok(())
+    }
+
+    /// Checks that the totals are the sums over the shards.
+    fn check_totals(&self) -> Result<(), String> {
         let sum = |count: fn(&ShardEntry) -> u64| {
             self.shards.iter().try_fold(0_u64, |sum, shard| sum.checked_add(count(shard)))
         };
@@ -279,13 +307,13 @@ impl Manifest {
         for (name, stated, counted) in totals {
             if counted != Some(stated) {
                 let counted = counted.map_or("over 64 bits".into(), |sum| sum.to_string());
-                return Err(format!("{stated} {name}, but those of the shards are {counted}"));
+                return Err(format!("{stated} {name}, but the shards have {counted}"));
             }
         }
         Ok(())
     }
 
-    /// Writes the manifest into `folder`: the step that makes it a dataset, so the last one.
+    /// Writes the manifest into `folder`. This step makes the folder a dataset, so it comes last.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
         self.check().map_err(|reason| Error::invalid(format!("{}: {reason}", path.display())))?;
@@ -296,113 +324,13 @@ impl Manifest {
     }
 }
 
+/// Returns the type of the stored ids of a vocabulary.
 fn dtype(vocab_size: u32) -> &'static str {
     if token_width(vocab_size) == 2 { "uint16" } else { "uint32" }
 }
 
+/// Returns whether `name` is a file name without a folder, valid on every system.
 fn is_plain_name(name: &str) -> bool {
     let special = |c: char| matches!(c, '/' | '\\' | ':') || c.is_control();
     !matches!(name, "" | "." | "..") && !name.contains(special)
-}
-
-/// Removes the shards in a folder that never became a dataset.
-fn remove_shards(folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let path = entry.map_err(Error::io(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("part-") && path.extension().is_some_and(|end| end == "lslm") {
-            std::fs::remove_file(&path).map_err(Error::io(&path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes a whole dataset from one stream of documents, cut into shards of bounded size.
-///
-/// The folder is locked while it is written and must not hold a dataset. What a killed writer left
-/// there is removed.
-#[derive(Debug)]
-pub struct DatasetWriter {
-    folder: PathBuf,
-    manifest: Manifest,
-    options: ShardOptions,
-    shard_bytes: u64,
-    open: Option<ShardWriter>,
-    lock: FolderLock,
-}
-
-impl DatasetWriter {
-    /// Begins a dataset in `folder`. `template` has everything but shards and totals; a new shard
-    /// is begun once one has reached `shard_bytes`.
-    pub fn create(
-        folder: impl Into<PathBuf>,
-        template: Manifest,
-        shard_bytes: u64,
-    ) -> Result<Self> {
-        let folder = folder.into();
-        template.check().map_err(Error::Invalid)?;
-        let lock = FolderLock::acquire(&folder)?;
-        if folder.join(MANIFEST).exists() {
-            return Err(Error::invalid(format!(
-                "{}: holds a dataset already; choose another folder or delete this one",
-                folder.display()
-            )));
-        }
-        remove_leftovers(&folder)?;
-        remove_shards(&folder)?;
-        let tokenizer = template.tokenizer.fingerprint.as_deref().and_then(from_hex);
-        let options = ShardOptions { vocab_size: template.vocab_size, tokenizer };
-        Ok(Self { folder, manifest: template, options, shard_bytes, open: None, lock })
-    }
-
-    /// The place in the manifest's list of the source `name`, which is added if it is new.
-    pub fn source(&mut self, name: &str) -> u32 {
-        let sources = &mut self.manifest.sources;
-        // sources come in runs, so the last ones are looked at first
-        let known = sources.iter().rposition(|source| source == name);
-        known.unwrap_or_else(|| {
-            sources.push(name.to_owned());
-            sources.len() - 1
-        }) as u32
-    }
-
-    /// Adds a document; see [`ShardWriter::push_document`].
-    pub fn push_document(
-        &mut self,
-        tokens: &[TokenId],
-        n_bytes: u64,
-        source: u32,
-        id: Option<&str>,
-    ) -> Result<()> {
-        if source as usize >= self.manifest.sources.len().max(1) {
-            let text = format!("source {source}: there are {}", self.manifest.sources.len());
-            return Err(Error::invalid(text));
-        }
-        if self.open.as_ref().is_some_and(|shard| shard.size() >= self.shard_bytes) {
-            self.finish_shard()?;
-        }
-        if self.open.is_none() {
-            let name = shard_name(0, self.manifest.shards.len() as u64);
-            self.open = Some(ShardWriter::create(self.folder.join(name), self.options)?);
-        }
-        match &mut self.open {
-            Some(shard) => shard.push_document(tokens, n_bytes, source, id),
-            None => Ok(()),
-        }
-    }
-
-    fn finish_shard(&mut self) -> Result<()> {
-        if let Some(shard) = self.open.take() {
-            self.manifest.push(ShardEntry::new(0, &shard.finish()?));
-        }
-        Ok(())
-    }
-
-    /// Finishes the last shard and writes the manifest.
-    pub fn finish(mut self) -> Result<Manifest> {
-        self.finish_shard()?;
-        self.manifest.write(&self.folder)?;
-        self.lock.release()?;
-        Ok(self.manifest)
-    }
 }

@@ -1,23 +1,43 @@
-//! Which source each sample of a mixture is from.
+//! Which source each sample of a mixture comes from.
 //!
-//! The samples are cut into blocks of B. After m blocks the sources up to s together have given
-//! D_s(m) = ⌊m·B·(w_1 + … + w_s)⌋ samples, in whole numbers of 128 bits, so source s has given
-//! D_s(m) − D_{s−1}(m): less than one sample from m·B·w_s, for every m, without a table and without
-//! going through the blocks before. B is at least 1 / w for the smallest weight w, which keeps these
-//! numbers from ever falling. Inside a block the sources' samples are permuted.
+//! The samples are divided into blocks of B. The first m blocks contain
+//! D_s(m) = ⌊m·B·(w_1 + … + w_s)⌋ samples of the sources up to s, computed in 128-bit integers, so
+//! source s has D_s(m) − D_{s−1}(m) of them: less than one from m·B·w_s, for every m, without a table
+//! and without going through earlier blocks. B is at least 1 / w for the smallest weight w, so these
+//! numbers never decrease. Within a block the samples of the sources are permuted:
+//!
+//! ```text
+//! locate(sample):
+//!     m = sample / B;  slot = Order(B, seed, m).at(sample % B)
+//!     s = the source whose range in the unpermuted block contains slot
+//!     return s, D_s(m) − D_{s−1}(m) + (slot − start of its range)
+//! ```
 
 use lslm_runtime::{Error, Result};
 
 use crate::order::{Order, stream};
 
-/// Weights are whole parts of this, rounded once.
+/// Weights are multiples of 1 / PARTS, rounded once. 2^40 keeps a weight of 2^-32 exact to 8 bits, and
+/// m·B times it within 128 bits.
 const PARTS: u64 = 1 << 40;
-const SMALLEST_BLOCK: u64 = 1 << 10;
+/// Samples in a block, at least: with fewer, sources would alternate almost regularly.
+const MIN_BLOCK: u64 = 1 << 10;
 
-/// Mixes sources by weights.
+/// Mixes sources in the proportions of their weights.
+///
+/// ```
+/// use lslm_dataset::Mixture;
+///
+/// let mixture = Mixture::new(&[3.0, 1.0], 0)?;
+/// let block = mixture.block_of(0);
+/// let (source, _) = block.locate(5);
+/// assert!(source < 2);
+/// assert_eq!(mixture.samples_after(0, 1), 3 * mixture.block_size() / 4);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mixture {
-    /// Sums of the parts of the first s sources; the first is 0, the last the whole.
+    /// For each s, the sum of the parts of the first s sources.
     sums: Vec<u64>,
     block: u64,
     seed: u64,
@@ -25,17 +45,17 @@ pub struct Mixture {
 
 /// The samples of one block.
 #[derive(Clone, Debug)]
-pub struct Block {
+pub struct MixtureBlock {
     number: u64,
     order: Order,
-    /// Where the samples of each source begin in the block before it is permuted.
+    /// For each source, the start of its range in the block before it is permuted.
     starts: Vec<u64>,
-    /// How many samples each source has given before.
-    given: Vec<u64>,
+    /// For each source, its samples in earlier blocks.
+    before: Vec<u64>,
 }
 
 impl Mixture {
-    /// A mixture of `weights.len()` sources in these proportions, which need not sum to one.
+    /// Returns a mixture of `weights.len()` sources in these proportions, which need not sum to one.
     ///
     /// A weight that is not a positive number, or below 2^-32 of the sum, is an
     /// [`Error::Invalid`].
@@ -60,54 +80,57 @@ impl Mixture {
             return Err(Error::invalid("a mixture needs at least one source"));
         }
         let block = total.div_ceil(smallest).next_power_of_two();
-        Ok(Self { sums, block: block.max(SMALLEST_BLOCK), seed })
+        Ok(Self { sums, block: block.max(MIN_BLOCK), seed })
     }
 
-    /// How many samples a block has: at each multiple of this, every source's count is less than
-    /// one from its share.
+    /// Returns the number of samples of a block. At each multiple of it, the samples of every source
+    /// are less than one from its share.
     pub fn block_size(&self) -> u64 {
         self.block
     }
 
-    /// How many samples source `source` has given after `blocks` blocks.
-    pub fn given(&self, source: usize, blocks: u64) -> u64 {
+    /// Returns how many samples of source `source` the first `blocks` blocks contain.
+    pub fn samples_after(&self, source: usize, blocks: u64) -> u64 {
         self.sum(source + 1, blocks) - self.sum(source, blocks)
     }
 
+    /// Returns D: how many samples of the first `sources` sources the first `blocks` blocks contain.
     fn sum(&self, sources: usize, blocks: u64) -> u64 {
         let samples = u128::from(blocks) * u128::from(self.block);
         let total = self.sums[self.sums.len() - 1];
         (samples * u128::from(self.sums[sources]) / u128::from(total)) as u64
     }
 
-    /// The block that holds sample `sample`.
-    pub fn block_of(&self, sample: u64) -> Block {
+    /// Returns the block that contains sample `sample`.
+    pub fn block_of(&self, sample: u64) -> MixtureBlock {
         let number = sample / self.block;
         let sources = self.sums.len() - 1;
-        let given: Vec<u64> = (0..sources).map(|source| self.given(source, number)).collect();
+        let before: Vec<u64> =
+            (0..sources).map(|source| self.samples_after(source, number)).collect();
         let mut start = 0;
         let starts = (0..sources).map(|source| {
             let own = start;
-            start += self.given(source, number + 1) - given[source];
+            start += self.samples_after(source, number + 1) - before[source];
             own
         });
         let starts = starts.collect();
         let order = Order::new(self.block, self.seed, number, stream::MIXTURE);
-        Block { number, order, starts, given }
+        MixtureBlock { number, order, starts, before }
     }
 }
 
-impl Block {
-    /// Whether `sample` is in this block.
-    pub fn holds(&self, sample: u64) -> bool {
+impl MixtureBlock {
+    /// Returns whether `sample` is in this block.
+    pub fn contains(&self, sample: u64) -> bool {
         sample / self.order.n() == self.number
     }
 
-    /// The source of `sample`, which must be in this block, and which sample of that source it is.
+    /// Returns the source of `sample`, which must be in this block, and which sample of that source it
+    /// is, from 0.
     pub fn locate(&self, sample: u64) -> (usize, u64) {
-        let place = self.order.at(sample % self.order.n());
-        let source = self.starts.partition_point(|start| *start <= place) - 1;
-        (source, self.given[source] + place - self.starts[source])
+        let slot = self.order.at(sample % self.order.n());
+        let source = self.starts.partition_point(|start| *start <= slot) - 1;
+        (source, self.before[source] + slot - self.starts[source])
     }
 }
 
@@ -117,9 +140,10 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Each source gives its samples in a row without gap, and its count keeps to its share.
+        /// Each source yields its samples in order without a gap, and its count stays within one of its
+        /// share.
         #[test]
-        fn shares_are_exact(
+        fn counts_stay_within_one_of_the_shares(
             weights in proptest::collection::vec(prop_oneof![0.01_f64..10.0, Just(1.0)], 1..20),
             seed: u64,
         ) {
@@ -131,7 +155,7 @@ mod tests {
                 let first = number * mixture.block_size();
                 let block = mixture.block_of(first);
                 for sample in first..first + mixture.block_size() {
-                    prop_assert!(block.holds(sample));
+                    prop_assert!(block.contains(sample));
                     let (source, ordinal) = block.locate(sample);
                     prop_assert!(given[source].insert(ordinal));
                 }
@@ -144,9 +168,9 @@ mod tests {
             }
         }
 
-        /// Far along and with very unequal weights, counts still never fall and always add up.
+        /// Counts never decrease and always sum to the samples, far along and for very unequal weights.
         #[test]
-        fn counts_never_fall(
+        fn counts_never_decrease(
             exponents in proptest::collection::vec(-20_i32..0, 1..30), first in 0_u64..1 << 20,
         ) {
             let weights: Vec<f64> = exponents.iter().map(|e| 2_f64.powi(*e) * 1.1).collect();
@@ -154,8 +178,8 @@ mod tests {
             for block in first..first + 20 {
                 let mut sum = 0;
                 for source in 0..weights.len() {
-                    prop_assert!(mixture.given(source, block) <= mixture.given(source, block + 1));
-                    sum += mixture.given(source, block);
+                    prop_assert!(mixture.samples_after(source, block) <= mixture.samples_after(source, block + 1));
+                    sum += mixture.samples_after(source, block);
                 }
                 prop_assert_eq!(sum, block * mixture.block_size());
             }
@@ -163,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_must_be_positive() {
+    fn weights_that_are_not_positive_are_refused() {
         for weights in [&[1.0, 0.0][..], &[-1.0, 2.0], &[f64::NAN], &[f64::INFINITY, 1.0], &[]] {
             assert!(Mixture::new(weights, 0).is_err(), "{weights:?}");
         }

@@ -1,4 +1,4 @@
-//! A permutation of 0, …, n − 1 that needs no memory: shuffling without a list.
+//! A pseudorandom permutation of 0, …, n − 1 in constant memory: shuffling without a list.
 //!
 //! A Feistel network permutes the numbers of w bits, where w is the least width that holds n − 1.
 //! Results of n or more are permuted again until they fall below n ("cycle walking", as in Black
@@ -6,34 +6,43 @@
 //! the larger set, following its cycles back into the smaller one is a bijection of that, for every
 //! n. With w exact, fewer than two steps are needed on average.
 //!
-//! The halves have ⌊w/2⌋ and ⌈w/2⌉ bits and take turns. The round function multiplies in 128 bits
-//! and folds, so every bit of one half depends on every bit of the other in no linear way. Part of
-//! the contract of version 1 of the loader's state: an order never changes between versions.
+//! ```text
+//! at(i):  x = i
+//!         repeat  (high, low) = x split into ⌊w/2⌋ and ⌈w/2⌉ bits
+//!                 for each pair of round keys (a, b):
+//!                     high ^= mix(low, a);  low ^= mix(high, b)
+//!                 x = (high, low)
+//!         until x < n
+//! ```
+//!
+//! The round function `mix` multiplies in 128 bits and folds, so every bit of one half depends on every
+//! bit of the other, and not linearly. The inverse runs the rounds backwards. An order never changes
+//! between versions: it is part of the contract of version 1 of the loader's state.
 
 use sha2::{Digest, Sha256};
 
-/// How often the halves take turns. Six suffice for the tests of this crate; eight leave a margin.
+/// Rounds, in each of which one half changes. Six pass the tests of this crate; eight leave a margin.
 const ROUNDS: usize = 8;
-/// An odd number without pattern: the fractional part of the golden ratio.
+/// 2^64 divided by the golden ratio, made odd: the usual multiplier of Fibonacci hashing.
 const MULTIPLIER: u128 = 0x9e37_79b9_7f4a_7c15;
 
-/// What distinguishes the uses of one seed.
+/// Streams: independent uses of one seed.
 pub mod stream {
-    /// The order of the windows of source `index` of a run.
+    /// Returns the stream of the order of the windows of source `index`.
     pub fn windows(index: usize) -> u64 {
         index as u64
     }
 
-    /// The first token of an epoch of source `index`.
+    /// Returns the stream of the first token of each epoch of source `index`.
     pub fn offsets(index: usize) -> u64 {
         index as u64 | 1 << 62
     }
 
-    /// The order of sources in the blocks of a mixture.
+    /// The stream of the order of sources in the blocks of a mixture.
     pub const MIXTURE: u64 = 1 << 63;
 }
 
-/// 64 random-looking bytes that `seed`, `epoch` and `stream` decide.
+/// Returns the round keys of (`seed`, `epoch`, `stream`), by SHA-256.
 pub(crate) fn keys(seed: u64, epoch: u64, stream: u64) -> [u64; ROUNDS] {
     let mut keys = [0; ROUNDS];
     for (half, keys) in keys.as_chunks_mut::<4>().0.iter_mut().enumerate() {
@@ -50,7 +59,17 @@ pub(crate) fn keys(seed: u64, epoch: u64, stream: u64) -> [u64; ROUNDS] {
     keys
 }
 
-/// A permutation of the numbers below `n`.
+/// A pseudorandom permutation of the numbers below `n`.
+///
+/// ```
+/// use lslm_dataset::Order;
+///
+/// let order = Order::new(5, 42, 0, 0);
+/// let mut numbers: Vec<u64> = (0..5).map(|index| order.at(index)).collect();
+/// assert!((0..5).all(|index| order.inverse(numbers[index as usize]) == index));
+/// numbers.sort_unstable();
+/// assert_eq!(numbers, [0, 1, 2, 3, 4]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     n: u64,
@@ -61,7 +80,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The permutation of the numbers below `n` that belongs to (`seed`, `epoch`, `stream`).
+    /// Returns the permutation of the numbers below `n` that belongs to (`seed`, `epoch`, `stream`).
     pub fn new(n: u64, seed: u64, epoch: u64, stream: u64) -> Self {
         let width = u64::BITS - n.saturating_sub(1).leading_zeros();
         let low_bits = width.div_ceil(2);
@@ -75,35 +94,31 @@ impl Order {
         }
     }
 
-    /// How many numbers are permuted.
+    /// Returns the number of numbers that are permuted.
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// The number at place `index`. A place that does not exist (`index` ≥ n) keeps its number.
+    /// Returns the number at `index`; an index of n or more returns itself.
     #[inline]
     pub fn at(&self, index: u64) -> u64 {
-        if index >= self.n {
-            return index;
-        }
-        let mut x = index;
-        loop {
-            x = self.forward(x);
-            if x < self.n {
-                return x;
-            }
-        }
+        self.walk(index, |x| self.forward(x))
     }
 
-    /// The place of `number`: `inverse(at(i)) == i`.
+    /// Returns the index of `number`: `inverse(at(i)) == i`.
     #[inline]
     pub fn inverse(&self, number: u64) -> u64 {
-        if number >= self.n {
-            return number;
+        self.walk(number, |x| self.backward(x))
+    }
+
+    /// Cycle walking: applies `permute` to `x` until the result is below n.
+    #[inline]
+    fn walk(&self, mut x: u64, permute: impl Fn(u64) -> u64) -> u64 {
+        if x >= self.n {
+            return x;
         }
-        let mut x = number;
         loop {
-            x = self.backward(x);
+            x = permute(x);
             if x < self.n {
                 return x;
             }
@@ -131,7 +146,7 @@ impl Order {
     }
 }
 
-/// The round function.
+/// The round function; see the [module](self).
 #[inline]
 fn mix(x: u64, key: u64) -> u64 {
     let product = u128::from(x ^ key) * (MULTIPLIER ^ u128::from(key << 1));
@@ -169,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn large_sizes_go_there_and_back() {
+    fn large_sizes_are_inverted() {
         for k in 21..64 {
             for n in (1_u64 << k) - 2..=(1 << k) + 2 {
                 let order = Order::new(n, 11, 3, 2);
@@ -183,9 +198,9 @@ mod tests {
         assert_eq!(order.inverse(order.at(12_345)), 12_345);
     }
 
-    /// A change of this test breaks the resume of every run that was started before.
+    /// Changing these numbers breaks the resume of every earlier run.
     #[test]
-    fn the_order_of_version_1() {
+    fn the_order_of_version_1_is_unchanged() {
         let order = Order::new(10, 0, 0, 0);
         assert_eq!((0..10).map(|i| order.at(i)).collect::<Vec<_>>(), GOLDEN_10);
         let order = Order::new(1_000_003, 42, 7, 3);
@@ -195,7 +210,7 @@ mod tests {
     const GOLDEN_10: [u64; 10] = [8, 5, 6, 3, 1, 7, 0, 2, 4, 9];
     const GOLDEN_MILLION: [u64; 4] = [902_266, 466_221, 873_381, 441_221];
 
-    /// Pearson's statistic of counts that should be equal, as standard deviations from its mean.
+    /// Pearson's chi-square of counts that should be equal, in standard deviations from its mean.
     fn chi_square(counts: &[u64]) -> f64 {
         let expected = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
         let square = |count: &u64| (*count as f64 - expected).powi(2) / expected;
@@ -204,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn places_and_numbers_are_unrelated() {
+    fn indices_and_numbers_are_independent() {
         const GRID: usize = 32;
         for n in [4096, 65_537, 300_000, (1 << 20) - 1, (1 << 40) + 12_345] {
             for seed in 0..4 {
@@ -215,7 +230,7 @@ mod tests {
                 for i in 0..count {
                     counts[cell(i, count) * GRID + cell(order.at(i), n)] += 1;
                 }
-                // rows and columns are fixed, so the spread is a little less than for free counts
+                // row and column sums are fixed, so the variance is a little smaller than assumed
                 assert!(chi_square(&counts).abs() < 5.0, "n = {n}, seed {seed}");
             }
         }
@@ -233,9 +248,8 @@ mod tests {
         }
     }
 
-    /// Each bit of the result against each exclusive-or of one or two bits of the place, and
-    /// against one bit each of two places that follow: the linear predictors that break networks
-    /// whose round function is linear modulo a power of two.
+    /// Each bit of the result against each exclusive-or of one or two bits of the index: the linear
+    /// predictors that break networks whose round function is linear modulo a power of two.
     #[test]
     fn no_bit_is_a_linear_function() {
         for n in [1_u64 << 20, 1_000_003] {
@@ -254,7 +268,7 @@ mod tests {
                             .iter()
                             .filter(|(i, x)| u64::from((i & mask).count_ones()) & 1 == x >> out & 1)
                             .count() as f64;
-                        // the top bit of a size that is no power of two is not balanced
+                        // the top bit is not balanced unless n is a power of two
                         let tolerance = if n.is_power_of_two() || out < width - 1 {
                             limit
                         } else {
@@ -277,9 +291,9 @@ mod tests {
         }
     }
 
-    /// Every order of three numbers occurs, about equally often.
+    /// And about equally often.
     #[test]
-    fn small_sizes_have_all_orders() {
+    fn three_numbers_take_all_six_orders() {
         let mut counts = std::collections::BTreeMap::new();
         for seed in 0..6_000 {
             let order = Order::new(3, seed, 0, 0);
@@ -292,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_inverse_is_one(n in 1_u64.., seed: u64, epoch: u64, stream: u64, i: u64) {
+        fn inverse_undoes_at(n in 1_u64.., seed: u64, epoch: u64, stream: u64, i: u64) {
             let order = Order::new(n, seed, epoch, stream);
             let x = order.at(i % n);
             prop_assert!(x < n);

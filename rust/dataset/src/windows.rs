@@ -4,12 +4,21 @@ use lslm_runtime::{Error, Result};
 
 use crate::order::{Order, keys, stream};
 
-/// Windows of T + 1 tokens at stride T over the tokens of one source: T inputs, and the same moved
-/// by one as targets, so that neighbours share a token and no target is lost between them.
+/// Windows of T + 1 tokens at stride T over the tokens of one source.
 ///
-/// With shuffling, each epoch begins at another token, so that documents are cut at other places;
-/// the tokens before it and an incomplete window at the end are left out. The number of windows is
-/// the same in each epoch, so sample k is in epoch k / n.
+/// The first T tokens of a window are inputs, the last T are targets, so neighbours share a token and
+/// no target is lost between them. With shuffling, each epoch starts at another token, so that windows
+/// split documents at other positions; the tokens before it and an incomplete window at the end are
+/// left out. Every epoch has the same number n of windows, so sample k is in epoch k / n.
+///
+/// ```
+/// use lslm_dataset::Windows;
+///
+/// let windows = Windows::new(101, 10, 0, 0, false)?;
+/// assert_eq!((windows.n_windows(), windows.left_out()), (10, 0));
+/// assert_eq!(windows.epoch(0).start(3), 30);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows {
     n_tokens: u64,
@@ -17,9 +26,9 @@ pub struct Windows {
     seed: u64,
     source: usize,
     shuffle: bool,
-    count: u64,
-    /// The first token of an epoch is below this.
-    offsets: u64,
+    n_windows: u64,
+    /// The number of tokens that an epoch may start at.
+    n_offsets: u64,
 }
 
 /// One pass over the windows of a source.
@@ -32,10 +41,10 @@ pub struct Epoch {
 }
 
 impl Windows {
-    /// The windows of `length` + 1 tokens over `n_tokens` tokens. `source` is the place of the
-    /// source in its mixture, and makes equal sources differ in their order.
+    /// Returns the windows of `length` + 1 tokens over `n_tokens` tokens. `source` is the index of the
+    /// source in its mixture; it gives equal sources different orders.
     ///
-    /// [`Error::Invalid`] if there is not one window.
+    /// [`Error::Invalid`] if the tokens are too few for one window.
     pub fn new(
         n_tokens: u64,
         length: usize,
@@ -47,56 +56,57 @@ impl Windows {
         if length == 0 {
             return Err(Error::invalid("sequence_length = 0: choose at least 1"));
         }
-        let most = n_tokens.saturating_sub(1) / length;
-        if most == 0 {
+        let max = n_tokens.saturating_sub(1) / length;
+        if max == 0 {
             return Err(Error::invalid(format!(
-                "sequence_length = {length}: a sample needs {} tokens, the dataset has {n_tokens}",
+                "sequence_length = {length}: a sample needs {} tokens, the dataset has {n_tokens}; choose a \
+                 shorter one",
                 length.saturating_add(1)
             )));
         }
-        // Any of T first tokens leaves room for this many windows; with fewer than 2 T tokens
-        // there is only the room that one window leaves.
-        let (count, offsets) = match (shuffle, n_tokens / length - 1) {
-            (false, _) => (most, 1),
-            (true, 0) => (most, n_tokens - most * length),
-            (true, count) => (count, length),
+        // after any of T first tokens there is room for ⌊n/T⌋ − 1 windows; with fewer than 2 T tokens
+        // that is none, so an epoch starts where one window fits
+        let (n_windows, n_offsets) = match (shuffle, n_tokens / length - 1) {
+            (false, _) => (max, 1),
+            (true, 0) => (max, n_tokens - max * length),
+            (true, n_windows) => (n_windows, length),
         };
-        Ok(Self { n_tokens, length, seed, source, shuffle, count, offsets })
+        Ok(Self { n_tokens, length, seed, source, shuffle, n_windows, n_offsets })
     }
 
-    /// How many windows an epoch has, the same for each.
-    pub fn count(&self) -> u64 {
-        self.count
+    /// Returns the number of windows of an epoch, equal for all epochs.
+    pub fn n_windows(&self) -> u64 {
+        self.n_windows
     }
 
-    /// How many tokens of each epoch are in no window.
+    /// Returns how many tokens of each epoch are in no window.
     pub fn left_out(&self) -> u64 {
-        self.n_tokens - (self.count * self.length + 1)
+        self.n_tokens - (self.n_windows * self.length + 1)
     }
 
-    /// The pass number `number`, from 0.
+    /// Returns pass `number`, from 0.
     pub fn epoch(&self, number: u64) -> Epoch {
         let Self { seed, source, length, .. } = *self;
         let offset = if self.shuffle {
-            // the bias of a multiplication in 128 bits is below 2^-32 for any real length
+            // multiply-shift: the bias is n_offsets / 2^64, below 2^-32 for any length below 2^32
             let random = keys(seed, number, stream::offsets(source))[0];
-            ((u128::from(random) * u128::from(self.offsets)) >> 64) as u64
+            ((u128::from(random) * u128::from(self.n_offsets)) >> 64) as u64
         } else {
             0
         };
         let order =
-            self.shuffle.then(|| Order::new(self.count, seed, number, stream::windows(source)));
+            self.shuffle.then(|| Order::new(self.n_windows, seed, number, stream::windows(source)));
         Epoch { number, offset, length, order }
     }
 }
 
 impl Epoch {
-    /// Which pass this is, from 0.
+    /// Returns the number of the pass, from 0.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The first token of window `index` in the order of this epoch.
+    /// Returns the first token of the window that is at `index` in the order of this epoch.
     pub fn start(&self, index: u64) -> u64 {
         let window = self.order.as_ref().map_or(index, |order| order.at(index));
         self.offset + window * self.length
@@ -109,9 +119,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Each target at most once, all inside, and no more left out than is promised.
+        /// Each target at most once, all of them inside, and fewer than 2 T tokens left out.
         #[test]
-        fn an_epoch_covers_the_tokens(
+        fn an_epoch_has_each_target_at_most_once(
             n_tokens in 2_u64..400, length in 1_usize..40, seed: u64, epoch: u64, shuffle: bool,
         ) {
             let Ok(windows) = Windows::new(n_tokens, length, seed, 0, shuffle) else {
@@ -120,7 +130,7 @@ mod tests {
             };
             let pass = windows.epoch(epoch);
             let mut targets = vec![0; n_tokens as usize];
-            for index in 0..windows.count() {
+            for index in 0..windows.n_windows() {
                 let start = pass.start(index) as usize;
                 prop_assert!(start + length < n_tokens as usize);
                 targets[start + 1..=start + length].iter_mut().for_each(|count| *count += 1);
@@ -128,8 +138,8 @@ mod tests {
             prop_assert!(targets.iter().all(|count| *count <= 1));
             let covered = targets.iter().filter(|count| **count == 1).count() as u64;
             prop_assert_eq!(covered + 1 + windows.left_out(), n_tokens);
-            let most_left = if shuffle { 2 * length } else { length };
-            prop_assert!(windows.left_out() < most_left as u64);
+            let max_left_out = if shuffle { 2 * length } else { length };
+            prop_assert!(windows.left_out() < max_left_out as u64);
             if !shuffle {
                 prop_assert_eq!(pass.start(0), 0);
             }
@@ -137,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_begin_at_other_tokens() {
+    fn epochs_start_at_different_tokens() {
         let windows = Windows::new(100_000, 1000, 1, 0, true).unwrap();
         let firsts: std::collections::BTreeSet<u64> =
             (0..100).map(|number| windows.epoch(number).start(0) % 1000).collect();

@@ -1,5 +1,5 @@
-//! Datasets written and read back, and files that must be refused.
-#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
+//! Datasets are read back as written, and hostile or damaged files are refused.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 
@@ -25,9 +25,9 @@ fn documents(vocab_size: u32) -> impl Strategy<Value = Vec<Document>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// What is written comes back, for narrow and wide ids, over any cut into shards.
+    /// For narrow and wide ids, and any division into shards.
     #[test]
-    fn what_is_written_comes_back(
+    fn documents_are_read_back_as_written(
         (vocab_size, documents) in prop_oneof![Just(1_u32), Just(300), Just(65_536), Just(65_537)]
             .prop_flat_map(|v| (Just(v), documents(v))),
         shard_bytes in 4096_u64..5000,
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn positions_outside_are_refused() {
+fn positions_outside_the_dataset_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &counting(100), 256, 1 << 20);
     assert!(dataset.tokens::<u32>(50, 101).is_err());
@@ -74,7 +74,7 @@ fn positions_outside_are_refused() {
 }
 
 #[test]
-fn wide_ids_are_not_cut_to_16_bits() {
+fn ids_of_32_bits_are_not_truncated_to_16() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &[plain(vec![70_000, 1])], 100_000, 1 << 20);
     assert_eq!(dataset.tokens::<u32>(0, 2).unwrap(), [70_000, 1]);
@@ -100,7 +100,7 @@ fn equal_documents_give_equal_bytes() {
 }
 
 #[test]
-fn ids_of_another_vocabulary_are_refused_and_nothing_is_added() {
+fn ids_beyond_the_vocabulary_are_refused_and_nothing_is_appended() {
     let folder = tempfile::tempdir().unwrap();
     let options = ShardOptions { vocab_size: 10, tokenizer: None };
     let path = folder.path().join("a.lslm");
@@ -114,7 +114,7 @@ fn ids_of_another_vocabulary_are_refused_and_nothing_is_added() {
 }
 
 #[test]
-fn a_writer_that_stops_leaves_no_dataset() {
+fn a_writer_dropped_before_its_end_leaves_no_dataset() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = DatasetWriter::create(folder.path(), Manifest::new(9), 1 << 20).unwrap();
     writer.push_document(&[1, 2], 2, 0, None).unwrap();
@@ -127,12 +127,12 @@ fn a_writer_that_stops_leaves_no_dataset() {
 }
 
 #[test]
-fn a_dataset_without_documents_is_one() {
+fn a_dataset_may_have_no_documents() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &[], 9, 1 << 20);
     assert_eq!((dataset.n_tokens(), dataset.n_documents()), (0, 0));
     assert!(dataset.tokens::<u32>(0, 0).unwrap().is_empty());
-    // and so is a shard without any
+    // and so may a shard
     let other = tempfile::tempdir().unwrap();
     let options = ShardOptions { vocab_size: 9, tokenizer: None };
     let summary = ShardWriter::create(other.path().join("a.lslm"), options).unwrap().finish();
@@ -144,7 +144,7 @@ fn a_dataset_without_documents_is_one() {
 }
 
 #[test]
-fn missing_files_are_named() {
+fn errors_name_the_missing_file() {
     let folder = tempfile::tempdir().unwrap();
     let error = Dataset::open(folder.path().join("none")).unwrap_err();
     assert!(matches!(error, Error::Io { ref path, .. } if path.ends_with("none")), "{error}");
@@ -156,7 +156,7 @@ fn missing_files_are_named() {
     assert!(matches!(error, Error::Io { ref path, .. } if *path == shard), "{error}");
 }
 
-/// One shard with every kind of section, and its folder.
+/// Writes a shard with every kind of section into `folder`; returns its path.
 fn full(folder: &Path) -> std::path::PathBuf {
     let documents = [
         Document { tokens: vec![1, 2, 3], n_bytes: 5, source: 0, id: Some("a".into()) },
@@ -167,9 +167,9 @@ fn full(folder: &Path) -> std::path::PathBuf {
     folder.join(&dataset.manifest().shards[0].file)
 }
 
-/// Every single changed byte is noticed, by opening or by `verify`; so is every cut.
+/// `open` or `verify` notices each changed byte and each truncation.
 #[test]
-fn every_changed_byte_is_noticed() {
+fn a_changed_byte_or_a_truncation_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let shard = full(folder.path());
     let good = fs::read(&shard).unwrap();
@@ -179,9 +179,9 @@ fn every_changed_byte_is_noticed() {
         dataset.verify(Some(1), &Task::default())
     };
     check().unwrap();
-    // in the page most bytes are zero; every fifth of those is enough
-    let places = (0..520).chain((520..PAGE - 8).step_by(5)).chain(PAGE - 8..good.len());
-    for at in places {
+    // most bytes of the page are zero; every fifth of them is enough
+    let offsets = (0..520).chain((520..PAGE - 8).step_by(5)).chain(PAGE - 8..good.len());
+    for at in offsets {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
         fs::write(&shard, &bad).unwrap();
@@ -196,7 +196,7 @@ fn every_changed_byte_is_noticed() {
     assert!(matches!(check().unwrap_err(), Error::Format { .. }));
 }
 
-/// Changes the header page at `at`, mends its checksum, and says how it is refused.
+/// Changes the header page at byte `at`, corrects its checksum, and returns the error of parsing it.
 fn refusal(page: &[u8], file_size: u64, at: usize, bytes: &[u8]) -> String {
     let mut page = page.to_vec();
     page[at..at + bytes.len()].copy_from_slice(bytes);
@@ -250,7 +250,7 @@ fn hostile_headers_are_refused() {
         assert!(text.contains(expected), "byte {at}: {text}");
     }
     let mut unknown = page.to_vec();
-    // kinds 3 and 4 may be missing, so another number there is only an unknown kind
+    // kind 4 may be missing, so another number in its place is an unknown kind that is skipped
     unknown[entry(3)..entry(3) + 4].copy_from_slice(&70_000_u32.to_le_bytes());
     let crc = crc32fast::hash(&unknown[..PAGE - 4]);
     unknown[PAGE - 4..].copy_from_slice(&crc.to_le_bytes());
@@ -260,7 +260,7 @@ fn hostile_headers_are_refused() {
 }
 
 proptest! {
-    /// No page makes the reader panic or believe in ranges that do not exist.
+    /// No page makes the parser panic, and every range it accepts lies inside the file.
     #[test]
     fn any_page_is_refused_or_consistent(
         changes in proptest::collection::vec((0_usize..600, any::<u8>()), 0..6),
@@ -306,7 +306,7 @@ fn hostile_manifests_are_refused() {
         ("{\"format\": \"lslm-dataset\", \"version\": 1}", "missing field"),
     ];
     let changes = [
-        ("\"tokens\":5000", "\"tokens\":5001", "5001 tokens, but those of the shards are 5000"),
+        ("\"tokens\":5000", "\"tokens\":5001", "5001 tokens, but the shards have 5000"),
         ("\"tokens\":5000", "\"tokens\":-1", "invalid value"),
         ("uint16", "uint32", "which must be"),
         ("\"vocab_size\":5000", "\"vocab_size\":0", "vocab_size is 0"),
@@ -330,15 +330,15 @@ fn hostile_manifests_are_refused() {
         let error = Dataset::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    // members that a later program adds are ignored
+    // members that a later version adds are ignored
     let more = text.replacen('{', "{\"more\": [1],", 1);
     fs::write(folder.path().join("manifest.json"), more).unwrap();
     Dataset::open(folder.path()).unwrap();
 }
 
-/// Values that only the payload can tell: wrong although every checksum is right.
+/// Values of the payload that are wrong although every checksum is right.
 #[test]
-fn a_payload_that_lies_is_refused_where_it_is_used() {
+fn inconsistent_payload_is_refused_by_verify_and_at_its_use() {
     let folder = tempfile::tempdir().unwrap();
     let shard = full(folder.path());
     let bytes = fs::read(&shard).unwrap();
@@ -374,7 +374,7 @@ fn a_payload_that_lies_is_refused_where_it_is_used() {
     assert!(fault.contains("a source that is not one of 3"), "{fault}");
     assert!(dataset.source(1).is_err());
     let (_, fault) = forge(kind::DOCUMENT_BYTES, 0, &[6]);
-    assert!(fault.contains("not those of the header"), "{fault}");
+    assert!(fault.contains("is not that of the header"), "{fault}");
     let (dataset, fault) = forge(kind::IDS, 0, &[0xff]);
     assert!(fault.contains("not UTF-8"), "{fault}");
     assert!(dataset.document_id(0).is_err());
@@ -382,7 +382,7 @@ fn a_payload_that_lies_is_refused_where_it_is_used() {
     assert!(dataset.document_id(0).is_err());
 }
 
-/// A block's fault is found in the block where it is, also behind the first.
+/// Damage is reported for its own block, not only for the first.
 #[test]
 fn damage_is_found_in_its_block() {
     let folder = tempfile::tempdir().unwrap();
@@ -397,7 +397,7 @@ fn damage_is_found_in_its_block() {
     let error = dataset.verify(None, &Task::default()).unwrap_err();
     let expected = (PAGE + (2 << 20)) as u64;
     assert!(matches!(error, Error::Format { offset: Some(at), .. } if at == expected), "{error}");
-    // a reader that checks finds it only there
+    // `check` finds it only in that block
     dataset.check(0, 1 << 20).unwrap();
     dataset.check(0, 1 << 20).unwrap();
     assert!(dataset.check((1 << 20) - 1, 2).is_err());

@@ -1,5 +1,5 @@
-//! The loader: the same samples for every number of ranks, from every position.
-#![allow(clippy::unwrap_used)] // the helpers of tests are tests too
+//! The loader yields the same samples for every number of ranks, from every position.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod common;
 
@@ -34,7 +34,7 @@ fn plan(sources: &[Dataset], weights: Option<&[f64]>, seed: u64, shuffle: bool) 
     Arc::new(Plan::new(sources.to_vec(), weights, options).unwrap())
 }
 
-/// Both ways of reading take turns over the seeds.
+/// Tests read through maps for even seeds, and by calls for odd ones.
 fn access(seed: u64) -> Access {
     if seed.is_multiple_of(2) { Access::Map } else { Access::Call }
 }
@@ -50,11 +50,13 @@ fn narrow(batch: &Batch) -> Vec<u16> {
     }
 }
 
-/// The first `n` samples, straight from the plan.
+/// The first `n` samples, read from the datasets one by one.
 fn naive(plan: &Arc<Plan>, n: u64) -> Vec<Vec<u16>> {
     let samples = (0..n).map(|sample| {
-        let place = plan.reader().locate(sample);
-        plan.sources()[place.source].tokens(place.start, place.start + T as u64 + 1).unwrap()
+        let position = plan.reader().locate(sample);
+        plan.sources()[position.source]
+            .tokens(position.start, position.start + T as u64 + 1)
+            .unwrap()
     });
     samples.collect()
 }
@@ -87,9 +89,9 @@ fn global_batches_do_not_depend_on_ranks_or_prefetch() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Any sequence of stops, each followed by another number of ranks, yields the same samples.
+    /// Any sequence of stops, each resumed on another number of ranks, yields the same samples.
     #[test]
-    fn work_goes_on_from_any_step(
+    fn a_run_resumes_at_any_step_on_any_number_of_ranks(
         seed: u64,
         shuffle: bool,
         mixed: bool,
@@ -125,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn pairs_are_rows_moved_by_one() {
+fn targets_are_inputs_shifted_by_one() {
     let folder = tempfile::tempdir().unwrap();
     for vocab_size in [4000, 100_000] {
         let folder = folder.path().join(vocab_size.to_string());
@@ -153,24 +155,24 @@ fn pairs_are_rows_moved_by_one() {
 }
 
 #[test]
-fn memory_is_used_again_only_after_it_was_given_back() {
+fn memory_is_reused_only_after_its_batch_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&[write(folder.path(), &counting(4000), 4000, 5000)], None, 1, true);
     let mut loader = Loader::new(Arc::clone(&plan), options(2, 0, 1, 2)).unwrap();
     let kept: Vec<Batch> = (0..40).map(|_| loader.next(&mut || Ok(())).unwrap().unwrap()).collect();
     let tokens: Vec<Vec<u16>> = kept.iter().map(narrow).collect();
     assert_eq!(tokens.concat(), naive(&plan, 80).concat());
-    let places: std::collections::BTreeSet<*const u16> = kept.iter().map(place).collect();
-    assert_eq!(places.len(), kept.len());
+    let addresses: std::collections::BTreeSet<*const u16> = kept.iter().map(address).collect();
+    assert_eq!(addresses.len(), kept.len());
     drop(kept);
     let mut later = std::collections::BTreeSet::new();
     for _ in 0..200 {
-        later.insert(place(&loader.next(&mut || Ok(())).unwrap().unwrap()));
+        later.insert(address(&loader.next(&mut || Ok(())).unwrap().unwrap()));
     }
     assert!(later.len() <= 10, "{} buffers for 3 batches", later.len());
 }
 
-fn place(batch: &Batch) -> *const u16 {
+fn address(batch: &Batch) -> *const u16 {
     match batch.buffer() {
         Buffer::Narrow(tokens) => tokens.as_ptr(),
         other => panic!("{other:?}"),
@@ -178,7 +180,7 @@ fn place(batch: &Batch) -> *const u16 {
 }
 
 #[test]
-fn passes_end_and_begin_again() {
+fn epochs_end_and_a_restart_continues_with_the_next_ones() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&[write(folder.path(), &counting(201), 4000, 5000)], None, 1, false);
     assert_eq!(plan.samples_per_epoch(), Some(25));
@@ -193,11 +195,11 @@ fn passes_end_and_begin_again() {
         assert!(next(&mut loader).is_none() && next(&mut loader).is_none());
         let end = loader.position();
         assert_eq!(end.samples, 48);
-        // another loader that goes to the end is at the end
+        // another loader that seeks to the end is at the end
         let mut other = Loader::new(Arc::clone(&plan), ends).unwrap();
         other.seek(end);
         assert!(next(&mut other).is_none());
-        // without order, the second run through equals the first
+        // without shuffling, the second round equals the first
         loader.restart();
         let second: Vec<_> = std::iter::from_fn(|| next(&mut loader)).collect();
         assert_eq!(first, second);
@@ -210,7 +212,7 @@ fn passes_end_and_begin_again() {
 }
 
 #[test]
-fn every_window_occurs_once_an_epoch() {
+fn every_window_occurs_once_per_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(&[write(folder.path(), &counting(4000), 4000, 5000)], None, 3, true);
     let n = plan.samples_per_epoch().unwrap();
@@ -227,7 +229,7 @@ fn every_window_occurs_once_an_epoch() {
 }
 
 #[test]
-fn a_mixture_keeps_its_proportions() {
+fn a_mixture_has_its_proportions_in_every_block() {
     let folder = tempfile::tempdir().unwrap();
     let sources: Vec<Dataset> = (0..3_u32)
         .map(|i| write(&folder.path().join(i.to_string()), &counting(900 * (i + 1)), 4000, 9000))
@@ -237,19 +239,19 @@ fn a_mixture_keeps_its_proportions() {
     let mut counts = BTreeMap::new();
     let mut epochs = BTreeMap::new();
     for sample in 0..8 * 1024 {
-        let place = reader.locate(sample);
-        assert_eq!(plan.reader().locate(sample), place);
-        *counts.entry(place.source).or_insert(0) += 1;
-        *epochs.entry((place.source, place.epoch)).or_insert(0) += 1;
+        let position = reader.locate(sample);
+        assert_eq!(plan.reader().locate(sample), position);
+        *counts.entry(position.source).or_insert(0) += 1;
+        *epochs.entry((position.source, position.epoch)).or_insert(0) += 1;
     }
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [1024, 2048, 5120]);
-    // a pass over a source is whole before its next one begins
+    // a pass over a source is complete before its next one starts
     assert_eq!(epochs[&(0, 0)], 900 / 8 - 1);
     assert!(plan.samples_per_epoch().is_none());
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn options_that_cannot_be_used_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(&folder.path().join("a"), &counting(100), 4000, 9000);
     let other = write(&folder.path().join("b"), &counting(100), 4001, 9000);
@@ -291,7 +293,7 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn damage_is_found_before_it_is_used() {
+fn damage_is_reported_before_a_damaged_batch() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &counting(400), 4000, 1 << 20);
     let path = folder.path().join(&dataset.manifest().shards[0].file);
@@ -309,7 +311,7 @@ fn damage_is_found_before_it_is_used() {
 }
 
 #[test]
-fn files_that_shrink_are_an_error_for_reading_by_call() {
+fn a_truncated_file_is_an_error_when_read_by_call() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(folder.path(), &counting(4000), 4000, 5000);
     let path = folder.path().join(&dataset.manifest().shards[1].file);
@@ -328,7 +330,7 @@ fn files_that_shrink_are_an_error_for_reading_by_call() {
     for error in errors {
         assert!(matches!(error, Error::Format { path: ref at, .. } if *at == path), "{error}");
     }
-    // the file that was open before misses its end only where it is
+    // the file that was open before fails only for samples after its new end
     let errors = (0..400).filter(|sample| reader.fill_row(*sample, &mut row).is_err()).count();
     assert!(errors > 0 && errors < 400);
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use lslm_dataset::loader::{Position, check_belongs};
+use lslm_dataset::loader::Position;
 use lslm_dataset::{Access, Layout, Loader, LoaderOptions, Plan, PlanOptions};
 use lslm_runtime::{Error, hex};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -131,7 +131,7 @@ impl PyLoaderCore {
         shuffle: bool,
     ) -> PyResult<()> {
         let plan = Arc::clone(self.lock()?.plan());
-        check_belongs(&plan, fingerprint, sequence_length, seed, shuffle).map_err(to_python)
+        plan.check_state(fingerprint, sequence_length, seed, shuffle).map_err(to_python)
     }
 
     /// The position: samples that all ranks have used, and rounds.

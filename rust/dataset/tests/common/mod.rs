@@ -1,11 +1,11 @@
 //! Small datasets for tests.
-#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // no test file uses all of it
 
 use std::path::Path;
 
 use lslm_dataset::{Dataset, DatasetWriter, Manifest};
 
-/// A document for a test.
+/// The arguments of `push_document`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     pub tokens: Vec<u32>,
@@ -14,11 +14,12 @@ pub struct Document {
     pub id: Option<String>,
 }
 
+/// A document without an id, of source 0.
 pub fn plain(tokens: Vec<u32>) -> Document {
     Document { n_bytes: 3 * tokens.len() as u64, tokens, source: 0, id: None }
 }
 
-/// Writes `documents` as the dataset `folder`, in shards of about `shard_bytes`.
+/// Writes `documents` as the dataset `folder`, in shards of about `shard_bytes`, and opens it.
 pub fn write(folder: &Path, documents: &[Document], vocab_size: u32, shard_bytes: u64) -> Dataset {
     let mut template = Manifest::new(vocab_size);
     template.tokenizer.fingerprint = Some("ab".repeat(32));
@@ -32,7 +33,7 @@ pub fn write(folder: &Path, documents: &[Document], vocab_size: u32, shard_bytes
     Dataset::open(folder).unwrap()
 }
 
-/// `n` tokens that count up, cut into documents of different lengths.
+/// The tokens 0, 1, …, n − 1, in documents of different lengths.
 pub fn counting(n: u32) -> Vec<Document> {
     let mut documents = Vec::new();
     let mut next = 0;
