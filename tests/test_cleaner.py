@@ -19,12 +19,14 @@ def test_a_result_says_what_became_of_the_text():
     assert result.text == "a\nb c"
     assert result.keep
     assert result.reason is None
-    assert result.measured is None
+    assert result.measure is None
     assert result.changes == {"breaks": 1, "hidden": 1, "spaces": 1}
     dropped = Cleaner("fineweb").clean("too short")
     assert not dropped.keep
     assert dropped.reason == "gopher_repetition.top_2_gram"
-    assert dropped.measured == (1.0, 0.2)
+    assert (dropped.measure.value, dropped.measure.limit) == (1.0, 0.2)
+    assert dropped.measure.name == dropped.reason
+    assert not dropped.measure.passed
     assert "top_2_gram" in repr(dropped)
 
 
@@ -132,10 +134,9 @@ def test_explain_gives_every_measure():
     cleaner = Cleaner("fineweb")
     document = "x\n" * 20
     measures = cleaner.explain(document)
-    failed = [measure["name"] for measure in measures if not measure["passed"]]
-    assert failed[0] == cleaner.clean(document).reason
-    assert {"name", "value", "limit", "passed"} == set(measures[0])
-    assert "fineweb.list_ratio" in failed
+    failed = [measure for measure in measures if not measure.passed]
+    assert failed[0] == cleaner.clean(document).measure
+    assert "fineweb.list_ratio" in {measure.name for measure in failed}
 
 
 def test_one_cleaner_serves_many_threads():

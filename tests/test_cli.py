@@ -163,11 +163,11 @@ def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
     facts = json.loads(lslm_run(*command, "--json", cwd=work))
     report = facts["report"]
     assert report["files"][0]["file"] == "raw.jsonl"
-    assert report["total"]["documents"] == 301
-    assert 5 < report["held_out"]["documents"] < 60
+    assert report["total"]["n_documents"] == 301
+    assert 5 < report["validation"]["n_documents"] < 60
     text = lslm_run(*command, cwd=work)
     assert f"{report['total']['bytes_per_token']:.3f}" in text
-    assert f"{report['held_out']['tokens_per_word']:.3f}" in text
+    assert f"{report['validation']['tokens_per_word']:.3f}" in text
     assert f"{len(report['unused']):,} of {facts['vocab_size']}" in text
     assert json.loads(lslm_run(*command, "--no-report", "--json", cwd=work))["report"] is None
     given = (work / "raw.jsonl").read_bytes()

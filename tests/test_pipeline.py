@@ -65,7 +65,7 @@ def test_any_number_of_threads_writes_the_same_bytes(corpus, tokenizer, tmp_path
             output=out,
             tokenizer=tokenizer,
             threads=threads,
-            clean="default",
+            cleaner="default",
             validation_fraction=0.2,
             partition_bytes=partition_bytes,
         )
@@ -77,7 +77,7 @@ def test_the_tokens_are_those_of_the_documents(corpus, tokenizer, tmp_path):
     summary = lslm.tokenize(
         [str(corpus)], output=tmp_path / "data", tokenizer=tokenizer, validation_fraction=0
     )
-    assert summary["validation"] is None
+    assert summary.validation is None
     ds = lslm.TokenDataset(tmp_path / "data/train")
     expected = [d["text"] for d in documents()] + ["fine"]
     assert ds.n_documents == len(expected)
@@ -86,8 +86,8 @@ def test_the_tokens_are_those_of_the_documents(corpus, tokenizer, tmp_path):
         assert ids[-1] == tokenizer.eos_id
         assert tokenizer.decode(ids[:-1]) == text
     assert ds.n_tokens == sum(len(tokenizer.encode(text)) + 1 for text in expected)
-    assert summary["train"]["bytes"] == sum(len(text.encode()) for text in expected)
-    assert sum(bad["documents"] for bad in summary["reading"]["bad"].values()) == 2
+    assert summary.train.n_bytes == sum(len(text.encode()) for text in expected)
+    assert summary.reading.n_bad_documents == 2
     ds.verify()
 
 
@@ -110,7 +110,7 @@ def test_a_finished_job_is_not_done_again_and_not_overwritten(corpus, tokenizer,
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.lslm")}
     with pytest.raises(ValueError, match="finished"):
         lslm.tokenize([str(corpus)], output=out, tokenizer=tokenizer, seed=9)
-    assert lslm.TokenDataset(out / "train").n_tokens == first["train"]["tokens"]
+    assert lslm.TokenDataset(out / "train").n_tokens == first.train.n_tokens
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.lslm")} == before
 
 
@@ -119,7 +119,7 @@ TOKENIZE = """
 import signal, sys, lslm
 signal.signal(signal.SIGINT, signal.default_int_handler)
 lslm.tokenize([sys.argv[1]], output=sys.argv[2], tokenizer=lslm.Tokenizer.load(sys.argv[3]),
-              partition_bytes=4000, threads=2, clean="default", progress=False)
+              partition_bytes=4000, threads=2, cleaner="default", progress=False)
 """
 
 
@@ -208,7 +208,7 @@ def test_bad_input_is_an_error_that_names_it(corpus, tokenizer, tmp_path):
         lslm.tokenize([str(cut)], output=tmp_path / "b", tokenizer=tokenizer)
     assert not (tmp_path / "b/train/manifest.json").exists()
     with pytest.raises(ValueError, match="fineweb"):
-        lslm.tokenize([str(corpus)], output=tmp_path / "c", tokenizer=tokenizer, clean="finweb")
+        lslm.tokenize([str(corpus)], output=tmp_path / "c", tokenizer=tokenizer, cleaner="finweb")
     with pytest.raises(ValueError, match="eos"):
         lslm.tokenize(
             [str(corpus)], output=tmp_path / "c", tokenizer=tokenizer, eos_token="<|nope|>"
@@ -240,9 +240,9 @@ def test_a_write_that_fails_names_the_file_and_commits_nothing(corpus, tokenizer
 
 
 def test_clean_writes_documents_with_their_ids_and_metadata(corpus, tmp_path):
-    result = lslm.clean([str(corpus)], output=tmp_path / "clean", profile="none")
+    result = lslm.clean([str(corpus)], output=tmp_path / "clean", cleaner="none")
     rows = []
-    for name in result["files"]:
+    for name in result.files:
         data = (tmp_path / "clean" / name).read_bytes()
         zstandard = pytest.importorskip("zstandard")
         text = zstandard.ZstdDecompressor().decompressobj().decompress(data).decode()
@@ -251,7 +251,7 @@ def test_clean_writes_documents_with_their_ids_and_metadata(corpus, tmp_path):
     assert [row["text"] for row in rows] == [d["text"] for d in expected]
     assert [row.get("id") for row in rows] == [d.get("id") for d in expected]
     assert rows[7]["meta"] == {"number": 7}
-    assert result["n_documents"] == len(expected)
+    assert result.n_documents == len(expected)
 
 
 def test_exact_dedup_keeps_the_first_for_any_number_of_threads(corpus, tmp_path):
@@ -261,15 +261,15 @@ def test_exact_dedup_keeps_the_first_for_any_number_of_threads(corpus, tmp_path)
         result = lslm.clean(
             [str(corpus)],
             output=out,
-            profile="none",
+            cleaner="none",
             dedup="exact",
             threads=threads,
             partition_bytes=2000,
         )
         made.append(files_of(out))
         kept = len({d["text"] for d in documents()}) + 1
-        assert result["n_documents"] == kept
-        assert result["funnel"]["dropped"]["duplicate.exact"]["documents"] == 401 - kept
+        assert result.n_documents == kept
+        assert result.funnel.dropped["duplicate.exact"].n_documents == 401 - kept
     assert made[0] == made[1]
 
 
@@ -294,15 +294,17 @@ def test_training_a_tokenizer_does_not_depend_on_threads_or_on_where_text_comes_
     assert given.fingerprint == tokenizer.fingerprint
 
 
-@pytest.mark.parametrize("special_first", [False, True])
-def test_a_learned_tokenizer_is_the_same_after_saving(tmp_path, special_first):
+@pytest.mark.parametrize("special_tokens_first", [False, True])
+def test_a_learned_tokenizer_is_the_same_after_saving(tmp_path, special_tokens_first):
     tok = lslm.train_tokenizer(
         texts=["some text, some more text, a"] * 3,
         vocab_size=280,
         special_tokens=["<|endoftext|>", "<|other|>"],
-        special_first=special_first,
+        special_tokens_first=special_tokens_first,
     )
-    assert tok.special_tokens["<|endoftext|>"] == (0 if special_first else tok.vocab_size - 2)
+    assert tok.special_tokens["<|endoftext|>"] == (
+        0 if special_tokens_first else tok.vocab_size - 2
+    )
     tok.save(tmp_path / "tokenizer.json")
     again = lslm.Tokenizer.load(tmp_path / "tokenizer.json")
     assert again.fingerprint == tok.fingerprint

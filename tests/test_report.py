@@ -9,7 +9,7 @@ import types
 import pytest
 
 import lslm
-from lslm import report
+from lslm import report, results
 from lslm.report import charts, markup, numbers
 from lslm.scores import EvaluationResult
 
@@ -129,29 +129,25 @@ def test_demo_report_shows_every_number_it_was_given():
 
 
 def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
-    funnel = report.Funnel.of(
-        {
-            "documents": 100,
-            "bytes": 10_000,
-            "documents_kept": 60,
-            "bytes_kept": 7_500,
-            "dropped": {
-                "duplicate.exact": {"documents": 10, "bytes": 1_000, "examples": []},
-                "length.min_chars": {
-                    "documents": 30,
-                    "bytes": 1_000,
-                    "examples": [
-                        {"place": {"partition": 0, "index": 3}, "measured": [7, 100], "text": "x"},
-                        {"place": {"partition": 1, "index": 0}, "measured": None, "text": "y"},
-                    ],
-                },
+    counts = {
+        "n_documents": 100,
+        "n_bytes": 10_000,
+        "n_documents_kept": 60,
+        "n_bytes_kept": 7_500,
+        "dropped": {
+            "duplicate.exact": {"n_documents": 10, "n_bytes": 1_000},
+            "length.min_chars": {
+                "n_documents": 30,
+                "n_bytes": 1_000,
+                "examples": [{"value": 7, "limit": 100, "text": "x"}, {"text": "y"}],
             },
-            "changes": {
-                "controls": {"documents": 0, "amount": 0},
-                "breaks": {"documents": 2, "amount": 31},
-            },
-        }
-    )
+        },
+        "changes": {
+            "controls": {"n_documents": 0, "n_changes": 0},
+            "breaks": {"n_documents": 2, "n_changes": 31},
+        },
+    }
+    funnel = report.Funnel.of(results.Funnel.from_dict(counts))
     document = report.clean_report(funnel, facts={"profile": "code"})
     text = " ".join(Outline(document).text)
     assert text.index("length.min_chars") < text.index("duplicate.exact")
@@ -200,14 +196,13 @@ class FakeTokenizer:
 
 
 def test_tokenizer_figures_leave_out_special_tokens_and_gaps():
+    total = results.TextStatistics(
+        n_documents=2, n_bytes=10, n_words=4, n_whole_words=4, n_tokens=4,
+        bytes_per_token=2.5, tokens_per_word=1.0, whole_word_share=1.0,
+    )  # fmt: skip
     figures_of = report.TokenizerFigures.of(
         FakeTokenizer(),
-        measured={
-            "total": {"documents": 2, "bytes": 10, "words": 4, "whole_words": 4, "tokens": 4},
-            "held_out": None,
-            "files": [],
-            "unused": [1],
-        },
+        measured=results.TokenizerReport(total=total, validation=None, files=(), unused=(1,)),
         sample="ae",
         n_longest=3,
     )

@@ -73,7 +73,7 @@ def test_merges_are_those_of_hugging_face(pattern: str, options: dict[str, objec
     ours = lslm.train_tokenizer(
         texts=TEXTS,
         pattern=pattern,
-        **{"min_frequency": 0, "special_tokens": [], "special_first": True, **options},
+        **{"min_frequency": 0, "special_tokens": [], "special_tokens_first": True, **options},
     )
     vocabulary, merges = model(expected.to_str())
     own_vocabulary, own_merges = model(ours.to_json())
@@ -158,7 +158,7 @@ def test_special_tokens_come_last_unless_asked() -> None:
     last = lslm.train_tokenizer(texts=TEXTS, vocab_size=400, special_tokens=specials)
     assert last.special_tokens == {"<|endoftext|>": 398, "<|pad|>": 399}
     first = lslm.train_tokenizer(
-        texts=TEXTS, vocab_size=400, special_tokens=specials, special_first=True
+        texts=TEXTS, vocab_size=400, special_tokens=specials, special_tokens_first=True
     )
     assert first.special_tokens == {"<|endoftext|>": 0, "<|pad|>": 1}
     assert last.vocab_size == first.vocab_size == 400
@@ -245,18 +245,18 @@ def test_held_out_documents_are_those_of_tokenize(tmp_path: pathlib.Path) -> Non
     made = lslm.tokenize(inputs, output=tmp_path / "data", tokenizer=everything, **share)
     held_out = {
         everything.decode(lslm.TokenDataset(tmp_path / "data/validation").document(i)[:-1])
-        for i in range(made["validation"]["documents"])
+        for i in range(made.validation.n_documents)
     }
     rest = [text for text in texts if text not in held_out]
     assert 40 < len(held_out) < 160
     expected = lslm.train_tokenizer(texts=rest, vocab_size=400)
     assert lslm.train_tokenizer(inputs, vocab_size=400, **share).fingerprint == expected.fingerprint
     measured = lslm.measure_tokenizer(inputs, tokenizer=expected, **share)
-    assert measured["held_out"]["bytes"] == sum(map(len, held_out))
-    assert measured["held_out"]["documents"] == len(held_out)
+    assert measured.validation.n_bytes == sum(map(len, held_out))
+    assert measured.validation.n_documents == len(held_out)
     used = {int(i) for text in held_out for i in expected.encode(text)}
     special = set(expected.special_tokens.values())
-    assert set(measured["unused"]) == set(range(expected.vocab_size)) - used - special
+    assert set(measured.unused) == set(range(expected.vocab_size)) - used - special
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -272,36 +272,36 @@ def test_figures_are_sums_over_words(tmp_path: pathlib.Path, pattern: str) -> No
     for threads in (1, 2):
         measured = lslm.measure_tokenizer([str(folder)], tokenizer=tok, threads=threads)
         uses = dict.fromkeys(range(tok.vocab_size), 0)
-        sums = dict.fromkeys(("documents", "bytes", "words", "whole_words", "tokens"), 0)
-        assert [pathlib.Path(row["file"]).name for row in measured["files"]] == [
+        sums = dict.fromkeys(("n_documents", "n_bytes", "n_words", "n_whole_words", "n_tokens"), 0)
+        assert [pathlib.Path(row.file).name for row in measured.files] == [
             "0.jsonl",
             "1.jsonl",
         ]
-        for row, texts in zip(measured["files"], (TEXTS[0::2], TEXTS[1::2]), strict=True):
+        for row, texts in zip(measured.files, (TEXTS[0::2], TEXTS[1::2]), strict=True):
             words = [
                 word for text in texts for word, _ in theirs.pre_tokenizer.pre_tokenize_str(text)
             ]
             lengths = [len(theirs.model.tokenize(word)) for word in words]
             expected = {
-                "documents": len(texts),
-                "bytes": sum(len(text.encode()) for text in texts),
-                "words": len(words),
-                "whole_words": lengths.count(1),
-                "tokens": sum(lengths),
+                "n_documents": len(texts),
+                "n_bytes": sum(len(text.encode()) for text in texts),
+                "n_words": len(words),
+                "n_whole_words": lengths.count(1),
+                "n_tokens": sum(lengths),
             }
-            assert {name: row[name] for name in expected} == expected
-            assert row["bytes_per_token"] == expected["bytes"] / expected["tokens"]
-            assert row["tokens_per_word"] == expected["tokens"] / expected["words"]
-            assert row["whole_word_share"] == expected["whole_words"] / expected["words"]
+            assert {name: getattr(row, name) for name in expected} == expected
+            assert row.bytes_per_token == expected["n_bytes"] / expected["n_tokens"]
+            assert row.tokens_per_word == expected["n_tokens"] / expected["n_words"]
+            assert row.whole_word_share == expected["n_whole_words"] / expected["n_words"]
             for name, value in expected.items():
                 sums[name] += value
             for text in texts:
                 for i in tok.encode(text):
                     uses[int(i)] += 1
-        assert {name: measured["total"][name] for name in sums} == sums
-        assert measured["held_out"] is None
+        assert {name: getattr(measured.total, name) for name in sums} == sums
+        assert measured.validation is None
         special = set(tok.special_tokens.values())
-        assert measured["unused"] == [i for i in uses if not uses[i] and i not in special]
+        assert list(measured.unused) == [i for i in uses if not uses[i] and i not in special]
 
 
 @pytest.mark.parametrize(

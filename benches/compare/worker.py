@@ -129,7 +129,7 @@ def tokenize(job: dict) -> dict:
     import lslm
 
     tok = ready(job).tok
-    manifest, seconds = timed(
+    result, seconds = timed(
         lambda: lslm.tokenize(
             job["inputs"],
             output=job["output"],
@@ -142,7 +142,7 @@ def tokenize(job: dict) -> dict:
     )
     return {
         "seconds": seconds,
-        "tokens": [manifest["train"]["tokens"]],
+        "tokens": [result.train.n_tokens],
         "peak_memory": peak_memory(),
     }
 
@@ -151,8 +151,8 @@ def read(job: dict) -> dict:
     """Seconds of a pass of the same reader over the same files that does nothing with them."""
     import lslm
 
-    found, seconds = timed(lambda: lslm.documents(job["inputs"], progress=False))
-    return {"seconds": seconds, "documents": found["n_documents"], "bytes": found["n_bytes"]}
+    found, seconds = timed(lambda: lslm.Corpus(job["inputs"]).count_documents(progress=False))
+    return {"seconds": seconds, "documents": found.n_documents, "bytes": found.n_bytes}
 
 
 def encode_all(job: dict) -> dict:

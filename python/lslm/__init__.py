@@ -1,64 +1,100 @@
 """lslm: raw text to a measured language model.
 
-Clean text, learn a vocabulary, tokenize, stream, train, evaluate, generate. The text side is
-compiled and needs no torch; :func:`train`, :func:`evaluate` and :func:`generate` load it when they
-are first used.
+The verbs are functions: :func:`clean`, :func:`train_tokenizer`, :func:`tokenize`, :func:`train`,
+:func:`evaluate`, :func:`generate`, and :func:`inspect` and :func:`verify` for what they wrote. The
+text side is compiled and needs no torch; what needs torch loads it when it is first used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm._lslm import (
+    CleanedText,
     Cleaner,
-    CleanResult,
+    Measure,
     StreamDecoder,
     TokenDataset,
     Tokenizer,
     __version__,
     clean,
-    documents,
     measure_tokenizer,
     tokenize,
     train_tokenizer,
 )
+from lslm.corpus import Corpus, Document, DocumentIterator, Inputs
 from lslm.exceptions import FormatError, LslmError, MismatchError
-
-if TYPE_CHECKING:
-    from lslm.evaluation import evaluate
-    from lslm.generation import generate
-    from lslm.training import train
+from lslm.progress import Progress
+from lslm.results import CleanResult, TokenizeResult, TokenizerReport
 
 __all__ = [
+    "Batch",
     "CleanResult",
+    "CleanedText",
     "Cleaner",
+    "Config",
+    "Corpus",
+    "Document",
+    "DocumentIterator",
+    "EvaluationResult",
     "FormatError",
+    "Inputs",
+    "Inspection",
     "LslmError",
+    "Measure",
     "MismatchError",
+    "Mixture",
+    "ModelConfig",
+    "Progress",
     "StreamDecoder",
     "TokenDataset",
+    "TokenLoader",
+    "TokenizeResult",
     "Tokenizer",
+    "TokenizerReport",
+    "TrainResult",
+    "Transformer",
     "__version__",
     "clean",
-    "documents",
     "evaluate",
     "generate",
+    "inspect",
     "measure_tokenizer",
     "tokenize",
     "train",
     "train_tokenizer",
+    "verify",
+    "write_dataset",
 ]
 
-_LAZY = {"evaluate": "evaluation", "generate": "generation", "train": "training"}
+if TYPE_CHECKING:
+    from lslm.config import Config
+    from lslm.data import Batch, Mixture, TokenLoader, write_dataset
+    from lslm.evaluation import EvaluationResult, evaluate
+    from lslm.generation import generate
+    from lslm.inspection import Inspection, inspect, verify
+    from lslm.model import ModelConfig, Transformer
+    from lslm.training import TrainResult, train
+else:  # out of type checkers' sight, so that a wrong name is an error for them
+    _MODULES = {
+        "config": ["Config"],
+        "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],
+        "evaluation": ["EvaluationResult", "evaluate"],
+        "generation": ["generate"],
+        "inspection": ["Inspection", "inspect", "verify"],
+        "model": ["ModelConfig", "Transformer"],
+        "training": ["TrainResult", "train"],
+    }
+    _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
+    def __getattr__(name: str) -> object:
+        """Return a name that is loaded at its first use, mostly because it needs torch."""
+        if name not in _LAZY:
+            raise AttributeError(f"module 'lslm' has no attribute {name!r}")
+        value = getattr(import_module(f"lslm.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
 
-def __getattr__(name: str) -> Any:
-    """Load the functions that need torch when they are first asked for."""
-    if name in _LAZY:
-        return getattr(import_module(f"lslm.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'lslm' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

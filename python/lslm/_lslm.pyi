@@ -1,63 +1,223 @@
-"""The compiled part of lslm; import the names from ``lslm`` and ``lslm.data``."""
+"""The compiled part of lslm; import its names from ``lslm``, ``lslm.data`` and ``lslm.files``."""
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, final
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, TypeVar, final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lslm.corpus import Inputs, Skipped
+from lslm.files import StrPath
+from lslm.progress import Progress
+from lslm.results import CleanResult, Reading, TokenizeResult, TokenizerReport
+
 __all__ = [
-    "CleanResult",
+    "CleanedText",
     "Cleaner",
+    "Corpus",
     "DatasetWriter",
+    "Document",
+    "DocumentIterator",
+    "FolderLock",
     "LoaderCore",
+    "Measure",
     "StreamDecoder",
     "TokenDataset",
     "Tokenizer",
     "__version__",
     "clean",
-    "documents",
     "measure_tokenizer",
     "tokenize",
     "train_tokenizer",
+    "write_atomically",
 ]
 
 __version__: str
 
-_Path: TypeAlias = str | os.PathLike[str]
-_Inputs: TypeAlias = _Path | Iterable[_Path]
-_Progress: TypeAlias = bool | Callable[[str, int, int | None, str], object] | None
-
-class _Measure(TypedDict):
-    """One measure of a text beside its limit."""
-
-    name: str
-    value: float
-    limit: float
-    passed: bool
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+_Text = TypeVar("_Text", str, bytes)
+_Special: TypeAlias = Literal["none", "all", "raise"] | AbstractSet[str] | Sequence[str]
+_Surrogates: TypeAlias = Literal["replace", "strict"]
+_Ids: TypeAlias = NDArray[np.integer[Any]] | Sequence[int]
+_Tokens: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 @final
-class CleanResult:
-    """What became of one text."""
+class Corpus:
+    """The documents of some files, and how they are read.
+
+    Iterating yields each :class:`Document`, in the order of the inputs and with memory for little
+    more than one; every loop begins anew. Every function that takes paths takes a corpus instead.
+    The files are found and recognised when the corpus is made, and nothing about it changes later.
+    It can be copied, pickled (not with standard input) and shared between threads.
+
+    Arguments:
+        inputs: a file, a folder with all that is in it, a glob, ``-`` for standard input, or
+            several of them. Plain text, JSONL and Parquet are read, plain or compressed with gzip
+            or zstd. Of a folder, those with the extensions txt, text, md, jsonl, ndjson, jsonlines,
+            parquet and pq are read, and json where it is compressed.
+        text_key: the field of JSONL or column of Parquet that holds the text; ``a.b`` is field
+            ``b`` of the object ``a``.
+        id_key: the field or column that holds a document's id, a string or a number.
+        split: what a document is in plain text: a "file", a "line", or with "blank-lines" what is
+            between empty lines.
+        separator: in plain text, the line between two documents, instead of ``split``.
+        extensions: the files that are read from folders, such as ``["py", "rs"]``, instead of
+            those above.
+        utf8: what happens to bytes that are not UTF-8: "replace" makes each ill-formed sequence
+            U+FFFD, "refuse" counts the document as bad.
+        zstd_long: the largest window that zstd data may need, as a power of two of bytes, from 10
+            to 31: 27 is 128 MiB of memory for each file that is being read, as with
+            ``zstd --long=27``.
+
+    Raises:
+        FileNotFoundError: an input does not exist.
+        FormatError: a file is broken, or holds something else than its name says.
+        ValueError: an option has a value that cannot be used, nothing matches a glob, or a folder
+            holds no file to read.
+
+    >>> corpus = lslm.Corpus("corpus/*.jsonl", text_key="content")
+    >>> [document.text for document in corpus]
+    ['A first document.', 'A second one.']
+    >>> corpus.skipped
+    ()
+    """
+
+    def __new__(
+        cls,
+        inputs: StrPath | Iterable[StrPath],
+        /,
+        *,
+        text_key: str = "text",
+        id_key: str = "id",
+        split: Literal["file", "line", "blank-lines"] = "file",
+        separator: str | None = None,
+        extensions: Sequence[str] | None = None,
+        utf8: Literal["replace", "refuse"] = "replace",
+        zstd_long: int = 27,
+    ) -> Corpus: ...
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The files that are read, in order; documents carry these names as their source."""
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The files and folders that were found and are not read, each with the reason.
+
+        >>> lslm.Corpus("corpus", extensions=["jsonl"]).skipped
+        (Skipped(path=...Path('corpus/notes.txt'), reason='extension'),)
+        """
+    @property
+    def n_bytes(self) -> int:
+        """The size of the files in bytes, as stored; standard input and pipes count 0."""
+    def count_documents(self, *, progress: Progress = None) -> Reading:
+        """Read everything and return the number of documents, their bytes, and the bad ones.
+
+        >>> lslm.Corpus("corpus/*.jsonl", text_key="content").count_documents().n_documents
+        2
+        """
+    def __iter__(self) -> DocumentIterator: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[list[str]], dict[str, Any]]: ...
+
+@final
+class Document:
+    """One text, with what its file says about it.
+
+    Two documents are equal when all four attributes are.
+
+    Arguments:
+        text: the text.
+        id: its name within its source.
+        source: the file that it comes from.
+        metadata: its other fields, as JSON has them.
+
+    >>> lslm.Document("Some text.", id="a-1", metadata={"language": "en"})
+    Document('Some text.', id="a-1", source="")
+    """
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        id: str | None = None,
+        source: str = "",
+        metadata: Mapping[str, object] | None = None,
+    ) -> Document: ...
+    @property
+    def text(self) -> str:
+        """The text."""
+    @property
+    def id(self) -> str | None:
+        """The document's id, if its file has one; a number as it is written there."""
+    @property
+    def source(self) -> str:
+        """The file that the document comes from, as in :attr:`Corpus.inputs`."""
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The other fields of the JSONL object or Parquet row, a new dict each time; None without.
+
+        >>> next(iter(lslm.Corpus("corpus/*.jsonl", text_key="content"))).metadata
+        {'language': 'en'}
+        """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]: ...
+
+@final
+class DocumentIterator:
+    """The documents of a :class:`Corpus`, one after the other; made by ``iter(corpus)``.
+
+    A document that cannot be read is left out and counted in :attr:`reading`; at the end a
+    UserWarning says how many there were. A broken file raises :class:`lslm.FormatError`, after the
+    documents before the fault.
+    """
+
+    @property
+    def reading(self) -> Reading:
+        """What was read up to now, with the bad documents; up to 1 MiB ahead of the iteration."""
+    def __iter__(self) -> DocumentIterator: ...
+    def __next__(self) -> Document: ...
+
+@final
+class Measure:
+    """One measured value of a text, beside the limit of its rule."""
+
+    @property
+    def name(self) -> str:
+        """The rule and its measure, such as "gopher_repetition.top_2_gram"."""
+    @property
+    def value(self) -> float:
+        """What was measured, in the unit of the rule: a count or a share."""
+    @property
+    def limit(self) -> float:
+        """The limit that the value was compared with."""
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps the limit."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class CleanedText:
+    """The result of :meth:`Cleaner.clean`: the text, and whether it is kept."""
 
     @property
     def text(self) -> str:
         """The text after all normalisers and, if it is kept, redactors.
 
-        It is the very object that was given if nothing changed.
+        The very object that was given, if nothing changed.
         """
     @property
     def keep(self) -> bool:
         """Whether the text passed every filter."""
     @property
     def reason(self) -> str | None:
-        """The first filter that it failed, such as "gopher_repetition.top_2_gram"; else None."""
+        """The first filter that the text failed, such as "length.too_short"; None if it is kept."""
     @property
-    def measured(self) -> tuple[float, float] | None:
-        """What that filter measured, and its limit; None for a text that is kept."""
+    def measure(self) -> Measure | None:
+        """What this filter measured, and its limit; None if the text is kept."""
     @property
     def changes(self) -> dict[str, int]:
         """How much each rule changed: characters for normalisers, finds for redactors.
@@ -67,153 +227,180 @@ class CleanResult:
 
 @final
 class Cleaner:
-    """Normalises, judges and redacts texts by the rules of a named profile.
+    """Normalises, filters and redacts texts by the rules of a named profile.
 
-    The same text and configuration give the same result on every machine and in every thread.
-    Normalising a text that was normalised changes nothing. Pickling, copying and sharing between
-    threads work.
+    The same text and rules give the same result on every machine and in every thread, and
+    normalising twice changes nothing more. A cleaner can be copied, pickled and shared between
+    threads; two are equal when their :attr:`fingerprint` is.
 
-    Profiles: "none" (no rule), "default" (normalises; drops what is empty or lost in decoding),
-    "code" (keeps every space; drops generated, minified and data files), "gopher" and "fineweb"
+    Profiles: "none" (no rule), "default" (normalises; drops what is empty or was decoded wrongly),
+    "code" (keeps all white space; drops generated, minified and data files), "gopher" and "fineweb"
     (English web text, equal to datatrove's filters up to the segmentation of words), "chinese"
     (Chinese web text by the character, after FineWeb2).
+
+    Arguments:
+        profile: the name of a profile.
+        overrides: changes to its rules, by name: False or None switches a rule off, True on, a dict
+            on with these settings; a setting of None removes that limit. ``redact=True`` switches
+            on all redactors (email, ipv4, resident_id, mobile_phone). ``unit`` is "word" or "char":
+            what counts as a word of Chinese and Japanese.
+
+    Raises:
+        ValueError: a profile, rule or setting is unknown (the message names the nearest), or a
+            value has the wrong type or is out of range.
+        TypeError: a value is not plain data.
+
+    >>> cleaner = lslm.Cleaner("default", redact=True, length={"min_chars": 5})
+    >>> cleaner.clean("Write  to me@site.org").text
+    'Write to email@example.com'
     """
 
-    def __new__(cls, profile: str = "default", /, **overrides: Any) -> Cleaner:
-        """Take a profile and change it.
-
-        ``overrides`` are rules by name: False or None switches one off, True on, a dict on with
-        the settings it names; a setting of None takes that limit away. ``redact=True`` switches on
-        all redactors (email, ipv4, resident_id, mobile_phone); ``unit`` is "word" or "char", what
-        counts as a word of Chinese and Japanese.
-
-        Raises:
-            ValueError: an unknown profile, rule or setting (the message names the nearest), or a
-                value of the wrong type or out of range.
-            TypeError: a value that is not plain data.
-
-        >>> cleaner = Cleaner("fineweb", redact=True, length={"min_chars": 200})
-        """
+    def __new__(
+        cls, profile: str = "default", /, **overrides: bool | str | Mapping[str, object] | None
+    ) -> Cleaner: ...
     @staticmethod
     def profiles() -> list[str]:
         """Return the names of all profiles."""
-    def clean(self, text: str) -> CleanResult:
-        """Clean one text.
+    def clean(self, text: str) -> CleanedText:
+        """Return ``text`` as cleaned, and whether it is kept.
 
         Raises:
-            UnicodeEncodeError: ``text`` has lone surrogates, which no UTF-8 can hold.
-        """
-    def clean_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[CleanResult]:
-        """Clean many texts, in their order, on ``threads`` threads (None: all cores).
+            UnicodeEncodeError: ``text`` has lone surrogates, which UTF-8 cannot hold.
 
-        Ctrl-C ends it within a text per thread.
+        >>> cleaned = lslm.Cleaner("fineweb").clean("too short")
+        >>> cleaned.keep, cleaned.measure
+        (False, Measure("gopher_repetition.top_2_gram", value=1, limit=0.2, passed=False))
         """
-    def explain(self, text: str) -> list[_Measure]:
-        """Return every measure of ``text`` after normalisation, in the order of the filters.
+    def clean_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[CleanedText]:
+        """Return the results of many texts, in their order; ``threads=None`` is all cores.
 
-        :meth:`clean` ends at the first measure that is not passed; this goes on.
+        Raises:
+            UnicodeEncodeError: a text has lone surrogates.
+        """
+    def explain(self, text: str) -> list[Measure]:
+        """Return every measure of ``text``, in the order of the filters.
+
+        :meth:`clean` stops at the first one that is not passed; this continues.
+
+        >>> measures = lslm.Cleaner("fineweb").explain("too short")
+        >>> [measure.name for measure in measures if not measure.passed][:2]
+        ['gopher_repetition.top_2_gram', 'gopher_quality.too_few_words']
         """
     @property
     def config(self) -> dict[str, Any]:
-        """The whole configuration: profile, unit, and each rule with all settings or False.
+        """The whole configuration: profile, unit, and each rule with its settings or False.
 
-        ``Cleaner(config.pop("profile"), **config)`` is an equal cleaner.
+        >>> config = cleaner.config
+        >>> lslm.Cleaner(config.pop("profile"), **config) == cleaner
+        True
         """
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that decides the result, 64 hexadecimal digits.
+        """The SHA-256 of what decides the result, 64 hexadecimal digits.
 
-        That is the unit and the name, version and settings of each rule that is on. It goes into
-        the manifest of what is made with it.
+        It covers the unit and the name, version and settings of each rule that is on. Datasets
+        and cleaned files name the fingerprint of the rules that made them.
         """
-    def __eq__(self, value: object, /) -> bool:
-        """Whether both have the same fingerprint."""
-    def __hash__(self) -> int:
-        """A hash of the fingerprint."""
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
-        """What pickle and deepcopy make an equal cleaner of."""
-
-_Bytes: TypeAlias = bytes | bytearray | memoryview
-_Text = TypeVar("_Text", str, bytes)
-_Special: TypeAlias = Literal["none", "all", "raise"] | AbstractSet[str] | Sequence[str]
-_Surrogates: TypeAlias = Literal["replace", "strict"]
-_Ids: TypeAlias = NDArray[np.integer[Any]] | Sequence[int]
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]: ...
 
 @final
 class Tokenizer:
     """A byte-level BPE tokenizer: text to ids and back, without loss.
 
     Made by :meth:`load`, :meth:`from_tiktoken`, :meth:`from_pretrained`, :meth:`from_json` or
-    :func:`lslm.train_tokenizer`. It never changes, so it can be shared by threads, pickled, copied
-    and used after a fork. Two are equal when their :attr:`fingerprint` is.
+    :func:`lslm.train_tokenizer`. It is immutable: it can be copied, pickled, used after a fork and
+    shared between threads. Two are equal when their :attr:`fingerprint` is; ``len(tok)`` is
+    :attr:`vocab_size`.
 
     Ids are equal to those of the reference: tiktoken for its encodings, Hugging Face's tokenizers
-    for its files. ``decode_bytes(encode(x)) == x`` for every byte string, unless the file asks for
-    a normaliser or drops text.
+    for its files. ``decode_bytes(encode(x)) == x`` for every byte string, unless the file has a
+    normaliser or removes text.
 
-    In all methods a text is a str, or bytes in any state: a byte that is not UTF-8 is cut like
-    U+FFFD and keeps its value. ``errors`` says what a lone surrogate in a str becomes: "replace"
-    makes it U+FFFD, as tiktoken does; "strict" raises UnicodeEncodeError.
+    Arguments that several methods share:
+        text: a str, or bytes in any state: a byte that is not UTF-8 is split like U+FFFD and keeps
+            its value.
+        special: which special tokens in a text become their ids: "none" (they are ordinary text),
+            "all", "raise" (ValueError names the first that occurs), or a set of names (KeyError for
+            an unknown one). Special tokens are those of :attr:`special_tokens`.
+        errors: in encoding, what a lone surrogate in a str becomes: "replace" makes it U+FFFD, as
+            tiktoken does; "strict" raises UnicodeEncodeError. In decoding, what bytes that are not
+            UTF-8 become, as in :meth:`bytes.decode`.
+        dtype: the type of the ids: uint32, int32 or int64.
+        threads: how many threads work; None is all cores. The result is the same.
 
-    ``special`` says which control tokens in a text become their ids: "none" (they are ordinary
-    text; the default), "all", "raise" (a ValueError names the first one found), or a set of names
-    (KeyError for one that is unknown). Control tokens are those of :attr:`special_tokens`.
+    In the examples below, ``tok`` is this tokenizer.
 
-    >>> tok = lslm.Tokenizer.load("tokenizer.json")
-    >>> tok.decode(tok.encode("Hello, world!"))
-    'Hello, world!'
+    >>> tok = lslm.train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
+    >>> tok.decode(tok.encode("lower"))
+    'lower'
     """
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Tokenizer:
+    def load(path: StrPath) -> Tokenizer:
         """Return the tokenizer in ``path``.
 
-        ``path`` is a Hugging Face ``tokenizer.json``, a folder that holds one, or ``vocab.json`` or
-        ``merges.txt`` lying next to each other. Raises FileNotFoundError, and
-        :class:`lslm.FormatError` for a file that is broken or of a kind that is not supported; the
-        message names what it is.
-        """
+        ``path`` is a Hugging Face ``tokenizer.json``, a folder that holds one, or one of
+        ``vocab.json`` and ``merges.txt`` beside each other.
 
+        Raises:
+            FileNotFoundError: the file does not exist.
+            FormatError: the file is broken, or of a kind that is not supported; the message names
+                the kind.
+
+        >>> lslm.Tokenizer.load("tokenizer.json")
+        Tokenizer(vocab_size=262, pattern="o200k_base", special_tokens=1)
+        """
     @staticmethod
     def from_json(text: str) -> Tokenizer:
         """Return the tokenizer that ``text``, the content of a ``tokenizer.json``, describes.
 
-        Raises :class:`lslm.FormatError` as :meth:`load` does.
-        """
+        Raises:
+            FormatError: as :meth:`load` does.
 
+        >>> lslm.Tokenizer.from_json(tok.to_json()) == tok
+        True
+        """
     @staticmethod
     def from_tiktoken(
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         pattern: str,
         special_tokens: dict[str, int] | None = None,
     ) -> Tokenizer:
         """Return the tokenizer of a tiktoken rank file.
 
-        The file has a line for each token, its bytes in base64 and its rank, which is its id.
-        ``pattern`` cuts texts before merging: the name of a published one ("gpt2", "cl100k_base",
-        "o200k_base", …) or a regular expression. ``special_tokens`` maps names to ids.
+        Arguments:
+            path: a file with a line for each token: its bytes in base64, and its rank, which is
+                its id.
+            pattern: what splits a text into pre-tokens: the name of a published pattern ("gpt2",
+                "cl100k_base", "o200k_base", …) or a regular expression.
+            special_tokens: the ids of special tokens by name.
 
-        Raises FileNotFoundError, :class:`lslm.FormatError` (with the byte offset) for a broken
-        file, ValueError for an unknown pattern or an id that is taken.
+        Raises:
+            FileNotFoundError: the file does not exist.
+            FormatError: the file is broken; the message has the byte offset.
+            ValueError: the pattern is unknown, or an id is taken.
 
+        >>> tok.save("low.tiktoken")
         >>> lslm.Tokenizer.from_tiktoken(
-        ...     "o200k_base.tiktoken",
-        ...     pattern="o200k_base",
-        ...     special_tokens={"<|endoftext|>": 199999},
+        ...     "low.tiktoken", pattern="o200k_base", special_tokens={"<|endoftext|>": 261}
         ... )
-        Tokenizer(vocab_size=200000, pattern="o200k_base", special_tokens=1)
+        Tokenizer(vocab_size=262, pattern="o200k_base", special_tokens=1)
         """
-
     @staticmethod
     def from_pretrained(name: str, *, revision: str | None = None) -> Tokenizer:
         """Return the tokenizer of the model ``name`` on the Hugging Face hub.
 
-        Goes through the package ``huggingface_hub`` and its cache; ``revision`` is a branch, tag or
-        commit. Raises ImportError when the package is missing, OSError when the file cannot be had
-        (offline, no such model), and as :meth:`load` does.
-        """
+        The package ``huggingface_hub`` downloads it into its cache. ``revision`` is a branch, tag
+        or commit.
 
+        Raises:
+            ImportError: the package is not installed.
+            OSError: the file cannot be downloaded: no connection, or no such model.
+            FormatError: as :meth:`load` does.
+        """
     def encode(
         self,
         text: str | _Bytes,
@@ -222,17 +409,16 @@ class Tokenizer:
         template: bool = False,
         errors: _Surrogates = "replace",
         dtype: DTypeLike = "uint32",
-    ) -> NDArray[Any]:
-        """Return the ids of ``text``: a one-dimensional array of ``dtype``.
+    ) -> NDArray[np.integer[Any]]:
+        """Return the ids of ``text``, a one-dimensional array of ``dtype``.
 
-        ``dtype`` is uint32 (the default), int32 or int64. No ids are added at the ends, unless
-        ``template`` asks for those that the file's post-processor puts there, such as the
-        beginning of the text; then ValueError names a post-processor that is not supported.
+        No ids are added at the ends. With ``template=True`` those are added that the
+        post-processor of the file puts there, such as the beginning of the text; ValueError names
+        a post-processor that is not supported. See :class:`Tokenizer` for the other arguments.
 
-        >>> tok.encode("Hello, world!")
-        array([13225,    11,  2375,     0], dtype=uint32)
+        >>> tok.encode("low lower")
+        array([258, 259], dtype=uint32)
         """
-
     def encode_batch(
         self,
         texts: Iterable[str | _Bytes],
@@ -242,14 +428,16 @@ class Tokenizer:
         errors: _Surrogates = "replace",
         dtype: DTypeLike = "uint32",
         threads: int | None = None,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the ids of all ``texts`` end to end, and the offsets of the texts in them.
+    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+        """Return the ids of all ``texts`` in one array, and the offsets of the texts in it.
 
-        ``ids[offsets[i]:offsets[i + 1]]`` are those of text ``i``; ``offsets`` is int64 with one
-        entry more than there are texts. The result is the same for any number of ``threads``;
-        None means all cores. ``template`` is as in :meth:`encode`, for each text.
+        ``ids[offsets[i]:offsets[i + 1]]`` are the ids of text ``i``; ``offsets`` is int64 and has
+        one entry more than there are texts. The arguments are those of :meth:`encode`, for each
+        text.
+
+        >>> tok.encode_batch(["low", "lower low"])
+        (array([...], dtype=uint32), array([0, 1, 3]))
         """
-
     def count(
         self,
         text: str | _Bytes,
@@ -257,8 +445,11 @@ class Tokenizer:
         special: _Special = "none",
         errors: _Surrogates = "replace",
     ) -> int:
-        """Return the number of ids of ``text``."""
+        """Return the number of ids of ``text``.
 
+        >>> tok.count("low lower")
+        2
+        """
     def encode_with_offsets(
         self,
         text: str | _Bytes,
@@ -267,31 +458,40 @@ class Tokenizer:
         special: _Special = "none",
         errors: _Surrogates = "replace",
         dtype: DTypeLike = "uint32",
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the ids of ``text`` and, for each, where it begins and ends in it.
+    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.int64]]:
+        """Return the ids of ``text`` and, for each, where it begins and ends in the text.
 
-        The second array is int64 of shape (number of ids, 2), counted in bytes of UTF-8 or in
-        characters. In characters, a token that holds a part of one covers it whole. Where a
-        normaliser has changed the text, a token covers all that its bytes came from.
+        The second array is int64 of shape (number of ids, 2), in bytes of UTF-8 or in characters.
+        In characters, a token that holds a part of one covers it whole. Where a normaliser has
+        changed the text, a token covers all that its bytes came from.
+
+        >>> ids, offsets = tok.encode_with_offsets("low lower")
+        >>> offsets.tolist()
+        [[0, 3], [3, 9]]
         """
-
     def truncate(self, text: _Text, n: int, *, special: _Special = "none") -> _Text:
         """Return the longest start of ``text`` that ends with a token and has at most ``n`` ids.
 
         ``count(truncate(text, n)) <= n``. A str is never cut inside a character.
-        """
 
+        >>> tok.truncate("low lower lowest", 2)
+        'low lower'
+        """
     def decode(self, ids: _Ids, *, errors: str = "replace") -> str:
-        """Return the text of ``ids``.
+        """Return the text of ``ids``, a one-dimensional integer array or sequence.
 
-        ``ids`` is an integer array or sequence of one dimension. ``errors`` is for bytes that are
-        not UTF-8 and means what it means in :meth:`bytes.decode`. Raises KeyError for an id that
-        no token has.
+        Raises:
+            KeyError: an id is not in the vocabulary.
+
+        >>> tok.decode([258, 259])
+        'low lower'
         """
-
     def decode_bytes(self, ids: _Ids) -> bytes:
-        """Return the bytes of ``ids``; KeyError for an id that no token has."""
+        """Return the bytes of ``ids``; KeyError if one is not in the vocabulary.
 
+        >>> tok.decode_bytes([258, 259])
+        b'low lower'
+        """
     def decode_batch(
         self,
         ids: _Ids,
@@ -300,66 +500,72 @@ class Tokenizer:
         errors: str = "replace",
         threads: int | None = None,
     ) -> list[str]:
-        """Return the texts of the sequences that lie end to end in ``ids``.
+        """Return the texts of ``ids`` and ``offsets`` as :meth:`encode_batch` returns them.
 
-        ``offsets`` are as :meth:`encode_batch` returns them; ValueError when they do not ascend
-        from 0 to the number of ids.
+        Raises:
+            KeyError: an id is not in the vocabulary.
+            ValueError: ``offsets`` do not ascend from 0 to the number of ids.
+
+        >>> tok.decode_batch(*tok.encode_batch(["low", "lower low"]))
+        ['low', 'lower low']
         """
-
     def decoder(self) -> StreamDecoder:
-        """Return a decoder that takes ids as they come and gives out whole characters."""
-
+        """Return a decoder for ids that arrive one by one; it returns whole characters."""
     def token_bytes(self, id: int) -> bytes:
-        """Return the bytes that ``id`` stands for; KeyError when no token has it."""
+        """Return the bytes that ``id`` stands for; KeyError if it is not in the vocabulary.
 
+        >>> tok.token_bytes(259)
+        b' lower'
+        """
     def token_id(self, token: str | _Bytes) -> int | None:
-        """Return the id that stands for exactly the bytes of ``token``, or None."""
+        """Return the id that stands for exactly the bytes of ``token``, or None.
 
+        >>> tok.token_id(" lower"), tok.token_id("no token")
+        (259, None)
+        """
     @property
     def vocab_size(self) -> int:
         """One more than the largest id: the rows that a model's embedding needs."""
-
     @property
     def special_tokens(self) -> dict[str, int]:
-        """The control tokens with their ids.
+        """The ids of the special tokens, by name.
 
-        Those that the file marks as special, and those that look like markup, ``<…>`` or ``[…]``.
-        Other added tokens are ordinary vocabulary and always found in a text.
+        These are the tokens that the file marks as special, and those that look like markup,
+        ``<…>`` or ``[…]``. Other added tokens are ordinary vocabulary and always found in a text.
+
+        >>> tok.special_tokens
+        {'<|endoftext|>': 261}
         """
-
     @property
     def eos_id(self) -> int | None:
-        """The id that ends a document; None when no or more than one token is usual for that."""
-
+        """The id that ends a document; None if no token, or more than one, is usual for that."""
     @property
     def pattern(self) -> str:
-        """The name of the pattern that cuts texts, or its regular expression if it has none."""
-
+        """The name of the pattern that splits texts into pre-tokens, or its regular expression."""
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, over everything that decides ids.
+        """The SHA-256 of what decides ids, 64 hexadecimal digits.
 
-        Equal for the same tokenizer whatever file it came from.
+        Equal for the same tokenizer, whatever file it comes from.
         """
-
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the file asks for that encoding does not do, one sentence each.
+        """The parts of the file that encoding does not apply, one sentence each.
 
-        Post-processors that add ids, truncation and padding are not applied.
+        For example post-processors that add ids (see ``template`` in :meth:`encode`), truncation
+        and padding.
         """
+    def save(self, path: StrPath) -> None:
+        """Write the tokenizer to ``path``, atomically.
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer, atomically.
+        A name that ends in ``.tiktoken`` gives tiktoken's rank file, any other name a
+        ``tokenizer.json`` that loads in Hugging Face's tokenizers with equal ids.
 
-        A name in ``.tiktoken`` gives tiktoken's rank file (ValueError when ranks cannot express the
-        tokenizer), any other a ``tokenizer.json`` that loads here and in Hugging Face's library
-        with equal ids.
+        Raises:
+            ValueError: ranks cannot express the tokenizer.
         """
-
     def to_json(self) -> str:
-        """Return the text of a ``tokenizer.json``."""
-
+        """Return the content of a ``tokenizer.json``."""
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -370,7 +576,7 @@ class Tokenizer:
 
 @final
 class StreamDecoder:
-    """Decodes ids as they come; made by :meth:`Tokenizer.decoder`.
+    """Decodes ids that arrive one by one; made by :meth:`Tokenizer.decoder`.
 
     >>> decoder = tok.decoder()
     >>> "".join(decoder.push(id) for id in tok.encode("Größe")) + decoder.finish()
@@ -380,47 +586,54 @@ class StreamDecoder:
     def push(self, ids: int | _Ids) -> str:
         """Return the text that ``ids``, one or several, complete.
 
-        The start of a character is held back until the rest of it has come. Raises KeyError for an
-        id that no token has; the decoder is then as it was before.
-        """
+        The first bytes of a character are held back until its last one arrives.
 
+        Raises:
+            KeyError: an id is not in the vocabulary; the decoder is unchanged.
+        """
     def finish(self) -> str:
-        """Return what is still held back: U+FFFD for a character that never came to its end."""
+        """Return what is held back: U+FFFD for a character that was not completed."""
 
 @final
 class TokenDataset:
     """A tokenized dataset, mapped into memory.
 
-    Opening reads the manifest and one page a shard, whatever the size. Tokens are numpy arrays of
-    the stored type, uint16 or uint32, and are copies. ``len(ds)`` is the number of documents,
-    ``ds[i]`` the tokens of one; negative indices count from the end. Pickled by its path.
+    Opening reads the manifest and one page of each shard, whatever the size of the data. Tokens are
+    returned as copies: numpy arrays of the stored type, uint16 or uint32. ``len(dataset)`` is the
+    number of documents, ``dataset[i]`` the tokens of one; negative indices count from the end.
+    Pickled by its path.
+
+    Arguments:
+        path: the folder of the dataset.
+
+    Raises:
+        FileNotFoundError: the folder or a shard does not exist.
+        FormatError: something is not as ``docs/format.md`` says; the message has file and byte.
+
+    >>> dataset = lslm.TokenDataset("data/train")
+    >>> dataset.n_documents, tok.decode(dataset[0])
+    (2, 'A first document.<|endoftext|>')
     """
 
-    def __new__(cls, path: str | os.PathLike[str]) -> TokenDataset:
-        """Open the dataset in the folder ``path``.
-
-        FileNotFoundError if it or a shard is missing; :class:`lslm.FormatError` with file and byte
-        if something is not as ``docs/format.md`` says.
-        """
-
+    def __new__(cls, path: StrPath) -> TokenDataset: ...
     @property
     def path(self) -> Path:
         """The folder, as it was given."""
     @property
     def n_tokens(self) -> int:
-        """How many tokens there are."""
+        """The number of tokens, document ends included."""
     @property
     def n_documents(self) -> int:
-        """How many documents there are."""
+        """The number of documents."""
     @property
     def n_bytes(self) -> int | None:
-        """How many bytes of text (UTF-8) the documents have; None if not known."""
+        """The bytes of text (UTF-8) that the tokens stand for; None if the dataset has no count."""
     @property
     def vocab_size(self) -> int:
-        """Each id is below this."""
+        """The size of the vocabulary: every id is smaller."""
     @property
     def dtype(self) -> str:
-        """The type of the ids as stored: "uint16" or "uint32"."""
+        """The type of the stored ids: "uint16" or "uint32"."""
     @property
     def eos_id(self) -> int | None:
         """The id that ends each document, or None."""
@@ -429,52 +642,68 @@ class TokenDataset:
         """The id that begins each document, or None."""
     @property
     def fingerprint(self) -> str:
-        """Identifies the content, in hexadecimal: equal for equal tokens in equal shards."""
+        """The identity of the content, hexadecimal: equal for equal tokens in equal shards."""
     @property
     def tokenizer_fingerprint(self) -> str | None:
-        """The fingerprint of the tokenizer, in hexadecimal, or None if not known."""
+        """The fingerprint of the tokenizer, hexadecimal, or None if it is not recorded."""
     @property
     def tokenizer_path(self) -> Path | None:
-        """The tokenizer's file in the dataset's folder, or None."""
+        """The file of the tokenizer in the folder, or None."""
     @property
     def manifest(self) -> dict[str, Any]:
-        """What manifest.json says."""
-    def document(self, index: int) -> NDArray[Any]:
-        """Return the tokens of document ``index``; IndexError if there is none."""
+        """The content of ``manifest.json``, as ``docs/format.md`` describes it."""
+    def document(self, index: int) -> _Tokens:
+        """Return the tokens of document ``index``; IndexError if it does not exist."""
     def document_span(self, index: int) -> tuple[int, int]:
-        """Return where document ``index`` begins and ends, in tokens of the dataset."""
-    def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Return the tokens at positions ``start`` to ``stop`` (default: the end).
+        """Return where document ``index`` begins and ends, in tokens of the dataset.
 
-        They go on across documents and shards. ValueError if the dataset has no such positions.
+        >>> dataset.document_span(0) == (0, len(dataset[0]))
+        True
+        """
+    def tokens(self, start: int = 0, stop: int | None = None) -> _Tokens:
+        """Return the tokens at positions ``start`` to ``stop``, across documents and shards.
+
+        ``stop=None`` is the end.
+
+        Raises:
+            ValueError: the dataset does not have these positions.
         """
     def document_bytes(self, index: int) -> int | None:
-        """Return how many bytes of text document ``index`` has; None if not known."""
+        """Return the bytes of text of document ``index``; None if the dataset has no count."""
     def source(self, index: int) -> str | None:
-        """Return the name of the input that document ``index`` is from, or None."""
+        """Return the name of the input that document ``index`` comes from, or None."""
     def document_id(self, index: int) -> str | None:
-        """Return the name of document ``index`` in its input, or None."""
-    def verify(
-        self,
-        *,
-        threads: int | None = None,
-        progress: bool | Callable[[str, int, int | None, str], object] | None = None,
-    ) -> int:
-        """Read everything and check it; return the number of bytes checked.
+        """Return the id of document ``index`` in its input, or None."""
+    def verify(self, *, threads: int | None = None, progress: Progress = None) -> int:
+        """Check every checksum and return the number of bytes that were checked.
 
-        A fault is a :class:`lslm.FormatError` with file and byte.
+        Raises:
+            FormatError: something is damaged; the message has file and byte.
+
+        >>> dataset.verify() > 0
+        True
         """
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> NDArray[Any]: ...
+    def __getitem__(self, index: int, /) -> _Tokens: ...
     def __reduce__(self) -> tuple[Any, tuple[Path]]: ...
 
 @final
 class DatasetWriter:
-    """Writes a dataset document by document; see :func:`lslm.data.write_dataset`."""
+    """Writes a dataset document by document; the part of ``write_dataset`` that writes shards.
+
+    Arguments:
+        path: the folder to write.
+        vocab_size: the size of the vocabulary; every id must be smaller.
+        shard_bytes: the size of a shard file in bytes, about.
+        eos_id, bos_id: the ids that end and begin each document, for the manifest.
+        split: the name of the part, such as "train", for the manifest.
+        tokenizer_file: the name of the tokenizer's file in the folder.
+        tokenizer_fingerprint: its fingerprint, 64 hexadecimal digits.
+    """
 
     def __new__(
         cls,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         vocab_size: int,
         shard_bytes: int,
@@ -491,15 +720,18 @@ class DatasetWriter:
         source: str | None = None,
         id: str | None = None,
     ) -> None:
-        """Add a document."""
+        """Add a document: its ids, the bytes of its text, and where it comes from."""
     def finish(self) -> dict[str, Any]:
-        """Write the last shard and the manifest, which makes the folder a dataset."""
+        """Write the last shard, then the manifest, and return the manifest.
+
+        Only then the folder is a dataset.
+        """
     def close(self) -> None:
-        """Drop what was written, unless it is finished."""
+        """Remove what was written, unless :meth:`finish` was called."""
 
 @final
 class LoaderCore:
-    """The part of :class:`lslm.data.TokenLoader` that reads."""
+    """Reads batches of samples; the part of :class:`lslm.data.TokenLoader` without torch."""
 
     def __new__(
         cls,
@@ -517,225 +749,238 @@ class LoaderCore:
         epochs: int | None,
         prefetch: int,
         rows: bool,
-        access: str,
+        access: Literal["auto", "map", "call"],
     ) -> LoaderCore: ...
     def next(self) -> tuple[NDArray[Any], NDArray[Any] | None, int] | None:
-        """Return inputs, targets (None for rows) and the position behind them; None at the end."""
+        """Return the next batch: inputs, targets and the position after it; None at the end.
+
+        With ``rows`` the first array has one more column than the sequence is long, and targets
+        are None. The memory of the arrays serves a later batch once no array refers to it.
+        """
     def seek(self, samples: int, round: int) -> None:
-        """Go to a position."""
+        """Move to a position: samples that all ranks have used, and rounds (see `restart`)."""
     def restart(self) -> None:
-        """Begin again after the end; otherwise do nothing."""
+        """Begin the next round, with the epochs that follow, if the loader has ended."""
     def check(self, fingerprint: str, sequence_length: int, seed: int, shuffle: bool) -> None:
-        """Raise a MismatchError if a saved state belongs to another sequence of samples."""
+        """Raise MismatchError if a saved state belongs to another sequence of samples."""
     @property
     def position(self) -> tuple[int, int]:
-        """Samples that all ranks have used, and how often a loader that ends has begun again."""
+        """Samples that all ranks have used, and how often the loader was restarted."""
     @property
     def fingerprint(self) -> str:
-        """Identifies the data, in hexadecimal."""
+        """The identity of the data, hexadecimal."""
     @property
     def samples_per_epoch(self) -> int | None:
-        """Samples of one epoch; None for a mixture."""
+        """The samples of one epoch; None for a mixture."""
     @property
     def global_batch_size(self) -> int:
-        """Rows of all ranks between two updates."""
+        """The rows of all ranks between two updates of the model."""
     @property
     def n_batches(self) -> int | None:
-        """Batches of all epochs; None for an endless loader."""
+        """The batches of all epochs; None for an endless loader."""
     @property
     def left_out(self) -> tuple[int, int]:
         """Tokens of an epoch in no sample, and samples of all epochs that fill no batch."""
     def locate(self, sample: int) -> tuple[int, int, int]:
-        """Return dataset, epoch and first token of a sample."""
+        """Return the dataset, the epoch and the first token of a sample."""
+
+@final
+class FolderLock:
+    """A folder that one process may write at a time; made by :func:`lslm.files.lock`."""
+
+    def __new__(cls, folder: StrPath, /) -> FolderLock: ...
+    def __enter__(self) -> FolderLock: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+def write_atomically(path: StrPath, data: str | bytes) -> None:
+    """Write ``data`` as the whole file ``path``; at every moment it is the old file or the new one.
+
+    The data is on the disk when this returns. A str is written as UTF-8, its line breaks as they
+    are. The folder is made if it is missing.
+
+    Raises:
+        OSError: the file cannot be written; the error names it, and the old one is unchanged.
+    """
 
 def clean(
-    inputs: _Inputs,
+    inputs: Inputs,
     *,
-    output: _Path,
-    profile: str = "default",
-    dedup: str | None = None,
-    redact: bool = False,
-    overrides: dict[str, Any] | None = None,
-    text_key: str = "text",
-    id_key: str = "id",
-    split: str = "file",
-    separator: str | None = None,
-    extensions: list[str] | None = None,
-    utf8: str = "replace",
-    zstd_long: int = 27,
+    output: StrPath,
+    cleaner: str | Cleaner = "default",
+    dedup: Literal["exact"] | None = None,
     format: str = "jsonl.zst",
     partition_bytes: int = 268435456,
     threads: int | None = None,
-    progress: _Progress = None,
-) -> dict[str, Any]:
-    """Clean documents, files to files, and return what was kept and dropped, and why.
+    progress: Progress = None,
+) -> CleanResult:
+    """Write the cleaned documents of ``inputs`` into ``output``; return what was kept and dropped.
 
-    ``inputs`` are files, folders, globs, or ``-`` for standard input: plain text, JSONL or Parquet,
-    plain or compressed with gzip or zstd. ``output`` is a folder; each partition of the inputs, of
-    about ``partition_bytes`` bytes, becomes one file ``part-NNNNNN.<format>`` in it. The files are
-    the same bytes for any number of threads. After a kill the same call goes on where it stopped.
+    The files are the same bytes for any number of threads. After a kill, the same call continues
+    after the partitions that are finished.
 
-    ``profile`` names the rules (see ``Cleaner.profiles()``), ``overrides`` changes single values of
-    them, ``redact`` masks e-mail addresses and the like. ``dedup="exact"`` keeps only the first of
-    documents whose cleaned text is equal.
+    Arguments:
+        inputs: paths, or a :class:`Corpus` for other ways of reading.
+        output: a folder; each partition of the inputs becomes the file ``part-NNNNNN.FORMAT``.
+        cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
+        dedup: "exact" keeps only the first of documents whose cleaned text is equal.
+        format: the extension of the files, which decides their format: jsonl, parquet or txt, with
+            .gz or .zst after it for compression.
+        partition_bytes: the size of a partition in bytes of input, about.
+        threads: how many threads work; None is all cores.
+        progress: None shows a bar on a terminal, True always, False never; a function is called
+            with stage, done, total and unit.
 
-    ``text_key`` and ``id_key`` name the fields of JSONL and columns of Parquet; the other fields
-    are carried through. In plain text a document is a file, or with ``split="lines"`` a line, with
-    ``split="blank_lines"`` what lies between empty lines, with ``separator`` what lies between
-    lines of exactly that text. ``extensions`` says which files of a folder are read. ``utf8`` says
-    what happens to bytes that are not UTF-8: ``"replace"`` by U+FFFD, or ``"refuse"`` the document.
-    ``zstd_long`` is the largest window that zstd data may ask for, as a power of two and as in
-    ``zstd --long``: 27 is 128 MiB of memory for each file being read, 31 the most.
+    Raises:
+        FileNotFoundError, FormatError: an input is missing or broken.
+        ValueError: an argument cannot be used, or ``output`` holds other work.
 
-    Returns a dict: ``files`` (names), ``n_documents`` and ``n_bytes`` (of the text in them),
-    ``funnel`` (documents and bytes in, kept, and dropped by reason; changes by kind), ``reading``
-    (what was read, and the bad documents), ``fingerprint`` of the rules.
-
-    Raises ``FileNotFoundError`` for a missing input, ``FormatError`` for a file that is broken or
-    of no known format, ``ValueError`` for an option that cannot be used or an ``output`` that holds
-    other work.
+    >>> lslm.clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), output="clean")
+    CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 files))
     """
 
 def train_tokenizer(
-    inputs: _Inputs | None = None,
+    inputs: Inputs | None = None,
     *,
     texts: Iterable[str] | None = None,
     vocab_size: int,
     pattern: str = "o200k_base",
-    special_tokens: list[str] = ...,
-    special_first: bool = False,
+    special_tokens: Sequence[str] = ["<|endoftext|>"],
+    special_tokens_first: bool = False,
     min_frequency: int = 2,
     max_token_length: int | None = None,
-    clean: str | Cleaner | None = None,
+    cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.0,
     sample_bytes: int | None = None,
     seed: int = 0,
     memory: int | None = None,
-    text_key: str = "text",
-    split: str = "file",
-    separator: str | None = None,
-    extensions: list[str] | None = None,
-    utf8: str = "replace",
-    zstd_long: int = 27,
     threads: int | None = None,
-    progress: _Progress = None,
+    progress: Progress = None,
 ) -> Tokenizer:
     """Learn a BPE vocabulary from documents and return its tokenizer.
 
-    The documents come from ``inputs``, read as by :func:`clean`, or are the ``str`` of the iterable
-    ``texts``. The result depends on them alone: not on threads, nor on how they lie in files.
-
-    ``vocab_size`` counts the 256 bytes, the merges and ``special_tokens`` (by default
-    ``<|endoftext|>``), which have the last ids, or with ``special_first`` the first. Fewer tokens
-    come out when no pair occurs ``min_frequency`` times any more. ``pattern`` says how text is cut
-    before pairs are counted: a published name such as ``gpt2``, ``cl100k_base``, ``o200k_base`` or
-    ``qwen2``, or a regular expression. With ``max_token_length`` tokens of more than two bytes stay
-    shorter than that many bytes, as in Hugging Face's trainer.
-
-    Nothing is learned from the documents that :func:`tokenize` holds out with the same
-    ``validation_fraction`` and ``seed``. ``sample_bytes`` learns from a uniform sample of the
-    others of about that size, which ``seed`` chooses. ``memory`` bounds the bytes of both phases:
-    counted words that do not fit go to files in the folder for temporary ones, and the result stays
-    the same; merging needs about 16 bytes for each byte of different words, and is refused with
-    the size that it needs if that is more.
-
     The merges are those of Hugging Face tokenizers 0.23 with the same pattern and the byte
-    alphabet: the most frequent pair first, of equal ones that with the smaller ids (Sennrich,
-    Haddow and Birch 2016, https://aclanthology.org/P16-1162).
+    alphabet: the most frequent pair first, of equally frequent ones that with the smaller ids
+    (Sennrich, Haddow and Birch 2016, https://aclanthology.org/P16-1162). The result depends on the
+    documents alone: not on threads, nor on how they are divided into files.
 
-    Raises ``ValueError`` for a vocabulary that is too small or an unknown pattern.
+    Arguments:
+        inputs: paths, or a :class:`Corpus` for other ways of reading.
+        texts: the documents themselves, instead of ``inputs``.
+        vocab_size: the number of tokens: 256 bytes, merges and special tokens. Fewer are learned
+            if no other pair occurs ``min_frequency`` times.
+        pattern: what splits a text into pre-tokens, in which pairs are counted: the name of a
+            published pattern ("gpt2", "cl100k_base", "o200k_base", "qwen2", …) or a regular
+            expression.
+        special_tokens: the names of the special tokens.
+        special_tokens_first: whether these have the first ids instead of the last ones.
+        min_frequency: the fewest occurrences of a pair that is merged.
+        max_token_length: tokens of more than two bytes stay shorter than this many bytes, as in
+            Hugging Face's trainer.
+        cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
+            profile.
+        validation_fraction: the share of documents that nothing is learned from: those that
+            :func:`tokenize` puts into the validation part with the same fraction and seed.
+        sample_bytes: learn from a uniform sample of the other documents of about this many bytes.
+        seed: chooses the validation part and the sample.
+        memory: the most bytes of memory, about. Counted pre-tokens that do not fit go to temporary
+            files, and the result stays the same; merging needs about 16 bytes for each byte of
+            distinct pre-tokens, and ValueError names the size if that is more.
+        threads: how many threads work; None is all cores.
+        progress: as in :func:`clean`.
 
-    >>> tok = train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
-    >>> tok.decode(tok.encode("lower"))
-    'lower'
+    Raises:
+        TypeError: both ``inputs`` and ``texts`` are given, or neither.
+        ValueError: the vocabulary is too small for bytes and special tokens, the pattern is
+            unknown, or another argument cannot be used.
+        FileNotFoundError, FormatError: an input is missing or broken.
+
+    >>> tok = lslm.train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
+    >>> [tok.token_bytes(id) for id in range(256, 261)]
+    [b'lo', b'low', b' low', b' lower', b' lowe']
     """
 
 def measure_tokenizer(
-    inputs: _Inputs,
+    inputs: Inputs,
     *,
-    tokenizer: Tokenizer,
-    clean: str | Cleaner | None = None,
+    tokenizer: Tokenizer | StrPath,
+    cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.0,
     seed: int = 0,
-    text_key: str = "text",
-    split: str = "file",
-    separator: str | None = None,
-    extensions: list[str] | None = None,
-    utf8: str = "replace",
-    zstd_long: int = 27,
     threads: int | None = None,
-    progress: _Progress = None,
-) -> dict[str, Any]:
-    """Encode documents and return what the vocabulary makes of them.
+    progress: Progress = None,
+) -> TokenizerReport:
+    """Encode documents and return how well the vocabulary fits them.
 
-    ``inputs`` are read, cleaned and held out as by :func:`train_tokenizer` and :func:`tokenize`.
+    Arguments:
+        inputs: paths, or a :class:`Corpus` for other ways of reading.
+        tokenizer: a :class:`Tokenizer`, or the path of one.
+        cleaner: as in :func:`train_tokenizer`.
+        validation_fraction: the share of documents that are measured by themselves too: those of
+            the validation part of :func:`tokenize` with the same fraction and seed.
+        seed: chooses the validation part.
+        threads: how many threads work; None is all cores.
+        progress: as in :func:`clean`.
 
-    Returns a dict: ``total`` has ``documents``, ``bytes``, ``words`` (the pieces that the pattern
-    cuts), ``whole_words`` (those that are one token), ``tokens``, and the ratios
-    ``bytes_per_token``, ``tokens_per_word`` ("fertility") and ``whole_word_share``. ``files`` has
-    the same for each ``file``, in the order of the inputs, and ``held_out`` for the documents that
-    are held out, None without any. ``unused`` are the ids that never occur in those, or without
-    them in all documents; special tokens, which no text spells, are not among them.
+    Raises:
+        FileNotFoundError, FormatError: an input or the tokenizer is missing or broken.
+        ValueError: an argument cannot be used.
 
-    Raises as :func:`train_tokenizer` does.
+    >>> report = lslm.measure_tokenizer("corpus/notes.txt", tokenizer=tok)
+    >>> report.total.n_documents, report.total.n_tokens <= report.total.n_bytes
+    (1, True)
     """
 
 def tokenize(
-    inputs: _Inputs,
+    inputs: Inputs,
     *,
-    output: _Path,
-    tokenizer: Tokenizer,
-    clean: str | Cleaner | None = None,
+    output: StrPath,
+    tokenizer: Tokenizer | StrPath,
+    cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.005,
     seed: int = 0,
     eos_token: str | None = None,
     bos_token: str | None = None,
-    text_key: str = "text",
-    id_key: str = "id",
-    split: str = "file",
-    separator: str | None = None,
-    extensions: list[str] | None = None,
-    utf8: str = "replace",
-    zstd_long: int = 27,
     partition_bytes: int = 268435456,
     threads: int | None = None,
-    progress: _Progress = None,
-) -> dict[str, Any]:
-    """Turn documents into datasets of tokens, and return their manifests.
+    progress: Progress = None,
+) -> TokenizeResult:
+    """Write the tokens of documents as datasets ``output/train`` and ``output/validation``.
 
-    ``inputs`` are read, and with ``clean`` (a profile or a ``Cleaner``) cleaned, as by
-    :func:`clean`. ``output/train`` and ``output/validation`` become datasets for ``TokenDataset``.
-    A document is held out for validation when the hash of its cleaned text and ``seed`` falls below
-    ``validation_fraction``, so equal texts fall on the same side.
+    Returns the size of both parts. Each is a dataset for :class:`TokenDataset` and
+    :class:`lslm.data.TokenLoader`. A special token that occurs in a text is encoded as ordinary
+    text. The shards are the same bytes for any number of threads. After a kill, the same call
+    continues after the partitions that are finished. Memory holds a few megabytes a thread and the
+    largest document.
 
-    Each document ends with the id of ``eos_token``, by default the tokenizer's own, and begins
-    with that of ``bos_token`` if one is named. A special token that stands in the text is encoded
-    as the text that it is.
+    Arguments:
+        inputs: paths, or a :class:`Corpus` for other ways of reading.
+        output: the folder to write.
+        tokenizer: a :class:`Tokenizer`, or the path of one.
+        cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
+            profile; None does not clean.
+        validation_fraction: the share of documents in the validation part, from 0 to below 1. A
+            document belongs to it if the hash of its cleaned text and ``seed`` falls below, so
+            equal texts are in the same part.
+        seed: chooses the documents of the validation part.
+        eos_token: the special token that ends each document; None is the tokenizer's own.
+        bos_token: the special token that begins each document; None adds nothing.
+        partition_bytes: the size of a partition in bytes of input, about; each becomes shards of
+            its own.
+        threads: how many threads work; None is all cores.
+        progress: as in :func:`clean`.
 
-    The shards are the same bytes for any number of threads, and after a kill the same call goes on
-    where it stopped. Memory holds a few megabytes a thread and the largest document.
+    Raises:
+        FileNotFoundError, FormatError: an input or the tokenizer is missing or broken.
+        ValueError: an argument cannot be used, the tokenizer does not have the special token, or
+            ``output`` holds other work.
 
-    Returns a dict: ``train`` and ``validation`` (manifests, the latter None if nothing was to be
-    held out; ``tokens``, ``documents``, ``bytes``, ``shards`` …), ``funnel``, ``reading``.
-
-    Raises as :func:`clean` does, and ``ValueError`` when the tokenizer has no such special token.
-    """
-
-def documents(
-    inputs: _Inputs,
-    *,
-    limit: int = 2,
-    text_key: str = "text",
-    id_key: str = "id",
-    split: str = "file",
-    separator: str | None = None,
-    extensions: list[str] | None = None,
-    utf8: str = "replace",
-    zstd_long: int = 27,
-    progress: _Progress = None,
-) -> dict[str, Any]:
-    """Read all documents of ``inputs``, as :func:`clean` does, and return what there is.
-
-    Returns a dict: ``n_documents``, ``n_bytes`` of text, ``reading`` (bad documents and their
-    places), and as ``samples`` the first ``limit`` documents (``text``, ``id``, ``source``).
+    >>> corpus = lslm.Corpus("corpus/*.jsonl", text_key="content")
+    >>> lslm.tokenize(corpus, output="data", tokenizer=tok, validation_fraction=0).train.n_documents
+    2
     """

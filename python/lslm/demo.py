@@ -74,27 +74,27 @@ def demo(
     stages = _Stages(console)
 
     # a corpus of few files is cut at empty lines, so that some documents can be held out
-    found = lslm.documents(inputs, limit=0, progress=False)
-    split = "file" if found["n_documents"] >= 50 else "blank_lines"
+    found = lslm.Corpus(inputs).count_documents(progress=False)
+    corpus_read = lslm.Corpus(inputs, split="file" if found.n_documents >= 50 else "blank-lines")
     common: dict[str, Any] = {"threads": threads, "progress": progress}
     cleaned = stages.run(
         "clean",
-        found["n_bytes"],
+        found.n_bytes,
         lambda: lslm.clean(
-            inputs, output=output / "clean", profile=profile, dedup="exact", split=split, **common
+            corpus_read, output=output / "clean", cleaner=profile, dedup="exact", **common
         ),
         output / "clean",
     )
-    if cleaned["n_documents"] < 2:
+    if cleaned.n_documents < 2:
         raise ValueError(
-            f"{name}: {cleaned['n_documents']} documents are left after cleaning with the profile "
+            f"{name}: {cleaned.n_documents} documents are left after cleaning with the profile "
             f"{profile!r}; give more text or another profile"
         )
     files = str(output / "clean")
-    fraction = min(0.2, max(0.005, _HELD_OUT_BYTES / max(cleaned["n_bytes"], 1)))
+    fraction = min(0.2, max(0.005, _HELD_OUT_BYTES / max(cleaned.n_bytes, 1)))
     tokenizer = stages.run(
         "train-tokenizer",
-        cleaned["n_bytes"],
+        cleaned.n_bytes,
         lambda: lslm.train_tokenizer(
             [files], vocab_size=vocab_size, validation_fraction=fraction, **common
         ),
@@ -106,7 +106,7 @@ def demo(
     )
     datasets = stages.run(
         "tokenize",
-        cleaned["n_bytes"],
+        cleaned.n_bytes,
         lambda: lslm.tokenize(
             [files],
             output=output / "data",
@@ -116,7 +116,7 @@ def demo(
         ),
         output / "data",
     )
-    if not datasets["validation"]["tokens"]:
+    if not (datasets.validation and datasets.validation.n_tokens):
         raise ValueError(f"{name}: no document was held out; give more text")
 
     settings = _settings(output, minutes, steps, seed, threads)
@@ -128,7 +128,7 @@ def demo(
     held_out = output / "data/validation"
     result: EvaluationResult = stages.run(
         "evaluate",
-        datasets["validation"]["tokens"],
+        datasets.validation.n_tokens,
         lambda: evaluation.evaluate(run, data=held_out, progress=progress),
         held_out,
         unit="tokens",
@@ -159,7 +159,7 @@ def demo(
         report.DemoResults(
             corpus=name,
             folder=str(output),
-            funnel=report.Funnel.of(cleaned["funnel"]),
+            funnel=report.Funnel.of(cleaned.funnel),
             stages=stages.figures,
             tokenizer=report.TokenizerFigures.of(
                 tokenizer,
@@ -298,15 +298,15 @@ def _machine_facts(seed: int) -> dict[str, str]:
 def _summary(
     console: Console,
     output: Path,
-    cleaned: dict[str, Any],
-    datasets: dict[str, Any],
+    cleaned: lslm.CleanResult,
+    datasets: lslm.TokenizeResult,
     stages: list[report.StageFigure],
     result: EvaluationResult,
     baselines: report.Baselines,
     samples: list[report.Sample],
 ) -> None:
     """Print what came of it, beside what it means."""
-    funnel = cleaned["funnel"]
+    funnel = cleaned.funnel
     table = Table(show_header=False, title="What came of it", title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -314,11 +314,12 @@ def _summary(
     def row(name: str, value: str) -> None:
         table.add_row(name, value)
 
-    row("documents", f"{funnel['documents']:,} in, {cleaned['n_documents']:,} kept")
-    for reason, dropped in funnel["dropped"].items():
-        row(f"  dropped: {reason}", f"{dropped['documents']:,}")
-    tokens = datasets["train"]["tokens"] + datasets["validation"]["tokens"]
-    n_bytes = datasets["train"]["bytes"] + datasets["validation"]["bytes"]
+    row("documents", f"{funnel.n_documents:,} in, {cleaned.n_documents:,} kept")
+    for reason, dropped in funnel.dropped.items():
+        row(f"  dropped: {reason}", f"{dropped.n_documents:,}")
+    parts = [part for part in (datasets.train, datasets.validation) if part is not None]
+    tokens = sum(part.n_tokens for part in parts)
+    n_bytes = sum(part.n_bytes for part in parts)
     row("tokens", f"{tokens:,}, {n_bytes / tokens:.2f} bytes each")
     for stage in stages:
         rate = stage.amount / max(stage.seconds, 1e-9)

@@ -1,76 +1,39 @@
-"""Files that are the old or the new one at every moment, and folders held by one process."""
+"""Writing files and folders so that neither a kill nor a second process breaks them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from lslm._lslm import FolderLock, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-__all__ = ["lock", "sync", "write_atomically"]
+__all__ = ["StrPath", "lock", "sync", "write_atomically"]
+
+StrPath: TypeAlias = str | os.PathLike[str]
+"""A path, as text or as an object such as :class:`pathlib.Path`."""
 
 
-@contextlib.contextmanager
-def lock(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold ``folder``, made if it is missing, for this process.
+def lock(folder: StrPath) -> AbstractContextManager[FolderLock]:
+    """Return a context that holds ``folder`` for this process; no other can enter it meanwhile.
 
-    Raises ``ValueError`` with the folder's path when another process holds it. A folder that was
-    made here and is still empty at the end is removed.
+    The folder is made if it is missing, and removed on leaving if it was made here and is still
+    empty. The lock is the operating system's, on the file ``.lock``: it ends with the process,
+    however that ends.
+
+    Raises on entering:
+        ValueError: another process holds the folder.
+
+    >>> with lslm.files.lock("runs/first"):
+    ...     lslm.files.write_atomically("runs/first/note.txt", "one writer at a time")
     """
-    folder = Path(folder)
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("ab") as file:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"{folder}: another process is writing this folder; wait or choose another output"
-            ) from None
-        if os.fstat(file.fileno()).st_nlink == 0:  # removed between our open and our lock
-            raise ValueError(f"{folder}: another process has just ended there; try again")
-        try:
-            yield
-        finally:
-            if sys.platform != "win32":  # an open file cannot be removed on Windows
-                path.unlink(missing_ok=True)
-            if new:
-                with contextlib.suppress(OSError):  # not empty: the run is there
-                    folder.rmdir()
+    return FolderLock(folder)
 
 
-def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> None:
-    """Write ``data`` (text as UTF-8) as the whole file ``path``, and sync it to the disk.
-
-    Readers see the old or the new file, also after a crash.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sync(path: str | os.PathLike[str]) -> None:
+def sync(path: StrPath) -> None:
     """Sync a file or folder to the disk; do nothing where the system cannot sync folders."""
     with contextlib.suppress(PermissionError, IsADirectoryError):
         handle = os.open(path, os.O_RDONLY)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +47,16 @@ def inspect(path: str | Path, *, n_samples: int = 2) -> list[Inspection]:
     if _is_tokenizer(path):
         tokenizer = lslm.Tokenizer.load(path)
         return [Inspection(kind="tokenizer", path=str(path), facts=tokenizer_facts(tokenizer))]
-    found = lslm.documents([str(path)], limit=n_samples)
+    corpus = lslm.Corpus(path)
+    reading = corpus.count_documents().as_dict()
+    with warnings.catch_warnings(action="ignore"):  # the bad documents are among the facts
+        first = list(islice(corpus, n_samples))
     return [
         Inspection(
             kind="documents",
             path=str(path),
-            facts={name: value for name, value in found.items() if name != "samples"},
-            samples=[_shortened(sample["text"]) for sample in found["samples"]],
+            facts=reading,
+            samples=[_shortened(document.text) for document in first],
         )
     ]
 

@@ -78,18 +78,18 @@ class ReadOptions:
         _read_option(help="Largest window of zstd data as a power of two, as in zstd --long=31."),
     ] = 27
 
-    def keywords(self) -> dict[str, Any]:
-        """Return the keywords of the functions that read text."""
-        names = {"line": "lines", "blank-lines": "blank_lines"}
-        return {
-            "text_key": self.text_key,
-            "id_key": self.id_key,
-            "split": names.get(self.split, self.split),
-            "separator": self.separator,
-            "extensions": self.extension,
-            "utf8": self.utf8,
-            "zstd_long": self.zstd_long,
-        }
+    def corpus(self, inputs: list[str]) -> lslm.Corpus:
+        """Return the corpus of ``inputs`` that these options describe."""
+        return lslm.Corpus(
+            inputs,
+            text_key=self.text_key,
+            id_key=self.id_key,
+            split=self.split,
+            separator=self.separator,
+            extensions=self.extension,
+            utf8=self.utf8,
+            zstd_long=self.zstd_long,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import lslm
+    from lslm.results import Funnel, Reading, TextStatistics
 
 __all__ = [
     "print_facts",
@@ -47,74 +48,74 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-def print_reading(reading: Mapping[str, Any]) -> None:
+def print_reading(reading: Reading) -> None:
     """Print bad documents and ill-formed UTF-8 to standard error."""
-    for reason, bad in reading["bad"].items():
-        first = bad["examples"][0]
+    for reason, bad in reading.bad.items():
+        first = bad.examples[0]
         print(
-            f"left out: {bad['documents']:,} bad documents ({reason}); the first is in "
-            f"{first['source']} at {first['position']:,}: {first['detail']}",
+            f"left out: {bad.n_documents:,} bad documents ({reason}); the first is in "
+            f"{first.source} at {first.position:,}: {first.detail}",
             file=sys.stderr,
         )
-    if reading["replaced_documents"]:
+    if reading.n_replaced_documents:
         print(
-            f"not UTF-8: {reading['replaced_sequences']:,} places in "
-            f"{reading['replaced_documents']:,} documents were replaced by U+FFFD",
+            f"not UTF-8: {reading.n_replaced_sequences:,} places in "
+            f"{reading.n_replaced_documents:,} documents were replaced by U+FFFD",
             file=sys.stderr,
         )
 
 
-def print_funnel(funnel: Mapping[str, Any]) -> None:
+def print_funnel(funnel: Funnel) -> None:
     """Print documents and bytes read, dropped by reason, and kept; then the changes by rule."""
     table = Table(title="funnel", title_justify="left")
     table.add_column("", overflow="fold")
     table.add_column("documents", justify="right")
     table.add_column("MB", justify="right")
-    rows = [("in", funnel["documents"], funnel["bytes"])]
-    rows += [(f"  {why}", row["documents"], row["bytes"]) for why, row in funnel["dropped"].items()]
-    rows += [("kept", funnel["documents_kept"], funnel["bytes_kept"])]
+    rows = [("in", funnel.n_documents, funnel.n_bytes)]
+    rows += [(f"  {why}", row.n_documents, row.n_bytes) for why, row in funnel.dropped.items()]
+    rows += [("kept", funnel.n_documents_kept, funnel.n_bytes_kept)]
     for name, n_documents, n_bytes in rows:
         table.add_row(name, f"{n_documents:,}", f"{n_bytes / 1e6:,.2f}")
     Console().print(table)
-    if funnel["changes"]:
+    if funnel.changes:
         changes = Table(title="changes", title_justify="left")
         for column in ("rule", "documents", "changes"):
             changes.add_column(column, justify="left" if column == "rule" else "right")
-        for rule, change in funnel["changes"].items():
-            changes.add_row(rule, f"{change['documents']:,}", f"{change['amount']:,}")
+        for rule, change in funnel.changes.items():
+            changes.add_row(rule, f"{change.n_documents:,}", f"{change.n_changes:,}")
         Console().print(changes)
 
 
-def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: Mapping[str, Any]) -> None:
+def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: lslm.TokenizerReport) -> None:
     """Print how a tokenizer encodes its documents: the largest files, all, the held-out part."""
     table = Table(title="what it makes of the text", title_justify="left")
     table.add_column("", overflow="fold")
     for column in ("MB", "tokens", "bytes/token", "tokens/word", "one-token words"):
         table.add_column(column, justify="right")
 
-    def add(name: str, figures: Mapping[str, Any]) -> None:
+    def add(name: str, figures: TextStatistics) -> None:
         table.add_row(
             name,
-            f"{figures['bytes'] / 1e6:,.2f}",
-            f"{figures['tokens']:,}",
-            f"{figures['bytes_per_token']:.3f}",
-            f"{figures['tokens_per_word']:.3f}",
-            f"{figures['whole_word_share']:.1%}",
+            f"{figures.n_bytes / 1e6:,.2f}",
+            f"{figures.n_tokens:,}",
+            f"{figures.bytes_per_token:.3f}",
+            f"{figures.tokens_per_word:.3f}",
+            f"{figures.whole_word_share:.1%}",
         )
 
-    files = sorted(measured["files"], key=lambda figures: -figures["bytes"])
+    files = sorted(measured.files, key=lambda figures: -figures.n_bytes)
     for figures in files[:MAX_FILES]:
-        add(figures["file"], figures)
+        add(figures.file or "", figures)
     if len(files) > MAX_FILES:
         table.add_row(f"… {len(files) - MAX_FILES:,} more files")
     table.add_section()
-    add("all documents", measured["total"])
-    if measured["held_out"] is not None:
-        add("held out", measured["held_out"])
+    add("all documents", measured.total)
+    if measured.validation is not None:
+        add("held out", measured.validation)
     console = Console()
     console.print(table)
-    unused = measured["unused"]
-    where = "the text" if measured["held_out"] is None else "the held-out text"
+    unused = measured.unused
+    where = "the text" if measured.validation is None else "the held-out text"
     examples = " ".join(quoted(tokenizer.token_bytes(i)) for i in unused[-MAX_UNUSED:])
     line = f"{len(unused):,} of {tokenizer.vocab_size:,} tokens are never used in {where}"
     console.print(f"{line}; the last of them: {examples}" if unused else line, markup=False)

@@ -19,7 +19,6 @@ from lslm.cli.options import (
     Threads,
     TokenizerPath,
     expand_options,
-    parse_assignments,
     parse_size,
 )
 
@@ -53,14 +52,11 @@ def clean(
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
     result = lslm.clean(
-        inputs,
+        read.corpus(inputs),
         output=output,
-        profile=rules.profile or "default",
-        overrides=parse_assignments(rules.assignments or []),
-        redact=rules.redact,
+        cleaner=rules.cleaner() or "default",
         dedup=dedup,
         threads=threads,
-        **read.keywords(),
     )
     if report is not None:
         from lslm.report import Funnel, clean_report, write
@@ -70,13 +66,13 @@ def clean(
             "Profile": rules.profile or "default",
             "Output": str(output),
         }
-        write(report, clean_report(Funnel.of(result["funnel"]), facts=facts))
+        write(report, clean_report(Funnel.of(result.funnel), facts=facts))
     if as_json:
-        show.print_json(result)
+        show.print_json(result.as_dict())
     else:
-        show.print_reading(result["reading"])
-        show.print_funnel(result["funnel"])
-        print(f"{output}: {result['n_documents']:,} documents in {len(result['files'])} files")
+        show.print_reading(result.reading)
+        show.print_funnel(result.funnel)
+        print(f"{output}: {result.n_documents:,} documents in {len(result.files)} files")
 
 
 @verbs.command(epilog="Example: lslm train-tokenizer clean -o tokenizer.json --vocab-size 32768")
@@ -117,20 +113,19 @@ def train_tokenizer(
     as_json: AsJson = False,
 ) -> None:
     """Learn a BPE vocabulary from documents, and measure it on them."""
+    corpus = read.corpus(inputs)
     documents: dict[str, Any] = {
-        "clean": rules.cleaner(),
+        "cleaner": rules.cleaner(),
         "validation_fraction": validation_fraction,
         "seed": seed,
         "threads": threads,
     }
-    documents |= read.keywords()
-    del documents["id_key"]
     tokenizer = lslm.train_tokenizer(
-        inputs,
+        corpus,
         vocab_size=vocab_size,
         pattern=pattern,
         special_tokens=["<|endoftext|>"] if special_token is None else special_token,
-        special_first=special_tokens_first,
+        special_tokens_first=special_tokens_first,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
         sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
@@ -143,9 +138,9 @@ def train_tokenizer(
     facts = tokenizer_facts(tokenizer)
     measured = None
     if report and "-" not in inputs:  # standard input cannot be read twice
-        measured = lslm.measure_tokenizer(inputs, tokenizer=tokenizer, **documents)
+        measured = lslm.measure_tokenizer(corpus, tokenizer=tokenizer, **documents)
     if as_json:
-        show.print_json(facts | {"report": measured})
+        show.print_json(facts | {"report": measured and measured.as_dict()})
         return
     show.print_facts(str(output), facts)
     if measured is not None:
@@ -176,29 +171,27 @@ def tokenize(
     """Turn documents into a dataset of tokens, with a validation part."""
     cleaner = rules.cleaner()
     result = lslm.tokenize(
-        inputs,
+        read.corpus(inputs),
         output=output,
-        tokenizer=lslm.Tokenizer.load(tokenizer),
-        clean=cleaner,
+        tokenizer=tokenizer,
+        cleaner=cleaner,
         validation_fraction=validation_fraction,
         seed=seed,
         eos_token=eos_token,
         bos_token=bos_token,
         threads=threads,
-        **read.keywords(),
     )
     if as_json:
-        show.print_json(result)
+        show.print_json(result.as_dict())
         return
-    show.print_reading(result["reading"])
+    show.print_reading(result.reading)
     if cleaner is not None:
-        show.print_funnel(result["funnel"])
-    for name in ("train", "validation"):
-        part = result[name]
+        show.print_funnel(result.funnel)
+    for part in (result.train, result.validation):
         if part is not None:
             print(
-                f"{output / name}: {part['tokens']:,} tokens, {part['documents']:,} documents,"
-                f" {part['bytes'] / max(part['tokens'], 1):.2f} bytes per token"
+                f"{part.path}: {part.n_tokens:,} tokens, {part.n_documents:,} documents,"
+                f" {part.n_bytes / max(part.n_tokens, 1):.2f} bytes per token"
             )
 
 

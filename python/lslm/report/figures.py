@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from lslm.exceptions import FormatError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lslm import Tokenizer
+    from lslm import Tokenizer, results
     from lslm.scores import EvaluationResult
 
 __all__ = [
@@ -93,23 +93,37 @@ class Funnel:
     changes: Sequence[Change] = ()
 
     @classmethod
-    def of(cls, counts: Mapping[str, Any]) -> Funnel:
-        """Return the funnel that cleaning has counted, from its JSON."""
+    def of(cls, counts: results.Funnel) -> Funnel:
+        """Return the funnel of a :class:`lslm.CleanResult`."""
         dropped = [
             FunnelRow(
                 reason=reason,
-                documents=row["documents"],
-                bytes=row["bytes"],
+                documents=row.n_documents,
+                bytes=row.n_bytes,
                 examples=[
-                    Example(text=e["text"], measured=e["measured"] and tuple(e["measured"]))
-                    for e in row["examples"]
+                    Example(
+                        text=example.text,
+                        measured=None
+                        if example.value is None or example.limit is None
+                        else (example.value, example.limit),
+                    )
+                    for example in row.examples
                 ],
             )
-            for reason, row in counts["dropped"].items()
+            for reason, row in counts.dropped.items()
         ]
-        changes = [Change(rule=rule, **row) for rule, row in counts["changes"].items()]
-        totals = ("documents", "bytes", "documents_kept", "bytes_kept")
-        return cls(dropped=dropped, changes=changes, **{name: counts[name] for name in totals})
+        changes = [
+            Change(rule=rule, documents=change.n_documents, amount=change.n_changes)
+            for rule, change in counts.changes.items()
+        ]
+        return cls(
+            documents=counts.n_documents,
+            bytes=counts.n_bytes,
+            documents_kept=counts.n_documents_kept,
+            bytes_kept=counts.n_bytes_kept,
+            dropped=dropped,
+            changes=changes,
+        )
 
     @property
     def bytes_dropped(self) -> int:
@@ -144,9 +158,16 @@ class TextFigures:
     file: str = ""
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> TextFigures:
+    def of(cls, row: results.TextStatistics) -> TextFigures:
         """Return the figures in a row of :func:`lslm.measure_tokenizer`."""
-        return cls(**{f.name: row[f.name] for f in fields(cls) if f.name in row})
+        return cls(
+            documents=row.n_documents,
+            bytes=row.n_bytes,
+            words=row.n_words,
+            whole_words=row.n_whole_words,
+            tokens=row.n_tokens,
+            file=row.file or "",
+        )
 
     @property
     def bytes_per_token(self) -> float:
@@ -182,7 +203,7 @@ class TokenizerFigures:
         cls,
         tokenizer: Tokenizer,
         *,
-        measured: Mapping[str, Any] | None = None,
+        measured: results.TokenizerReport | None = None,
         sample: str = "",
         n_longest: int = 40,
     ) -> TokenizerFigures:
@@ -203,10 +224,10 @@ class TokenizerFigures:
         texts: dict[str, Any] = {}
         if measured is not None:
             texts = {
-                "total": TextFigures.of(measured["total"]),
-                "held_out": measured["held_out"] and TextFigures.of(measured["held_out"]),
-                "files": [TextFigures.of(row) for row in measured["files"]],
-                "unused": [tokenizer.token_bytes(i) for i in measured["unused"]],
+                "total": TextFigures.of(measured.total),
+                "held_out": measured.validation and TextFigures.of(measured.validation),
+                "files": [TextFigures.of(row) for row in measured.files],
+                "unused": [tokenizer.token_bytes(i) for i in measured.unused],
             }
         return cls(
             vocab_size=tokenizer.vocab_size,

@@ -1,4 +1,4 @@
-//! `lslm.Cleaner`.
+//! `lslm.Cleaner`, and what it makes of a text.
 
 use std::borrow::Cow;
 
@@ -6,111 +6,114 @@ use lslm_clean::{
     Changes, CleanBuffers, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict,
 };
 use lslm_runtime::{Error, hex, threads};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use serde_json::Value;
 
+use crate::convert::{dumps, loads};
 use crate::error::to_python;
 use crate::run::run;
 
-/// Normalises, judges and redacts texts by the rules of a profile.
+#[doc = stub!("Cleaner")]
 #[pyclass(frozen, module = "lslm", name = "Cleaner")]
 pub(crate) struct PyCleaner {
-    pub(crate) cleaner: Cleaner,
+    cleaner: Cleaner,
 }
 
-/// What became of one text.
-#[pyclass(frozen, module = "lslm", name = "CleanResult")]
-pub(crate) struct PyCleanResult {
-    text: Py<PyString>,
-    measure: Option<Measure>,
-    changes: Changes,
+/// An argument `cleaner=`: a `Cleaner`, or the name of a profile.
+pub(crate) enum CleanerArgument {
+    Cleaner(CleanConfig),
+    Profile(String),
 }
 
-/// The configuration of a profile with changes to its rules.
-pub(crate) fn config_of(
-    py: Python<'_>,
-    profile: &str,
-    overrides: Option<&Bound<'_, PyDict>>,
-) -> PyResult<CleanConfig> {
-    let config = CleanConfig::profile(profile).map_err(to_python)?;
-    let Some(overrides) = overrides else { return Ok(config) };
-    let json: String = py.import("json")?.call_method1("dumps", (overrides,))?.extract()?;
-    let changes: Value = serde_json::from_str(&json)
-        .map_err(|error| to_python(Error::invalid(format!("overrides: {error}"))))?;
-    config.with(&changes).map_err(to_python)
+impl CleanerArgument {
+    /// Returns the rules; ValueError for an unknown profile.
+    pub(crate) fn config(self) -> PyResult<CleanConfig> {
+        match self {
+            Self::Cleaner(config) => Ok(config),
+            Self::Profile(name) => CleanConfig::profile(&name).map_err(to_python),
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for CleanerArgument {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(cleaner) = value.cast::<PyCleaner>() {
+            return Ok(Self::Cleaner(cleaner.get().cleaner.config().clone()));
+        }
+        let Ok(profile) = value.cast::<PyString>() else {
+            let kind = value.get_type().name()?;
+            let text = format!("must be a Cleaner or the name of a profile, not {kind}");
+            return Err(PyTypeError::new_err(text));
+        };
+        Ok(Self::Profile(profile.to_str()?.to_owned()))
+    }
 }
 
 #[pymethods]
 impl PyCleaner {
-    /// The profile, and changes to its rules by keyword.
     #[new]
     #[pyo3(signature = (profile = "default", /, **overrides))]
-    fn new(py: Python<'_>, profile: &str, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let cleaner = Cleaner::new(&config_of(py, profile, overrides)?).map_err(to_python)?;
-        Ok(Self { cleaner })
+    fn new(profile: &str, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut config = CleanConfig::profile(profile).map_err(to_python)?;
+        if let Some(overrides) = overrides {
+            let changes: Value = serde_json::from_str(&dumps(overrides)?)
+                .map_err(|error| to_python(Error::invalid(format!("overrides: {error}"))))?;
+            config = config.with(&changes).map_err(to_python)?;
+        }
+        Ok(Self { cleaner: Cleaner::new(&config).map_err(to_python)? })
     }
 
-    /// The names of all profiles.
+    #[doc = stub!("Cleaner.profiles")]
     #[staticmethod]
     fn profiles() -> Vec<&'static str> {
         PROFILES.iter().map(|profile| profile.name).collect()
     }
 
-    /// Cleans one text.
-    fn clean(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<PyCleanResult> {
+    #[doc = stub!("Cleaner.clean")]
+    fn clean(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<PyCleanedText> {
         let backed = PyBackedStr::try_from(text.clone())?;
         let cleaned = py.detach(|| self.cleaner.clean(&backed, &mut CleanBuffers::default()));
-        Ok(PyCleanResult::new(py, text, cleaned))
+        Ok(PyCleanedText::new(py, text, cleaned))
     }
 
-    /// Cleans many texts on `threads` threads.
+    #[doc = stub!("Cleaner.clean_batch")]
     #[pyo3(signature = (texts, *, threads = None))]
-    #[allow(clippy::needless_pass_by_value)] // an argument that Python hands over
     fn clean_batch(
         &self,
         py: Python<'_>,
         texts: Vec<Bound<'_, PyString>>,
         threads: Option<usize>,
-    ) -> PyResult<Vec<PyCleanResult>> {
+    ) -> PyResult<Vec<PyCleanedText>> {
         let threads = threads::resolve(threads).map_err(to_python)?;
         let backed: Vec<PyBackedStr> =
             texts.iter().map(|text| text.clone().try_into()).collect::<PyResult<_>>()?;
-        let silent = false.into_pyobject(py)?;
-        let cleaned =
-            run(py, Some(&silent), |task| self.cleaner.clean_batch(&backed, threads, task))?;
+        let silent = PyBool::new(py, false);
+        let cleaned = run(py, Some(silent.as_any()), |task| {
+            self.cleaner.clean_batch(&backed, threads, task)
+        })?;
         let results = texts.iter().zip(cleaned);
-        Ok(results.map(|(text, cleaned)| PyCleanResult::new(py, text, cleaned)).collect())
+        Ok(results.map(|(text, cleaned)| PyCleanedText::new(py, text, cleaned)).collect())
     }
 
-    /// Every measure of one text, also behind the first that fails.
-    fn explain<'py>(
-        &self,
-        py: Python<'py>,
-        text: &Bound<'py, PyString>,
-    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    #[doc = stub!("Cleaner.explain")]
+    fn explain(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Vec<PyMeasure>> {
         let backed = PyBackedStr::try_from(text.clone())?;
         let measures = py.detach(|| self.cleaner.explain(&backed, &mut CleanBuffers::default()));
-        let rows = measures.into_iter().map(|measure| {
-            let row = PyDict::new(py);
-            row.set_item("name", measure.name)?;
-            row.set_item("value", measure.value)?;
-            row.set_item("limit", measure.limit)?;
-            row.set_item("passed", measure.passed)?;
-            Ok(row)
-        });
-        rows.collect()
+        Ok(measures.into_iter().map(PyMeasure).collect())
     }
 
-    /// The whole configuration, every rule with all of its settings.
+    #[doc = stub!("Cleaner.config")]
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let json = self.cleaner.config().to_value().to_string();
-        py.import("json")?.call_method1("loads", (json,))
+        loads(py, &self.cleaner.config().to_value().to_string())
     }
 
-    /// SHA-256 over everything that decides the result, in hexadecimal.
+    #[doc = stub!("Cleaner.fingerprint")]
     #[getter]
     fn fingerprint(&self) -> String {
         hex(&self.cleaner.fingerprint())
@@ -140,7 +143,15 @@ impl PyCleaner {
     }
 }
 
-impl PyCleanResult {
+#[doc = stub!("CleanedText")]
+#[pyclass(frozen, module = "lslm", name = "CleanedText")]
+pub(crate) struct PyCleanedText {
+    text: Py<PyString>,
+    measure: Option<Measure>,
+    changes: Changes,
+}
+
+impl PyCleanedText {
     fn new(py: Python<'_>, text: &Bound<'_, PyString>, cleaned: CleanedText<'_>) -> Self {
         let text = match cleaned.text {
             Cow::Borrowed(_) => text.clone().unbind(),
@@ -155,32 +166,32 @@ impl PyCleanResult {
 }
 
 #[pymethods]
-impl PyCleanResult {
-    /// The text after cleaning; the very object that was given if nothing changed.
+impl PyCleanedText {
+    #[doc = stub!("CleanedText.text")]
     #[getter]
     fn text(&self, py: Python<'_>) -> Py<PyString> {
         self.text.clone_ref(py)
     }
 
-    /// Whether the text is kept.
+    #[doc = stub!("CleanedText.keep")]
     #[getter]
     fn keep(&self) -> bool {
         self.measure.is_none()
     }
 
-    /// Why it is not kept.
+    #[doc = stub!("CleanedText.reason")]
     #[getter]
     fn reason(&self) -> Option<&str> {
         self.measure.as_ref().map(|measure| measure.name.as_str())
     }
 
-    /// What was measured and what the limit is, for a text that is not kept.
+    #[doc = stub!("CleanedText.measure")]
     #[getter]
-    fn measured(&self) -> Option<(f64, f64)> {
-        self.measure.as_ref().map(|measure| (measure.value, measure.limit))
+    fn measure(&self) -> Option<PyMeasure> {
+        self.measure.clone().map(PyMeasure)
     }
 
-    /// How much each rule changed.
+    #[doc = stub!("CleanedText.changes")]
     #[getter]
     fn changes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let changes = PyDict::new(py);
@@ -197,6 +208,44 @@ impl PyCleanResult {
             None => "keep=True".to_owned(),
             Some(measure) => format!("keep=False, reason={:?}", measure.name),
         };
-        Ok(format!("CleanResult({verdict}, changes={changes}, text of {length} characters)"))
+        Ok(format!("CleanedText({verdict}, changes={changes}, text of {length} characters)"))
+    }
+}
+
+#[doc = stub!("Measure")]
+#[pyclass(frozen, eq, module = "lslm", name = "Measure")]
+#[derive(PartialEq)]
+pub(crate) struct PyMeasure(Measure);
+
+#[pymethods]
+impl PyMeasure {
+    #[doc = stub!("Measure.name")]
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[doc = stub!("Measure.value")]
+    #[getter]
+    fn value(&self) -> f64 {
+        self.0.value
+    }
+
+    #[doc = stub!("Measure.limit")]
+    #[getter]
+    fn limit(&self) -> f64 {
+        self.0.limit
+    }
+
+    #[doc = stub!("Measure.passed")]
+    #[getter]
+    fn passed(&self) -> bool {
+        self.0.passed
+    }
+
+    fn __repr__(&self) -> String {
+        let Measure { name, value, limit, passed } = &self.0;
+        let passed = if *passed { "True" } else { "False" };
+        format!("Measure({name:?}, value={value}, limit={limit}, passed={passed})")
     }
 }

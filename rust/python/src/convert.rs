@@ -7,7 +7,7 @@ use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyReado
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
 
 use crate::error::to_python;
 
@@ -158,4 +158,14 @@ fn as_array<'py>(value: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, P
         )));
     }
     Ok(array)
+}
+
+/// Returns the Python objects that `json` describes.
+pub(crate) fn loads<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("json")?.call_method1("loads", (json,))
+}
+
+/// Returns `fields` as JSON; TypeError for a value that JSON does not have.
+pub(crate) fn dumps(fields: &Bound<'_, PyDict>) -> PyResult<String> {
+    fields.py().import("json")?.call_method1("dumps", (fields,))?.extract()
 }

@@ -11,10 +11,11 @@ use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::convert::loads;
 use crate::error::to_python;
 use crate::run::run;
 
-/// A tokenized dataset, mapped into memory: opening reads no payload.
+#[doc = stub!("TokenDataset")]
 #[pyclass(frozen, module = "lslm", name = "TokenDataset")]
 pub(crate) struct PyTokenDataset {
     pub(crate) dataset: Dataset,
@@ -22,100 +23,99 @@ pub(crate) struct PyTokenDataset {
 
 #[pymethods]
 impl PyTokenDataset {
-    /// Open the dataset in the folder `path`.
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         py.detach(|| Dataset::open(path)).map(|dataset| Self { dataset }).map_err(to_python)
     }
 
-    /// The folder, as it was given.
+    #[doc = stub!("TokenDataset.path")]
     #[getter]
     fn path(&self) -> PathBuf {
         self.dataset.folder().to_owned()
     }
 
-    /// How many tokens there are.
+    #[doc = stub!("TokenDataset.n_tokens")]
     #[getter]
     fn n_tokens(&self) -> u64 {
         self.dataset.n_tokens()
     }
 
-    /// How many documents there are.
+    #[doc = stub!("TokenDataset.n_documents")]
     #[getter]
     fn n_documents(&self) -> u64 {
         self.dataset.n_documents()
     }
 
-    /// How many bytes of text the documents have; None if not known.
+    #[doc = stub!("TokenDataset.n_bytes")]
     #[getter]
     fn n_bytes(&self) -> Option<u64> {
         let n_bytes = self.dataset.n_bytes();
         (n_bytes > 0 || self.dataset.n_tokens() == 0).then_some(n_bytes)
     }
 
-    /// Each id is below this.
+    #[doc = stub!("TokenDataset.vocab_size")]
     #[getter]
     fn vocab_size(&self) -> u32 {
         self.dataset.vocab_size()
     }
 
-    /// The type of the ids as stored: "uint16" or "uint32".
+    #[doc = stub!("TokenDataset.dtype")]
     #[getter]
     fn dtype(&self) -> &str {
         &self.dataset.manifest().token_dtype
     }
 
-    /// The id that ends each document, or None.
+    #[doc = stub!("TokenDataset.eos_id")]
     #[getter]
     fn eos_id(&self) -> Option<u32> {
         self.dataset.manifest().document_end.eos
     }
 
-    /// The id that begins each document, or None.
+    #[doc = stub!("TokenDataset.bos_id")]
     #[getter]
     fn bos_id(&self) -> Option<u32> {
         self.dataset.manifest().document_end.bos
     }
 
-    /// Identifies the content, in hexadecimal.
+    #[doc = stub!("TokenDataset.fingerprint")]
     #[getter]
     fn fingerprint(&self) -> String {
         hex(&self.dataset.fingerprint())
     }
 
-    /// The fingerprint of the tokenizer, in hexadecimal, or None if not known.
+    #[doc = stub!("TokenDataset.tokenizer_fingerprint")]
     #[getter]
     fn tokenizer_fingerprint(&self) -> Option<&str> {
         self.dataset.manifest().tokenizer.fingerprint.as_deref()
     }
 
-    /// The tokenizer's file in the dataset's folder, or None.
+    #[doc = stub!("TokenDataset.tokenizer_path")]
     #[getter]
     fn tokenizer_path(&self) -> Option<PathBuf> {
         self.dataset.tokenizer_path()
     }
 
-    /// What manifest.json says, as a dict.
+    #[doc = stub!("TokenDataset.manifest")]
     #[getter]
     fn manifest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let text = serde_json::to_string(self.dataset.manifest())
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        py.import("json")?.call_method1("loads", (text,))
+        loads(py, &text)
     }
 
-    /// The tokens of document `index`, as an array of the stored type.
+    #[doc = stub!("TokenDataset.document")]
     fn document<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
         let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
         self.array(py, span.start, span.end)
     }
 
-    /// Where document `index` begins and ends, in tokens of the dataset.
+    #[doc = stub!("TokenDataset.document_span")]
     fn document_span(&self, index: i64) -> PyResult<(u64, u64)> {
         let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
         Ok((span.start, span.end))
     }
 
-    /// The tokens at positions `start` to `stop`, across documents, as an array of the stored type.
+    #[doc = stub!("TokenDataset.tokens")]
     #[pyo3(signature = (start=0, stop=None))]
     fn tokens<'py>(
         &self,
@@ -126,24 +126,22 @@ impl PyTokenDataset {
         self.array(py, start, stop.unwrap_or(self.dataset.n_tokens()))
     }
 
-    /// How many bytes of text document `index` has; None if not known.
+    #[doc = stub!("TokenDataset.document_bytes")]
     fn document_bytes(&self, index: i64) -> PyResult<Option<u64>> {
         self.dataset.document_bytes(self.place(index)?).map_err(to_python)
     }
 
-    /// The name of the input that document `index` is from, or None.
+    #[doc = stub!("TokenDataset.source")]
     fn source(&self, index: i64) -> PyResult<Option<&str>> {
         self.dataset.source(self.place(index)?).map_err(to_python)
     }
 
-    /// The id of document `index` in its input, or None.
+    #[doc = stub!("TokenDataset.document_id")]
     fn document_id(&self, index: i64) -> PyResult<Option<&str>> {
         self.dataset.document_id(self.place(index)?).map_err(to_python)
     }
 
-    /// Read everything and check it; a fault is a FormatError with file and byte.
-    ///
-    /// Returns the number of bytes that were checked.
+    #[doc = stub!("TokenDataset.verify")]
     #[pyo3(signature = (*, threads=None, progress=None))]
     fn verify(
         &self,
@@ -201,7 +199,7 @@ impl PyTokenDataset {
     }
 }
 
-/// Writes a dataset document by document; see `lslm.data.write_dataset`.
+#[doc = stub!("DatasetWriter")]
 #[pyclass(frozen, module = "lslm._lslm", name = "DatasetWriter")]
 pub(crate) struct PyDatasetWriter {
     writer: Mutex<Option<DatasetWriter>>,
@@ -238,7 +236,7 @@ impl PyDatasetWriter {
         Ok(Self { writer: Mutex::new(Some(writer)) })
     }
 
-    /// Add a document.
+    #[doc = stub!("DatasetWriter.push")]
     #[pyo3(signature = (tokens, n_bytes=0, source=None, id=None))]
     #[allow(clippy::needless_pass_by_value)] // arguments from Python are owned
     fn push(
@@ -255,17 +253,17 @@ impl PyDatasetWriter {
         writer.push_document(tokens, n_bytes, source, id).map_err(to_python)
     }
 
-    /// Write the last shard and the manifest, which makes the folder a dataset.
+    #[doc = stub!("DatasetWriter.finish")]
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = writer.ok_or_else(finished)?;
         let manifest = py.detach(|| writer.finish()).map_err(to_python)?;
         let text = serde_json::to_string(&manifest)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(py.import("json")?.call_method1("loads", (text,))?.cast_into()?)
+        Ok(loads(py, &text)?.cast_into()?)
     }
 
-    /// Drop what was written.
+    #[doc = stub!("DatasetWriter.close")]
     fn close(&self) {
         drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

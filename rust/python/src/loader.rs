@@ -13,7 +13,7 @@ use crate::dataset::PyTokenDataset;
 use crate::error::to_python;
 use crate::memory::{Array, arrays};
 
-/// Reads batches; the position is the number of samples that all ranks have used.
+#[doc = stub!("LoaderCore")]
 #[pyclass(frozen, module = "lslm._lslm", name = "LoaderCore")]
 pub(crate) struct PyLoaderCore {
     loader: Mutex<Loader>,
@@ -76,10 +76,7 @@ impl PyLoaderCore {
         Ok(Self { loader: Mutex::new(loader), process: AtomicU32::new(std::process::id()) })
     }
 
-    /// The next batch: inputs, targets and the position behind it, or rows, None and the position.
-    ///
-    /// None at the end of all epochs. The arrays share memory that serves a later batch once no
-    /// array refers to it.
+    #[doc = stub!("LoaderCore.next")]
     fn next<'py>(
         &self,
         py: Python<'py>,
@@ -106,7 +103,7 @@ impl PyLoaderCore {
         Ok(Some((inputs, targets, samples)))
     }
 
-    /// Go to a position; `round` counts how often a loader that ends has begun again.
+    #[doc = stub!("LoaderCore.seek")]
     fn seek(&self, py: Python<'_>, samples: u64, round: u64) -> PyResult<()> {
         py.detach(|| {
             self.lock()?.seek(Position { samples, round });
@@ -114,7 +111,7 @@ impl PyLoaderCore {
         })
     }
 
-    /// Begin again after the end, with the epochs that follow; otherwise do nothing.
+    #[doc = stub!("LoaderCore.restart")]
     fn restart(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
             self.lock()?.restart();
@@ -122,7 +119,7 @@ impl PyLoaderCore {
         })
     }
 
-    /// Raise a MismatchError if a saved state belongs to another sequence of samples.
+    #[doc = stub!("LoaderCore.check")]
     fn check(
         &self,
         fingerprint: &str,
@@ -134,45 +131,45 @@ impl PyLoaderCore {
         plan.check_state(fingerprint, sequence_length, seed, shuffle).map_err(to_python)
     }
 
-    /// The position: samples that all ranks have used, and rounds.
+    #[doc = stub!("LoaderCore.position")]
     #[getter]
     fn position(&self) -> PyResult<(u64, u64)> {
         let Position { samples, round } = self.lock()?.position();
         Ok((samples, round))
     }
 
-    /// Identifies the data, in hexadecimal.
+    #[doc = stub!("LoaderCore.fingerprint")]
     #[getter]
     fn fingerprint(&self) -> PyResult<String> {
         Ok(hex(&self.lock()?.plan().fingerprint()))
     }
 
-    /// Samples of one epoch; None for a mixture.
+    #[doc = stub!("LoaderCore.samples_per_epoch")]
     #[getter]
     fn samples_per_epoch(&self) -> PyResult<Option<u64>> {
         Ok(self.lock()?.plan().samples_per_epoch())
     }
 
-    /// The rows of all ranks between two updates.
+    #[doc = stub!("LoaderCore.global_batch_size")]
     #[getter]
     fn global_batch_size(&self) -> PyResult<u64> {
         Ok(self.lock()?.global_batch_size())
     }
 
-    /// The batches of all epochs; None for an endless loader.
+    #[doc = stub!("LoaderCore.n_batches")]
     #[getter]
     fn n_batches(&self) -> PyResult<Option<u64>> {
         Ok(self.lock()?.n_batches())
     }
 
-    /// Tokens of each epoch that are in no sample, and samples of all epochs that fill no batch.
+    #[doc = stub!("LoaderCore.left_out")]
     #[getter]
     fn left_out(&self) -> PyResult<(u64, u64)> {
         let loader = self.lock()?;
         Ok((loader.plan().left_out(), loader.left_out()))
     }
 
-    /// Source, epoch and first token of the sample `sample`.
+    #[doc = stub!("LoaderCore.locate")]
     fn locate(&self, sample: u64) -> PyResult<(usize, u64, u64)> {
         let place = self.lock()?.plan().reader().locate(sample);
         Ok((place.source, place.epoch, place.start))

@@ -23,11 +23,30 @@ const WORTH_DETACHING: usize = 1 << 12;
 /// From this many bytes on the work may take long enough for someone to press Ctrl-C.
 const LONG: usize = 1 << 20;
 
-/// A byte-level BPE tokenizer.
+#[doc = stub!("Tokenizer")]
 #[pyclass(frozen, eq, module = "lslm", name = "Tokenizer")]
 #[derive(PartialEq, Eq)]
 pub(crate) struct PyTokenizer {
     pub(crate) inner: Tokenizer,
+}
+
+/// An argument `tokenizer=`: a `Tokenizer`, or the path of one for `Tokenizer.load`.
+pub(crate) struct TokenizerArgument(pub(crate) Tokenizer);
+
+impl<'py> FromPyObject<'_, 'py> for TokenizerArgument {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(tokenizer) = value.cast::<PyTokenizer>() {
+            return Ok(Self(tokenizer.get().inner.clone()));
+        }
+        let Ok(path) = value.extract::<PathBuf>() else {
+            let kind = value.get_type().name()?;
+            let text = format!("must be a Tokenizer or the path of one, not {kind}");
+            return Err(PyTypeError::new_err(text));
+        };
+        value.py().detach(|| Tokenizer::load(path)).map(Self).map_err(to_python)
+    }
 }
 
 /// Does `work` on `size` bytes or ids: here when it is small, without the interpreter when not,
@@ -48,21 +67,21 @@ fn work<T: Send>(
 
 #[pymethods]
 impl PyTokenizer {
-    /// The tokenizer in a tokenizer.json, in a folder with one, or in vocab.json and merges.txt.
+    #[doc = stub!("Tokenizer.load")]
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let inner = py.detach(|| Tokenizer::load(path)).map_err(to_python)?;
         Ok(Self { inner })
     }
 
-    /// The tokenizer that the text of a tokenizer.json describes.
+    #[doc = stub!("Tokenizer.from_json")]
     #[staticmethod]
     fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
         let inner = py.detach(|| Tokenizer::from_json(text)).map_err(to_python)?;
         Ok(Self { inner })
     }
 
-    /// The tokenizer of a tiktoken rank file.
+    #[doc = stub!("Tokenizer.from_tiktoken")]
     #[staticmethod]
     #[pyo3(signature = (path, *, pattern, special_tokens=None))]
     fn from_tiktoken(
@@ -80,7 +99,7 @@ impl PyTokenizer {
         Ok(Self { inner: py.detach(load).map_err(to_python)? })
     }
 
-    /// The tokenizer of a model on the Hugging Face hub, through huggingface_hub and its cache.
+    #[doc = stub!("Tokenizer.from_pretrained")]
     #[staticmethod]
     #[pyo3(signature = (name, *, revision=None))]
     fn from_pretrained(py: Python<'_>, name: &str, revision: Option<&str>) -> PyResult<Self> {
@@ -111,7 +130,7 @@ impl PyTokenizer {
         Self::load(py, path)
     }
 
-    /// The ids of a text.
+    #[doc = stub!("Tokenizer.encode")]
     #[pyo3(
         signature = (text, *, special=None, template=false, errors="replace", dtype=None),
         text_signature = "($self, text, *, special='none', template=False, errors='replace', \
@@ -136,7 +155,7 @@ impl PyTokenizer {
         Ok(ids_out(py, ids, kind))
     }
 
-    /// The ids of many texts, end to end, with where each begins.
+    #[doc = stub!("Tokenizer.encode_batch")]
     #[pyo3(
         signature = (
             texts, *, special=None, template=false, errors="replace", dtype=None, threads=None
@@ -174,7 +193,7 @@ impl PyTokenizer {
         Ok((ids_out(py, ids, kind), PyArray1::from_vec(py, offsets)))
     }
 
-    /// How many ids a text has.
+    #[doc = stub!("Tokenizer.count")]
     #[pyo3(
         signature = (text, *, special=None, errors="replace"),
         text_signature = "($self, text, *, special='none', errors='replace')"
@@ -189,7 +208,7 @@ impl PyTokenizer {
         work(text.py(), content.len(), |task| self.inner.count(&content, &special, task))
     }
 
-    /// The ids of a text, and where each begins and ends in it.
+    #[doc = stub!("Tokenizer.encode_with_offsets")]
     #[pyo3(
         signature = (text, *, unit="byte", special=None, errors="replace", dtype=None),
         text_signature = "($self, text, *, unit='byte', special='none', errors='replace', \
@@ -225,7 +244,7 @@ impl PyTokenizer {
         Ok((ids_out(py, ids, kind), offsets))
     }
 
-    /// The longest start of a text that has at most n ids.
+    #[doc = stub!("Tokenizer.truncate")]
     #[pyo3(
         signature = (text, n, *, special=None),
         text_signature = "($self, text, n, *, special='none')"
@@ -250,18 +269,18 @@ impl PyTokenizer {
         }
     }
 
-    /// The text of ids.
+    #[doc = stub!("Tokenizer.decode")]
     #[pyo3(signature = (ids, *, errors="replace"))]
     fn decode<'py>(&self, ids: &Bound<'py, PyAny>, errors: &str) -> PyResult<Bound<'py, PyString>> {
         to_text(ids.py(), &self.bytes_of(ids)?, errors)
     }
 
-    /// The bytes of ids.
+    #[doc = stub!("Tokenizer.decode_bytes")]
     fn decode_bytes<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(ids.py(), &self.bytes_of(ids)?))
     }
 
-    /// The texts of many sequences of ids that lie end to end.
+    #[doc = stub!("Tokenizer.decode_batch")]
     #[pyo3(signature = (ids, offsets, *, errors="replace", threads=None))]
     fn decode_batch<'py>(
         &self,
@@ -279,30 +298,30 @@ impl PyTokenizer {
         parts.iter().map(|part| to_text(py, part, errors)).collect()
     }
 
-    /// A decoder that takes ids as they come.
+    #[doc = stub!("Tokenizer.decoder")]
     fn decoder(&self) -> PyStreamDecoder {
         PyStreamDecoder { inner: Mutex::new(self.inner.decoder()) }
     }
 
-    /// The bytes that an id stands for.
+    #[doc = stub!("Tokenizer.token_bytes")]
     fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
         let id = TokenId::try_from(id)
             .map_err(|_| PyKeyError::new_err(format!("the id {id} is not in the vocabulary")))?;
         Ok(PyBytes::new(py, self.inner.token_bytes(id).map_err(to_python)?))
     }
 
-    /// The id that stands for exactly these bytes, or None.
+    #[doc = stub!("Tokenizer.token_id")]
     fn token_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<TokenId>> {
         Ok(self.inner.token_id(&text(token, Surrogates::Replace)?))
     }
 
-    /// One more than the largest id.
+    #[doc = stub!("Tokenizer.vocab_size")]
     #[getter]
     fn vocab_size(&self) -> usize {
         self.inner.vocab_size()
     }
 
-    /// The control tokens with their ids.
+    #[doc = stub!("Tokenizer.special_tokens")]
     #[getter]
     fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tokens = PyDict::new(py);
@@ -312,38 +331,38 @@ impl PyTokenizer {
         Ok(tokens)
     }
 
-    /// The id that ends a document, or None.
+    #[doc = stub!("Tokenizer.eos_id")]
     #[getter]
     fn eos_id(&self) -> Option<TokenId> {
         self.inner.eos_id()
     }
 
-    /// The name of the pattern that cuts texts, or its expression when it has none.
+    #[doc = stub!("Tokenizer.pattern")]
     #[getter]
     fn pattern(&self) -> &str {
         let pattern = self.inner.pattern();
         pattern.name().unwrap_or_else(|| pattern.regex())
     }
 
-    /// SHA-256 over what decides ids, in hexadecimal.
+    #[doc = stub!("Tokenizer.fingerprint")]
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {
         let digest = py.detach(|| self.inner.fingerprint());
         lslm_runtime::hex(&digest)
     }
 
-    /// What the file asked for that encoding does not do.
+    #[doc = stub!("Tokenizer.notes")]
     #[getter]
     fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.inner.notes())
     }
 
-    /// Writes tokenizer.json, or tiktoken's ranks when the name ends in .tiktoken.
+    #[doc = stub!("Tokenizer.save")]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.inner.save(path)).map_err(to_python)
     }
 
-    /// The text of a tokenizer.json.
+    #[doc = stub!("Tokenizer.to_json")]
     fn to_json(&self, py: Python<'_>) -> String {
         py.detach(|| self.inner.to_json())
     }
@@ -405,7 +424,7 @@ impl PyTokenizer {
     }
 }
 
-/// Decodes ids as they come, in whole characters.
+#[doc = stub!("StreamDecoder")]
 #[pyclass(frozen, module = "lslm", name = "StreamDecoder")]
 pub(crate) struct PyStreamDecoder {
     inner: Mutex<StreamDecoder>,
@@ -413,7 +432,7 @@ pub(crate) struct PyStreamDecoder {
 
 #[pymethods]
 impl PyStreamDecoder {
-    /// The text that an id, or a sequence of ids, completes.
+    #[doc = stub!("StreamDecoder.push")]
     fn push(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
         let ids = match ids.extract::<i64>() {
             Ok(id) => vec![TokenId::try_from(id).map_err(|_| {
@@ -425,7 +444,7 @@ impl PyStreamDecoder {
         inner.push(&ids).map_err(to_python)
     }
 
-    /// What is still held back, with U+FFFD for a character that never came to its end.
+    #[doc = stub!("StreamDecoder.finish")]
     fn finish(&self) -> String {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).finish()
     }

@@ -1,0 +1,317 @@
+"""The results of the verbs: frozen dataclasses that print what one came for."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+__all__ = [
+    "BadDocument",
+    "BadDocuments",
+    "Change",
+    "CleanResult",
+    "DatasetPart",
+    "Dropped",
+    "DroppedDocument",
+    "Funnel",
+    "Reading",
+    "Result",
+    "TextStatistics",
+    "TokenizeResult",
+    "TokenizerReport",
+]
+
+
+class Result:
+    """The base of all results: plain data in and out, and a summary instead of every field."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return the result that :meth:`as_dict` described; keys without a field are ignored.
+
+        Raises:
+            TypeError: a field without a default is missing.
+        """
+        return typing.cast("Self", _build(cls, data))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields as plain data for ``json.dumps``: dicts, lists, str, numbers, None.
+
+        This is what the command line prints with ``--json``.
+        """
+        return typing.cast("dict[str, Any]", _plain(self))
+
+    def summary(self) -> dict[str, str]:
+        """Return what one reads first, as labels and short texts; repr and notebooks show it."""
+        return {name: str(value) for name, value in self.as_dict().items()}
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{label}: {text}" for label, text in self.summary().items())
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self) -> str:
+        """Return the summary as a table of two columns, for notebooks."""
+        from lslm.report.markup import table
+
+        return str(table((type(self).__name__, ""), list(self.summary().items())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadDocument:
+    """A document that could not be read, and where it is."""
+
+    source: str
+    """The file, as in ``Document.source``."""
+    position: int
+    """The byte offset in the decompressed file; in Parquet the row number."""
+    detail: str
+    """What is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadDocuments:
+    """The documents that could not be read for one reason."""
+
+    n_documents: int
+    examples: tuple[BadDocument, ...] = ()
+    """The first five, in the order of reading."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Reading(Result):
+    """What was read: how many documents, and what was wrong with the others."""
+
+    n_documents: int
+    """Documents that could be read."""
+    n_bytes: int
+    """Bytes of their text, as UTF-8."""
+    n_replaced_documents: int = 0
+    """Documents with bytes that were not UTF-8 and became U+FFFD."""
+    n_replaced_sequences: int = 0
+    """How many U+FFFD these documents got."""
+    bad: Mapping[str, BadDocuments]
+    """Documents that could not be read, by reason: ``malformed_json``, ``not_an_object``,
+    ``missing_text``, ``null_text``, ``text_not_string``, ``ill_formed_utf8``."""
+
+    @property
+    def n_bad_documents(self) -> int:
+        """Documents that could not be read, for any reason."""
+        return sum(bad.n_documents for bad in self.bad.values())
+
+    def summary(self) -> dict[str, str]:
+        """Return documents, megabytes, and the bad documents by reason."""
+        shown = {"documents": f"{self.n_documents:,}", "text": _megabytes(self.n_bytes)}
+        if self.n_replaced_documents:
+            shown["not UTF-8"] = f"{self.n_replaced_documents:,} documents"
+        return shown | {reason: f"{bad.n_documents:,}" for reason, bad in self.bad.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedDocument:
+    """The beginning of a dropped document, and what decided it."""
+
+    text: str
+    """Its first 240 bytes, redacted as kept text is."""
+    value: float | None = None
+    """What was measured; None for a duplicate."""
+    limit: float | None = None
+    """The limit that the value did not keep; None for a duplicate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """The documents that were dropped for one reason."""
+
+    n_documents: int
+    n_bytes: int
+    """Bytes of their text before cleaning."""
+    examples: tuple[DroppedDocument, ...] = ()
+    """The first three, in the order of the inputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one rule changed in the text of all documents."""
+
+    n_documents: int
+    """Documents in which the rule changed something."""
+    n_changes: int
+    """Characters that a normaliser changed, or finds of a redactor."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Funnel(Result):
+    """What cleaning kept and dropped, and why."""
+
+    n_documents: int
+    """Documents that came in."""
+    n_bytes: int
+    """Bytes of their text before cleaning."""
+    n_documents_kept: int
+    n_bytes_kept: int
+    """Bytes of the kept documents after cleaning."""
+    dropped: Mapping[str, Dropped]
+    """The others by reason, such as ``gopher_repetition.top_2_gram``."""
+    changes: Mapping[str, Change]
+    """What was changed, by rule."""
+
+    def summary(self) -> dict[str, str]:
+        """Return documents and megabytes kept, then the documents dropped by reason."""
+        shown = {
+            "kept": f"{self.n_documents_kept:,} of {self.n_documents:,} documents",
+            "text": f"{_megabytes(self.n_bytes_kept)} of {_megabytes(self.n_bytes)}",
+        }
+        return shown | {reason: f"{row.n_documents:,}" for reason, row in self.dropped.items()}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CleanResult(Result):
+    """What :func:`lslm.clean` wrote, kept and dropped."""
+
+    output: Path
+    """The folder that holds the files."""
+    files: tuple[str, ...]
+    """The names of the files, in the order of their documents."""
+    n_documents: int
+    """Documents in the files."""
+    n_bytes: int
+    """Bytes of their text."""
+    funnel: Funnel
+    """What was kept and dropped, and why."""
+    reading: Reading
+    """What was read, with the bad documents."""
+    fingerprint: str
+    """The fingerprint of the rules, 64 hexadecimal digits."""
+
+    def summary(self) -> dict[str, str]:
+        """Return the funnel, and where the files are."""
+        return self.funnel.summary() | {"output": f"{self.output} ({len(self.files):,} files)"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPart:
+    """One part of what :func:`lslm.tokenize` wrote: a dataset for :class:`lslm.TokenDataset`."""
+
+    path: Path
+    """The folder of the dataset."""
+    n_tokens: int
+    n_documents: int
+    n_bytes: int
+    """Bytes of text that the tokens stand for."""
+    n_shards: int
+    """Files of tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TokenizeResult(Result):
+    """What :func:`lslm.tokenize` wrote."""
+
+    train: DatasetPart
+    """The training part, in ``output/train``."""
+    validation: DatasetPart | None
+    """The validation part, in ``output/validation``; None with ``validation_fraction=0``."""
+    funnel: Funnel
+    """What cleaning kept and dropped, and why."""
+    reading: Reading
+    """What was read, with the bad documents."""
+
+    def summary(self) -> dict[str, str]:
+        """Return tokens, documents and folder of each part."""
+        parts = {"train": self.train, "validation": self.validation}
+        return {
+            name: f"{part.n_tokens:,} tokens in {part.n_documents:,} documents, {part.path}"
+            for name, part in parts.items()
+            if part is not None
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStatistics:
+    """What a vocabulary makes of some documents."""
+
+    file: str | None = None
+    """The file that the documents come from; None for sums over files."""
+    n_documents: int
+    n_bytes: int
+    """Bytes of text."""
+    n_words: int
+    """Pre-tokens: what the tokenizer's pattern splits the text into."""
+    n_whole_words: int
+    """Pre-tokens that are one token."""
+    n_tokens: int
+    bytes_per_token: float
+    """Bytes of text per token, 0 without text. More is better."""
+    tokens_per_word: float
+    """Tokens per pre-token ("fertility"), 0 without text. Less is better."""
+    whole_word_share: float
+    """Share of the pre-tokens that are one token, from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TokenizerReport(Result):
+    """What :func:`lslm.measure_tokenizer` found."""
+
+    total: TextStatistics
+    """Sums over all documents."""
+    validation: TextStatistics | None
+    """Sums over the validation documents; None if there are none."""
+    files: tuple[TextStatistics, ...]
+    """Sums over each file that has documents, in the order of the inputs."""
+    unused: tuple[int, ...]
+    """Ids that never occur in the validation documents, or without these in any document; special
+    tokens, which no text spells, are not among them."""
+
+    def summary(self) -> dict[str, str]:
+        """Return the ratios of the validation documents, or without these of all documents."""
+        shown = self.validation or self.total
+        return {
+            "bytes per token": f"{shown.bytes_per_token:.3f}",
+            "tokens per word": f"{shown.tokens_per_word:.3f}",
+            "one-token words": f"{shown.whole_word_share:.1%}",
+            "unused tokens": f"{len(self.unused):,}",
+            "documents": f"{shown.n_documents:,}",
+        }
+
+
+def _megabytes(n_bytes: int) -> str:
+    """Return bytes as text in units of 10^6, such as ``12.34 MB``."""
+    return f"{n_bytes / 1e6:,.2f} MB"
+
+
+@cache
+def _types_of(kind: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name, resolved."""
+    return typing.get_type_hints(kind)
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Return ``value``, plain data, as an object of the type ``kind``."""
+    arguments = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
+        known = {name: of for name, of in _types_of(kind).items() if name in value}
+        return kind(**{name: _build(of, value[name]) for name, of in known.items()})
+    if origin is types.UnionType:
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else _build(inner, value)
+    if origin is tuple:
+        return tuple(_build(arguments[0], item) for item in value)
+    if origin is Mapping:
+        return {key: _build(arguments[1], item) for key, item in value.items()}
+    return Path(value) if kind is Path else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a result or a value of one as data that JSON has."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,379 @@
+//! `lslm.Corpus`, its documents, and what stands for a corpus in the functions.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lslm_corpus::{
+    BadDocument, Corpus, Document, DocumentReader, ReadOptions, Split, Statistics, Utf8Policy,
+};
+use lslm_runtime::{Error, Task};
+use pyo3::exceptions::{PyUserWarning, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
+
+use crate::convert::{dumps, loads};
+use crate::error::to_python;
+use crate::results::{self, result};
+use crate::run::run;
+
+/// Text that an iterator holds at most, beside one document, in bytes: some milliseconds of
+/// reading, so that the thread which watches for Ctrl-C costs nothing beside it.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Documents that an iterator holds at most; the first batches are smaller, so that the first
+/// document comes as soon as it is read.
+const MAX_BATCH: usize = 1024;
+
+#[doc = stub!("Corpus")]
+#[pyclass(frozen, module = "lslm", name = "Corpus")]
+pub(crate) struct PyCorpus {
+    corpus: Corpus,
+    /// What it was made of, for pickle.
+    named: Vec<String>,
+}
+
+#[pymethods]
+impl PyCorpus {
+    #[new]
+    #[pyo3(signature = (inputs, /, *, text_key="text", id_key="id", split="file", separator=None,
+        extensions=None, utf8="replace", zstd_long=27))]
+    fn new(
+        py: Python<'_>,
+        inputs: &Bound<'_, PyAny>,
+        text_key: &str,
+        id_key: &str,
+        split: &str,
+        separator: Option<String>,
+        extensions: Option<Vec<String>>,
+        utf8: &str,
+        zstd_long: u32,
+    ) -> PyResult<Self> {
+        let split = match (separator, split.parse().map_err(to_python)?) {
+            (None, split) => split,
+            (Some(line), Split::File) => Split::Separator(line),
+            (Some(_), _) => {
+                return Err(PyValueError::new_err("give split= or separator=, not both"));
+            }
+        };
+        let options = ReadOptions {
+            text_key: text_key.to_owned(),
+            id_key: id_key.to_owned(),
+            split,
+            utf8: utf8.parse().map_err(to_python)?,
+            extensions,
+            zstd_long,
+            ..ReadOptions::default()
+        };
+        open(py, paths(inputs)?, options)
+    }
+
+    #[doc = stub!("Corpus.inputs")]
+    #[getter]
+    fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.corpus.inputs().iter().map(|input| &**input.name()))
+    }
+
+    #[doc = stub!("Corpus.skipped")]
+    #[getter]
+    fn skipped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let class = py.import("lslm.corpus")?.getattr("Skipped")?;
+        let skipped = self.corpus.skipped().iter();
+        let rows = skipped.map(|skipped| class.call1((&skipped.path, skipped.reason.name())));
+        PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[doc = stub!("Corpus.n_bytes")]
+    #[getter]
+    fn n_bytes(&self) -> u64 {
+        self.corpus.total_bytes()
+    }
+
+    #[doc = stub!("Corpus.count_documents")]
+    #[pyo3(signature = (*, progress=None))]
+    fn count_documents<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let statistics = run(py, progress, |task| {
+            let total = self.corpus.total_bytes();
+            task.begin("read", "bytes", (total > 0).then_some(total));
+            let mut reader = self.corpus.read_all();
+            let mut counted = 0;
+            while reader.next_document(task)?.is_some() {
+                let consumed = reader.bytes_consumed();
+                task.advance(consumed - counted)?;
+                counted = consumed;
+            }
+            Ok(reader.into_statistics())
+        })?;
+        result(py, "Reading", &results::reading(&statistics))
+    }
+
+    fn __iter__(&self) -> PyDocumentIterator {
+        PyDocumentIterator { ahead: Mutex::new(Ahead::new(self.corpus.read_all())) }
+    }
+
+    fn __repr__(&self) -> String {
+        let inputs = self.corpus.inputs();
+        let first = inputs.first().map_or("-", |input| input.name());
+        let others = match inputs.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        let n_bytes = self.corpus.total_bytes();
+        format!(
+            "Corpus({first}{others}, n_bytes={n_bytes}, {} skipped)",
+            self.corpus.skipped().len()
+        )
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((Vec<String>,), Bound<'py, PyDict>)> {
+        if self.named.iter().any(|name| name == "-") {
+            let text = "a corpus of standard input (-) cannot be pickled: it can be read once";
+            return Err(to_python(Error::invalid(text)));
+        }
+        let options = self.corpus.options();
+        let keywords = PyDict::new(py);
+        let (split, separator) = match &options.split {
+            Split::File => ("file", None),
+            Split::Lines => ("line", None),
+            Split::BlankLines(_) => ("blank-lines", None),
+            Split::Separator(line) => ("file", Some(line)),
+        };
+        keywords.set_item("text_key", &options.text_key)?;
+        keywords.set_item("id_key", &options.id_key)?;
+        keywords.set_item("split", split)?;
+        keywords.set_item("separator", separator)?;
+        keywords.set_item("extensions", &options.extensions)?;
+        let utf8 = match options.utf8 {
+            Utf8Policy::Replace => "replace",
+            Utf8Policy::Refuse => "refuse",
+        };
+        keywords.set_item("utf8", utf8)?;
+        keywords.set_item("zstd_long", options.zstd_long)?;
+        Ok(((self.named.clone(),), keywords))
+    }
+}
+
+/// Finds and checks the files of a corpus.
+fn open(py: Python<'_>, named: Vec<String>, options: ReadOptions) -> PyResult<PyCorpus> {
+    let corpus = py.detach(|| Corpus::open(&named, options)).map_err(to_python)?;
+    Ok(PyCorpus { corpus, named })
+}
+
+/// Returns the corpus that `inputs=` stands for: a `Corpus`, or paths read with the defaults.
+pub(crate) fn corpus_of(inputs: &Bound<'_, PyAny>) -> PyResult<Corpus> {
+    if let Ok(corpus) = inputs.cast::<PyCorpus>() {
+        return Ok(corpus.get().corpus.clone());
+    }
+    Ok(open(inputs.py(), paths(inputs)?, ReadOptions::default())?.corpus)
+}
+
+/// Returns the paths of a `str`, a path, or an iterable of those.
+fn paths(inputs: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let one = |input: &Bound<'_, PyAny>| -> PyResult<String> {
+        let path: PathBuf = input.extract()?;
+        path.into_os_string().into_string().map_err(|path| {
+            PyValueError::new_err(format!("{}: the path is not Unicode", path.display()))
+        })
+    };
+    if inputs.is_instance_of::<PyString>() || inputs.hasattr("__fspath__")? {
+        return Ok(vec![one(inputs)?]);
+    }
+    inputs.try_iter()?.map(|input| one(&input?)).collect()
+}
+
+#[doc = stub!("Document")]
+#[pyclass(frozen, module = "lslm", name = "Document")]
+pub(crate) struct PyDocument {
+    text: Py<PyString>,
+    id: Option<String>,
+    source: String,
+    /// A JSON object; parsed when it is read.
+    metadata: Option<String>,
+}
+
+#[pymethods]
+impl PyDocument {
+    #[new]
+    #[pyo3(signature = (text, *, id=None, source="", metadata=None))]
+    fn new(
+        text: Py<PyString>,
+        id: Option<String>,
+        source: &str,
+        metadata: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let metadata = metadata.map(|fields| dumps(fields)).transpose()?;
+        Ok(Self { text, id, source: source.to_owned(), metadata })
+    }
+
+    #[doc = stub!("Document.text")]
+    #[getter]
+    fn text(&self, py: Python<'_>) -> Py<PyString> {
+        self.text.clone_ref(py)
+    }
+
+    #[doc = stub!("Document.id")]
+    #[getter]
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    #[doc = stub!("Document.source")]
+    #[getter]
+    fn source(&self) -> &str {
+        &self.source
+    }
+
+    #[doc = stub!("Document.metadata")]
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.metadata.as_deref().map(|fields| loads(py, fields)).transpose()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let text = self.text.bind(py);
+        let shown = text.get_item(pyo3::types::PySlice::new(py, 0, 40, 1))?.repr()?;
+        let rest = if text.len()? > 40 { "…" } else { "" };
+        let (id, source) = (&self.id, &self.source);
+        let id = id.as_ref().map_or("None".to_owned(), |id| format!("{id:?}"));
+        Ok(format!("Document({shown}{rest}, id={id}, source={source:?})"))
+    }
+
+    fn __eq__(&self, other: &Self, py: Python<'_>) -> PyResult<bool> {
+        if self.id != other.id || self.source != other.source {
+            return Ok(false);
+        }
+        // as dicts, since the same fields may be written in another way
+        let metadata = (self.metadata(py)?, other.metadata(py)?);
+        let is_same = metadata.0.into_pyobject(py)?.eq(metadata.1)?;
+        Ok(is_same && self.text.bind(py).as_any().eq(other.text.bind(py))?)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        self.text.bind(py).hash()
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<((Py<PyString>,), Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("id", &self.id)?;
+        keywords.set_item("source", &self.source)?;
+        keywords.set_item("metadata", self.metadata(py)?)?;
+        Ok(((self.text(py),), keywords))
+    }
+}
+
+#[doc = stub!("DocumentIterator")]
+#[pyclass(frozen, module = "lslm._lslm", name = "DocumentIterator")]
+pub(crate) struct PyDocumentIterator {
+    ahead: Mutex<Ahead>,
+}
+
+/// What an iterator has read, and what it has not given out yet.
+struct Ahead {
+    reader: DocumentReader,
+    batch: VecDeque<Document>,
+    /// Documents that the next batch has at most.
+    room: usize,
+    /// A broken file, to be raised after the documents before it.
+    failure: Option<Error>,
+    has_ended: bool,
+}
+
+impl Ahead {
+    fn new(reader: DocumentReader) -> Self {
+        Self { reader, batch: VecDeque::new(), room: 1, failure: None, has_ended: false }
+    }
+
+    /// Reads the next batch; [`Error::Cancelled`] when `task` is.
+    fn fill(&mut self, task: &Task) -> lslm_runtime::Result<()> {
+        let mut n_bytes = 0;
+        while self.batch.len() < self.room && n_bytes < MAX_BATCH_BYTES {
+            match self.reader.next_document(task) {
+                Ok(Some(document)) => {
+                    n_bytes += document.text.len();
+                    self.batch.push_back(document);
+                }
+                Ok(None) => break,
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
+        }
+        self.room = (2 * self.room).min(MAX_BATCH);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PyDocumentIterator {
+    #[doc = stub!("DocumentIterator.reading")]
+    #[getter]
+    fn reading<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        result(py, "Reading", &results::reading(self.lock(py).reader.statistics()))
+    }
+
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyDocument>> {
+        let mut ahead = self.lock(py);
+        if ahead.batch.is_empty() && ahead.failure.is_none() && !ahead.has_ended {
+            let silent = PyBool::new(py, false);
+            let ahead = &mut *ahead;
+            run(py, Some(silent.as_any()), |task| ahead.fill(task))?;
+        }
+        if let Some(document) = ahead.batch.pop_front() {
+            return Ok(Some(PyDocument {
+                text: PyString::new(py, &document.text).unbind(),
+                id: document.id,
+                source: document.source.to_string(),
+                metadata: document.metadata.map(|fields| fields.get().to_owned()),
+            }));
+        }
+        if let Some(error) = ahead.failure.take() {
+            ahead.has_ended = true;
+            return Err(to_python(error));
+        }
+        if !ahead.has_ended {
+            ahead.has_ended = true;
+            warn_of_bad_documents(py, ahead.reader.statistics())?;
+        }
+        Ok(None)
+    }
+}
+
+impl PyDocumentIterator {
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Warns with the number of bad documents and the first of each kind, if there are any.
+fn warn_of_bad_documents(py: Python<'_>, statistics: &Statistics) -> PyResult<()> {
+    let n_bad = statistics.bad_documents();
+    if n_bad == 0 {
+        return Ok(());
+    }
+    let mut text = format!("{n_bad} documents could not be read and were left out");
+    for (reason, bad) in &statistics.bad {
+        let _ = write!(text, "; {}: {}", reason.name(), bad.documents);
+        if let Some(BadDocument { source, position, detail }) = bad.examples.first() {
+            let _ = write!(text, ", the first in {source} at {position} ({detail})");
+        }
+    }
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text.replace('\0', ""))?, 1)
+}

@@ -1,0 +1,109 @@
+//! What the crates return, as the dataclasses of `lslm.results`.
+//!
+//! Counts are called `n_…` here; in the files of a job they keep the names of its format.
+
+use std::path::Path;
+
+use lslm_bpe::Figures;
+use lslm_clean::Funnel;
+use lslm_corpus::Statistics;
+use lslm_dataset::Manifest;
+use pyo3::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::convert::loads;
+
+/// Returns the dataclass of `lslm.results` called `name`, made of its fields in `fields`.
+pub(crate) fn result<'py>(
+    py: Python<'py>,
+    name: &str,
+    fields: &Value,
+) -> PyResult<Bound<'py, PyAny>> {
+    let class = py.import("lslm.results")?.getattr(name)?;
+    class.call_method1("from_dict", (loads(py, &fields.to_string())?,))
+}
+
+/// Returns the fields of a `Reading`.
+pub(crate) fn reading(statistics: &Statistics) -> Value {
+    let bad: Map<String, Value> = statistics
+        .bad
+        .iter()
+        .map(|(reason, bad)| {
+            let row = json!({ "n_documents": bad.documents, "examples": bad.examples });
+            (reason.name().to_owned(), row)
+        })
+        .collect();
+    json!({
+        "n_documents": statistics.documents,
+        "n_bytes": statistics.bytes,
+        "n_replaced_documents": statistics.replaced_documents,
+        "n_replaced_sequences": statistics.replaced_sequences,
+        "bad": bad,
+    })
+}
+
+/// Returns the fields of a `Funnel`.
+pub(crate) fn funnel(funnel: &Funnel) -> Value {
+    let dropped: Map<String, Value> = funnel
+        .dropped
+        .iter()
+        .map(|(reason, row)| {
+            let examples: Vec<Value> = row
+                .examples
+                .iter()
+                .map(|example| {
+                    let (value, limit) = example.measured.unzip();
+                    json!({ "text": example.text, "value": value, "limit": limit })
+                })
+                .collect();
+            let row = json!({
+                "n_documents": row.documents,
+                "n_bytes": row.bytes,
+                "examples": examples,
+            });
+            (reason.clone(), row)
+        })
+        .collect();
+    let changes: Map<String, Value> = funnel
+        .changes
+        .iter()
+        .map(|(rule, change)| {
+            let row = json!({ "n_documents": change.documents, "n_changes": change.amount });
+            (rule.clone(), row)
+        })
+        .collect();
+    json!({
+        "n_documents": funnel.documents,
+        "n_bytes": funnel.bytes,
+        "n_documents_kept": funnel.documents_kept,
+        "n_bytes_kept": funnel.bytes_kept,
+        "dropped": dropped,
+        "changes": changes,
+    })
+}
+
+/// Returns the fields of a `DatasetPart`: the dataset in `path`.
+pub(crate) fn part(path: &Path, manifest: &Manifest) -> Value {
+    json!({
+        "path": path,
+        "n_tokens": manifest.tokens,
+        "n_documents": manifest.documents,
+        "n_bytes": manifest.bytes,
+        "n_shards": manifest.shards.len(),
+    })
+}
+
+/// Returns the fields of a `TextStatistics`, of one file or of several.
+pub(crate) fn text_statistics(file: Option<&str>, figures: &Figures) -> Value {
+    json!({
+        "file": file,
+        "n_documents": figures.documents,
+        "n_bytes": figures.bytes,
+        "n_words": figures.words,
+        "n_whole_words": figures.whole_words,
+        "n_tokens": figures.tokens,
+        "bytes_per_token": figures.bytes_per_token(),
+        "tokens_per_word": figures.tokens_per_word(),
+        "whole_word_share": figures.whole_word_share(),
+    })
+}
