@@ -1,28 +1,25 @@
-//! Files to cleaned files, with a reason for every document that is dropped.
+//! Cleans documents into files, with a reason for every document that is dropped.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use lslm_clean::{
-    CleanBuffers, CleanConfig, Cleaner, DocumentPosition, ExactDedup, Funnel, content_hash,
-};
-use lslm_corpus::{Corpus, Document, DocumentWriter, ReadOptions, Statistics, WriteOptions};
-use lslm_runtime::files::write_atomically;
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, ExactDedup, Funnel, content_hash};
+use lslm_corpus::{Corpus, DocumentWriter, Statistics, WriteOptions};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::journal::{Journal, write_json};
+use crate::cleaning::clean_chunk;
+use crate::job::{Job, PartitionRecord};
+use crate::journal::write_json;
 use crate::overlap::overlap;
-use crate::reading::{Batches, Chunk, begin, inputs_of, some_document};
+use crate::per_thread::PerThread;
+use crate::reading::Batches;
+use crate::staging::{KeptDocument, StagedFiles};
 
-/// The result of a finished job, in its folder. Names with `_` in front are no documents to a
-/// reader of the folder.
+/// The result of a finished job, in its output folder. `Corpus` reads no uncompressed `.json` of a
+/// folder, so it is not taken for documents.
 const RESULT: &str = "_clean.json";
 /// The reason of a document that is equal to an earlier one.
 const DUPLICATE: &str = "duplicate.exact";
@@ -32,48 +29,79 @@ const DUPLICATE: &str = "duplicate.exact";
 pub struct CleanOptions {
     /// The rules.
     pub clean: CleanConfig,
-    /// Whether only the first of equal documents, as cleaned, is kept.
+    /// Whether only the first of the documents whose cleaned texts are equal is kept.
     pub exact_dedup: bool,
-    /// The extension of the files to write, such as `jsonl.zst`; it decides their format.
+    /// The extension of the output files, such as `jsonl.zst`, which decides their format.
     pub extension: String,
     /// About how many bytes of input become one file.
     pub partition_bytes: u64,
-    /// How many threads; see [`threads::resolve`].
+    /// The number of threads; see [`threads::resolve`].
     pub threads: Option<usize>,
 }
 
-/// What [`clean`] made.
+/// The result of [`clean`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cleaned {
-    /// The files, by name, in the order of their documents.
+    /// The names of the files, in the order of their documents.
     pub files: Vec<String>,
     /// The documents in them.
     pub n_documents: u64,
-    /// Bytes of text of those documents.
+    /// The bytes of their texts.
     pub n_bytes: u64,
-    /// What was kept and dropped, and why.
+    /// The documents that were kept and dropped, by reason.
     pub funnel: Funnel,
-    /// What was read.
+    /// The counts of the reading.
     pub reading: Statistics,
     /// The fingerprint of the rules, in hexadecimal.
     pub fingerprint: String,
 }
 
-/// What is known of a finished partition.
+/// The record of a finished partition.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct CleanRecord {
     n_documents: u64,
     n_bytes: u64,
     funnel: Funnel,
     reading: Statistics,
 }
 
+impl PartitionRecord for CleanRecord {
+    fn reading(&self) -> &Statistics {
+        &self.reading
+    }
+}
+
 /// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`.
 ///
-/// Each partition of the inputs becomes its own file, the same bytes for any number of threads; of
-/// equal documents the first in the order of the inputs stays. After a kill the same call goes on
-/// after the finished partitions. [`Error::Invalid`] for a folder that holds a finished job, or an
-/// unfinished one of another call.
+/// Each partition of the corpus becomes one file, the same bytes for any number of threads; of
+/// equal documents the first in the order of the corpus is kept. After a kill the same call resumes
+/// after the finished partitions. A folder with a finished job, or with an unfinished job of another
+/// call, is an [`Error::Invalid`].
+///
+/// ```
+/// use lslm_clean::CleanConfig;
+/// use lslm_corpus::{Corpus, ReadOptions};
+/// use lslm_pipeline::{CleanOptions, clean};
+/// use lslm_runtime::Task;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let lines = "{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\":\"a\"}\n";
+/// std::fs::write(folder.join("a.jsonl"), lines)?;
+/// let input = folder.join("a.jsonl").display().to_string();
+/// let corpus = Corpus::open(&[input], ReadOptions::default())?;
+/// let options = CleanOptions {
+///     clean: CleanConfig::profile("none")?,
+///     exact_dedup: true,
+///     extension: "jsonl".into(),
+///     partition_bytes: 1 << 20,
+///     threads: Some(1),
+/// };
+/// let output = folder.join("clean");
+/// let cleaned = clean(&corpus, &output, &options, &Task::default())?;
+/// assert_eq!((cleaned.n_documents, cleaned.files), (2, vec!["part-000000.jsonl".to_owned()]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn clean(
     corpus: &Corpus,
     output: &Path,
@@ -89,46 +117,25 @@ pub fn clean(
         )));
     }
     let fingerprint = hex(&cleaner.fingerprint());
-    let journal = Journal::open(
-        output,
-        &json!({
-            "verb": "clean",
-            "inputs": inputs_of(corpus)?,
-            "reading": corpus.options(),
-            "clean": fingerprint,
-            "exact_dedup": options.exact_dedup,
-            "extension": options.extension,
-            "partition_bytes": options.partition_bytes,
-            "version": env!("CARGO_PKG_VERSION"),
-        }),
-    )?;
-    let job = Job {
+    let plan = json!({
+        "clean": fingerprint,
+        "exact_dedup": options.exact_dedup,
+        "extension": options.extension,
+    });
+    let job = Job::open("clean", corpus, output, plan, options.partition_bytes, task)?;
+    let step = CleanStep {
         output,
         options,
-        journal: &journal,
+        staged: StagedFiles::new(job.folder()),
         cleaner: &cleaner,
         corpus,
-        scratches: (0..threads).map(|_| Mutex::default()).collect(),
+        buffers: PerThread::new(threads, CleanBuffers::default),
         task,
     };
-    begin(task, "clean", corpus);
-    let partitions = corpus.partitions(options.partition_bytes)?;
-    let mut records = for_each_index(partitions.len(), threads, |index| {
-        if let Some(record) = journal.load(index)? {
-            task.advance(partitions[index].size())?;
-            return Ok(record);
-        }
-        let record = job.run(&partitions[index])?;
-        journal.record(index, &record)?;
-        Ok(record)
-    })?;
-    let read: Vec<&Statistics> = records.iter().map(|record| &record.reading).collect();
-    if let Err(nothing) = some_document(corpus, &read) {
-        journal.discard(output)?;
-        return Err(nothing);
-    }
+    let mut records = job.run(threads, |partition| step.run(partition))?;
+    let job = job.require_documents(&records)?;
     if options.exact_dedup {
-        job.remove_duplicates(&mut records, threads)?;
+        step.remove_duplicates(&mut records, threads)?;
     }
     let mut cleaned = Cleaned {
         files: Vec::new(),
@@ -140,7 +147,7 @@ pub fn clean(
     };
     for (index, record) in records.into_iter().enumerate() {
         if record.n_documents > 0 {
-            cleaned.files.push(job.name(index));
+            cleaned.files.push(step.file_name(index));
         }
         cleaned.n_documents += record.n_documents;
         cleaned.n_bytes += record.n_bytes;
@@ -148,45 +155,40 @@ pub fn clean(
         cleaned.funnel.merge(record.funnel);
     }
     write_json(&output.join(RESULT), &cleaned)?;
-    journal.close()?;
+    job.close()?;
     Ok(cleaned)
 }
 
-/// Everything that the work on one partition needs.
-struct Job<'a> {
+/// Cleans partitions, on any thread.
+struct CleanStep<'a> {
     output: &'a Path,
     options: &'a CleanOptions,
-    journal: &'a Journal,
+    staged: StagedFiles,
     cleaner: &'a Cleaner,
     corpus: &'a Corpus,
-    scratches: Vec<Mutex<CleanBuffers>>,
+    buffers: PerThread<CleanBuffers>,
     task: &'a Task,
 }
 
-impl Job<'_> {
-    fn name(&self, index: usize) -> String {
-        format!("part-{index:06}.{}", self.options.extension)
+impl CleanStep<'_> {
+    fn file_name(&self, partition: usize) -> String {
+        format!("part-{partition:06}.{}", self.options.extension)
     }
 
-    fn final_path(&self, index: usize) -> PathBuf {
-        self.output.join(self.name(index))
+    fn final_path(&self, partition: usize) -> PathBuf {
+        self.output.join(self.file_name(partition))
     }
 
-    /// Where a file waits until it is known which of its documents are duplicates.
-    fn staged_path(&self, index: usize) -> PathBuf {
-        self.journal.folder().join(self.name(index))
-    }
-
-    fn kept_path(&self, index: usize) -> PathBuf {
-        self.journal.folder().join(format!("{index:05}.kept"))
-    }
-
-    fn run(&self, partition: &Partition) -> Result<Record> {
+    /// Cleans one partition into its file, which is staged if duplicates are to be removed.
+    fn run(&self, partition: &Partition) -> Result<CleanRecord> {
         let index = partition.index;
         let mut batches = Batches::new(self.corpus, partition, self.task);
-        let path =
-            if self.options.exact_dedup { self.staged_path(index) } else { self.final_path(index) };
-        let mut record = Record {
+        let path = if self.options.exact_dedup {
+            self.staged.path(&self.file_name(index))
+        } else {
+            self.final_path(index)
+        };
+        let mut record = CleanRecord {
             n_documents: 0,
             n_bytes: 0,
             funnel: Funnel::default(),
@@ -196,7 +198,7 @@ impl Job<'_> {
         let mut kept: Vec<KeptDocument> = Vec::new();
         overlap(
             || batches.next(),
-            |chunk| self.clean(index, chunk),
+            |chunk| clean_chunk(self.cleaner, chunk, &mut self.buffers.lock(), self.task),
             |(documents, funnel)| {
                 for (document, n_bytes_before) in documents {
                     let n_bytes = document.text.len() as u64;
@@ -222,57 +224,33 @@ impl Job<'_> {
             writer.finish()?;
         }
         if self.options.exact_dedup {
-            write_atomically(self.kept_path(index), &KeptDocument::to_bytes(&kept))?;
+            self.staged.write_list(index, &kept)?;
         }
         record.reading = batches.into_statistics();
         Ok(record)
     }
 
-    /// The documents of a chunk that are kept, as cleaned, each with its bytes before.
-    fn clean(&self, partition: usize, chunk: Chunk) -> Result<(Vec<(Document, u64)>, Funnel)> {
-        let thread = rayon::current_thread_index().unwrap_or(0) % self.scratches.len();
-        let mut scratch = self.scratches[thread].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = Vec::with_capacity(chunk.documents.len());
-        let mut funnel = Funnel::default();
-        for (index, mut document) in (chunk.first..).zip(chunk.documents) {
-            self.task.check()?;
-            let n_bytes = document.text.len() as u64;
-            let cleaned = self.cleaner.clean(&document.text, &mut scratch);
-            funnel.add(
-                DocumentPosition { partition: partition as u64, index },
-                n_bytes,
-                &cleaned,
-                self.cleaner,
-            );
-            if cleaned.verdict.is_kept() {
-                if let Cow::Owned(text) = cleaned.text {
-                    document.text = text;
-                }
-                kept.push((document, n_bytes));
-            }
-        }
-        Ok((kept, funnel))
-    }
-
-    /// Brings the staged files to their places, without the documents that are equal to earlier
-    /// ones, and counts those in the records.
-    fn remove_duplicates(&self, records: &mut [Record], threads: usize) -> Result<()> {
-        let n = records.len();
+    /// Moves the staged files to the output without the documents that are equal to earlier ones,
+    /// and counts those in the records.
+    fn remove_duplicates(&self, records: &mut [CleanRecord], threads: usize) -> Result<()> {
+        let n_files = records.len();
         let dedup = ExactDedup::default();
-        self.task.begin("find duplicates", "files", Some(n as u64));
-        for_each_index(n, threads, |partition| {
-            for (place, document) in self.kept(partition)? {
-                dedup.insert(document.hash, place);
+        self.task.begin("find duplicates", "files", Some(n_files as u64));
+        for_each_index(n_files, threads, |partition| {
+            for (position, document) in self.staged.read_list(partition)? {
+                dedup.insert(document.hash, position);
             }
             self.task.advance(1)
         })?;
-        self.task.begin("write files", "files", Some(n as u64));
-        let removed = for_each_index(n, threads, |partition| {
-            let mut duplicates = self.kept(partition)?;
-            duplicates.retain(|(place, document)| !dedup.is_first(document.hash, *place));
-            let n_kept = records[partition].n_documents - duplicates.len() as u64;
-            let places = duplicates.iter().map(|(place, _)| place.index).collect();
-            self.place(partition, &places, n_kept)?;
+        self.task.begin("write files", "files", Some(n_files as u64));
+        let removed = for_each_index(n_files, threads, |partition| {
+            let mut duplicates = self.staged.read_list(partition)?;
+            duplicates.retain(|(position, document)| !dedup.is_first(document.hash, *position));
+            if records[partition].n_documents > duplicates.len() as u64 {
+                let indices = duplicates.iter().map(|(position, _)| position.index).collect();
+                let (name, path) = (self.file_name(partition), self.final_path(partition));
+                self.staged.publish(&name, &path, &indices, self.task)?;
+            }
             self.task.advance(1)?;
             Ok(duplicates)
         })?;
@@ -284,74 +262,5 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What cleaning kept of a partition, by place among the kept.
-    fn kept(&self, partition: usize) -> Result<Vec<(DocumentPosition, KeptDocument)>> {
-        let path = self.kept_path(partition);
-        let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let place = |index| DocumentPosition { partition: partition as u64, index };
-        Ok((0..).map(place).zip(KeptDocument::from_bytes(&bytes)).collect())
-    }
-
-    /// Brings one staged file to its place. Doing it again after a kill ends the same.
-    fn place(&self, index: usize, duplicates: &HashSet<u64>, n_documents: u64) -> Result<()> {
-        let (staged, path) = (self.staged_path(index), self.final_path(index));
-        if n_documents == 0 || !staged.exists() {
-            return Ok(()); // nothing was kept, or an earlier run moved it
-        }
-        if duplicates.is_empty() {
-            return fs::rename(&staged, &path).map_err(Error::io(&path));
-        }
-        let name = staged.to_str().ok_or_else(|| {
-            Error::invalid(format!("{}: the path is not Unicode; choose another", staged.display()))
-        })?;
-        let split = WriteOptions::default().split;
-        let read = ReadOptions { split, ..ReadOptions::default() };
-        let corpus = Corpus::open(&[name.to_owned()], read)?;
-        let mut writer = DocumentWriter::create(&path, WriteOptions::default())?;
-        let mut reader = corpus.read_all();
-        let mut place = 0;
-        while let Some(document) = reader.next_document(self.task)? {
-            if !duplicates.contains(&place) {
-                writer.write(&document)?;
-            }
-            place += 1;
-        }
-        writer.finish()
-    }
-}
-
-/// What is remembered of a kept document until duplicates are known.
-struct KeptDocument {
-    hash: u128,
-    n_bytes_before: u64,
-    n_bytes: u64,
-}
-
-impl KeptDocument {
-    /// Each document as hash, bytes before, bytes after: little-endian, 32 bytes.
-    fn to_bytes(documents: &[Self]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(documents.len() * 32);
-        for document in documents {
-            bytes.extend(document.hash.to_le_bytes());
-            bytes.extend(document.n_bytes_before.to_le_bytes());
-            bytes.extend(document.n_bytes.to_le_bytes());
-        }
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
-        let (entries, _) = bytes.as_chunks::<32>();
-        entries.iter().map(|entry| {
-            let number = |range: std::ops::Range<usize>| {
-                entry[range].iter().rev().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
-            };
-            Self {
-                hash: number(0..16),
-                n_bytes_before: number(16..24) as u64,
-                n_bytes: number(24..32) as u64,
-            }
-        })
     }
 }

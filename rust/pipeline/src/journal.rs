@@ -1,9 +1,9 @@
-//! The memory of a resumable job: which partitions are done, and what the job was.
+//! The journal of a resumable job: its plan, and a record of each finished partition.
 //!
-//! While a job runs its output folder holds `.progress/`: `plan.json` says what is being made from
-//! what, and `00012.json` says that partition 12 is finished and on the disk. A later run with the
-//! same plan goes on after the finished partitions; one with another plan is refused, since the
-//! two would mix. When the job ends the folder goes away.
+//! While a job runs, its output folder has a folder `.progress/`: `plan.json` with the inputs and
+//! options, and `00012.json` once partition 12 is finished and on the disk. A later run with the
+//! same plan resumes after the finished partitions. One with another plan is refused, since the
+//! output would mix both. The folder is removed when the job ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// The name of the journal's folder in the output folder.
 const FOLDER: &str = ".progress";
 
-/// A job on an output folder, which it holds locked.
+/// The journal of a job on an output folder, which it holds locked.
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: PathBuf,
@@ -25,10 +26,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Begins the job `plan` on `output`, or goes on with it.
+    /// Starts the job `plan` on `output`, or resumes it.
     ///
-    /// [`Error::Invalid`] when another process holds the folder or an unfinished job with another
-    /// plan lies there; the message names the first part of the plan that differs.
+    /// Returns an [`Error::Invalid`] when another process holds the folder, or when it has an
+    /// unfinished job with another plan; the message names the first part of the plan that differs.
     pub(crate) fn open(output: &Path, plan: &Value) -> Result<Self> {
         let lock = FolderLock::acquire(output)?;
         let folder = output.join(FOLDER);
@@ -37,12 +38,16 @@ impl Journal {
             let earlier: Value = read_json(&path)?;
             if let Some(part) = first_difference(&earlier, plan) {
                 return Err(Error::invalid(format!(
-                    "{}: an unfinished job with another {part} lies there; \
-                     repeat that command to finish it, or remove the folder to begin anew",
+                    "{}: has an unfinished job with another {part}; \
+                     repeat that command to finish it, or remove the folder to start again",
                     output.display()
                 )));
             }
         } else {
+            if folder.exists() {
+                // records of a job that was killed in `close`
+                fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+            }
             write_json(&path, plan)?;
         }
         remove_leftovers(output)?;
@@ -50,36 +55,35 @@ impl Journal {
         Ok(Self { folder, lock })
     }
 
-    /// Where the job may put files that are gone when it ends.
+    /// Returns the journal's folder, for files that are removed when the job ends.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What [`Journal::record`] kept of partition `index`, if it is finished.
+    /// Returns the record of partition `index`, or `None` if it is not finished.
     pub(crate) fn load<T: DeserializeOwned>(&self, index: usize) -> Result<Option<T>> {
         let path = self.record_path(index);
         if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Partition `index` is finished and all its files are on the disk.
+    /// Records partition `index` as finished. All its files must be on the disk.
     pub(crate) fn record<T: Serialize>(&self, index: usize, record: &T) -> Result<()> {
         write_json(&self.record_path(index), record)
     }
 
-    /// The job is finished: takes its folder away and gives the output free.
+    /// Ends the job: removes its folder and unlocks the output.
     pub(crate) fn close(self) -> Result<()> {
-        // a record without its plan is ignored, so the plan goes first
+        // the plan first: after a kill in between, `open` ignores records without a plan
         let plan = self.folder.join("plan.json");
         fs::remove_file(&plan).map_err(Error::io(&plan))?;
         fs::remove_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
         self.lock.release()
     }
 
-    /// Ends a job that has made nothing: as [`Journal::close`], and an output without anything in
-    /// it goes away too.
+    /// Ends a job without output: closes the journal, and removes the output folder if it is empty.
     pub(crate) fn discard(self, output: &Path) -> Result<()> {
         self.close()?;
-        // a folder with something in it stays, and that is no error
+        // refused for a folder that is not empty
         let _ = fs::remove_dir(output);
         Ok(())
     }
@@ -89,7 +93,7 @@ impl Journal {
     }
 }
 
-/// The first key, in the order of `new`, whose value is not the same in both.
+/// Returns the first key, in the order of `new`, whose value differs.
 fn first_difference(old: &Value, new: &Value) -> Option<String> {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return (old != new).then(|| "plan".to_owned());
@@ -100,15 +104,19 @@ fn first_difference(old: &Value, new: &Value) -> Option<String> {
         .or_else(|| old.keys().find(|key| !new.contains_key(*key)).cloned())
 }
 
-/// Reads a JSON file of ours.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Reads a JSON file that lslm wrote.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        Error::format(path, None, format!("not the JSON that was expected: {error}"))
+        Error::format(
+            path,
+            None,
+            format!("not the JSON of an lslm job ({error}): remove the folder to start again"),
+        )
     })
 }
 
-/// Writes `value` as a JSON file, indented, with a line end, atomically.
+/// Writes `value` atomically as an indented JSON file that ends with a line break.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))?;
@@ -122,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_job_goes_on_where_it_stopped() {
+    fn a_job_resumes_after_its_finished_partitions() {
         let folder = tempfile::tempdir().unwrap();
         let plan = json!({"inputs": ["a"], "vocab_size": 10});
         let journal = Journal::open(folder.path(), &plan).unwrap();
@@ -136,7 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn another_plan_is_refused_by_the_part_that_differs() {
+    fn records_without_a_plan_are_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), &json!({"seed": 1})).unwrap();
+        journal.record(0, &"old").unwrap();
+        fs::remove_file(journal.folder().join("plan.json")).unwrap();
+        drop(journal);
+        let journal = Journal::open(folder.path(), &json!({"seed": 2})).unwrap();
+        assert_eq!(journal.load::<String>(0).unwrap(), None);
+    }
+
+    #[test]
+    fn another_plan_is_refused_with_the_part_that_differs() {
         let folder = tempfile::tempdir().unwrap();
         drop(Journal::open(folder.path(), &json!({"inputs": ["a"], "seed": 1})).unwrap());
         let error = Journal::open(folder.path(), &json!({"inputs": ["a"], "seed": 2})).unwrap_err();

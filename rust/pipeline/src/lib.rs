@@ -1,27 +1,78 @@
-//! The one pass from files to files: corpus, clean, bpe, dataset.
+//! Runs corpus, clean, bpe and dataset in one pass from files to files.
 //!
-//! * [`clean`]: files to cleaned files.
-//! * [`train_tokenizer`], [`Learner`]: files, or texts, to a tokenizer.
-//! * [`measure_tokenizer`]: files to what a vocabulary makes of them.
-//! * [`tokenize`]: files to datasets of tokens, in one pass with cleaning.
+//! * [`clean`]: documents to cleaned files.
+//! * [`train_tokenizer`], [`Learner`]: documents, or texts in memory, to a tokenizer.
+//! * [`measure_tokenizer`]: documents to figures about a tokenizer.
+//! * [`tokenize`]: documents to datasets of tokens, in one pass with cleaning.
 //!
-//! The inputs are cut into partitions up front, a pure function of their names and sizes. Every
-//! thread takes a partition, and each partition becomes its own output files, so the result is the
-//! same bytes for any number of threads, and a job that was killed goes on after the partitions
-//! that it had finished. Inside a partition the next batch is read while this one is computed on;
-//! threads without a partition of their own help, so one large input keeps all of them busy. What
-//! is in memory is a batch a thread, whatever the size of the inputs.
+//! The corpus is divided into partitions up front, a pure function of the inputs' names and sizes.
+//! A thread runs one partition at a time, and each partition becomes its own output files. So the
+//! output is the same bytes for any number of threads, and a job that was killed resumes after the
+//! partitions that it had finished. Inside a partition the next batch is read while the current one
+//! is computed on; threads without a partition of their own help, so one large input occupies all
+//! of them. Memory is one batch per thread, whatever the size of the inputs.
+//!
+//! ```
+//! use lslm_bpe::pretokenize::Pattern;
+//! use lslm_bpe::train::TrainOptions;
+//! use lslm_corpus::{Corpus, ReadOptions};
+//! use lslm_pipeline::{LearnOptions, TokenizeOptions, tokenize, train_tokenizer};
+//! use lslm_runtime::Task;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! std::fs::write(folder.join("a.txt"), "the cat sat on the mat")?;
+//! let input = folder.join("a.txt").display().to_string();
+//! let corpus = Corpus::open(&[input], ReadOptions::default())?;
+//! let task = Task::default();
+//!
+//! let learn = LearnOptions {
+//!     clean: None,
+//!     pattern: Pattern::named("gpt2").unwrap(),
+//!     train: TrainOptions {
+//!         special_tokens: vec!["<|endoftext|>".into()],
+//!         ..TrainOptions::new(260)
+//!     },
+//!     validation_fraction: 0.0,
+//!     sample_bytes: None,
+//!     seed: 0,
+//!     memory: None,
+//!     partition_bytes: 1 << 20,
+//!     threads: Some(1),
+//! };
+//! let tokenizer = train_tokenizer(&corpus, &learn, &task)?;
+//!
+//! let options = TokenizeOptions {
+//!     clean: None,
+//!     validation_fraction: 0.0,
+//!     seed: 0,
+//!     eos_token: None,
+//!     bos_token: None,
+//!     partition_bytes: 1 << 20,
+//!     threads: Some(1),
+//! };
+//! let output = folder.join("data");
+//! let tokenized = tokenize(&corpus, &output, &tokenizer, &options, &task)?;
+//! assert_eq!(tokenized.reading.documents, 1);
+//! assert!(output.join("train/manifest.json").exists());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod clean;
-mod holdout;
+mod cleaning;
+mod job;
 mod journal;
-mod learn;
+mod learner;
 mod measure;
 mod overlap;
+mod per_thread;
 mod reading;
+mod staging;
 mod tokenize;
+mod validation;
 
 pub use clean::{CleanOptions, Cleaned, clean};
-pub use learn::{LearnOptions, Learner, train_tokenizer};
+pub use learner::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
-pub use tokenize::{TRAIN, TokenizeOptions, Tokenized, VALIDATION, tokenize};
+pub use tokenize::{TokenizeOptions, Tokenized, tokenize};
+pub use validation::{TRAIN, VALIDATION};

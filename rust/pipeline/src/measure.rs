@@ -1,89 +1,125 @@
-//! What a vocabulary makes of documents, file by file.
+//! Measures how a tokenizer encodes documents, per file and in total.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use lslm_bpe::Tokenizer;
-use lslm_bpe::{Figures, Measure};
+use lslm_bpe::{Figures, Measure, Tokenizer};
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use lslm_corpus::{Corpus, Document};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
-use crate::holdout::HoldOut;
+use crate::cleaning::clean_text;
 use crate::overlap::overlap;
+use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin};
+use crate::validation::ValidationPart;
 
 /// How [`measure_tokenizer`] works.
 #[derive(Clone, Debug)]
 pub struct MeasureOptions {
     /// The cleaning to apply first, if any.
     pub clean: Option<CleanConfig>,
-    /// The share of documents that are measured by themselves, from 0 to below 1.
+    /// The fraction of documents that also have figures of their own, from 0 to below 1.
     pub validation_fraction: f64,
-    /// Chooses these documents, as in [`crate::tokenize`] and [`crate::train_tokenizer`].
+    /// The seed that chooses them, as in [`crate::tokenize`] and [`crate::train_tokenizer`].
     pub seed: u64,
-    /// About how many bytes of input a thread takes at a time.
+    /// About how many bytes of input a thread reads at a time.
     pub partition_bytes: u64,
-    /// How many threads; see [`threads::resolve`].
+    /// The number of threads; see [`threads::resolve`].
     pub threads: Option<usize>,
 }
 
-/// What [`measure_tokenizer`] found.
+/// The result of [`measure_tokenizer`].
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// By file, in the order of the inputs; files without a document are left out.
+    /// The figures of each file with documents, in the order of the inputs.
     pub files: Vec<(String, Figures)>,
-    /// Of all documents.
+    /// The figures of all documents.
     pub total: Figures,
-    /// Of the documents that are held out, which `total` has too.
-    pub held_out: Figures,
-    /// How often each id occurs in all documents.
+    /// The figures of the held-out documents, which are part of `total`.
+    pub validation: Figures,
+    /// The number of occurrences of each id in all documents.
     pub uses: Vec<u64>,
-    /// How often each id occurs in those that are held out.
-    pub held_out_uses: Vec<u64>,
+    /// The number of occurrences of each id in the held-out documents.
+    pub validation_uses: Vec<u64>,
 }
 
-/// Encodes the documents of `corpus` and sums up what came out.
+/// Encodes the documents of `corpus`, and returns figures about the result.
+///
+/// ```
+/// use lslm_bpe::pretokenize::Pattern;
+/// use lslm_bpe::train::TrainOptions;
+/// use lslm_corpus::{Corpus, ReadOptions};
+/// use lslm_pipeline::{LearnOptions, MeasureOptions, measure_tokenizer, train_tokenizer};
+/// use lslm_runtime::Task;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// std::fs::write(folder.join("a.txt"), "low low low")?;
+/// let input = folder.join("a.txt").display().to_string();
+/// let corpus = Corpus::open(&[input], ReadOptions::default())?;
+/// let task = Task::default();
+/// # let learn = LearnOptions {
+/// #     clean: None,
+/// #     pattern: Pattern::named("gpt2").unwrap(),
+/// #     train: TrainOptions::new(259),
+/// #     validation_fraction: 0.0,
+/// #     sample_bytes: None,
+/// #     seed: 0,
+/// #     memory: None,
+/// #     partition_bytes: 1 << 20,
+/// #     threads: Some(1),
+/// # };
+/// let tokenizer = train_tokenizer(&corpus, &learn, &task)?;
+///
+/// let options = MeasureOptions {
+///     clean: None,
+///     validation_fraction: 0.0,
+///     seed: 0,
+///     partition_bytes: 1 << 20,
+///     threads: Some(1),
+/// };
+/// let measured = measure_tokenizer(&corpus, &tokenizer, &options, &task)?;
+/// assert_eq!(measured.total.bytes, 11);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn measure_tokenizer(
     corpus: &Corpus,
     tokenizer: &Tokenizer,
     options: &MeasureOptions,
     task: &Task,
 ) -> Result<Measured> {
-    let held_out = HoldOut::new(options.validation_fraction, options.seed)?;
+    let validation = ValidationPart::new(options.validation_fraction, options.seed)?;
     let threads = threads::resolve(options.threads)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
     begin(task, "measure", corpus);
-    let workers: Vec<Mutex<Worker>> =
-        (0..threads).map(|_| Mutex::new(Worker::new(tokenizer))).collect();
+    let figures = PerThread::new(threads, || ThreadFigures::new(tokenizer));
     let partitions = corpus.partitions(options.partition_bytes)?;
     for_each_index(partitions.len(), threads, |index| {
         let mut batches = Batches::new(corpus, &partitions[index], task);
         overlap(
             || batches.next(),
             |chunk: Chunk| {
-                let thread = rayon::current_thread_index().unwrap_or(0) % workers.len();
-                let mut worker = workers[thread].lock().unwrap_or_else(PoisonError::into_inner);
+                let mut figures = figures.lock();
                 chunk
                     .documents
                     .into_iter()
-                    .try_for_each(|d| worker.take(d, cleaner.as_ref(), held_out, task))
+                    .try_for_each(|d| figures.add(d, cleaner.as_ref(), validation, task))
             },
             |()| Ok(()),
         )
     })?;
     let mut measured = Measured::default();
     let mut files: HashMap<Arc<str>, Figures> = HashMap::new();
-    for worker in workers {
-        let worker = worker.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (file, figures) in worker.files {
+    for thread in figures.into_values() {
+        for (file, figures) in thread.files {
             files.entry(file).or_default().add(&figures);
         }
-        measured.held_out.add(&worker.held_out_figures);
-        add_uses(&mut measured.uses, worker.ordinary.uses());
-        add_uses(&mut measured.uses, worker.held_out.uses());
-        add_uses(&mut measured.held_out_uses, worker.held_out.uses());
+        measured.validation.add(&thread.validation_figures);
+        add_uses(&mut measured.uses, thread.train.uses());
+        add_uses(&mut measured.uses, thread.validation.uses());
+        add_uses(&mut measured.validation_uses, thread.validation.uses());
     }
     for input in corpus.inputs() {
         if let Some(figures) = files.remove(input.name()) {
@@ -94,51 +130,50 @@ pub fn measure_tokenizer(
     Ok(measured)
 }
 
-/// What a thread has measured.
-struct Worker<'a> {
+/// The figures of one thread.
+struct ThreadFigures<'a> {
     files: HashMap<Arc<str>, Figures>,
-    held_out_figures: Figures,
-    ordinary: Measure<'a>,
-    held_out: Measure<'a>,
-    scratch: CleanBuffers,
+    validation_figures: Figures,
+    train: Measure<'a>,
+    validation: Measure<'a>,
+    buffers: CleanBuffers,
 }
 
-impl<'a> Worker<'a> {
+impl<'a> ThreadFigures<'a> {
     fn new(tokenizer: &'a Tokenizer) -> Self {
         Self {
             files: HashMap::new(),
-            held_out_figures: Figures::default(),
-            ordinary: Measure::new(tokenizer),
-            held_out: Measure::new(tokenizer),
-            scratch: CleanBuffers::default(),
+            validation_figures: Figures::default(),
+            train: Measure::new(tokenizer),
+            validation: Measure::new(tokenizer),
+            buffers: CleanBuffers::default(),
         }
     }
 
-    fn take(
+    /// Adds a document, unless cleaning drops it.
+    fn add(
         &mut self,
         document: Document,
         cleaner: Option<&Cleaner>,
-        held_out: HoldOut,
+        validation: ValidationPart,
         task: &Task,
     ) -> Result<()> {
-        let cleaned = cleaner.map(|cleaner| cleaner.clean(&document.text, &mut self.scratch));
-        let text: &str = match &cleaned {
-            Some(cleaned) if !cleaned.verdict.is_kept() => return Ok(()),
-            Some(cleaned) => &cleaned.text,
-            None => &document.text,
+        let Some(text) = clean_text(cleaner, &document.text, &mut self.buffers) else {
+            return Ok(());
         };
-        let figures = if held_out.takes(text) {
-            let figures = self.held_out.text(text.as_bytes(), task)?;
-            self.held_out_figures.add(&figures);
+        let figures = if validation.contains(&text) {
+            let figures = self.validation.text(text.as_bytes(), task)?;
+            self.validation_figures.add(&figures);
             figures
         } else {
-            self.ordinary.text(text.as_bytes(), task)?
+            self.train.text(text.as_bytes(), task)?
         };
         self.files.entry(document.source).or_default().add(&figures);
         Ok(())
     }
 }
 
+/// Adds `uses` to `sum`, id by id.
 fn add_uses(sum: &mut Vec<u64>, uses: &[u64]) {
     sum.resize(sum.len().max(uses.len()), 0);
     for (sum, uses) in sum.iter_mut().zip(uses) {

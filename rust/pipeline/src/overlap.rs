@@ -1,13 +1,22 @@
-//! Reading and writing beside computing, inside a partition.
+//! Overlaps reading, computing and writing inside a partition.
 
 use lslm_runtime::Result;
 use rayon::prelude::*;
 
-/// Computes on one batch of chunks while the results of the one before go to `write`, in order, and
-/// the next is read.
+/// Passes the chunks of `read` through `compute` to `write`, in order.
 ///
-/// `read` returns up to a few megabytes of chunks, none at the end. Must run on a thread of the
-/// pool: idle threads of it take chunks, so one large input keeps all of them busy.
+/// While one batch of chunks is computed on, the results of the batch before are written and the
+/// next batch is read:
+///
+/// ```text
+/// batch = read()
+/// until batch is empty, join:
+///     computed = compute(chunk) for each chunk of batch, on all threads
+///     write(results) of the batch before, then next = read()
+/// ```
+///
+/// `read` returns up to a few megabytes of chunks, and none at the end. Must run on a thread of the
+/// pool, whose idle threads steal chunks, so that one large input occupies all of them.
 pub(crate) fn overlap<C: Send, R: Send>(
     mut read: impl FnMut() -> Result<Vec<C>> + Send,
     compute: impl Fn(C) -> Result<R> + Sync,
@@ -34,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overlapped_results_keep_the_order_of_reading() {
+    fn results_are_written_in_reading_order() {
         let pool = threads::pool(2).unwrap();
         let mut batches = (0..20_u32).map(|b| (b * 10..b * 10 + 10).collect::<Vec<_>>());
         let mut written = Vec::new();

@@ -150,7 +150,7 @@ fn learn_texts(
             "texts= is an iterable of str; put a single text in a list",
         ));
     }
-    let mut learner = Learner::new(options).map_err(to_python)?;
+    let learner = Learner::new(options).map_err(to_python)?;
     let mut counted = 0;
     let mut batch: Vec<String> = Vec::new();
     let mut size = 0;
@@ -210,11 +210,11 @@ pub(crate) fn measure_tokenizer<'py>(
         .iter()
         .map(|(file, figures)| results::text_statistics(Some(file), figures))
         .collect();
-    let has_validation = measured.held_out.documents > 0;
+    let has_validation = measured.validation.documents > 0;
     let fields = json!({
         "total": results::text_statistics(None, &measured.total),
         "validation": has_validation
-            .then(|| results::text_statistics(None, &measured.held_out)),
+            .then(|| results::text_statistics(None, &measured.validation)),
         "files": files,
         "unused": unused(&tokenizer, &measured),
     });
@@ -223,8 +223,8 @@ pub(crate) fn measure_tokenizer<'py>(
 
 /// Returns the ids of text that no validation document, or without these no document, has.
 fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
-    let has_validation = measured.held_out.documents > 0;
-    let uses = if has_validation { &measured.held_out_uses } else { &measured.uses };
+    let has_validation = measured.validation.documents > 0;
+    let uses = if has_validation { &measured.validation_uses } else { &measured.uses };
     let special: Vec<TokenId> = tokenizer.special_tokens().map(|(_, id)| id).collect();
     (0..)
         .zip(uses)

@@ -1,0 +1,127 @@
+//! A resumable job over the partitions of a corpus: what [`clean`](crate::clean()) and
+//! [`tokenize`](crate::tokenize()) have in common.
+//!
+//! ```text
+//! job = open(plan)                 locks the output; refuses an unfinished job of another plan
+//! for each partition, on all threads:
+//!     record = the journal's, if an earlier run finished the partition
+//!              else run(partition), then journal it
+//! require_documents(records)       an input without any document is an error
+//! …                                the caller writes what concerns all partitions
+//! close()                          removes the journal; unlocks the output
+//! ```
+
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use lslm_corpus::{Corpus, Statistics};
+use lslm_runtime::parallel::for_each_index;
+use lslm_runtime::partition::Partition;
+use lslm_runtime::{Error, Result, Task};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::journal::Journal;
+use crate::reading::{begin, require_documents};
+
+/// What the journal keeps of a finished partition.
+pub(crate) trait PartitionRecord: Serialize + DeserializeOwned + Send {
+    /// Returns the counts of the partition's reading.
+    fn reading(&self) -> &Statistics;
+}
+
+/// A job on an output folder, which it holds locked.
+pub(crate) struct Job<'a> {
+    verb: &'static str,
+    corpus: &'a Corpus,
+    output: &'a Path,
+    partition_bytes: u64,
+    journal: Journal,
+    task: &'a Task,
+}
+
+impl<'a> Job<'a> {
+    /// Starts the job `verb` of `corpus` on `output`, or resumes it.
+    ///
+    /// The plan is the corpus with its options, `options` (an object), the size of the partitions
+    /// and the version of lslm. Errors are those of [`Journal::open`].
+    pub(crate) fn open(
+        verb: &'static str,
+        corpus: &'a Corpus,
+        output: &'a Path,
+        options: Value,
+        partition_bytes: u64,
+        task: &'a Task,
+    ) -> Result<Self> {
+        let mut plan = Map::new();
+        plan.insert("verb".into(), verb.into());
+        plan.insert("inputs".into(), inputs_of(corpus)?);
+        plan.insert("reading".into(), json!(corpus.options()));
+        if let Value::Object(options) = options {
+            plan.extend(options);
+        }
+        plan.insert("partition_bytes".into(), partition_bytes.into());
+        plan.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+        let journal = Journal::open(output, &plan.into())?;
+        Ok(Self { verb, corpus, output, partition_bytes, journal, task })
+    }
+
+    /// Returns a folder for files that are needed until the job ends.
+    pub(crate) fn folder(&self) -> &Path {
+        self.journal.folder()
+    }
+
+    /// Runs `work` for each partition that an earlier run did not finish, and returns the records
+    /// of all partitions in order.
+    pub(crate) fn run<R: PartitionRecord>(
+        &self,
+        threads: usize,
+        work: impl Fn(&Partition) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        begin(self.task, self.verb, self.corpus);
+        let partitions = self.corpus.partitions(self.partition_bytes)?;
+        for_each_index(partitions.len(), threads, |index| {
+            if let Some(record) = self.journal.load(index)? {
+                self.task.advance(partitions[index].size())?;
+                return Ok(record);
+            }
+            let record = work(&partitions[index])?;
+            self.journal.record(index, &record)?;
+            Ok(record)
+        })
+    }
+
+    /// Ends the job with an error if no partition had a document.
+    pub(crate) fn require_documents<R: PartitionRecord>(self, records: &[R]) -> Result<Self> {
+        match require_documents(self.corpus, records.iter().map(PartitionRecord::reading)) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.journal.discard(self.output)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the job: removes its folder and unlocks the output.
+    pub(crate) fn close(self) -> Result<()> {
+        self.journal.close()
+    }
+}
+
+/// Returns the inputs for the plan: name, size and time of the last change of each.
+fn inputs_of(corpus: &Corpus) -> Result<Value> {
+    let mut inputs = Vec::new();
+    for input in corpus.inputs() {
+        let mut changed = None;
+        if input.path().is_file() {
+            let metadata = std::fs::metadata(input.path()).map_err(Error::io(input.path()))?;
+            // `None` on a file system without times, where the size must do
+            let since =
+                metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            changed = since.map(|since| since.as_nanos() as u64);
+        }
+        inputs.push(json!([**input.name(), input.size(), changed]));
+    }
+    Ok(inputs.into())
+}

@@ -1,0 +1,118 @@
+//! Files that wait until the duplicates among their documents are known.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lslm_clean::DocumentPosition;
+use lslm_corpus::{Corpus, DocumentWriter, ReadOptions, WriteOptions};
+use lslm_runtime::files::write_atomically;
+use lslm_runtime::{Error, Result, Task};
+
+/// The staged files of a job: per partition the file of its kept documents, and a list of those
+/// documents, `00012.kept`.
+pub(crate) struct StagedFiles {
+    folder: PathBuf,
+}
+
+/// An entry of the list of kept documents.
+pub(crate) struct KeptDocument {
+    /// The content hash of the cleaned text.
+    pub(crate) hash: u128,
+    /// The bytes of the text before and after cleaning.
+    pub(crate) n_bytes_before: u64,
+    pub(crate) n_bytes: u64,
+}
+
+impl StagedFiles {
+    /// Returns the staged files in `folder`, which is removed when the job ends.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Returns the path of the staged file `name`.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes the list of the kept documents of a partition.
+    pub(crate) fn write_list(&self, partition: usize, kept: &[KeptDocument]) -> Result<()> {
+        write_atomically(self.list_path(partition), &KeptDocument::to_bytes(kept))
+    }
+
+    /// Reads the list of the kept documents of a partition. A position counts the kept alone.
+    pub(crate) fn read_list(
+        &self,
+        partition: usize,
+    ) -> Result<Vec<(DocumentPosition, KeptDocument)>> {
+        let path = self.list_path(partition);
+        let bytes = fs::read(&path).map_err(Error::io(&path))?;
+        let position = |index| DocumentPosition { partition: partition as u64, index };
+        Ok((0..).map(position).zip(KeptDocument::from_bytes(&bytes)).collect())
+    }
+
+    /// Moves the staged file `name` to `path`, without the documents of these indices. After a kill
+    /// it can be called again with the same result.
+    pub(crate) fn publish(
+        &self,
+        name: &str,
+        path: &Path,
+        duplicates: &HashSet<u64>,
+        task: &Task,
+    ) -> Result<()> {
+        let staged = self.path(name);
+        if !staged.exists() {
+            return Ok(()); // an earlier run moved it
+        }
+        if duplicates.is_empty() {
+            return fs::rename(&staged, path).map_err(Error::io(path));
+        }
+        let input = staged.to_str().ok_or_else(|| {
+            Error::invalid(format!("{}: the path is not Unicode; choose another", staged.display()))
+        })?;
+        let options = WriteOptions::default();
+        let read = ReadOptions { split: options.split.clone(), ..ReadOptions::default() };
+        let corpus = Corpus::open(&[input.to_owned()], read)?;
+        let mut writer = DocumentWriter::create(path, options)?;
+        let mut reader = corpus.read_all();
+        let mut index = 0;
+        while let Some(document) = reader.next_document(task)? {
+            if !duplicates.contains(&index) {
+                writer.write(&document)?;
+            }
+            index += 1;
+        }
+        writer.finish()
+    }
+
+    fn list_path(&self, partition: usize) -> PathBuf {
+        self.folder.join(format!("{partition:05}.kept"))
+    }
+}
+
+impl KeptDocument {
+    /// Returns 32 bytes per document, little-endian: hash, bytes before, bytes after.
+    fn to_bytes(documents: &[Self]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(documents.len() * 32);
+        for document in documents {
+            bytes.extend(document.hash.to_le_bytes());
+            bytes.extend(document.n_bytes_before.to_le_bytes());
+            bytes.extend(document.n_bytes.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
+        let (entries, _) = bytes.as_chunks::<32>();
+        entries.iter().map(|entry| {
+            let number = |range: std::ops::Range<usize>| {
+                entry[range].iter().rev().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
+            };
+            Self {
+                hash: number(0..16),
+                n_bytes_before: number(16..24) as u64,
+                n_bytes: number(24..32) as u64,
+            }
+        })
+    }
+}
