@@ -1,4 +1,4 @@
-"""What several test files share: where the real data is, and how it is read."""
+"""What several test files share: one thread for torch, and where the real corpora are."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Models of tests are too small for a second thread to help, and threads that wait for work burn
+# the time of a busy machine. torch reads this when it is imported, also in processes of tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def testdata() -> Path:
-    """The folder with the cases that belong to the project."""
+    """Return the folder of the cases that belong to the project."""
     return ROOT / "testdata"
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with the real corpora, ``../shared/data`` or ``LSLM_DATA``.
+    """Return the folder of the real corpora, ``../shared/data`` or ``LSLM_DATA``.
 
     They are not part of the project: without them the test is skipped, or fails if
     ``LSLM_REQUIRE_DATA`` is 1.
     """
     if not DATA.is_dir():
-        message = f"no corpora at {DATA}; set LSLM_DATA"
+        message = f"no corpora at {DATA}: set LSLM_DATA to the folder that holds them"
         if os.environ.get("LSLM_REQUIRE_DATA") == "1":
             pytest.fail(message)
         pytest.skip(message)
@@ -39,7 +43,7 @@ def shared_data() -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, decompressed if its name ends in .zst."""
+    """Return the content of a file, decompressed if its name ends in .zst."""
     if path.suffix != ".zst":
         return path.read_bytes()
     import zstandard
@@ -49,7 +53,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_documents(path: Path, size: int = 4000) -> Iterator[str]:
-    """The documents of a corpus: the texts of JSONL, or runs of lines of about ``size`` characters."""
+    """Yield the documents of a corpus: texts of JSONL, or lines of about ``size`` characters."""
     text = io.StringIO(read_bytes(path).decode(), newline="\n")
     if ".jsonl" in path.name:
         for line in text:

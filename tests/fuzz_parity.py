@@ -1,13 +1,13 @@
 """Differential fuzzing: the same ids as tiktoken and Hugging Face's tokenizers, on any text.
 
-    python tests/fuzz_parity.py --bytes 1e9            # both cores, until a gigabyte is through
+    python tests/fuzz_parity.py --bytes 1e9            # all cores, until 1 GB has been checked
     LSLM_SIMD=scalar python tests/fuzz_parity.py       # one of the vector paths
-    python tests/fuzz_parity.py --seed 7 --batch 1234  # one batch again, as a failure says
+    python tests/fuzz_parity.py --seed 7 --batch 1234  # repeat one batch, as a failure prints
 
-The real vocabularies are used when ``../shared/data`` is there. Vocabularies for the other
-published patterns are learned in the run by Hugging Face's trainer, which also cuts the texts by
-the patterns' published spelling. A batch is some 200 kB of texts for one of the pairs; it depends
-on the seed, its number and ``--real`` alone. A failing text is cut down to what is needed.
+The real vocabularies are used if ``../shared/data`` exists. Vocabularies for the other published
+patterns are trained in the run by Hugging Face's trainer, which also pre-tokenizes by the
+published expressions. A batch is about 200 kB of texts for one pair of tokenizers; it depends only
+on the seed, its number and ``--real``. A failing text is shrunk to what is needed to fail.
 ``tests/test_fuzz_parity.py`` is a short run; its size is LSLM_FUZZ_BYTES.
 """
 
@@ -37,7 +37,7 @@ from conftest import DATA, ROOT, read_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BATCH = 200_000
+BATCH = 200_000  # bytes of text in a batch, at least
 TIKTOKEN = {"gpt2": "gpt2", "cl100k_base": "cl100k_base_tiktoken", "o200k_base": "o200k_base"}
 END = "<|endoftext|>"
 
@@ -47,7 +47,7 @@ def _byte_level(**options: bool) -> Any:
 
 
 def _split(steps: list[str]) -> Any:
-    """The pre-tokenizer of a published pattern, as its model's file has it."""
+    """Return the pre-tokenizer of a published pattern, as in its model's file."""
     parts = [
         pre_tokenizers.Digits(individual_digits=True)
         if step == "digits"
@@ -58,9 +58,9 @@ def _split(steps: list[str]) -> Any:
 
 
 def _hugging_face() -> dict[str, dict[str, Any]]:
-    """What differs from the usual in the files of Hugging Face's library, by a name for each."""
+    """Return the parts of each kind of Hugging Face file to test, by name."""
     published = json.loads((ROOT / "testdata" / "split" / "published.json").read_text("utf-8"))
-    del published["cl100k_base_tiktoken"]  # onig reads its possessive counts in another way
+    del published["cl100k_base_tiktoken"]  # onig gives possessive counts another meaning
     made: dict[str, dict[str, Any]] = {
         f"hf:{name}": {"pre_tokenizer": _split(steps)} for name, steps in published.items()
     }
@@ -86,7 +86,7 @@ def _hugging_face() -> dict[str, dict[str, Any]]:
 
 
 def _learn(pre_tokenizer: Any, normalizer: Any = None, ignore_merges: bool = False) -> str:
-    """The text of a tokenizer.json with a small vocabulary of sources, names and odd characters."""
+    """Return a tokenizer.json with a small vocabulary, trained on sources and fuzzed texts."""
     rng = random.Random("vocabulary")
     sources = fuzz_texts.real_texts(30_000)
     texts = [*sources, *(fuzz_texts.text(rng, sources) for _ in range(60))]
@@ -102,11 +102,11 @@ def _learn(pre_tokenizer: Any, normalizer: Any = None, ignore_merges: bool = Fal
         max_token_length=40,
         show_progress=False,
     )
-    # lines: without a pattern the whole text is one word
+    # by lines: without a pattern a whole text is one pre-token
     tokenizer.train_from_iterator((line for text in texts for line in text.split("\n")), trainer)
     file = json.loads(tokenizer.to_str())
     if ignore_merges:
-        # as in Llama 3, where no merges make some of the tokens
+        # as in Llama 3, where no merges produce some of the tokens
         file["model"]["ignore_merges"] = True
         merges = file["model"]["merges"]
         file["model"]["merges"] = [merge for i, merge in enumerate(merges) if i % 11 < 10]
@@ -115,7 +115,7 @@ def _learn(pre_tokenizer: Any, normalizer: Any = None, ignore_merges: bool = Fal
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference and our tokenizer of the same file."""
+    """A reference tokenizer and ours, of the same file."""
 
     name: str
     tok: lslm.Tokenizer
@@ -123,7 +123,7 @@ class Pair:
     changes_text: bool
 
     def differs(self, texts: list[str], special: bool) -> bool:
-        """Whether any id of any text is another one; with ``special``, control tokens are ids."""
+        """Return whether any id of any text differs; with ``special``, special tokens are ids."""
         expected = [np.asarray(ids, np.uint32) for ids in self.ids(texts, special)]
         policy = "all" if special else "none"
         ids, offsets = self.tok.encode_batch(texts, special=policy, threads=1)
@@ -139,7 +139,7 @@ class Pair:
 
 
 def _tiktoken_pair(name: str, folder: Path, tmp: Path) -> Pair:
-    """One of tiktoken's encodings, with its ranks when they are there, else with learned ones."""
+    """Return one of tiktoken's encodings, with its real ranks if present, else trained ones."""
     published = json.loads((ROOT / "testdata" / "split" / "published.json").read_text("utf-8"))
     path = tmp / f"{name}-{os.getpid()}.tiktoken"
     if (folder / f"{name}.tiktoken.zst").is_file():
@@ -179,16 +179,16 @@ def _hugging_face_pair(name: str, text: str, changes_text: bool) -> Pair:
 
 
 def names() -> list[str]:
-    """The names of all pairs; those of real vocabularies come more often."""
+    """Return the names of all pairs."""
     return [*TIKTOKEN, "qwen2_5", *_hugging_face()]
 
 
-# qwen2.5's file is there or not; the others are learned, and some need no more than a part
+# how often a pair is chosen, in relation to the others (1): real vocabularies have more to test
 WEIGHTS = {"gpt2": 8, "cl100k_base": 8, "o200k_base": 10, "qwen2_5": 5}
 
 
 def make_pair(name: str, tmp: Path) -> Pair:
-    """The pair of a name of :func:`names`."""
+    """Return the pair of a name of :func:`names`."""
     folder = DATA / "tokenizers"
     if name in TIKTOKEN:
         return _tiktoken_pair(name, folder, tmp)
@@ -203,7 +203,7 @@ def make_pair(name: str, tmp: Path) -> Pair:
 
 
 class Worker:
-    """What a process needs to check batches; pairs are made when they are first met."""
+    """Checks batches in one process; makes each pair when it is first needed."""
 
     def __init__(self, seed: int, real: int, tmp: Path) -> None:
         self.seed, self.tmp = seed, tmp
@@ -211,13 +211,13 @@ class Worker:
         self.pairs: dict[str, Pair] = {}
 
     def pair(self, name: str) -> Pair:
-        """The pair, made once."""
+        """Return the pair of this name, made once."""
         if name not in self.pairs:
             self.pairs[name] = make_pair(name, self.tmp)
         return self.pairs[name]
 
     def batch(self, number: int) -> tuple[str, list[str], bool]:
-        """The name of the pair, the texts, and whether control tokens are ids."""
+        """Return a batch: the name of its pair, its texts, whether special tokens are ids."""
         rng = random.Random(f"{self.seed}/{number}")
         known = names()
         name = rng.choices(known, [WEIGHTS.get(name, 1) for name in known])[0]
@@ -229,7 +229,7 @@ class Worker:
         return name, texts, special
 
     def check(self, number: int) -> tuple[str, int, str]:
-        """Check one batch; return its pair's name, its bytes, and a report when it failed."""
+        """Check one batch; return its pair's name, its bytes, and a report if it failed."""
         name, texts, special = self.batch(number)
         pair = self.pair(name)
         size = sum(len(text.encode()) for text in texts)
@@ -248,12 +248,14 @@ class Worker:
                         f"gives {found[:40]} instead of {expected[:40]}"
                     ),
                 )
-        return name, size, f"{name}: only all texts of the batch one after the other differ"
+        return name, size, f"{name}: the batch differs, though none of its texts does alone"
 
 
 def shrink(text: str, fails: Callable[[str], bool], seconds: float = 30) -> str:
-    """A part of ``text`` that still fails and of which, time permitting, nothing can be left out
-    or made an "a"."""
+    """Return a part of ``text`` that still fails and is as short and plain as ``seconds`` allow.
+
+    Parts are left out, half of the text first, then characters are replaced by an "a".
+    """
     end = time.monotonic() + seconds
     size = max(1, len(text) // 2)
     while True:
@@ -274,7 +276,7 @@ def shrink(text: str, fails: Callable[[str], bool], seconds: float = 30) -> str:
     return text
 
 
-_workers: list[Worker] = []  # this process's own, set by _start
+_workers: list[Worker] = []  # the one of this process, set by _start
 
 
 def _start(*arguments: Any) -> None:
@@ -289,7 +291,7 @@ def _check(number: int) -> tuple[int, str, int, str]:
 def run(
     budget: int, *, seed: int, real: int, processes: int, tmp: Path, report: Callable[[str], None]
 ) -> tuple[Counter[str], list[str]]:
-    """Check ``budget`` bytes; return how many each pair had, and a line for each failure."""
+    """Check ``budget`` bytes; return the bytes of each pair, and a report for each failure."""
     done: Counter[str] = Counter()
     failures: list[str] = []
     begin = shown = time.monotonic()
@@ -320,14 +322,14 @@ def _results(
         _start(*arguments)
         yield from map(_check, batches)
         return
-    # not forked: the references have threads
+    # spawned, not forked: the references start threads
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, _start, arguments) as pool:
         yield from pool.imap_unordered(_check, batches)
 
 
 def main() -> int:
-    """The command line."""
+    """Run the fuzzer from the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bytes", type=float, default=1e8, help="how much text to check")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))

@@ -1,6 +1,6 @@
-"""Texts to fuzz tokenizers with: random, real but damaged, and made to hit what they get wrong.
+"""Texts to fuzz tokenizers with: random, real but damaged, and aimed at known weak points.
 
-Every text is a function of a seed and the real text at hand, so that a failure can be repeated.
+Every text is a function of a seed and the real texts, so a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from conftest import DATA
 if TYPE_CHECKING:
     import random
 
-# runs of these are what scanners, caches and merge loops treat in ways of their own
+# classes of characters that pre-tokenizers, caches and merge loops handle in different branches
 CLASSES = {
     "small letters": "aeiounst",
     "capitals": "AESTZ",
@@ -101,8 +101,7 @@ FRAGMENTS = [
 
 
 def real_texts(size: int) -> list[str]:
-    """Up to ``size`` characters of each real file: the corpora when they are there, and the
-    sources of Python's library."""
+    """Return up to ``size`` characters of each real file: Python's library, and the corpora."""
     texts = [_sources(size)]
     if DATA.is_dir():
         names = ["*.txt.zst", "*.jsonl.zst", "*.txt"]
@@ -121,7 +120,7 @@ def _sources(size: int) -> str:
 
 
 def _corpus(path: Path, size: int) -> str:
-    """The beginning of a corpus, as text."""
+    """Return the beginning of a corpus, as text."""
     if path.suffix == ".zst":
         import zstandard
 
@@ -138,13 +137,13 @@ def _corpus(path: Path, size: int) -> str:
 
 
 def text(rng: random.Random, real: list[str]) -> str:
-    """One text; most are a few kilobytes."""
+    """Return a text of a random kind, of a few kilobytes mostly."""
     kind = rng.choices([damaged, real_slice, runs, mixture, noise, short], [26, 8, 26, 28, 8, 4])[0]
     return kind(rng, real)
 
 
 def real_slice(rng: random.Random, real: list[str]) -> str:
-    """A part of a real text, cut anywhere."""
+    """Return a slice of a real text, from anywhere."""
     source = rng.choice(real)
     length = rng.choice((300, 3000, 20_000))
     start = rng.randrange(max(1, len(source) - length))
@@ -152,7 +151,7 @@ def real_slice(rng: random.Random, real: list[str]) -> str:
 
 
 def damaged(rng: random.Random, real: list[str]) -> str:
-    """A part of a real text with changes in many places."""
+    """Return a slice of a real text with changes in up to 30 places."""
     content = real_slice(rng, real)
     for _ in range(rng.choice((1, 5, 30))):
         if not content:
@@ -204,8 +203,10 @@ def _run(rng: random.Random) -> str:
 
 
 def runs(rng: random.Random, real: list[str]) -> str:
-    """Runs of one class after another, so that each begins and ends at any place of a block of 64
-    bytes; some are long."""
+    """Return runs of one class after another, some of them long.
+
+    They begin and end at every offset of the blocks of 64 bytes that pre-tokenizing works on.
+    """
     parts = ["x" * rng.randrange(71)]
     for _ in range(rng.choice((3, 30, 150))):
         parts.append(_run(rng))
@@ -217,7 +218,7 @@ def runs(rng: random.Random, real: list[str]) -> str:
 
 
 def mixture(rng: random.Random, real: list[str]) -> str:
-    """A few kinds of characters and fragments in any order."""
+    """Return characters of a few classes and fragments, in random order."""
     classes = rng.sample(list(CLASSES.values()), rng.randrange(1, 6))
     few = [c for part in classes for c in part]
     few += rng.sample(CONTRACTIONS, rng.randrange(4)) + rng.sample(FRAGMENTS, rng.randrange(4))
@@ -232,10 +233,10 @@ def _code_point(rng: random.Random) -> int:
 
 
 def noise(rng: random.Random, real: list[str]) -> str:
-    """Code points at random."""
+    """Return random code points."""
     return "".join(chr(_code_point(rng)) for _ in range(rng.choice((3, 100, 600))))
 
 
 def short(rng: random.Random, real: list[str]) -> str:
-    """A few characters, or none."""
+    """Return a few characters, or none."""
     return "".join(_run(rng)[:3] for _ in range(rng.randrange(4)))

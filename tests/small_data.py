@@ -1,4 +1,4 @@
-"""Small datasets of bytes for the tests of the model side."""
+"""Small datasets whose tokens are bytes, for the tests of training, evaluation and generation."""
 
 import json
 import random
@@ -13,7 +13,7 @@ VERBS = ["sees", "likes", "follows", "hears", "forgets"]
 
 
 def documents(n, seed=0):
-    """``n`` short texts with something to learn: a name comes back at the end of its sentence."""
+    """Return ``n`` short texts with something to learn: each sentence ends with its first name."""
     rng = random.Random(seed)
     texts = []
     for _ in range(n):
@@ -28,7 +28,7 @@ def documents(n, seed=0):
 
 
 def byte_tokenizer(path, eos="<|endoftext|>"):
-    """Write a tokenizer.json whose tokens are the 256 bytes and an end of text."""
+    """Write a tokenizer.json whose tokens are the 256 bytes and an end-of-text token."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     letters = {byte: chr(byte) for byte in shown} | {

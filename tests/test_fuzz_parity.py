@@ -1,4 +1,4 @@
-"""A short run of the differential fuzzer: LSLM_FUZZ_BYTES (2,000,000) of text, another seed daily."""
+"""A short run of the differential fuzzer: LSLM_FUZZ_BYTES (2,000,000) bytes, a new seed each day."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SEED = int(os.environ.get("LSLM_FUZZ_SEED", datetime.datetime.now(datetime.UTC).
 
 
 @pytest.mark.timeout(120 + BYTES / 100_000)
-def test_ids_are_the_references(tmp_path, capsys):
+def test_ids_equal_those_of_the_references(tmp_path, capsys):
     def report(line):
         with capsys.disabled():
             print(line, flush=True)
 
-    # starting processes pays from some megabytes on
+    # below this, starting processes takes longer than one process takes for all
     processes = (os.cpu_count() or 1) if BYTES > 20_000_000 else 1
     done, failures = fuzz_parity.run(
         BYTES,
@@ -42,8 +42,8 @@ def test_a_batch_is_a_function_of_its_number(tmp_path):
     assert {one.batch(number)[0] for number in range(60)} > {"o200k_base", "qwen2_5"}
 
 
-def test_a_difference_is_found_and_cut_down(tmp_path):
-    """Against a reference that is wrong about one thing, which must be named."""
+def test_a_difference_is_found_and_shrunk(tmp_path):
+    """A reference that is wrong about one character after a line end: the report shows these."""
     worker = fuzz_parity.Worker(1, 20_000, tmp_path)
     pair = worker.pair("gpt2")
 
@@ -64,7 +64,7 @@ def test_a_difference_is_found_and_cut_down(tmp_path):
     assert "'\\n\u0301' (2 characters" in failures[-1]
 
 
-def test_shrinking_keeps_what_fails():
+def test_a_shrunk_text_still_fails():
     text = "x" * 500 + "needle" + "\n" * 300 + "7"
     assert (
         fuzz_parity.shrink(text, lambda part: "needle" in part and part.endswith("7")) == "needle7"

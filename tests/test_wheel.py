@@ -30,11 +30,11 @@ def run(*command, env, **options):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A clean environment with the wheel in it, and the environment variables to run it with."""
+    """Install the wheel into a new environment; return its bin folder and environment variables."""
     if shutil.which("cargo") is None:
         pytest.skip("building the wheel needs cargo")
     folder = tmp_path_factory.mktemp("wheel")
-    # the profile that make has compiled already, else the one of make wheel
+    # the profile that make has already compiled, else the one of make wheel
     profile = os.environ.get("LSLM_PROFILE", "release")
     maturin = [sys.executable, "-m", "maturin", "build", "--locked", "--out", folder]
     maturin += ["--profile", profile]
@@ -44,7 +44,7 @@ def installed(tmp_path_factory):
     venv.create(folder / "env", with_pip=True)
     bin_ = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
     run(bin_ / "python", "-m", "pip", "install", "--quiet", wheel, env=os.environ)
-    # no cargo, no compiler, nothing of the checkout
+    # without cargo, a compiler and the checkout
     keep = ("SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG")
     return bin_, {"PATH": str(bin_)} | {k: v for k, v in os.environ.items() if k in keep}
 
