@@ -9,7 +9,7 @@ else
 BIN    := $(VENV)/bin
 ACTIVATE := source $(VENV)/bin/activate
 endif
-RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock
+RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock python/lslm/_lslm.pyi
 ARGS   ?=
 SLOW   := -m "not slow"
 # Environments of the peers, unless these variables name some that are there.

@@ -1,10 +1,12 @@
-"""`import lslm` is fast, starts nothing and loads no torch; the surface is what it says it is."""
+"""`import lslm` starts no thread and loads no torch; every public name exists and is typed."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import lslm
 
@@ -31,21 +33,67 @@ def test_import_starts_no_native_thread():
     assert run("import os, lslm; print(len(os.listdir('/proc/self/task')))") == "1"
 
 
-def test_every_exported_name_exists_and_is_documented():
-    assert lslm.__all__ == sorted(lslm.__all__)
-    for name in lslm.__all__:
-        if name.startswith("__") or name in {"evaluate", "generate", "train"}:
-            continue  # the last three load torch; their own tests look at them
-        assert getattr(lslm, name).__doc__, name
+NEED_TORCH = {
+    "Config", "ModelConfig", "TrainResult", "Transformer", "evaluate", "generate", "load_config",
+    "train",
+}  # fmt: skip
+
+
+def test_dir_lists_every_public_name_and_each_exists():
+    assert dir(lslm) == lslm.__all__ == sorted(lslm.__all__)
+    for name in set(lslm.__all__) - NEED_TORCH:
+        assert getattr(lslm, name) is not None
+
+
+def test_names_that_need_torch_are_loaded_at_their_first_use():
+    torch = pytest.importorskip("torch")
+    for name in NEED_TORCH:
+        assert getattr(lslm, name).__module__.startswith("lslm.")
+    assert issubclass(lslm.Transformer, torch.nn.Module)
+
+
+def test_the_other_names_load_no_torch():
+    names = sorted(set(lslm.__all__) - NEED_TORCH)
+    code = f"import sys, lslm; [getattr(lslm, n) for n in {names}]; print('torch' in sys.modules)"
+    assert run(code) == "False"
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    try:
-        lslm.no_such_name
-    except AttributeError as error:
-        assert "no_such_name" in str(error)
-    else:
-        raise AssertionError("no error")
+    with pytest.raises(AttributeError, match="module 'lslm' has no attribute 'tokenise'"):
+        lslm.tokenise
+
+
+SNIPPET = """
+import lslm
+lslm.tokenise
+reveal_type(lslm.train)
+reveal_type(lslm.Corpus("a").n_bytes)
+lslm.clean("raw", output="clean", cleaner=lslm.Cleaner("none")).funnel.n_documents_kept
+lslm.tokenize(lslm.Corpus("a"), output="b", tokenizer="c", clean="web")
+"""
+
+
+@pytest.mark.slow
+def test_type_checkers_report_a_wrong_name_and_a_wrong_keyword(tmp_path):
+    for package in ("mypy", "torch"):
+        pytest.importorskip(package)
+    file = tmp_path / "snippet.py"
+    file.write_text(SNIPPET)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", file],
+        cwd=ROOT,  # with the settings of the project, so that make lint and this share a cache
+        env=os.environ | {"MYPYPATH": str(Path(lslm.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    rows = [line.partition("snippet.py:")[2] for line in done.stdout.splitlines()]
+    assert rows[0].startswith('3: error: Module has no attribute "tokenise"')
+    assert rows[1].startswith('4: note: Revealed type is "def (config:')
+    assert rows[2] == '5: note: Revealed type is "int"'
+    assert rows[3].startswith('7: error: Unexpected keyword argument "clean" for "tokenize"')
+    assert done.stdout.splitlines()[-1].startswith("Found 2 errors in 1 file")
 
 
 def test_every_class_of_the_binding_is_frozen():
@@ -66,7 +114,7 @@ def test_version_is_the_workspace_version():
 
 
 def test_unknown_vector_instructions_are_refused():
-    """Who sets LSLM_SIMD means to test or measure that path and no other."""
+    """LSLM_SIMD forces one path for tests and measurements; falling back to another would hide it."""
     for value, good in [("scalar", True), ("avx9", False), ("", False)]:
         result = subprocess.run(
             [sys.executable, "-c", "import lslm"],

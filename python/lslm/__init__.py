@@ -60,6 +60,7 @@ __all__ = [
     "evaluate",
     "generate",
     "inspect",
+    "load_config",
     "measure_tokenizer",
     "tokenize",
     "train",
@@ -69,21 +70,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from lslm.config import Config
+    from lslm.config import Config, load_config
     from lslm.data import Batch, Mixture, TokenLoader, write_dataset
-    from lslm.evaluation import EvaluationResult, evaluate
+    from lslm.evaluation import evaluate
     from lslm.generation import generate
     from lslm.inspection import Inspection, inspect, verify
     from lslm.model import ModelConfig, Transformer
+    from lslm.scores import EvaluationResult
     from lslm.training import TrainResult, train
 else:  # out of type checkers' sight, so that a wrong name is an error for them
     _MODULES = {
-        "config": ["Config"],
+        "config": ["Config", "load_config"],
         "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],
-        "evaluation": ["EvaluationResult", "evaluate"],
+        "evaluation": ["evaluate"],
         "generation": ["generate"],
         "inspection": ["Inspection", "inspect", "verify"],
         "model": ["ModelConfig", "Transformer"],
+        "scores": ["EvaluationResult"],
         "training": ["TrainResult", "train"],
     }
     _LAZY = {name: module for module, names in _MODULES.items() for name in names}
