@@ -1,8 +1,8 @@
-//! Cleaning, MB of text a second, one thread.
+//! Cleaning on one thread, in MB of text per second.
 
 use criterion::{Criterion, Throughput};
 use lslm_benches::{harness, texts};
-use lslm_clean::{CleanConfig, Cleaner, PROFILES, CleanBuffers};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, PROFILES};
 
 fn clean(c: &mut Criterion) {
     for kind in texts() {
@@ -11,10 +11,10 @@ fn clean(c: &mut Criterion) {
         for profile in PROFILES.iter().map(|profile| profile.name) {
             let config = CleanConfig::profile(profile).expect("a named profile");
             let cleaner = Cleaner::new(&config).expect("rules that can be used");
-            let mut scratch = CleanBuffers::default();
+            let mut buffers = CleanBuffers::default();
             for text in &kind.documents {
-                let once = cleaner.clean(text, &mut scratch);
-                let again = cleaner.clean(&once.text, &mut scratch);
+                let once = cleaner.clean(text, &mut buffers);
+                let again = cleaner.clean(&once.text, &mut buffers);
                 assert!(again.text == once.text && again.changes.is_empty(), "{profile}");
             }
             group.bench_function(profile, |b| {
@@ -22,7 +22,7 @@ fn clean(c: &mut Criterion) {
                     let kept = kind
                         .documents
                         .iter()
-                        .filter(|text| cleaner.clean(text, &mut scratch).verdict.is_kept());
+                        .filter(|text| cleaner.clean(text, &mut buffers).verdict.is_kept());
                     kept.count()
                 });
             });

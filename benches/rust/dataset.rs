@@ -1,4 +1,4 @@
-//! Datasets: writing, checking, reading, and batches from the loader; MB of tokens a second.
+//! Datasets: write, verify, read, and load batches, in MB of tokens per second.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +11,13 @@ use lslm_dataset::{
 };
 use lslm_runtime::Task;
 
+/// Tokens of the dataset: 16 or 32 MiB, larger than most caches.
 const TOKENS: usize = 8 << 20;
+/// Tokens of a document.
 const DOCUMENT: usize = 1000;
+/// Inputs of a sample.
 const LENGTH: usize = 1024;
+/// Rows of a batch.
 const ROWS: usize = 32;
 
 fn write(folder: &Path, tokens: &[u32], vocab_size: u32) {
@@ -47,7 +51,7 @@ fn loader(dataset: &Dataset, access: Access, layout: Layout) -> Loader {
 fn dataset(c: &mut Criterion) {
     let task = Task::default();
     for (name, vocab_size, width) in [("u16", 50_000_u32, 2), ("u32", 200_000, 4)] {
-        // Weyl's sequence: spread over the vocabulary, and the successor of a token is known
+        // a Weyl sequence: spread over the vocabulary, and each token determines its successor
         let step = 0x9e37_79b9_u32 % vocab_size;
         let tokens: Vec<u32> = (0..TOKENS as u64)
             .map(|n| (n * u64::from(step) % u64::from(vocab_size)) as u32)

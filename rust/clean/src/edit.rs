@@ -18,6 +18,7 @@ impl<'a> Edit<'a> {
     }
 
     /// Returns the text as it was before this rule.
+    #[inline]
     pub fn text(&self) -> &'a str {
         self.text
     }
@@ -25,6 +26,7 @@ impl<'a> Edit<'a> {
     /// Replaces the bytes `range`, which must lie after every range replaced before, by `with`.
     ///
     /// Counts `amount` changes: characters for a normaliser, matches for a redactor.
+    #[inline]
     pub fn replace(&mut self, range: Range<usize>, with: &str, amount: u64) {
         if self.changed == 0 {
             self.out.reserve(self.text.len());

@@ -150,17 +150,17 @@ mod tests {
             let mixture = Mixture::new(&weights, seed).unwrap();
             let total: f64 = weights.iter().sum();
             let blocks = 12_000_u64.div_ceil(mixture.block_size());
-            let mut given = vec![std::collections::BTreeSet::new(); weights.len()];
+            let mut yielded = vec![std::collections::BTreeSet::new(); weights.len()];
             for number in 0..blocks {
                 let first = number * mixture.block_size();
                 let block = mixture.block_of(first);
                 for sample in first..first + mixture.block_size() {
                     prop_assert!(block.contains(sample));
                     let (source, ordinal) = block.locate(sample);
-                    prop_assert!(given[source].insert(ordinal));
+                    prop_assert!(yielded[source].insert(ordinal));
                 }
                 let done = (first + mixture.block_size()) as f64;
-                for (own, weight) in given.iter().zip(&weights) {
+                for (own, weight) in yielded.iter().zip(&weights) {
                     let share = done * weight / total;
                     prop_assert!((own.len() as f64 - share).abs() < 1.0 + 1e-6 * share);
                     prop_assert_eq!(own.last().map_or(0, |last| last + 1), own.len() as u64);

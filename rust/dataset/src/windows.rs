@@ -26,7 +26,7 @@ pub struct Windows {
     seed: u64,
     source: usize,
     shuffle: bool,
-    n_windows: u64,
+    count: u64,
     /// The number of tokens that an epoch may start at.
     n_offsets: u64,
 }
@@ -66,22 +66,22 @@ impl Windows {
         }
         // after any of T first tokens there is room for ⌊n/T⌋ − 1 windows; with fewer than 2 T tokens
         // that is none, so an epoch starts where one window fits
-        let (n_windows, n_offsets) = match (shuffle, n_tokens / length - 1) {
+        let (count, n_offsets) = match (shuffle, n_tokens / length - 1) {
             (false, _) => (max, 1),
             (true, 0) => (max, n_tokens - max * length),
-            (true, n_windows) => (n_windows, length),
+            (true, count) => (count, length),
         };
-        Ok(Self { n_tokens, length, seed, source, shuffle, n_windows, n_offsets })
+        Ok(Self { n_tokens, length, seed, source, shuffle, count, n_offsets })
     }
 
     /// Returns the number of windows of an epoch, equal for all epochs.
     pub fn n_windows(&self) -> u64 {
-        self.n_windows
+        self.count
     }
 
     /// Returns how many tokens of each epoch are in no window.
     pub fn left_out(&self) -> u64 {
-        self.n_tokens - (self.n_windows * self.length + 1)
+        self.n_tokens - (self.count * self.length + 1)
     }
 
     /// Returns pass `number`, from 0.
@@ -95,7 +95,7 @@ impl Windows {
             0
         };
         let order =
-            self.shuffle.then(|| Order::new(self.n_windows, seed, number, stream::windows(source)));
+            self.shuffle.then(|| Order::new(self.count, seed, number, stream::windows(source)));
         Epoch { number, offset, length, order }
     }
 }

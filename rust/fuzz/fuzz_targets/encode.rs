@@ -1,5 +1,5 @@
-//! Any bytes through a small vocabulary: they come back, whichever way they are encoded, and the
-//! memory of earlier texts changes nothing.
+//! Encodes any bytes with small vocabularies: decoding returns them, every way of encoding gives equal
+//! ids, and a cache of earlier texts changes nothing.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use lslm_bpe::train::{TrainOptions, WordCounter, train};
 use lslm_bpe::{Cache, Special, Tokenizer, Unit};
 use lslm_runtime::Task;
 
-/// A tokenizer for each way to split, of what this file and a few odd words have in them.
+/// A tokenizer for each kind of pattern, trained on this file and a few unusual words.
 static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
     let text = concat!(include_str!("encode.rs"), "中文的中文文本 e\u{301} naïve 🙂🙂 ´´ \r\n\t 1234");
     let learn = |name| {

@@ -1,5 +1,5 @@
-//! JSONL of any bytes: no panic, the same documents however it is cut, and what was read is
-//! written and read again unchanged.
+//! Reads JSONL of any bytes: no panic, equal documents for every partition size, and documents survive
+//! writing and reading again.
 
 #![no_main]
 
@@ -23,7 +23,7 @@ fn read(corpus: &Corpus, target: u64) -> (Vec<Plain>, Statistics) {
     (documents, statistics)
 }
 
-// the first byte chooses the cut, the rest is the file
+// the first byte is the partition size, the rest is the file
 fuzz_target!(|input: &[u8]| {
     let Some((&target, bytes)) = input.split_first() else { return };
     let folder = tempfile::tempdir().expect("a folder");

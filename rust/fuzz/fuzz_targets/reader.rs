@@ -1,12 +1,12 @@
-//! A file of any bytes under any name but Parquet's: an answer or an error, never a panic, and for
-//! plain text the same documents however it is cut.
+//! Reads a file of any bytes under any name but that of Parquet: documents or an error, never a panic,
+//! and for plain text equal documents for every partition size.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use lslm_corpus::{Corpus, ReadOptions, Split};
 
-// three bytes choose the name, the rule and the cut, the rest is the file
+// three bytes are the name, the split and the partition size, the rest is the file
 fuzz_target!(|input: &[u8]| {
     let Some((&[name, split, target], bytes)) = input.split_first_chunk() else { return };
     if bytes.starts_with(b"PAR1") {

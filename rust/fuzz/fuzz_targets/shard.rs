@@ -1,4 +1,4 @@
-//! A shard of any bytes behind right checksums: refused, or readable without a panic.
+//! Opens a shard with changed bytes and a right header checksum: it is refused, or read without a panic.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes, cut by every published pattern: what its scanner gives is what the general engine
-//! gives for the same expression. `LSLM_SIMD=scalar|avx2|avx512` chooses the scanner.
+//! Splits any bytes by every published pattern: the scanner of a pattern and the general engine give
+//! equal pre-tokens. `LSLM_SIMD=scalar|avx2|avx512` selects the scanner.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use lslm_bpe::pretokenize::{Pattern, Step};
 use lslm_bpe::simd_level;
 
-/// The patterns with cuts of their own, and each once more as a stranger to the scanners.
+/// The patterns with a scanner of their own, each with an equal one that runs in the general engine.
 static PAIRS: LazyLock<Vec<(Pattern, Pattern)>> = LazyLock::new(|| {
     simd_level().expect("LSLM_SIMD names what this machine has");
     let names = [
@@ -24,7 +24,7 @@ static PAIRS: LazyLock<Vec<(Pattern, Pattern)>> = LazyLock::new(|| {
     ];
     let pair = |name| {
         let pattern = Pattern::named(name).expect("a published pattern");
-        // a group around an expression changes nothing but that nobody knows it
+        // a group around an expression matches the same, and is not recognised as published
         let disguise = |step: &Step| match step {
             Step::Split { regex, .. } => Step::isolated(format!("(?:{regex})")),
             Step::Digits { .. } => step.clone(),

@@ -1,5 +1,5 @@
-//! A tokenizer.json of any bytes, or a good one with bytes changed: refused, or a tokenizer that
-//! encodes and that is the same after it was written and read again.
+//! Loads a tokenizer.json of any bytes, or a valid one with changes: it is refused, or the tokenizer
+//! encodes and is equal after writing and reading.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::{Special, Tokenizer};
 use lslm_runtime::Task;
 
-/// A file with something of everything.
+/// A valid file with a normalizer, a template, merges and special tokens.
 static GOOD: LazyLock<String> = LazyLock::new(|| {
     let mut tokens: Vec<Vec<u8>> = (0..=255_u8).map(|byte| vec![byte]).collect();
     tokens.extend([b"th".to_vec(), b"the".to_vec(), b" the".to_vec()]);
@@ -34,7 +34,8 @@ fuzz_target!(|input: &[u8]| {
     let text = if kind % 4 == 0 {
         String::from_utf8_lossy(rest).into_owned()
     } else {
-        // each three bytes: where, and what is there instead; from 128 on, so much is left out
+        // three bytes per change: an offset in two, and a byte to write there or, from 128 on, the
+        // number of bytes to remove plus 127
         let mut bytes = GOOD.clone().into_bytes();
         for change in rest.chunks_exact(3) {
             let place = usize::from(u16::from_le_bytes([change[0], change[1]])) % bytes.len();
@@ -56,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = tokenizer.template();
     let sample = "the end<|end|> 12 a\u{301}\u{4e2d} [MASK]\0\u{fffd}".as_bytes();
     for special in [Special::None, Special::All] {
-        // a byte may have no token
+        // encoding fails in both if a byte has no token
         let (ids, others) = (
             tokenizer.encode(sample, &special, &Task::default()).ok(),
             again.encode(sample, &special, &Task::default()).ok(),

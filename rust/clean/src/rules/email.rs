@@ -33,6 +33,7 @@ impl PrivateData for Email {
 }
 
 /// Returns the bytes of the address around the `@` at `at`; none of them is before `from`.
+#[inline]
 fn address(bytes: &[u8], from: usize, at: usize) -> Option<Range<usize>> {
     let is_local =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~.-".contains(&byte);

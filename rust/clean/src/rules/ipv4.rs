@@ -35,6 +35,7 @@ impl PrivateData for Ipv4 {
 
 /// Returns the bytes and the address of the four numbers whose first full stop is at `dot`, unless
 /// they are part of something longer, such as a version.
+#[inline]
 fn dotted_quad(bytes: &[u8], dot: usize) -> Option<(Range<usize>, Ipv4Addr)> {
     let digits = bytes[..dot].iter().rev().take(4).take_while(|b| b.is_ascii_digit()).count();
     let start = dot - digits;

@@ -31,6 +31,7 @@ impl PrivateData for MobilePhone {
 }
 
 /// Returns the bytes of the number that starts with the `1` at `at`.
+#[inline]
 fn number(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     if !matches!(bytes.get(at + 1), Some(b'3'..=b'9')) || !may_precede(&bytes[..at]) {
         return None;

@@ -32,6 +32,7 @@ impl Default for Spaces {
     }
 }
 
+/// Returns whether `char` separates words within a line.
 fn is_blank(char: char) -> bool {
     char == ' '
         || char == '\t'

@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn many_short_paragraphs_are_counted() {
-        let text: String = (0..5000).map(|n| format!("{}\n\n", n % 4000)).collect();
+        let paragraphs: Vec<String> = (0..5000).map(|n| (n % 4000).to_string()).collect();
+        let text = paragraphs.join("\n\n");
         let repeats = Repeats::of_paragraphs(&text, &mut HashCounts::default());
         assert_eq!((repeats.count, repeats.repeated), (5000, 1000));
     }
