@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import shutil
 import sysconfig
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 import lslm
-from lslm import config as configuration
 from lslm import evaluation, report
+from lslm.config import Config, load_config, replace
+from lslm.files import write_atomically
 from lslm.generation import generate
 from lslm.training import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lslm.config import Config
-    from lslm.evaluation import EvaluationResult
+    from lslm.progress import Progress
+    from lslm.report import Sample
+    from lslm.scores import EvaluationResult
 
 __all__ = ["CONFIG", "demo", "library_sources"]
 
@@ -36,148 +40,74 @@ CONFIG: dict[str, Any] = {
     "batch_size": 16,
     "validation_tokens": 16_384,
 }
-"""What the demo trains: values of the configuration that suit some minutes on a few cores."""
+"""The model that the demo trains: settings that suit some minutes on a few cores."""
+HELD_OUT_BYTES = 1_000_000
+"""Text to hold out, about: enough for two digits, little enough to be scored in seconds."""
+MIN_FILES = 50
+"""With fewer documents than this, files are split at blank lines, so that some can be held out."""
+GENERATED_TOKENS = 200
+"""Length of a sample of generated text."""
+MARKER = ".lslm-demo"
+"""The file that says that a folder was made by the demo, and may be made anew."""
 
-_MARKER = ".lslm-demo"
-_HELD_OUT_BYTES = 1_000_000
-"""About how much text is held out: enough for two digits, little enough to be scored in seconds."""
+T = TypeVar("T")
 
 
 def demo(
     corpus: list[str] | None = None,
     *,
-    output: str | Path = "demo",
+    output: str | os.PathLike[str] = "demo",
     minutes: float = 3.0,
     steps: int | None = None,
     profile: str = "code",
     vocab_size: int = 4096,
     seed: int = 0,
     threads: int | None = None,
-    progress: bool | Callable[..., object] | None = None,
+    progress: Progress = None,
 ) -> EvaluationResult:
-    """Clean, learn a tokenizer, tokenize, train, evaluate, generate, write ``report.html``.
+    """Clean, learn a tokenizer, tokenize, train, evaluate, generate; write ``report.html``.
 
-    ``corpus`` are files or folders; None stands for the sources of the running Python's own
-    library. Training takes ``minutes``, or ``steps`` updates. ``output`` is a new folder, or one
-    that an earlier demo made, which is begun anew. Returns the evaluation on the documents that the
-    model never saw, and prints a table of everything.
+    Returns the scores on documents that the model never saw, and prints a table of everything.
+    ``corpus`` are files or folders; None: the sources of the running Python's own library.
+    ``profile`` names the cleaning rules. Training takes ``minutes``, or ``steps`` updates.
+    ``output`` is a new folder, or one that an earlier demo made, which is replaced.
 
-    Raises ``ValueError`` for a folder that holds something else, or too little text.
+    Raises ``ValueError`` if ``output`` holds something else, or if there is too little text.
     """
-    console = Console()
-    output = Path(output)
-    _begin(output)
-    inputs = [str(path) for path in library_sources()] if corpus is None else list(corpus)
-    name = (
-        f"the library of Python {platform.python_version()}" if corpus is None else " ".join(corpus)
+    way = _Demo(
+        corpus=corpus,
+        output=Path(output),
+        profile=profile,
+        vocab_size=vocab_size,
+        seed=seed,
+        threads=threads,
+        progress=progress,
     )
-    stages = _Stages(console)
-
-    # a corpus of few files is cut at empty lines, so that some documents can be held out
-    found = lslm.Corpus(inputs).count_documents(progress=False)
-    corpus_read = lslm.Corpus(inputs, split="file" if found.n_documents >= 50 else "blank-lines")
-    common: dict[str, Any] = {"threads": threads, "progress": progress}
-    cleaned = stages.run(
-        "clean",
-        found.n_bytes,
-        lambda: lslm.clean(
-            corpus_read, output=output / "clean", cleaner=profile, dedup="exact", **common
-        ),
-        output / "clean",
+    way.prepare_output()
+    cleaned = way.clean()
+    tokenizer, measured = way.train_tokenizer(cleaned)
+    datasets = way.tokenize(cleaned, tokenizer)
+    config = way.train(minutes, steps)
+    result = way.evaluate()
+    samples = way.generate(tokenizer)
+    metrics = report.read_metrics(way.run / "metrics.jsonl")
+    results = report.DemoResults(
+        corpus=way.name,
+        folder=str(way.output),
+        funnel=cleaned.funnel,
+        stages=way.stages,
+        tokenizer=way.tokenizer_figures(tokenizer, measured),
+        metrics=metrics,
+        evaluation=result,
+        baselines=way.baselines(tokenizer),
+        samples=samples,
+        commands=way.commands(cleaned),
+        model=_model_facts(config),
+        facts=_machine_facts(seed),
     )
-    if cleaned.n_documents < 2:
-        raise ValueError(
-            f"{name}: {cleaned.n_documents} documents are left after cleaning with the profile "
-            f"{profile!r}; give more text or another profile"
-        )
-    files = str(output / "clean")
-    fraction = min(0.2, max(0.005, _HELD_OUT_BYTES / max(cleaned.n_bytes, 1)))
-    tokenizer = stages.run(
-        "train-tokenizer",
-        cleaned.n_bytes,
-        lambda: lslm.train_tokenizer(
-            [files], vocab_size=vocab_size, validation_fraction=fraction, **common
-        ),
-        output / "tokenizer.json",
-    )
-    tokenizer.save(output / "tokenizer.json")
-    measured = lslm.measure_tokenizer(
-        [files], tokenizer=tokenizer, validation_fraction=fraction, **common
-    )
-    datasets = stages.run(
-        "tokenize",
-        cleaned.n_bytes,
-        lambda: lslm.tokenize(
-            [files],
-            output=output / "data",
-            tokenizer=tokenizer,
-            validation_fraction=fraction,
-            **common,
-        ),
-        output / "data",
-    )
-    if not (datasets.validation and datasets.validation.n_tokens):
-        raise ValueError(f"{name}: no document was held out; give more text")
-
-    settings = _settings(output, minutes, steps, seed, threads)
-    run = output / "run"
-    stages.run("train", 0, lambda: train(settings, progress=progress), run)
-    metrics = report.read_metrics(run / "metrics.jsonl")
-    trained = max((row.n_tokens or 0 for row in metrics), default=0)
-    stages.amount(trained, "tokens")
-    held_out = output / "data/validation"
-    result: EvaluationResult = stages.run(
-        "evaluate",
-        datasets.validation.n_tokens,
-        lambda: evaluation.evaluate(run, data=held_out, progress=progress),
-        held_out,
-        unit="tokens",
-    )
-    prompts = _prompts(corpus is None, tokenizer, held_out)
-    samples = stages.run(
-        "generate",
-        200 * len(prompts),
-        lambda: [
-            report.Sample(
-                prompt=prompt,
-                text=generate(run, prompt=prompt, max_tokens=200, top_p=0.95, seed=seed),
-                note="temperature 0.8, top-p 0.95",
-            )
-            for prompt in prompts
-        ],
-        run,
-        unit="tokens",
-    )
-    validation = lslm.TokenDataset(held_out)
-    training = lslm.TokenDataset(output / "data/train")
-    baselines = report.Baselines(
-        uniform=evaluation.uniform_baseline(validation, tokenizer),
-        unigram=evaluation.unigram_baseline(training, validation, tokenizer),
-        xz_bits_per_byte=evaluation.xz_bits_per_byte(validation, tokenizer),
-    )
-    page = report.demo_report(
-        report.DemoResults(
-            corpus=name,
-            folder=str(output),
-            funnel=report.Funnel.of(cleaned.funnel),
-            stages=stages.figures,
-            tokenizer=report.TokenizerFigures.of(
-                tokenizer,
-                measured=measured,
-                sample=tokenizer.decode(validation.document(0)[:300]),
-            ),
-            metrics=metrics,
-            evaluation=result,
-            baselines=baselines,
-            samples=samples,
-            commands=_commands(inputs if corpus else None, output, profile, vocab_size, fraction),
-            model=_model_facts(settings, run),
-            facts=_machine_facts(seed),
-        )
-    )
-    report.write(output / "report.html", page)
-    (output / _MARKER).write_text("finished\n", encoding="utf-8")
-    _summary(console, output, cleaned, datasets, stages.figures, result, baselines, samples)
+    write_atomically(way.output / "report.html", report.demo_report(results))
+    (way.output / MARKER).write_text("finished\n", encoding="utf-8")
+    _print_summary(way, cleaned, datasets, results)
     return result
 
 
@@ -187,106 +117,239 @@ def library_sources() -> list[Path]:
     installed = {"site-packages", "dist-packages", "__pycache__"}
     files = [p for p in root.rglob("*.py") if not installed & set(p.relative_to(root).parts)]
     if not files:
-        raise ValueError(f"{root} holds no sources of the library; name a --corpus")
+        raise ValueError(f"{root} has no source files of Python's library: give --corpus")
     return sorted(files)
 
 
-def _begin(output: Path) -> None:
-    """Make ``output``, or empty it if an earlier demo made it."""
-    if output.exists() and any(output.iterdir()):
-        if not (output / _MARKER).exists():
-            raise ValueError(f"{output}: holds something else; choose another --output")
-        for part in ("clean", "data", "run"):
-            shutil.rmtree(output / part, ignore_errors=True)
-        for file in ("tokenizer.json", "report.html"):
-            (output / file).unlink(missing_ok=True)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / _MARKER).write_text("begun\n", encoding="utf-8")
+@dataclass(kw_only=True)
+class _Demo:
+    """The stages of the demo, one method each, and the time each has taken."""
 
+    corpus: list[str] | None
+    output: Path
+    profile: str
+    vocab_size: int
+    seed: int
+    threads: int | None
+    progress: Progress
+    console: Console = field(default_factory=Console)
+    stages: list[report.StageFigure] = field(default_factory=list)
 
-class _Stages:
-    """Runs the stages and keeps what each took."""
+    @property
+    def name(self) -> str:
+        """What the corpus is called in the report."""
+        if self.corpus is not None:
+            return " ".join(self.corpus)
+        return f"the library of Python {platform.python_version()}"
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.figures: list[report.StageFigure] = []
+    @property
+    def run(self) -> Path:
+        """The folder of the training run."""
+        return self.output / "run"
 
-    def run(
-        self, name: str, amount: float, work: Callable[[], Any], output: Path, unit: str = "bytes"
-    ) -> Any:
+    @property
+    def held_out(self) -> Path:
+        """The validation dataset."""
+        return self.output / "data" / "validation"
+
+    def prepare_output(self) -> None:
+        """Make the output folder, or empty it if an earlier demo made it."""
+        if self.output.exists() and any(self.output.iterdir()):
+            if not (self.output / MARKER).exists():
+                raise ValueError(
+                    f"{self.output} holds files that are not of a demo: choose another output"
+                )
+            for part in ("clean", "data", "run"):
+                shutil.rmtree(self.output / part, ignore_errors=True)
+            for file in ("tokenizer.json", "report.html"):
+                (self.output / file).unlink(missing_ok=True)
+        self.output.mkdir(parents=True, exist_ok=True)
+        (self.output / MARKER).write_text("begun\n", encoding="utf-8")
+
+    def clean(self) -> lslm.CleanResult:
+        """Write the cleaned documents."""
+        inputs = library_sources() if self.corpus is None else self.corpus
+        found = lslm.Corpus(inputs).count_documents(progress=False)
+        few = found.n_documents < MIN_FILES
+        corpus = lslm.Corpus(inputs, split="blank-lines" if few else "file")
+        cleaned = self._timed(
+            "clean",
+            self.output / "clean",
+            lambda: lslm.clean(
+                corpus,
+                output=self.output / "clean",
+                cleaner=self.profile,
+                dedup="exact",
+                threads=self.threads,
+                progress=self.progress,
+            ),
+            amount=found.n_bytes,
+        )
+        if cleaned.n_documents < 2:
+            raise ValueError(
+                f"{self.name}: {cleaned.n_documents} documents are left after cleaning with the "
+                f"profile {self.profile!r}: give more text, or another profile"
+            )
+        return cleaned
+
+    def train_tokenizer(
+        self, cleaned: lslm.CleanResult
+    ) -> tuple[lslm.Tokenizer, lslm.TokenizerReport]:
+        """Learn a vocabulary from all but the held-out documents, save it, and measure it."""
+        path = self.output / "tokenizer.json"
+        shared: dict[str, Any] = {
+            "validation_fraction": _held_out_fraction(cleaned),
+            "threads": self.threads,
+            "progress": self.progress,
+        }
+        tokenizer = self._timed(
+            "train-tokenizer",
+            path,
+            lambda: lslm.train_tokenizer([cleaned.output], vocab_size=self.vocab_size, **shared),
+            amount=cleaned.n_bytes,
+        )
+        tokenizer.save(path)
+        return tokenizer, lslm.measure_tokenizer([cleaned.output], tokenizer=tokenizer, **shared)
+
+    def tokenize(self, cleaned: lslm.CleanResult, tokenizer: lslm.Tokenizer) -> lslm.TokenizeResult:
+        """Write the datasets of tokens: training and validation."""
+        datasets = self._timed(
+            "tokenize",
+            self.output / "data",
+            lambda: lslm.tokenize(
+                [cleaned.output],
+                output=self.output / "data",
+                tokenizer=tokenizer,
+                validation_fraction=_held_out_fraction(cleaned),
+                threads=self.threads,
+                progress=self.progress,
+            ),
+            amount=cleaned.n_bytes,
+        )
+        if datasets.validation is None or not datasets.validation.n_tokens:
+            raise ValueError(f"{self.name}: no document was held out: give more text")
+        return datasets
+
+    def train(self, minutes: float, steps: int | None) -> Config:
+        """Train the model; return the configuration it was trained with."""
+        settings = CONFIG | {"data": self.output / "data", "out": self.run, "seed": self.seed}
+        settings |= {"minutes": minutes} if steps is None else {"steps": steps}
+        if self.threads is not None:
+            settings["train__threads"] = self.threads
+        config = replace(Config(), **settings)
+        result = self._timed(
+            "train", self.run, lambda: train(config, progress=self.progress), unit="tokens"
+        )
+        self.stages[-1] = dataclasses.replace(self.stages[-1], amount=result.n_tokens)
+        return load_config(self.run / "config.toml")
+
+    def evaluate(self) -> EvaluationResult:
+        """Return the model's scores on the held-out documents."""
+        return self._timed(
+            "evaluate",
+            self.held_out,
+            lambda: evaluation.evaluate(self.run, data=self.held_out, progress=self.progress),
+            amount=lslm.TokenDataset(self.held_out).n_tokens,
+            unit="tokens",
+        )
+
+    def generate(self, tokenizer: lslm.Tokenizer) -> list[Sample]:
+        """Return texts that the model generates after beginnings of code, or of held-out texts."""
+        prompts = ["def ", "class ", "import "]
+        if self.corpus is not None:
+            ds = lslm.TokenDataset(self.held_out)
+            first = range(min(3, ds.n_documents))
+            prompts = [tokenizer.decode(ds.document(i)[:12]) for i in first]
+
+        def sample(prompt: str) -> Sample:
+            options: dict[str, Any] = {"max_tokens": GENERATED_TOKENS, "top_p": 0.95}
+            text = generate(self.run, prompt=prompt, seed=self.seed, **options)
+            return report.Sample(prompt=prompt, text=text, note="temperature 0.8, top-p 0.95")
+
+        return self._timed(
+            "generate",
+            self.run,
+            lambda: [sample(prompt) for prompt in prompts],
+            amount=GENERATED_TOKENS * len(prompts),
+            unit="tokens",
+        )
+
+    def baselines(self, tokenizer: lslm.Tokenizer) -> report.Baselines:
+        """Return what models without context, and xz, score on the held-out documents."""
+        held_out = lslm.TokenDataset(self.held_out)
+        training = lslm.TokenDataset(self.output / "data" / "train")
+        return report.Baselines(
+            uniform=evaluation.uniform_baseline(held_out, tokenizer),
+            unigram=evaluation.unigram_baseline(training, held_out, tokenizer),
+            xz_bits_per_byte=evaluation.xz_bits_per_byte(held_out, tokenizer),
+        )
+
+    def tokenizer_figures(
+        self, tokenizer: lslm.Tokenizer, measured: lslm.TokenizerReport
+    ) -> report.TokenizerFigures:
+        """Return the figures of the tokenizer, with the beginning of a held-out document."""
+        text = tokenizer.decode(lslm.TokenDataset(self.held_out).document(0)[:300])
+        return report.TokenizerFigures.of(tokenizer, report=measured, sample=text)
+
+    def commands(self, cleaned: lslm.CleanResult) -> list[report.Command]:
+        """Return the command line of each stage."""
+        source = "FILES" if self.corpus is None else " ".join(self.corpus)
+        output, fraction = self.output, f"{_held_out_fraction(cleaned):.4g}"
+        lines = {
+            "Clean the documents": f"lslm clean {source} -o {output}/clean"
+            f" --profile {self.profile} --dedup exact",
+            "Learn a vocabulary": f"lslm train-tokenizer {output}/clean -o {output}/tokenizer.json"
+            f" --vocab-size {self.vocab_size} --validation-fraction {fraction}",
+            "Turn documents into tokens": f"lslm tokenize {output}/clean -o {output}/data"
+            f" -t {output}/tokenizer.json --validation-fraction {fraction}",
+            "Train": f"lslm train {output}/run/config.toml data={output}/data out={output}/again",
+            "Measure": f"lslm eval {output}/run",
+            "Generate text": f"lslm generate {output}/run --prompt 'def '",
+        }
+        return [report.Command(purpose=purpose, line=line) for purpose, line in lines.items()]
+
+    def _timed(
+        self,
+        name: str,
+        output: Path,
+        work: Callable[[], T],
+        *,
+        amount: float = 0,
+        unit: str = "bytes",
+    ) -> T:
+        """Return ``work()``, under a heading, and record its time and ``amount``."""
         self.console.rule(f"[bold]{name}", align="left", style="dim")
         start = time.perf_counter()
         value = work()
-        self.figures.append(
+        seconds = time.perf_counter() - start
+        self.stages.append(
             report.StageFigure(
-                name=name,
-                seconds=time.perf_counter() - start,
-                amount=amount,
-                unit=unit,
-                output=str(output),
+                name=name, seconds=seconds, amount=amount, unit=unit, output=str(output)
             )
         )
         return value
 
-    def amount(self, amount: float, unit: str) -> None:
-        """Say how much went through the last stage, where it is known only afterwards."""
-        last = self.figures[-1]
-        self.figures[-1] = report.StageFigure(
-            name=last.name, seconds=last.seconds, amount=amount, unit=unit, output=last.output
-        )
+
+def _held_out_fraction(cleaned: lslm.CleanResult) -> float:
+    """Return the share of the documents to hold out: about HELD_OUT_BYTES, 0.5 to 20 %."""
+    return min(0.2, max(0.005, HELD_OUT_BYTES / max(cleaned.n_bytes, 1)))
 
 
-def _settings(
-    output: Path, minutes: float, steps: int | None, seed: int, threads: int | None
-) -> Config:
-    values = CONFIG | {"data": output / "data", "out": output / "run", "seed": seed}
-    values |= {"minutes": minutes} if steps is None else {"steps": steps}
-    if threads is not None:
-        values["train__threads"] = threads
-    return configuration.replace(configuration.Config(), **values)
-
-
-def _prompts(python: bool, tokenizer: lslm.Tokenizer, held_out: Path) -> list[str]:
-    """Return beginnings to go on from: of Python, or of documents that were held out."""
-    if python:
-        return ["def ", "class ", "import "]
-    ds = lslm.TokenDataset(held_out)
-    return [tokenizer.decode(ds.document(i)[:12]) for i in range(min(3, ds.n_documents))]
-
-
-def _commands(
-    corpus: list[str] | None, output: Path, profile: str, vocab_size: int, fraction: float
-) -> list[report.Command]:
-    source = "FILES" if corpus is None else " ".join(corpus)
-    lines = {
-        "Clean the documents": f"lslm clean {source} -o {output}/clean --profile {profile}"
-        " --dedup exact",
-        "Learn a vocabulary": f"lslm train-tokenizer {output}/clean -o {output}/tokenizer.json"
-        f" --vocab-size {vocab_size} --validation-fraction {fraction:.4g}",
-        "Turn documents into tokens": f"lslm tokenize {output}/clean -o {output}/data"
-        f" -t {output}/tokenizer.json --validation-fraction {fraction:.4g}",
-        "Train": f"lslm train {output}/run/config.toml data={output}/data out={output}/again",
-        "Measure": f"lslm eval {output}/run",
-        "Write text": f"lslm generate {output}/run --prompt 'def '",
-    }
-    return [report.Command(purpose=purpose, line=line) for purpose, line in lines.items()]
-
-
-def _model_facts(settings: Config, run: Path) -> dict[str, str]:
-    resolved = configuration.load_config(run / "config.toml")
-    model = resolved.model
+def _model_facts(config: Config) -> dict[str, str]:
+    """Return the shape of the model and its training as rows of the report."""
+    model, settings = config.model, config.train
+    length = f"{settings.minutes:g} minutes" if settings.minutes else f"{settings.steps:,} steps"
     return {
         "Layers × width": f"{model.layers} × {model.width}, {model.heads} heads",
         "Context": f"{model.sequence_length} tokens",
-        "Optimizer": f"{resolved.optim.name}, {resolved.train.steps:,} steps of "
-        f"{resolved.train.batch_size} × {model.sequence_length} tokens",
-        "Time asked for": f"{settings.train.minutes:g} minutes"
-        if settings.train.minutes
-        else f"{settings.train.steps:,} steps",
+        "Optimizer": f"{config.optim.name}, {settings.steps:,} steps of "
+        f"{settings.batch_size} × {model.sequence_length} tokens",
+        "Training length given": length,
     }
 
 
 def _machine_facts(seed: int) -> dict[str, str]:
+    """Return machine, versions and seed as rows of the report."""
     return {
         "Machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "Versions": f"lslm {lslm.__version__}, torch {torch.__version__}, "
@@ -295,55 +358,24 @@ def _machine_facts(seed: int) -> dict[str, str]:
     }
 
 
-def _summary(
-    console: Console,
-    output: Path,
+def _print_summary(
+    way: _Demo,
     cleaned: lslm.CleanResult,
     datasets: lslm.TokenizeResult,
-    stages: list[report.StageFigure],
-    result: EvaluationResult,
-    baselines: report.Baselines,
-    samples: list[report.Sample],
+    results: report.DemoResults,
 ) -> None:
-    """Print what came of it, beside what it means."""
-    funnel = cleaned.funnel
-    table = Table(show_header=False, title="What came of it", title_justify="left")
+    """Print the results as a table, a sample, and where the files are."""
+    table = Table(show_header=False, title="Results", title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-
-    def row(name: str, value: str) -> None:
-        table.add_row(name, value)
-
-    row("documents", f"{funnel.n_documents:,} in, {cleaned.n_documents:,} kept")
-    for reason, dropped in funnel.dropped.items():
-        row(f"  dropped: {reason}", f"{dropped.n_documents:,}")
-    parts = [part for part in (datasets.train, datasets.validation) if part is not None]
-    tokens = sum(part.n_tokens for part in parts)
-    n_bytes = sum(part.n_bytes for part in parts)
-    row("tokens", f"{tokens:,}, {n_bytes / tokens:.2f} bytes each")
-    for stage in stages:
-        rate = stage.amount / max(stage.seconds, 1e-9)
-        shown = f"{rate / 1e6:,.1f} MB/s" if stage.unit == "bytes" else f"{rate:,.0f} tokens/s"
-        row(stage.name, f"{stage.seconds:,.1f} s, {shown}")
-    row("validation loss", f"{result.loss:.3f} nats per token")
-    row("perplexity", f"{result.perplexity:,.1f}: as unsure as among so many equal choices")
-    row("[bold green]bits per byte", f"[bold green]{result.bits_per_byte:.3f}")
-    unigram = baselines.unigram
-    row(
-        "  a uniform model",
-        f"{baselines.uniform.bits_per_byte:.3f}: knows the vocabulary only",
-    )
-    if unigram is not None:
-        row(
-            "  a unigram model",
-            f"{unigram.bits_per_byte:.3f}: knows how frequent each token is",
-        )
-    row("  xz -9", f"{baselines.xz_bits_per_byte:.3f}: the same text, compressed")
-    console.print(table)
-    if samples:
-        console.rule("[bold]a sample", align="left", style="dim")
-        print(samples[0].prompt + samples[0].text)
-    console.rule("[bold]where all of it lies", align="left", style="dim")
+    rows = [*_text_rows(cleaned, datasets), *_stage_rows(way.stages), *_score_rows(results)]
+    for row in rows:
+        table.add_row(*row)
+    way.console.print(table)
+    if results.samples:
+        way.console.rule("[bold]sample", align="left", style="dim")
+        print(results.samples[0].prompt + results.samples[0].text)
+    way.console.rule("[bold]files", align="left", style="dim")
     for name, what in (
         ("report.html", "the report: open it in a browser"),
         ("clean", "the cleaned documents"),
@@ -351,4 +383,43 @@ def _summary(
         ("data", "the tokens"),
         ("run", "the model, its metrics and checkpoints"),
     ):
-        print(f"{output / name}: {what}")
+        print(f"{way.output / name}: {what}")
+
+
+def _text_rows(cleaned: lslm.CleanResult, datasets: lslm.TokenizeResult) -> list[tuple[str, str]]:
+    """Return documents in, dropped by reason and kept, and the tokens."""
+    funnel = cleaned.funnel
+    rows = [("documents", f"{funnel.n_documents:,} in, {cleaned.n_documents:,} kept")]
+    rows += [(f"  dropped: {why}", f"{row.n_documents:,}") for why, row in funnel.dropped.items()]
+    parts = [part for part in (datasets.train, datasets.validation) if part is not None]
+    n_tokens = sum(part.n_tokens for part in parts)
+    n_bytes = sum(part.n_bytes for part in parts)
+    return [*rows, ("tokens", f"{n_tokens:,}, {n_bytes / n_tokens:.2f} bytes each")]
+
+
+def _stage_rows(stages: list[report.StageFigure]) -> list[tuple[str, str]]:
+    """Return time and speed of each stage."""
+    rows = []
+    for stage in stages:
+        rate = stage.amount / max(stage.seconds, 1e-9)
+        shown = f"{rate / 1e6:,.1f} MB/s" if stage.unit == "bytes" else f"{rate:,.0f} tokens/s"
+        rows.append((stage.name, f"{stage.seconds:,.1f} s, {shown}"))
+    return rows
+
+
+def _score_rows(results: report.DemoResults) -> list[tuple[str, str]]:
+    """Return the scores of the model, and those of the baselines."""
+    result, baselines = results.evaluation, results.baselines
+    rows = [
+        ("validation loss", f"{result.loss:.3f} nats per token"),
+        ("perplexity", f"{result.perplexity:,.1f} equally likely choices per token"),
+        ("[bold green]bits per byte", f"[bold green]{result.bits_per_byte:.3f}"),
+        (
+            "  uniform model",
+            f"{baselines.uniform.bits_per_byte:.3f}: every token equally likely",
+        ),
+    ]
+    if baselines.unigram is not None:
+        bits = f"{baselines.unigram.bits_per_byte:.3f}"
+        rows.append(("  unigram model", f"{bits}: each token as likely as it is frequent"))
+    return [*rows, ("  xz -9", f"{baselines.xz_bits_per_byte:.3f}: the same text, compressed")]

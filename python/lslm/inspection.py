@@ -1,44 +1,60 @@
-"""What a file or folder is, in numbers and samples; and whether it is undamaged."""
+"""What a file or folder is, with its counts and samples; and whether it is undamaged."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003  (Result reads the types of its fields)
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lslm
 from lslm.report import TokenizerFigures
+from lslm.results import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+
+    from lslm.progress import Progress
 
 __all__ = ["Inspection", "inspect", "tokenizer_facts", "verify"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inspection:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Inspection(Result):
     """What :func:`inspect` found."""
 
-    kind: str
-    """tokenizer, dataset, run or documents."""
-    path: str
-    facts: dict[str, Any]
-    samples: list[str] = field(default_factory=list)
-    """The first documents, or what a run wrote last; cut to a few lines."""
+    kind: Literal["tokenizer", "dataset", "run", "documents"]
+    path: Path
+    facts: Mapping[str, Any]
+    """Counts and properties by name, such as ``n_tokens``; which ones, depends on ``kind``."""
+    samples: tuple[str, ...] = ()
+    """The first documents, shortened to a few lines."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return kind and path, then all facts, then the samples, as plain data."""
+        plain = super().as_dict()
+        facts, samples = plain.pop("facts"), plain.pop("samples")
+        return {**plain, **facts, "samples": samples}
+
+    def summary(self) -> dict[str, str]:
+        """Return kind, path and facts."""
+        facts = {name: str(value) for name, value in self.facts.items()}
+        return {self.kind: str(self.path)} | facts
 
 
-def inspect(path: str | Path, *, n_samples: int = 2) -> list[Inspection]:
-    """Return what lies at ``path``: one entry, or one for each dataset in a folder of them.
+def inspect(path: str | os.PathLike[str], *, n_samples: int = 2) -> list[Inspection]:
+    """Return what ``path`` is: one entry, or one for each dataset in a folder of them.
 
-    ``FileNotFoundError`` when nothing is there; ``lslm.FormatError`` when it is nothing of ours and
-    holds no documents either.
+    ``n_samples`` documents are shown of a dataset or of files of documents. Raises
+    ``FileNotFoundError`` if ``path`` does not exist, ``lslm.FormatError`` if it is neither a
+    tokenizer, a dataset, a run nor files of documents.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(2, "there is no such file or folder", str(path))
+        raise FileNotFoundError(2, "no such file or folder", str(path))
     datasets = _datasets(path)
     if datasets:
         return [_inspect_dataset(folder, n_samples) for folder in datasets]
@@ -46,7 +62,7 @@ def inspect(path: str | Path, *, n_samples: int = 2) -> list[Inspection]:
         return [_inspect_run(path)]
     if _is_tokenizer(path):
         tokenizer = lslm.Tokenizer.load(path)
-        return [Inspection(kind="tokenizer", path=str(path), facts=tokenizer_facts(tokenizer))]
+        return [Inspection(kind="tokenizer", path=path, facts=tokenizer_facts(tokenizer))]
     corpus = lslm.Corpus(path)
     reading = corpus.count_documents().as_dict()
     with warnings.catch_warnings(action="ignore"):  # the bad documents are among the facts
@@ -54,22 +70,23 @@ def inspect(path: str | Path, *, n_samples: int = 2) -> list[Inspection]:
     return [
         Inspection(
             kind="documents",
-            path=str(path),
+            path=path,
             facts=reading,
-            samples=[_shortened(document.text) for document in first],
+            samples=tuple(_shortened(document.text) for document in first),
         )
     ]
 
 
-def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = None) -> list[str]:
-    """Check every checksum at ``path``, a dataset, a folder of them, a run or a checkpoint.
+def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[str]:
+    """Check every checksum at ``path``; return the folders that were checked.
 
-    Returns the names of what was checked. ``lslm.FormatError`` names the first damaged file and the
-    place in it; ``ValueError`` says that nothing there has checksums.
+    ``path`` is a dataset, a folder of datasets, a run or a checkpoint. Raises ``lslm.FormatError``
+    for the first damaged file, with the position of the damage if it is known, and ``ValueError``
+    if nothing at ``path`` has checksums.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(2, "there is no such file or folder", str(path))
+        raise FileNotFoundError(2, "no such file or folder", str(path))
     datasets = _datasets(path)
     for folder in datasets:
         lslm.TokenDataset(folder).verify(progress=progress)
@@ -79,7 +96,7 @@ def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = 
     checkpoints += sorted(p.parent for p in path.glob("checkpoints/*/state.json"))
     if not checkpoints:
         raise ValueError(
-            f"{path}: neither a dataset nor a run nor a checkpoint, so there are no checksums here"
+            f"{path} is neither a dataset, a run nor a checkpoint: only these have checksums"
         )
     from lslm.checkpoint import check_checkpoint
 
@@ -89,7 +106,7 @@ def verify(path: str | Path, *, progress: bool | Callable[..., object] | None = 
 
 
 def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
-    """Return what people ask about a tokenizer, for a table or as JSON."""
+    """Return size, pattern, special tokens, fingerprint and longest tokens, as plain data."""
     longest = TokenizerFigures.of(tokenizer, n_longest=8).longest
     return {
         "vocab_size": tokenizer.vocab_size,
@@ -97,7 +114,7 @@ def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
         "special_tokens": tokenizer.special_tokens,
         "eos_id": tokenizer.eos_id,
         "fingerprint": tokenizer.fingerprint,
-        "longest_tokens": [piece.decode("utf-8", "backslashreplace") for piece in longest],
+        "longest_tokens": [token.decode("utf-8", "backslashreplace") for token in longest],
     }
 
 
@@ -109,6 +126,7 @@ def _datasets(path: Path) -> list[Path]:
 
 
 def _is_tokenizer(path: Path) -> bool:
+    """Return whether ``path`` is a tokenizer's file or folder."""
     if path.is_dir():
         return (path / "tokenizer.json").exists() or (path / "vocab.json").exists()
     if path.suffix == ".tiktoken":
@@ -144,10 +162,11 @@ def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:
             _shortened(tokenizer.decode(ds.document(i)[:400]))
             for i in range(min(n_samples, ds.n_documents))
         ]
-    return Inspection(kind="dataset", path=str(folder), facts=facts, samples=samples)
+    return Inspection(kind="dataset", path=folder, facts=facts, samples=tuple(samples))
 
 
 def _inspect_run(run: Path) -> Inspection:
+    """Return the checkpoints of a run, and the last value of everything in metrics.jsonl."""
     rows = []
     metrics = run / "metrics.jsonl"
     if metrics.exists():
@@ -158,11 +177,11 @@ def _inspect_run(run: Path) -> Inspection:
     }
     for row in rows:
         facts |= {name: value for name, value in row.items() if isinstance(value, int | float)}
-    return Inspection(kind="run", path=str(run), facts=facts)
+    return Inspection(kind="run", path=run, facts=facts)
 
 
 def _shortened(text: str, lines: int = 8, width: int = 300) -> str:
-    """Return the first ``lines`` lines of ``text``, each at most ``width`` characters."""
+    """Return the first ``lines`` lines of ``text``, each cut to ``width`` characters."""
     first = text.splitlines()[: lines + 1]
     shown = [line if len(line) <= width else line[:width] + " …" for line in first[:lines]]
     return "\n".join(shown + (["…"] if len(first) > lines else []))

@@ -5,9 +5,11 @@ The sums are computed by :mod:`lslm.evaluation`; this module needs no torch, so 
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
+from typing import Any
+
+from lslm.results import Result
 
 __all__ = ["EvaluationResult", "bits_per_byte", "perplexity"]
 
@@ -33,7 +35,7 @@ def bits_per_byte(nats: float, n_bytes: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class EvaluationResult:
+class EvaluationResult(Result):
     """The totals of an evaluation, and the ratios that follow from them."""
 
     nats: float
@@ -58,21 +60,16 @@ class EvaluationResult:
         """See :func:`bits_per_byte`; does not depend on the vocabulary."""
         return bits_per_byte(self.nats, self.n_bytes)
 
-    def as_dict(self) -> dict[str, float | int]:
-        """Return totals and ratios by name."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return totals and ratios by name, as plain data for ``json.dumps``."""
         ratios = ("loss", "perplexity", "bits_per_byte")
-        return vars(self) | {name: getattr(self, name) for name in ratios}
+        return super().as_dict() | {name: getattr(self, name) for name in ratios}
 
-    def __repr__(self) -> str:
-        return (
-            f"EvaluationResult(bits_per_byte={self.bits_per_byte:.4f}, "
-            f"perplexity={self.perplexity:.2f}, loss={self.loss:.4f}, "
-            f"n_tokens={self.n_tokens}, n_bytes={self.n_bytes})"
-        )
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{value:,.6g}</td></tr>"
-            for name, value in self.as_dict().items()
-        )
-        return f"<table>{rows}</table>"
+    def summary(self) -> dict[str, str]:
+        """Return the ratios, and the number of tokens."""
+        return {
+            "bits per byte": f"{self.bits_per_byte:.4f}",
+            "perplexity": f"{self.perplexity:,.2f}",
+            "loss": f"{self.loss:.4f} nats per token",
+            "tokens": f"{self.n_tokens:,}",
+        }

@@ -27,7 +27,7 @@ def inspect(
 
     found = inspection.inspect(path, n_samples=samples)
     if as_json:
-        shown = [{"kind": f.kind, "path": f.path, **f.facts, "samples": f.samples} for f in found]
+        shown = [one.as_dict() for one in found]
         show.print_json(shown[0] if len(shown) == 1 else shown)
         return
     for one in found:

@@ -49,6 +49,7 @@ def train(
     _require_torch()
     from lslm import report
     from lslm.config import load_config
+    from lslm.files import write_atomically
 
     first = Path(settings[0])
     path = first if "=" not in settings[0] or first.is_file() else None
@@ -65,7 +66,7 @@ def train(
     result = lslm.train(config, resume=resume)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun only the first process prints
-    report.write(result.run / "report.html", report.run_report(result.run))
+    write_atomically(result.run / "report.html", report.run_report(result.run))
     if as_json:
         show.print_json(result.as_dict())
         return

@@ -59,14 +59,15 @@ def clean(
         threads=threads,
     )
     if report is not None:
-        from lslm.report import Funnel, clean_report, write
+        from lslm.files import write_atomically
+        from lslm.report import clean_report
 
         facts = {
             "Inputs": " ".join(inputs),
             "Profile": rules.profile or "default",
             "Output": str(output),
         }
-        write(report, clean_report(Funnel.of(result.funnel), facts=facts))
+        write_atomically(report, clean_report(result.funnel, facts=facts))
     if as_json:
         show.print_json(result.as_dict())
     else:

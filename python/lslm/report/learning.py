@@ -1,118 +1,123 @@
-"""The parts of a report that show how a model learned, and how good it became."""
+"""The parts of a report that show how training went, and what the model scores."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from lslm.report.charts import Bar, Reference, Series, bars, line_chart, smooth
-from lslm.report.markup import Child, details, element, table
+from lslm.report.charts import Bar, Point, Reference, Series, bars, line_chart, smooth
+from lslm.report.markup import Child, Markup, details, element, table
 from lslm.report.numbers import fixed, number, size
 from lslm.scores import perplexity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lslm.report.figures import Baselines, MetricRow
+    from lslm.report.figures import Baselines
+    from lslm.report.metrics import MetricRow
     from lslm.scores import EvaluationResult
 
 __all__ = ["result_parts", "training_parts"]
 
 
 def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) -> list[Child]:
-    """Return the curves of a run: loss, learning rate, speed, and the validations as a table."""
-    training = [(float(r.step), r.loss) for r in metrics if r.loss is not None]
-    validation = [
-        (float(r.step), r.validation_loss) for r in metrics if r.validation_loss is not None
-    ]
-    if not training and not validation:
+    """Return the curves of a run: loss, learning rate, speed; and its validations as a table."""
+    curves = _loss_curves(metrics)
+    if not any(curve.points for curve in curves):
         return [element("p", "No metrics were recorded.", class_="note")]
-    width = max(3, len(training) // 40)
-    references = []
-    if baselines is not None:
-        references.append(Reference(label="uniform model", y=baselines.uniform.loss))
-        if baselines.unigram is not None:
-            references.append(Reference(label="unigram model", y=baselines.unigram.loss))
-    curves = [
-        Series(label="each step", points=training, style="faint"),
-        Series(label=f"mean of {width}", points=smooth(training, width=width)),
-        Series(label="validation", points=validation, style="dots", colour=1),
-    ]
-    charts: list[Child] = [
+    charts = [
         line_chart(
             curves,
             x_label="step",
             y_label="loss, nats per token",
-            references=references,
-            format_y=lambda y: f"{y:.3g}",
-        )
+            references=_references(baselines),
+            format_y=_three_digits,
+        ),
+        *_loss_by_tokens(metrics, curves[1:]),
+        *_single_curve(metrics, "learning_rate", "learning rate", colour=2),
+        *_single_curve(metrics, "tokens_per_second", "tokens per second", colour=3),
     ]
-    per_step = next((r.n_tokens / r.step for r in metrics if r.n_tokens and r.step), None)
-    if per_step is not None:
-        by_tokens = [
-            Series(
-                label=curve.label,
-                points=[(per_step * step, value) for step, value in curve.points],
-                style=curve.style,
-                colour=curve.colour,
-            )
-            for curve in curves[1:]
-        ]
-        charts.append(
-            line_chart(
-                by_tokens,
-                x_label="tokens",
-                y_label="loss by tokens seen",
-                format_y=lambda y: f"{y:.3g}",
-            )
-        )
-    rate = [(float(r.step), r.learning_rate) for r in metrics if r.learning_rate is not None]
-    if rate:
-        charts.append(
-            line_chart(
-                [Series(label="learning rate", points=rate, colour=2)],
-                x_label="step",
-                y_label="learning rate",
-                from_zero=True,
-            )
-        )
-    speed = [
-        (float(r.step), r.tokens_per_second) for r in metrics if r.tokens_per_second is not None
+    return [element("div", charts, class_="charts"), *_validation_table(metrics)]
+
+
+def _points(metrics: Sequence[MetricRow], name: str) -> list[Point]:
+    """Return (step, value) where attribute ``name`` is recorded."""
+    values = [(float(row.step), getattr(row, name)) for row in metrics]
+    return [(step, value) for step, value in values if value is not None]
+
+
+def _loss_curves(metrics: Sequence[MetricRow]) -> list[Series]:
+    """Return the curves of the training loss, of its mean, and of the validation loss."""
+    training = _points(metrics, "loss")
+    width = max(3, len(training) // 40)
+    return [
+        Series(label="each step", points=training, style="faint"),
+        Series(label=f"mean of {width}", points=smooth(training, width=width)),
+        Series(
+            label="validation", points=_points(metrics, "validation_loss"), style="dots", colour=1
+        ),
     ]
-    if speed:
-        charts.append(
-            line_chart(
-                [Series(label="tokens/s", points=speed, colour=3)],
-                x_label="step",
-                y_label="tokens per second",
-                from_zero=True,
-            )
+
+
+def _references(baselines: Baselines | None) -> list[Reference]:
+    if baselines is None:
+        return []
+    references = [Reference(label="uniform model", y=baselines.uniform.loss)]
+    if baselines.unigram is not None:
+        references.append(Reference(label="unigram model", y=baselines.unigram.loss))
+    return references
+
+
+def _loss_by_tokens(metrics: Sequence[MetricRow], curves: Sequence[Series]) -> list[Markup]:
+    """Return ``curves`` over tokens instead of steps, if tokens are recorded."""
+    per_step = next((row.n_tokens / row.step for row in metrics if row.n_tokens and row.step), None)
+    if per_step is None:
+        return []
+    by_tokens = [
+        dataclasses.replace(curve, points=[(per_step * step, y) for step, y in curve.points])
+        for curve in curves
+    ]
+    chart = line_chart(
+        by_tokens, x_label="tokens", y_label="loss by tokens seen", format_y=_three_digits
+    )
+    return [chart]
+
+
+def _single_curve(
+    metrics: Sequence[MetricRow], name: str, label: str, *, colour: int
+) -> list[Markup]:
+    """Return the chart of attribute ``name`` over steps, from zero, if it is recorded."""
+    points = _points(metrics, name)
+    if not points:
+        return []
+    series = Series(label=label, points=points, colour=colour)
+    return [line_chart([series], x_label="step", y_label=label, from_zero=True)]
+
+
+def _validation_table(metrics: Sequence[MetricRow]) -> list[Child]:
+    validated = [row for row in metrics if row.validation_loss is not None]
+    if not validated:
+        return []
+    rows = [
+        (
+            f"{row.step:,}",
+            f"{row.n_tokens:,}" if row.n_tokens is not None else "",
+            fixed(row.validation_loss),
+            number(perplexity(row.validation_loss or 0.0, 1)),
         )
-    parts: list[Child] = [element("div", charts, class_="charts")]
-    if validation:
-        parts.append(
-            details(
-                f"Validation loss at {len(validation):,} steps",
-                table(
-                    ("step", "tokens", "validation loss", "perplexity"),
-                    [
-                        (
-                            f"{r.step:,}",
-                            f"{r.n_tokens:,}" if r.n_tokens is not None else "",
-                            fixed(r.validation_loss),
-                            number(perplexity(r.validation_loss, 1)),
-                        )
-                        for r in metrics
-                        if r.validation_loss is not None
-                    ],
-                    text_columns=(),
-                ),
-            )
-        )
-    return parts
+        for row in validated
+    ]
+    head = ("step", "tokens", "validation loss", "perplexity")
+    title = f"Validation loss at {len(validated):,} steps"
+    return [details(title, table(head, rows, text_columns=()))]
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}"
 
 
 def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[Child]:
-    """Return what a model's loss is beside those of the baselines."""
+    """Return the scores of a model beside those of the baselines, as bars of bits per byte."""
     own = result.bits_per_byte
     rows = [
         Bar(
@@ -138,38 +143,37 @@ def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[
 
 
 def _baseline_bars(baselines: Baselines, own: float) -> list[Bar]:
-    uniform = baselines.uniform
+    uniform, unigram, xz = baselines.uniform, baselines.unigram, baselines.xz_bits_per_byte
     rows = [
         Bar(
             label="uniform model",
             value=uniform.bits_per_byte,
             shown=f"{uniform.bits_per_byte:.3f}",
             note=f"Loss {uniform.loss:.4f}, perplexity {number(uniform.perplexity)}, the size "
-            "of the vocabulary: it takes every token for equally likely and knows nothing.",
+            "of the vocabulary: every token is equally likely.",
         )
     ]
-    if baselines.unigram is not None:
-        unigram = baselines.unigram.bits_per_byte
-        part = f"{own / unigram:.2f} times" if unigram > 0 else "compared with"
+    if unigram is not None:
+        bits = unigram.bits_per_byte
+        ratio = f" The model needs {own / bits:.2f} times its bits." if bits > 0 else ""
         rows.append(
             Bar(
                 label="unigram model",
-                value=unigram,
-                shown=f"{unigram:.3f}",
-                note=f"Loss {baselines.unigram.loss:.4f}, perplexity "
-                f"{number(baselines.unigram.perplexity)}: it knows how frequent each token is "
-                "and looks at no context; what the model above is better by, it has read out of "
-                f"the words before. The model needs {part} its bits.",
+                value=bits,
+                shown=f"{bits:.3f}",
+                note=f"Loss {unigram.loss:.4f}, perplexity {number(unigram.perplexity)}: each "
+                "token is as likely as it is frequent, whatever comes before it. What the model "
+                f"above is better by, it has learned from context.{ratio}",
             )
         )
-    if baselines.xz_bits_per_byte is not None:
+    if xz is not None:
         rows.append(
             Bar(
                 label=element("code", "xz -9"),
-                value=baselines.xz_bits_per_byte,
-                shown=f"{baselines.xz_bits_per_byte:.3f}",
-                note="A compressor for any kind of file, given only the held-out text: it knows "
-                "no language in advance and finds what repeats.",
+                value=xz,
+                shown=f"{xz:.3f}",
+                note="A compressor for any kind of file, on the held-out text alone: it has "
+                "learned nothing before, and finds what repeats.",
             )
         )
     return rows

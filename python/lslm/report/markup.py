@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Child", "Markup", "details", "element", "join", "page", "printable", "table"]
+__all__ = [
+    "Child",
+    "Markup",
+    "details",
+    "element",
+    "join",
+    "page",
+    "printable",
+    "shortened",
+    "table",
+]
 
 _VOID = frozenset({"br", "hr", "meta"})
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
@@ -40,6 +50,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(f"⟨U+{ord(c):04X}⟩" if _acts(c) else c for c in text)
+
+
+def shortened(text: str, letters: int) -> str:
+    """Return the first ``letters`` characters of ``text``, and an ellipsis if more follow."""
+    return text if len(text) <= letters else text[:letters] + " …"
 
 
 def _acts(character: str) -> bool:

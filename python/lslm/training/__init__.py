@@ -18,6 +18,7 @@ from lslm.config import Config, Setting, load_config, replace
 from lslm.files import lock
 from lslm.parallel import process_group, resolve_device
 from lslm.progress import reporting
+from lslm.results import Result
 from lslm.training.loop import training_loop
 from lslm.training.run import adopt_config, start_run
 from lslm.training.step import train_step
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["TrainResult", "train", "train_step"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainResult(Result):
     """What :func:`train` has reached."""
 
     run: Path
@@ -55,10 +56,23 @@ class TrainResult:
         return self.n_tokens / self.seconds if self.seconds else math.nan
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values by name, as JSON can hold them."""
+        """Return the values by name, as plain data for ``json.dumps``."""
         validation = None if self.validation is None else self.validation.as_dict()
-        values = vars(self) | {"run": str(self.run), "validation": validation}
-        return values | {"tokens_per_second": self.tokens_per_second}
+        speed = {"tokens_per_second": self.tokens_per_second}
+        return super().as_dict() | {"validation": validation} | speed
+
+    def summary(self) -> dict[str, str]:
+        """Return losses, bits per byte, steps, tokens, speed and folder."""
+        shown = {"loss": f"{self.loss:.4f}"}
+        if self.validation is not None:
+            shown["validation loss"] = f"{self.validation.loss:.4f}"
+            shown["bits per byte"] = f"{self.validation.bits_per_byte:.4f}"
+        return shown | {
+            "steps": f"{self.step:,}",
+            "tokens": f"{self.n_tokens:,}",
+            "tokens/s": f"{self.tokens_per_second:,.0f}",
+            "run": str(self.run),
+        }
 
 
 def train(

@@ -1,0 +1,106 @@
+"""The part of a report that shows what cleaning kept, dropped and changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lslm.report.charts import Bar, bars
+from lslm.report.markup import Child, details, element, shortened, table
+from lslm.report.numbers import percent, size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lslm.results import Dropped, DroppedDocument, Funnel
+
+__all__ = ["funnel_parts"]
+
+MAX_EXAMPLE_LETTERS = 400
+"""Characters of a dropped document to show."""
+
+
+def funnel_parts(funnel: Funnel) -> list[Child]:
+    """Return the funnel as bars, the changes by rule, and examples of what was dropped."""
+    dropped = sorted(funnel.dropped.items(), key=lambda item: (-item[1].n_documents, item[0]))
+    parts: list[Child] = [_bars(funnel, dropped)]
+    if not dropped:
+        parts.append(element("p", "Nothing was dropped.", class_="note"))
+    parts.append(element("p", _size_change(funnel), class_="note"))
+    return [*parts, *_changes(funnel), *_examples(dropped)]
+
+
+def _bars(funnel: Funnel, dropped: Sequence[tuple[str, Dropped]]) -> Child:
+    total = f"{funnel.n_documents:,} · {size(funnel.n_bytes)}"
+    rows = [
+        Bar(label="read", value=funnel.n_documents, shown=total),
+        Bar(
+            label="kept",
+            value=funnel.n_documents_kept,
+            shown=_share(funnel.n_documents_kept, _bytes_of_kept(funnel), funnel),
+            kind="good",
+        ),
+    ]
+    rows += [
+        Bar(
+            label=["dropped: ", element("code", reason)],
+            value=row.n_documents,
+            shown=_share(row.n_documents, row.n_bytes, funnel),
+            kind="bad",
+        )
+        for reason, row in dropped
+    ]
+    return bars(rows, most=funnel.n_documents)
+
+
+def _bytes_of_kept(funnel: Funnel) -> int:
+    """Return the bytes of the kept documents before cleaning."""
+    return funnel.n_bytes - sum(row.n_bytes for row in funnel.dropped.values())
+
+
+def _size_change(funnel: Funnel) -> str:
+    """Return how many bytes were written, beside those of the same documents before cleaning."""
+    removed = _bytes_of_kept(funnel) - funnel.n_bytes_kept
+    written = f"{size(funnel.n_bytes_kept)} of text were written"
+    if removed == 0:
+        return f"{written}, as much as was read of these documents."
+    more = "less" if removed > 0 else "more"
+    return f"{written}, {size(abs(removed))} {more} than was read of these documents."
+
+
+def _changes(funnel: Funnel) -> list[Child]:
+    changes = [item for item in funnel.changes.items() if item[1].n_changes]
+    if not changes:
+        return []
+    rows = [
+        (element("code", rule), f"{change.n_documents:,}", f"{change.n_changes:,}")
+        for rule, change in sorted(changes, key=lambda item: (-item[1].n_documents, item[0]))
+    ]
+    return [
+        element("h3", "Changes made to the text"),
+        table(("rule", "documents", "characters or finds"), rows),
+    ]
+
+
+def _examples(dropped: Sequence[tuple[str, Dropped]]) -> list[Child]:
+    shown: list[Child] = [
+        details(
+            [element("code", reason), f" · {row.n_documents:,}"],
+            [_example(example) for example in row.examples],
+        )
+        for reason, row in dropped
+        if row.examples
+    ]
+    return [element("h3", "Examples of what was dropped"), *shown] if shown else []
+
+
+def _example(example: DroppedDocument) -> list[Child]:
+    text = element("pre", shortened(example.text, MAX_EXAMPLE_LETTERS), dir="auto")
+    if example.value is None or example.limit is None:
+        return [text]
+    measured = f"measured {example.value:.4g}, the limit is {example.limit:.4g}"
+    return [element("p", measured, class_="note"), text]
+
+
+def _share(n_documents: int, n_bytes: int, funnel: Funnel) -> str:
+    share = percent(n_documents, funnel.n_documents)
+    return f"{n_documents:,} ({share}) · {size(n_bytes)}"

@@ -1,0 +1,202 @@
+"""The three pages: the demo's whole way, one training run, one cleaning."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm.report.cleaning import funnel_parts
+from lslm.report.learning import result_parts, training_parts
+from lslm.report.markup import Child, Markup, element, page, shortened, table
+from lslm.report.metrics import MetricRow, read_metrics
+from lslm.report.numbers import duration, fixed, number, percent, size
+from lslm.report.vocabulary import vocabulary_parts
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from lslm.report.figures import Baselines, Command, DemoResults, Sample, StageFigure
+    from lslm.results import Funnel
+    from lslm.scores import EvaluationResult
+
+__all__ = ["clean_report", "demo_report", "run_report"]
+
+MAX_SAMPLE_LETTERS = 4000
+"""Characters of a prompt, and of the text after it, to show."""
+
+Section = tuple[str, str, Child]
+"""Heading, anchor and content."""
+
+
+def demo_report(results: DemoResults) -> str:
+    """Return the page of ``lslm demo``: every stage, its time, and its results."""
+    result, funnel = results.evaluation, results.funnel
+    corpus = element("b", results.corpus)
+    steps = [
+        element(
+            "p", "Corpus: ", corpus, ". All files are in ", element("code", results.folder), "."
+        ),
+        _stage_table(results.stages),
+        _facts(results.facts),
+    ]
+    training = [_facts(results.model), training_parts(results.metrics, results.baselines)]
+    sections: list[Section] = [
+        ("Steps", "steps", steps),
+        ("Cleaning", "cleaning", funnel_parts(funnel)),
+        ("Vocabulary", "vocabulary", vocabulary_parts(results.tokenizer)),
+        ("Training", "training", training),
+        ("The numbers that matter", "numbers", result_parts(result, results.baselines)),
+        ("Samples", "samples", _sample_parts(results.samples)),
+        ("By hand", "by-hand", _command_parts(results.commands)),
+    ]
+    bytes_per_token = result.n_bytes / max(result.n_tokens, 1)
+    vocabulary = f"vocabulary of {results.tokenizer.vocab_size:,}"
+    tiles = [
+        _tile(f"{result.bits_per_byte:.3f}", "bits per byte", "on text the model never saw"),
+        _tile(number(result.perplexity), "perplexity", "equally likely choices per token"),
+        _tile(f"{result.loss:.3f}", "validation loss", "nats per token"),
+        _tile(f"{funnel.n_documents_kept:,}", "documents kept", f"of {funnel.n_documents:,}"),
+        _tile(f"{bytes_per_token:.2f}", "bytes per token", vocabulary),
+    ]
+    return _document("From raw text to a measured language model", tiles, sections)
+
+
+def run_report(
+    folder: str | os.PathLike[str],
+    *,
+    evaluation: EvaluationResult | None = None,
+    baselines: Baselines | None = None,
+    samples: Sequence[Sample] = (),
+) -> str:
+    """Return the page of the training run in ``folder``, from its metrics and configuration.
+
+    ``evaluation``, ``baselines`` and ``samples`` are shown if given. Raises ``FileNotFoundError``
+    if the folder holds no ``metrics.jsonl``, ``FormatError`` if it is damaged.
+    """
+    folder = Path(folder)
+    metrics = read_metrics(folder / "metrics.jsonl")
+    sections: list[Section] = [("Training", "training", training_parts(metrics, baselines))]
+    if evaluation is not None:
+        sections.append(("Evaluation", "numbers", result_parts(evaluation, baselines)))
+    if samples:
+        sections.append(("Samples", "samples", _sample_parts(samples)))
+    configuration = folder / "config.toml"
+    if configuration.exists():
+        text = configuration.read_text("utf-8", errors="replace")
+        sections.append(("Configuration", "configuration", element("pre", text)))
+    return _document(f"Run {folder.resolve().name}", _run_tiles(metrics), sections)
+
+
+def clean_report(
+    funnel: Funnel, *, title: str = "Cleaning", facts: Mapping[str, str] | None = None
+) -> str:
+    """Return the page of a cleaning: kept, dropped by reason with examples, and what was changed.
+
+    ``facts`` are rows of two columns, such as the inputs, the profile and the output folder.
+    """
+    kept = percent(funnel.n_documents_kept, funnel.n_documents)
+    written = percent(funnel.n_bytes_kept, funnel.n_bytes)
+    tiles = [
+        _tile(f"{funnel.n_documents:,}", "documents in", size(funnel.n_bytes)),
+        _tile(f"{funnel.n_documents_kept:,}", "documents kept", kept),
+        _tile(size(funnel.n_bytes_kept), "written", written),
+    ]
+    sections: list[Section] = [("Funnel", "cleaning", funnel_parts(funnel))]
+    if facts:
+        sections.append(("How", "how", _facts(facts)))
+    return _document(title, tiles, sections)
+
+
+def _document(title: str, tiles: Sequence[Markup], sections: Sequence[Section]) -> str:
+    """Return the page with a header of tiles and links, and its sections."""
+    links = [element("a", name, href=f"#{anchor}") for name, anchor, _ in sections]
+    contents = element("nav", links)
+    body = [
+        element("section", element("h2", name), children, id=anchor)
+        for name, anchor, children in sections
+    ]
+    header = [element("h1", title), element("div", tiles, class_="tiles"), contents]
+    return page(title, element("header", header), body)
+
+
+def _tile(value: str, name: str, note: str) -> Markup:
+    return element(
+        "div", element("b", value), element("span", name), element("small", note), class_="tile"
+    )
+
+
+def _facts(rows: Mapping[str, str]) -> Markup | None:
+    if not rows:
+        return None
+    return element("dl", [[element("dt", name), element("dd", v)] for name, v in rows.items()])
+
+
+def _run_tiles(metrics: Sequence[MetricRow]) -> list[Markup]:
+    """Return best validation loss, last training loss, tokens and median speed, if recorded."""
+    tiles = []
+    validated = [row for row in metrics if row.validation_loss is not None]
+    if validated:
+        best = min(validated, key=lambda row: _or_infinity(row.validation_loss))
+        at = f"at step {best.step:,}"
+        tiles.append(_tile(fixed(best.validation_loss), "best validation loss", at))
+    trained = [row for row in metrics if row.loss is not None]
+    if trained:
+        at = f"at step {trained[-1].step:,}"
+        tiles.append(_tile(fixed(trained[-1].loss), "training loss", at))
+    seen = [row.n_tokens for row in metrics if row.n_tokens is not None]
+    if seen:
+        tiles.append(_tile(f"{seen[-1]:,}", "tokens", "trained on"))
+    rates = sorted(row.tokens_per_second for row in metrics if row.tokens_per_second is not None)
+    if rates:
+        tiles.append(_tile(f"{rates[len(rates) // 2]:,.0f}", "tokens/s", "median"))
+    return tiles
+
+
+def _or_infinity(value: float | None) -> float:
+    return value if value is not None and not math.isnan(value) else math.inf
+
+
+def _stage_table(stages: Sequence[StageFigure]) -> Markup:
+    rows = []
+    for stage in stages:
+        name = [element("b", stage.name), element("br"), stage.note]
+        output = element("code", stage.output) if stage.output else ""
+        rows.append((name, duration(stage.seconds), *_amount_and_speed(stage), output))
+    return table(("step", "time", "amount", "speed", "result"), rows, text_columns=(0, 4))
+
+
+def _amount_and_speed(stage: StageFigure) -> tuple[str, str]:
+    """Return what went through a stage, and how much per second; empty if it was not measured."""
+    if stage.amount <= 0:
+        return "", ""
+    speed = stage.amount / stage.seconds if stage.seconds > 0 else 0.0
+    if stage.unit == "bytes":
+        amount, rate = size(stage.amount), f"{speed / 1e6:,.2f} MB/s"
+    else:
+        amount, rate = f"{_short(stage.amount)} {stage.unit}", f"{_short(speed)} {stage.unit}/s"
+    return amount, rate if stage.seconds > 0 else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:,.2f} M"
+
+
+def _sample_parts(samples: Sequence[Sample]) -> list[Child]:
+    if not samples:
+        return [element("p", "No samples were drawn.", class_="note")]
+    parts: list[Child] = []
+    for sample in samples:
+        if sample.note:
+            parts.append(element("p", sample.note, class_="note"))
+        prompt = element("b", shortened(sample.prompt, MAX_SAMPLE_LETTERS))
+        parts.append(element("pre", prompt, shortened(sample.text, MAX_SAMPLE_LETTERS), dir="auto"))
+    return parts
+
+
+def _command_parts(commands: Sequence[Command]) -> list[Child]:
+    if not commands:
+        return [element("p", "No commands were recorded.", class_="note")]
+    items = [element("li", command.purpose, element("pre", command.line)) for command in commands]
+    return [element("ol", items)]
