@@ -271,6 +271,7 @@ def test_a_model_without_a_vocabulary_is_refused():
         Transformer(ModelConfig())
 
 
+@pytest.mark.slow  # compiles C++ for half a minute, where the compiler's cache is empty
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.filterwarnings("default")  # torch's compiler warns of itself
 def test_compiled_layers_and_loss_equal_the_eager_ones():

@@ -122,6 +122,8 @@ def test_code_with_every_published_pattern(pattern: str, tmp_path: pathlib.Path)
         for name in modules
         if (library / f"{name}.py").exists()
     ] + TEXTS
+    if pattern == "none":  # a text is one word, and the reference is quadratic in its length
+        texts = [text[:20_000] for text in texts]
     ours = lslm.train_tokenizer(
         texts=texts, vocab_size=3000, pattern=pattern, special_tokens=[], min_frequency=0
     )

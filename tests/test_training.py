@@ -163,6 +163,7 @@ def wait_for_rows(run, n, process):
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 def test_kill_at_any_moment_loses_nothing_committed(data, tmp_path):
     arguments = [
         *SHAPE,
@@ -197,7 +198,9 @@ def whole_lines(run):
     return text[: text.rfind("\n") + 1].splitlines()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_exits(data, tmp_path, number):
     arguments = [
         *SHAPE,
@@ -218,6 +221,7 @@ def test_a_signal_saves_and_exits(data, tmp_path, number):
     assert not (tmp_path / "run" / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_model(data, tmp_path):
     """Also when a run of one process is resumed by two; and they evaluate alike."""
     arguments = [*SHAPE, f"data={data}", "steps=8", "threads=1", "validation_tokens=0"]
