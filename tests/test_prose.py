@@ -15,6 +15,8 @@ OTHER_WORDS = re.compile("词元|编号|控制符|分界|意外程度|亲手|下
 
 
 def width(line):
+    """Return the columns of a line, without the targets of its links."""
+    line = re.sub(r"\]\([^)]*\)", "]", line)
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)
 
 
