@@ -37,8 +37,8 @@ def drawn(config, seed=0):
     return model
 
 
-def naive_loss(config, weights, inputs, targets):
-    """Mean loss by loops over sequences, positions and heads, in numpy float64."""
+def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of model, by loops)
+    """Return the mean loss by loops over sequences, positions and heads, in numpy float64."""
 
     def norm(x, name):
         if config.norm == "rms":

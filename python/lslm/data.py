@@ -148,7 +148,7 @@ class TokenLoader(Generic[ArrayT]):
         output: Literal["numpy"],
         **options: Unpack[_LoaderOptions],
     ) -> None: ...
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the options of a loader, all by keyword)
         self,
         data: DatasetLike | Mixture,
         *,

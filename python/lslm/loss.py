@@ -44,7 +44,7 @@ class _Sum(torch.autograd.Function):
     """Σ cross_entropy(hidden @ weight.T, targets), ``rows`` rows at a time."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917  (torch passes them by position)
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, rows: int, compiled: bool
     ) -> Tensor:
         chunk_sum = _compiled() if compiled else _chunk_sum
