@@ -1,13 +1,16 @@
-"""A picture of ratios as SVG: groups of bars, a line at 1, and marks for everybody else."""
+"""A picture of ratios as SVG: groups of bars, a line at 1, and a mark for each peer."""
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 
+from lslm.report.markup import Markup, element
+
 WIDTH, LEFT, RIGHT, TOP = 900, 250, 200, 56
+"""The width of the picture and its margins, in SVG units."""
 BAR, GAP, SPACE = 13, 3, 14
+"""The height of a bar, the gaps between bars and between groups."""
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600; font-size: 13px }
@@ -25,7 +28,7 @@ STYLE = """
 
 @dataclass
 class Bar:
-    """One bar: ``value`` and ``marks`` are multiples of the best peer, ``note`` names that."""
+    """One bar: ``value`` and ``marks`` are multiples of the best peer, which ``note`` names."""
 
     label: str
     value: float
@@ -42,50 +45,52 @@ class Group:
 
 
 def draw(title: str, groups: list[Group]) -> str:
-    """Return the picture; a bar below 1 has another colour and says so."""
+    """Return the picture as SVG; a bar below 1 has another colour and says so."""
     most = max(bar.value for group in groups for bar in group.bars)
     most = max(1.5, math.ceil(most * 2) / 2)
-    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10) if most / s <= 8)
     scale = (WIDTH - LEFT - RIGHT) / most
-    body: list[str] = []
+    bars: list[Markup] = []
     y = TOP
     for group in groups:
-        body.append(_text(LEFT - 52, y + BAR - 2, group.title, "end"))
+        bars.append(_text(LEFT - 52, y + BAR - 2, group.title, "end"))
         for bar in group.bars:
-            body += _bar(bar, y, scale)
+            bars += _bar(bar, y, scale)
             y += BAR + GAP
         y += SPACE
+    parts = [
+        element("title", title),
+        element("style", Markup(f"{STYLE}\n")),
+        element("rect", class_="paper", width=WIDTH, height=y),
+        _text(12, 20, title, "start", "title"),
+        *_grid(most, scale, y - SPACE + 4),
+        *bars,
+    ]
+    lines = ["\n", [[part, "\n"] for part in parts]]
+    box = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {WIDTH} {y}", "role": "img"}
+    return element("svg", lines, **box) + "\n"
+
+
+def _grid(most: float, scale: float, bottom: int) -> list[Markup]:
+    """Return the vertical lines from 0 to ``most`` with their numbers; the one at 1 is darker."""
+    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10) if most / s <= 8)
     grid = []
     for i in range(int(most / step) + 1):
         x = LEFT + i * step * scale
-        kind = "one" if i * step == 1 else "grid"
-        grid.append(
-            f'<line class="{kind}" x1="{x:.1f}" y1="{TOP - 8}" x2="{x:.1f}" y2="{y - SPACE + 4}"/>'
-        )
+        kind, at = "one" if i * step == 1 else "grid", f"{x:.1f}"
+        grid.append(element("line", class_=kind, x1=at, y1=TOP - 8, x2=at, y2=bottom))
         grid.append(_text(x, TOP - 14, f"{i * step:g}", "middle", "small"))
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" role="img">',
-            f"<title>{html.escape(title)}</title>",
-            f"<style>{STYLE}\n</style>",
-            f'<rect class="paper" width="{WIDTH}" height="{y}"/>',
-            _text(12, 20, title, "start", "title"),
-            *grid,
-            *body,
-            "</svg>\n",
-        ]
-    )
+    return grid
 
 
-def _bar(bar: Bar, y: int, scale: float) -> list[str]:
+def _bar(bar: Bar, y: int, scale: float) -> list[Markup]:
     kind = "ahead" if bar.value >= 1 else "behind"
-    width = bar.value * scale
+    width = f"{bar.value * scale:.1f}"
     drawn = [
         _text(LEFT - 6, y + BAR - 2, bar.label, "end", "small"),
-        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}"/>',
+        element("rect", class_=kind, x=LEFT, y=y, width=width, height=BAR),
     ]
     drawn += [
-        f'<circle class="mark" cx="{LEFT + mark * scale:.1f}" cy="{y + BAR / 2}" r="3"/>'
+        element("circle", class_="mark", cx=f"{LEFT + mark * scale:.1f}", cy=y + BAR / 2, r=3)
         for mark in bar.marks
     ]
     note = f"{bar.value:.2f} ×{'' if bar.value >= 1 else ' behind'} · {bar.note}"
@@ -94,6 +99,5 @@ def _bar(bar: Bar, y: int, scale: float) -> list[str]:
     return drawn
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
-    name = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}"{name}>{html.escape(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str, kind: str | None = None) -> Markup:
+    return element("text", text, x=f"{x:.1f}", y=y, text_anchor=anchor, class_=kind)
