@@ -1,10 +1,10 @@
-//! Added tokens: strings that are ids of their own, whatever the merges say.
+//! Added tokens: strings with ids of their own, whatever the merges are.
 //!
-//! Those that steer a model, *control tokens*, become ids in a text only when the caller asks for
-//! it ([`Special`]), so that no text can steer by accident. An added token is one when its file
-//! marks it special, or when it looks like markup (`<…>` or `[…]`): published files forget the mark
-//! on tokens such as `<|fim_prefix|>`. The others, such as runs of blanks, are ordinary vocabulary
-//! and always found.
+//! Those that control a model, the *special tokens*, become ids in a text only when the caller
+//! wants it ([`Special`]), so that no text can control a model by accident. An added token is one
+//! when its file marks it special, or when it looks like markup (`<…>` or `[…]`): published files
+//! lack the mark on tokens such as `<|fim_prefix|>`. The others, such as runs of spaces, are
+//! ordinary vocabulary and always found.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,14 +12,30 @@ use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use lslm_runtime::suggest::nearest;
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::TokenId;
 use crate::normalize::Normalizer;
 use crate::normalize::matcher::Matcher;
+use crate::vocab::vocabulary::MAX_IDS;
 
-/// Which control tokens in a text become their ids.
+/// Which special tokens in a text become their ids.
+///
+/// ```
+/// use lslm_bpe::{Special, Tokenizer};
+///
+/// # fn main() -> lslm_runtime::Result<()> {
+/// # let bytes: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+/// # let pattern = lslm_bpe::pretokenize::Pattern::named("gpt2").unwrap();
+/// let tokenizer = Tokenizer::new(&bytes, &[], pattern, &[("<|end|>".to_owned(), 256)])?;
+/// let encode = |special: &Special| tokenizer.encode(b"<|end|>", special, &Default::default());
+/// assert_eq!(encode(&Special::All)?, [256]);
+/// assert_eq!(encode(&tokenizer.special_set(["<|end|>"])?)?, [256]);
+/// assert_eq!(encode(&Special::None)?.len(), 7); // plain text, a byte an id
+/// assert!(encode(&Special::Raise).is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum Special {
     /// None: they are text like any other. The text is not even searched for them.
@@ -27,13 +43,13 @@ pub enum Special {
     None,
     /// All of them.
     All,
-    /// None, and a text with one in it is an [`Error::Invalid`].
+    /// None, and a text that contains one is an [`Error::Invalid`].
     Raise,
     /// Those of a set, made by [`crate::Tokenizer::special_set`].
     Set(SpecialSet),
 }
 
-/// Some of a tokenizer's control tokens.
+/// Some of a tokenizer's special tokens.
 #[derive(Clone, Debug)]
 pub struct SpecialSet(pub(crate) Arc<Scanners>);
 
@@ -43,25 +59,26 @@ pub struct SpecialSet(pub(crate) Arc<Scanners>);
 pub(crate) struct AddedToken {
     pub(crate) id: TokenId,
     pub(crate) content: String,
-    /// found only where no word character touches it
+    /// Whether it is found only where no word character is next to it.
     #[serde(default)]
     pub(crate) single_word: bool,
-    /// takes the white space before it
+    /// Whether it also consumes the white space before it.
     #[serde(default)]
     pub(crate) lstrip: bool,
-    /// takes the white space behind it
+    /// Whether it also consumes the white space after it.
     #[serde(default)]
     pub(crate) rstrip: bool,
-    /// looked for in the normalised text
+    /// Whether it is searched for in the normalised text.
     #[serde(default)]
     pub(crate) normalized: bool,
+    /// Whether its file marks it special; see [`AddedToken::is_special`].
     #[serde(default)]
     pub(crate) special: bool,
 }
 
 impl AddedToken {
-    /// A control token without conditions, as tiktoken's are.
-    pub(crate) fn control(content: String, id: TokenId) -> Self {
+    /// Returns a special token without conditions, as tiktoken's are.
+    pub(crate) fn special(content: String, id: TokenId) -> Self {
         Self {
             id,
             content,
@@ -73,31 +90,33 @@ impl AddedToken {
         }
     }
 
-    /// Whether it becomes an id only when asked for.
-    pub(crate) fn is_control(&self) -> bool {
+    /// Whether it becomes an id only when [`Special`] says so.
+    pub(crate) fn is_special(&self) -> bool {
         let text = self.content.as_bytes();
-        let markup = matches!(
+        let is_markup = matches!(
             (text.first(), text.last()),
             (Some(b'<'), Some(b'>')) | (Some(b'['), Some(b']'))
         );
-        self.special || (markup && text.len() > 2)
+        self.special || (is_markup && text.len() > 2)
     }
 }
 
-/// All added tokens of a tokenizer, and how they are found.
+/// All added tokens of a tokenizer, with scanners that find them.
 #[derive(Clone, Debug)]
-pub(crate) struct Added {
-    /// in the order of their ids
+pub(crate) struct AddedTokens {
+    /// In ascending order of the ids.
     pub(crate) tokens: Vec<AddedToken>,
     by_content: HashMap<String, usize>,
     by_id: HashMap<TokenId, usize>,
-    /// finds those that are always found
-    pub(crate) plain: Arc<Scanners>,
-    /// finds all
-    pub(crate) all: Arc<Scanners>,
+    /// Finds those that are not special.
+    plain: Arc<Scanners>,
+    /// Finds all.
+    all: Arc<Scanners>,
 }
 
-impl Added {
+impl AddedTokens {
+    /// Returns the added tokens `tokens`; an error names one that is empty, has too large an id, or
+    /// is listed twice.
     pub(crate) fn new(
         mut tokens: Vec<AddedToken>,
         normalizer: &Normalizer,
@@ -105,40 +124,52 @@ impl Added {
         tokens.sort_by(|one, other| (one.id, &one.content).cmp(&(other.id, &other.content)));
         let mut by_content = HashMap::new();
         let mut by_id = HashMap::new();
-        for (place, token) in tokens.iter().enumerate() {
+        for (index, token) in tokens.iter().enumerate() {
             let AddedToken { id, content, .. } = token;
             if content.is_empty() {
                 return Err(format!("the added token with id {id} is empty"));
             }
-            if *id >= crate::vocab::vocabulary::MOST_IDS {
+            if *id >= MAX_IDS {
                 return Err(format!(
-                    "the added token {content:?} has the id {id}, which is too large"
+                    "the added token {content:?} has the id {id}; ids must be below {MAX_IDS}"
                 ));
             }
-            if by_content.insert(content.clone(), place).is_some() {
+            if by_content.insert(content.clone(), index).is_some() {
                 return Err(format!("the added token {content:?} is listed twice"));
             }
-            // two names may have one id, as in o200k_harmony; it is decoded as the first of them
-            by_id.entry(*id).or_insert(place);
+            // Two names may have one id, as in o200k_harmony; it is decoded as the first of them.
+            by_id.entry(*id).or_insert(index);
         }
-        let plain = Scanners::new(&tokens, |token| !token.is_control(), normalizer)?;
+        let plain = Scanners::new(&tokens, |token| !token.is_special(), normalizer)?;
         let all = Scanners::new(&tokens, |_| true, normalizer)?;
         Ok(Self { tokens, by_content, by_id, plain: Arc::new(plain), all: Arc::new(all) })
     }
 
+    /// Returns the added token that is written `content`.
     pub(crate) fn by_content(&self, content: &str) -> Option<&AddedToken> {
-        self.by_content.get(content).map(|&place| &self.tokens[place])
+        self.by_content.get(content).map(|&index| &self.tokens[index])
     }
 
+    /// Returns the added token with `id`, the first of several.
     pub(crate) fn by_id(&self, id: TokenId) -> Option<&AddedToken> {
-        self.by_id.get(&id).map(|&place| &self.tokens[place])
+        self.by_id.get(&id).map(|&index| &self.tokens[index])
     }
 
-    pub(crate) fn controls(&self) -> impl Iterator<Item = &AddedToken> {
-        self.tokens.iter().filter(|token| token.is_control())
+    /// Iterates over the special tokens.
+    pub(crate) fn specials(&self) -> impl Iterator<Item = &AddedToken> {
+        self.tokens.iter().filter(|token| token.is_special())
     }
 
-    /// What finds the plain tokens and those named; an unknown name is an error that suggests.
+    /// Returns the scanners for what `special` lets become ids.
+    pub(crate) fn scanners<'a>(&'a self, special: &'a Special) -> &'a Scanners {
+        match special {
+            Special::None => &self.plain,
+            Special::All | Special::Raise => &self.all,
+            Special::Set(set) => &set.0,
+        }
+    }
+
+    /// Returns the set of the special tokens `names`; the error for an unknown name suggests one.
     pub(crate) fn set<'a>(
         &self,
         names: impl IntoIterator<Item = &'a str>,
@@ -156,13 +187,13 @@ impl Added {
             };
             chosen.insert(token.id);
         }
-        let wanted = |token: &AddedToken| !token.is_control() || chosen.contains(&token.id);
+        let wanted = |token: &AddedToken| !token.is_special() || chosen.contains(&token.id);
         let scanners = Scanners::new(&self.tokens, wanted, normalizer).map_err(Error::Invalid)?;
         Ok(SpecialSet(Arc::new(scanners)))
     }
 }
 
-/// Finds added tokens: some in the text as it is, some in the normalised text.
+/// Finds added tokens: some in the raw text, some in the normalised text.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanners {
     pub(crate) raw: Option<Scanner>,
@@ -172,36 +203,40 @@ pub(crate) struct Scanners {
 impl Scanners {
     fn new(
         tokens: &[AddedToken],
-        wanted: impl Fn(&AddedToken) -> bool,
+        is_wanted: impl Fn(&AddedToken) -> bool,
         normalizer: &Normalizer,
     ) -> std::result::Result<Self, String> {
-        let of = |normalized: bool| -> Vec<&AddedToken> {
-            let fits = |token: &&AddedToken| token.normalized == normalized && wanted(token);
+        let wanted = |normalized: bool| -> Vec<&AddedToken> {
+            let fits = |token: &&AddedToken| token.normalized == normalized && is_wanted(token);
             tokens.iter().filter(fits).collect()
         };
-        let raw = of(false);
+        let raw = wanted(false);
         let contents: Vec<&[u8]> = raw.iter().map(|token| token.content.as_bytes()).collect();
-        let late = of(true);
-        let normal = late
+        let normalized = wanted(true);
+        let normal = normalized
             .iter()
             .map(|token| normalizer.apply(token.content.as_bytes()))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let normal: Vec<&[u8]> = normal.iter().map(AsRef::as_ref).collect();
-        Ok(Self { raw: Scanner::new(&raw, &contents)?, normalized: Scanner::new(&late, &normal)? })
+        Ok(Self {
+            raw: Scanner::new(&raw, &contents)?,
+            normalized: Scanner::new(&normalized, &normal)?,
+        })
     }
 }
 
-/// A part of a text: an added token or what lies between two.
+/// A part of a text: an added token, or the text between two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    Token { id: TokenId, control: bool, range: Range<usize> },
+    Token { id: TokenId, is_special: bool, range: Range<usize> },
     Text(Range<usize>),
 }
 
-/// Finds some added tokens, all at once.
+/// Finds some added tokens in one pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Scanner {
     automaton: AhoCorasick,
+    /// By pattern of the automaton: its token, and whether that is special.
     tokens: Vec<(AddedToken, bool)>,
 }
 
@@ -217,11 +252,12 @@ impl Scanner {
             .match_kind(MatchKind::LeftmostLongest)
             .build(contents)
             .map_err(|error| format!("too many added tokens: {error}"))?;
-        let tokens = tokens.iter().map(|&token| (token.clone(), token.is_control())).collect();
+        let tokens = tokens.iter().map(|&token| (token.clone(), token.is_special())).collect();
         Ok(Some(Self { automaton, tokens }))
     }
 
-    /// The parts of `text`: the longest token at the leftmost place, then from its end on.
+    /// Calls `f` with the parts of `text`: up to the leftmost token, the longest one there, and so
+    /// on from its end.
     pub(crate) fn for_each(
         &self,
         text: &[u8],
@@ -229,28 +265,28 @@ impl Scanner {
     ) -> Result<()> {
         let mut done = 0;
         for found in self.automaton.find_iter(text) {
-            let (token, control) = &self.tokens[found.pattern().as_usize()];
+            let (token, is_special) = &self.tokens[found.pattern().as_usize()];
             let (mut start, mut end) = (found.start(), found.end());
             if start == end {
-                // a token that the normaliser has made nothing of
+                // The normal form of this token is empty.
                 continue;
             }
             if token.single_word && (word_ends(&text[..start]) || word_begins(&text[end..])) {
                 continue;
             }
             if token.lstrip {
-                start = done.max(start - blank_at_end(&text[..start]));
+                start = done.max(start - white_space_at_end(&text[..start]));
             }
             if token.rstrip {
-                end += blank_at_start(&text[end..]);
+                end += white_space_at_start(&text[end..]);
             }
             if done < start {
                 f(Part::Text(done..start))?;
             }
-            // blanks that one token has taken can be another token: as in the reference, it is
-            // dropped when all of it is gone, and else found all the same
+            // White space that one token consumes can be another token. As in Hugging Face's library
+            // that one is dropped when nothing is left of it, and else found all the same.
             if start < end {
-                f(Part::Token { id: token.id, control: *control, range: start..end })?;
+                f(Part::Token { id: token.id, is_special: *is_special, range: start..end })?;
             }
             done = end.max(start);
         }
@@ -261,19 +297,20 @@ impl Scanner {
     }
 }
 
-/// The first character of `text`, or U+FFFD if it does not begin with one.
+/// Returns the first character of `text`, or U+FFFD if it does not begin with one.
 fn first_character(text: &[u8]) -> Option<char> {
     let chunk = text[..text.len().min(4)].utf8_chunks().next()?;
     Some(chunk.valid().chars().next().unwrap_or(char::REPLACEMENT_CHARACTER))
 }
 
+/// Returns the last character of `text`, or U+FFFD if it does not end with one.
 fn last_character(text: &[u8]) -> Option<char> {
     if text.is_empty() {
         return None;
     }
-    let longest = text.len().min(4);
-    let whole = (1..=longest).find_map(|length| {
-        let tail = std::str::from_utf8(&text[text.len() - length..]).ok()?;
+    let max_len = text.len().min(4);
+    let whole = (1..=max_len).find_map(|len| {
+        let tail = std::str::from_utf8(&text[text.len() - len..]).ok()?;
         tail.chars().next_back()
     });
     Some(whole.unwrap_or(char::REPLACEMENT_CHARACTER))
@@ -299,7 +336,8 @@ fn word_begins(text: &[u8]) -> bool {
     first_character(text).is_some_and(is_word)
 }
 
-fn blank_at_start(text: &[u8]) -> usize {
+/// Returns the number of bytes of white space that `text` begins with.
+fn white_space_at_start(text: &[u8]) -> usize {
     let mut size = 0;
     while let Some(c) = first_character(&text[size..]).filter(|c| c.is_whitespace()) {
         size += c.len_utf8();
@@ -307,7 +345,8 @@ fn blank_at_start(text: &[u8]) -> usize {
     size
 }
 
-fn blank_at_end(text: &[u8]) -> usize {
+/// Returns the number of bytes of white space that `text` ends with.
+fn white_space_at_end(text: &[u8]) -> usize {
     let mut size = 0;
     while let Some(c) = last_character(&text[..text.len() - size]).filter(|c| c.is_whitespace()) {
         size += c.len_utf8();
@@ -320,11 +359,11 @@ mod tests {
     use super::*;
 
     fn token(id: TokenId, content: &str) -> AddedToken {
-        AddedToken { special: false, ..AddedToken::control(content.to_owned(), id) }
+        AddedToken { special: false, ..AddedToken::special(content.to_owned(), id) }
     }
 
     fn parts(tokens: Vec<AddedToken>, text: &str) -> Vec<(Option<TokenId>, Range<usize>)> {
-        let added = Added::new(tokens, &Normalizer::default()).unwrap();
+        let added = AddedTokens::new(tokens, &Normalizer::default()).unwrap();
         let mut out = Vec::new();
         let scanner = added.all.raw.as_ref().unwrap();
         scanner
@@ -340,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_at_the_leftmost_place() {
+    fn the_longest_token_at_the_leftmost_place_is_found() {
         let tokens = vec![token(1, "ab"), token(2, "abc"), token(3, "bcd")];
         assert_eq!(
             parts(tokens, "xabcdab"),
@@ -349,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_followed() {
+    fn the_flags_decide_where_a_token_is_found_and_what_it_consumes() {
         let tokens = vec![
             AddedToken { single_word: true, ..token(1, "cat") },
             AddedToken { lstrip: true, ..token(2, "<l>") },
@@ -365,23 +404,26 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_markup_is_control() {
-        assert!(token(0, "<|fim_prefix|>").is_control());
-        assert!(token(0, "[MASK]").is_control());
-        assert!(!token(0, "   ").is_control());
-        assert!(!token(0, "<>").is_control());
-        assert!(AddedToken::control("x".to_owned(), 0).is_control());
+    fn markup_is_special_without_the_mark() {
+        assert!(token(0, "<|fim_prefix|>").is_special());
+        assert!(token(0, "[MASK]").is_special());
+        assert!(!token(0, "   ").is_special());
+        assert!(!token(0, "<>").is_special());
+        assert!(AddedToken::special("x".to_owned(), 0).is_special());
     }
 
     #[test]
-    fn names_that_are_not_there_suggest() {
-        let added = Added::new(vec![token(1, "<|end|>")], &Normalizer::default()).unwrap();
+    fn an_unknown_name_is_an_error_with_a_suggestion() {
+        let added = AddedTokens::new(vec![token(1, "<|end|>")], &Normalizer::default()).unwrap();
         let error = added.set(["<|emd|>"], &Normalizer::default()).unwrap_err();
         assert!(error.to_string().contains("<|end|>"), "{error}");
-        // two names of one id are both found, and the first in order is what it is decoded as
-        let added = Added::new(vec![token(1, "b"), token(1, "a")], &Normalizer::default()).unwrap();
+        // Two names of one id are both found; it is decoded as the first in order.
+        let added =
+            AddedTokens::new(vec![token(1, "b"), token(1, "a")], &Normalizer::default()).unwrap();
         assert_eq!(added.by_id(1).unwrap().content, "a");
         assert_eq!(added.by_content("b").unwrap().id, 1);
-        assert!(Added::new(vec![token(1, "a"), token(2, "a")], &Normalizer::default()).is_err());
+        assert!(
+            AddedTokens::new(vec![token(1, "a"), token(2, "a")], &Normalizer::default()).is_err()
+        );
     }
 }

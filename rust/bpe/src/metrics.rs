@@ -3,7 +3,7 @@
 use lslm_runtime::{Result, Task};
 use serde::Serialize;
 
-use crate::{Cache, Special, TokenId, Tokenizer};
+use crate::{Special, TokenId, Tokenizer, Workspace};
 
 /// Sums over texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,7 +58,7 @@ pub struct Measure<'a> {
     lengths: Vec<usize>,
     /// How often each id came.
     uses: Vec<u64>,
-    cache: Cache,
+    workspace: Workspace,
     ids: Vec<TokenId>,
     spelled: Vec<u8>,
 }
@@ -72,7 +72,7 @@ impl<'a> Measure<'a> {
             tokenizer,
             lengths: ids.map(length).collect(),
             uses: vec![0; tokenizer.vocab_size()],
-            cache: Cache::default(),
+            workspace: Workspace::default(),
             ids: Vec::new(),
             spelled: Vec::new(),
         }
@@ -83,10 +83,10 @@ impl<'a> Measure<'a> {
     /// Words are counted in the text that the ids spell, which a tokenizer with a normalizer may
     /// have changed.
     pub fn text(&mut self, text: &[u8], task: &Task) -> Result<Figures> {
-        let Self { tokenizer, lengths, uses, cache, ids, spelled } = self;
+        let Self { tokenizer, lengths, uses, workspace, ids, spelled } = self;
         ids.clear();
         spelled.clear();
-        tokenizer.encode_into_task(text, &Special::None, cache, task, ids)?;
+        tokenizer.encode_into_task(text, &Special::None, workspace, task, ids)?;
         for &id in &*ids {
             spelled.extend_from_slice(tokenizer.token_bytes(id)?);
             uses[id as usize] += 1;

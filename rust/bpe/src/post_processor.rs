@@ -1,12 +1,20 @@
-//! The ids that a file's post-processor puts around a text, for whoever asks for them.
+//! The template of a `tokenizer.json`: ids before and after those of a text.
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, TokenId};
 use serde_json::Value;
 
-use crate::TokenId;
 use crate::tokenizer::Tokenizer;
 
-/// What stands before and behind the ids of a text. Made by [`Tokenizer::template`].
+/// The ids before and after those of each text. See [`Tokenizer::template`].
+///
+/// ```
+/// use lslm_bpe::Template;
+///
+/// let template = Template::new([1], [2]); // BOS and EOS
+/// let (ids, offsets) = template.around_each(&[7, 8, 9], &[0, 2, 3]);
+/// assert_eq!(ids, [1, 7, 8, 2, 1, 9, 2]);
+/// assert_eq!(offsets, [0, 4, 7]);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     before: Vec<TokenId>,
@@ -14,13 +22,14 @@ pub struct Template {
 }
 
 impl Tokenizer {
-    /// The template of the file that this tokenizer came from; an empty one when it has none.
+    /// Returns the template of the file that this tokenizer was loaded from; an empty one when it
+    /// has none.
     ///
-    /// Encoding never applies it by itself. [`Error::Invalid`] names a post-processor that puts
-    /// something else around a text than known ids.
+    /// Encoding never applies it by itself. [`Error::Invalid`] when the file's post-processor does
+    /// something other than adding known ids around a text.
     pub fn template(&self) -> Result<Template> {
         let mut template = Template::default();
-        template.add(&self.0.kept.post_processor, 0).map_err(Error::Invalid)?;
+        template.add(&self.0.passthrough.post_processor, 0).map_err(Error::Invalid)?;
         for &id in template.before.iter().chain(&template.after) {
             self.token_bytes(id)?;
         }
@@ -29,6 +38,24 @@ impl Tokenizer {
 }
 
 impl Template {
+    /// Returns the template of these ids.
+    pub fn new(
+        before: impl IntoIterator<Item = TokenId>,
+        after: impl IntoIterator<Item = TokenId>,
+    ) -> Self {
+        Self { before: before.into_iter().collect(), after: after.into_iter().collect() }
+    }
+
+    /// Returns the ids before those of a text.
+    pub fn before(&self) -> &[TokenId] {
+        &self.before
+    }
+
+    /// Returns the ids after those of a text.
+    pub fn after(&self) -> &[TokenId] {
+        &self.after
+    }
+
     fn set(
         &mut self,
         before: Vec<TokenId>,
@@ -41,13 +68,14 @@ impl Template {
         Ok(())
     }
 
-    /// Takes what `value` puts around a text.
+    /// Adds the ids that the post-processor `value` adds around a text.
     fn add(&mut self, value: &Value, depth: usize) -> std::result::Result<(), String> {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or("of no type");
-        let broken = || format!("the post-processor {kind:?} is broken");
+        let broken =
+            || format!("the post-processor {kind:?} lacks an entry or has one of another type");
         match kind {
             _ if value.is_null() => Ok(()),
-            // it changes offsets alone
+            // It changes only offsets.
             "ByteLevel" => Ok(()),
             "Sequence" if depth < 16 => {
                 let parts = value.get("processors").and_then(Value::as_array).ok_or_else(broken)?;
@@ -63,26 +91,26 @@ impl Template {
                 self.set(before, after)
             }
             _ => Err(format!(
-                "the post-processor {kind:?} is not supported; known are TemplateProcessing, \
-                 BertProcessing, RobertaProcessing, ByteLevel and Sequence"
+                "the post-processor {kind:?} is not supported; use TemplateProcessing, \
+                 BertProcessing, RobertaProcessing, ByteLevel or Sequence"
             )),
         }
     }
 
-    /// The ids of many texts and their offsets with the template around each of them.
+    /// Returns the ids of many texts and their offsets with the template around each text.
     pub fn around_each(&self, ids: &[TokenId], offsets: &[i64]) -> (Vec<TokenId>, Vec<i64>) {
-        let texts = offsets.len().saturating_sub(1);
-        let more = self.before.len() + self.after.len();
-        let mut all = Vec::with_capacity(ids.len() + texts * more);
-        let mut places = Vec::with_capacity(offsets.len());
-        places.push(0);
+        let n_texts = offsets.len().saturating_sub(1);
+        let n_added = self.before.len() + self.after.len();
+        let mut all = Vec::with_capacity(ids.len() + n_texts * n_added);
+        let mut all_offsets = Vec::with_capacity(offsets.len());
+        all_offsets.push(0);
         for range in offsets.windows(2) {
             all.extend_from_slice(&self.before);
             all.extend_from_slice(&ids[range[0] as usize..range[1] as usize]);
             all.extend_from_slice(&self.after);
-            places.push(all.len() as i64);
+            all_offsets.push(all.len() as i64);
         }
-        (all, places)
+        (all, all_offsets)
     }
 }
 
@@ -90,23 +118,23 @@ fn id(value: &Value) -> Option<TokenId> {
     value.as_u64()?.try_into().ok()
 }
 
-/// The ids before and behind the one text in the template for single texts.
+/// Returns the ids before and after the text in the template for single texts.
 fn around(value: &Value) -> Option<(Vec<TokenId>, Vec<TokenId>)> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    let mut behind = false;
-    for piece in value.get("single")?.as_array()? {
-        if let Some(special) = piece.get("SpecialToken") {
+    let mut is_after = false;
+    for part in value.get("single")?.as_array()? {
+        if let Some(special) = part.get("SpecialToken") {
             let name = special.get("id")?.as_str()?;
             let ids = value.get("special_tokens")?.get(name)?.get("ids")?.as_array()?;
-            let side = if behind { &mut after } else { &mut before };
+            let side = if is_after { &mut after } else { &mut before };
             for value in ids {
                 side.push(id(value)?);
             }
-        } else if piece.get("Sequence").is_some() && !behind {
-            behind = true;
+        } else if part.get("Sequence").is_some() && !is_after {
+            is_after = true;
         } else {
             return None;
         }
     }
-    behind.then_some((before, after))
+    is_after.then_some((before, after))
 }

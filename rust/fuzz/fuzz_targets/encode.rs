@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{TrainOptions, WordCounter, train};
-use lslm_bpe::{Cache, Special, Tokenizer, Unit};
+use lslm_bpe::{Special, Tokenizer, Unit, Workspace};
 use lslm_runtime::Task;
 
 /// A tokenizer for each kind of pattern, trained on this file and a few unusual words.
@@ -36,8 +36,8 @@ fuzz_target!(|text: &[u8]| {
             tokenizer.decode_into(&ids, &mut decoded).expect("known ids");
             assert_eq!(decoded, text);
             let mut fresh = Vec::new();
-            let mut cache = Cache::default();
-            tokenizer.encode_into(text, &special, &mut cache, &mut fresh).expect("as before");
+            let mut workspace = Workspace::default();
+            tokenizer.encode_into(text, &special, &mut workspace, &mut fresh).expect("as before");
             assert_eq!(fresh, ids);
             assert_eq!(tokenizer.count(text, &special, &task).expect("as before"), ids.len());
             let located = tokenizer.encode_with_offsets(text, &special, Unit::Byte, &task);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lslm_bpe::{Cache, Frame, Special, Tokenizer};
+use lslm_bpe::{Special, Template, Tokenizer, Workspace};
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, Funnel};
 use lslm_corpus::{Corpus, Document, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
@@ -165,7 +165,7 @@ fn document_end(tokenizer: &Tokenizer, options: &TokenizeOptions) -> Result<Docu
 /// The memory that a thread reuses from one chunk to the next.
 #[derive(Default)]
 struct TokenizeBuffers {
-    cache: Cache,
+    workspace: Workspace,
     clean: CleanBuffers,
 }
 
@@ -248,7 +248,7 @@ impl TokenizeStep<'_> {
 
     fn encode(&self, chunk: Chunk) -> Result<EncodedChunk> {
         let mut buffers = self.buffers.lock();
-        let TokenizeBuffers { cache, clean } = &mut *buffers;
+        let TokenizeBuffers { workspace, clean } = &mut *buffers;
         let (documents, funnel): (Vec<Document>, Funnel) = match self.cleaner {
             None => (chunk.documents, Funnel::default()),
             Some(cleaner) => {
@@ -259,9 +259,9 @@ impl TokenizeStep<'_> {
         let mut ids = Vec::new();
         let ends = self.tokenizer.encode_texts_into(
             documents.iter().map(|document| document.text.as_bytes()),
-            Frame { before: self.end.bos, behind: self.end.eos },
+            &Template::new(self.end.bos, self.end.eos),
             &Special::None,
-            cache,
+            workspace,
             self.task,
             &mut ids,
         )?;

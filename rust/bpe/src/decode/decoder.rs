@@ -1,125 +1,22 @@
-//! From ids back to bytes and text.
+//! Decoding of one sequence, of many, and of a stream.
 
-use std::collections::BTreeMap;
-
-use lslm_runtime::{Error, Result, Task, threads};
+use lslm_runtime::{Error, Result, Task, TokenId, threads};
 use rayon::prelude::*;
 
-use crate::TokenId;
-use crate::added_tokens::Added;
-use crate::prefetch::prefetch;
 use crate::tokenizer::Tokenizer;
-use crate::vocab::vocabulary::Vocabulary;
 
-/// The bytes of all ids, those of added tokens among them, laid end to end.
-#[derive(Clone, Debug)]
-pub(crate) struct Table {
-    bytes: Vec<u8>,
-    starts: Vec<u32>,
-    /// The same once more, so that decoding is one read and one write of 16 bytes for nearly every
-    /// id: its bytes, and in the last place their number, or [`LARGE`] when they are more than 15.
-    slots: Vec<[u8; SLOT]>,
-}
-
-const SLOT: usize = 16;
-const LARGE: u8 = u8::MAX;
-/// Bytes are gathered in blocks, which end anywhere; the output grows by whole blocks.
-const BLOCK: usize = 4096;
-/// How many ids before its turn the memory of one is asked for.
-const AHEAD: usize = 32;
-
-impl Table {
-    pub(crate) fn new(
-        vocabulary: &Vocabulary,
-        added: &Added,
-        odd: &BTreeMap<TokenId, String>,
-    ) -> Result<Self, String> {
-        let past = |id: Option<TokenId>| id.map_or(0, |id| id + 1);
-        let size = vocabulary
-            .len()
-            .max(past(added.tokens.last().map(|token| token.id)))
-            .max(past(odd.keys().next_back().copied()));
-        let mut bytes = Vec::new();
-        let mut starts = Vec::with_capacity(size as usize + 1);
-        for id in 0..size {
-            starts.push(bytes.len() as u32);
-            match (added.by_id(id), odd.get(&id)) {
-                (Some(token), _) => bytes.extend_from_slice(token.content.as_bytes()),
-                (None, Some(name)) => bytes.extend_from_slice(name.as_bytes()),
-                (None, None) => bytes.extend_from_slice(vocabulary.get(id)),
-            }
-            if u32::try_from(bytes.len()).is_err() {
-                return Err("the tokens have more than 4 GB together".to_owned());
-            }
-        }
-        starts.push(bytes.len() as u32);
-        let mut slots = Vec::with_capacity(size as usize);
-        for pair in starts.windows(2) {
-            let token = &bytes[pair[0] as usize..pair[1] as usize];
-            let mut slot = [0; SLOT];
-            if token.len() < SLOT {
-                slot[..token.len()].copy_from_slice(token);
-                slot[SLOT - 1] = token.len() as u8;
-            } else {
-                slot[SLOT - 1] = LARGE;
-            }
-            slots.push(slot);
-        }
-        Ok(Self { bytes, starts, slots })
-    }
-
-    /// One more than the largest id.
-    pub(crate) fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// The bytes of `id`; `None` when no token has it.
-    #[inline]
-    pub(crate) fn get(&self, id: TokenId) -> Option<&[u8]> {
-        let start = *self.starts.get(id as usize)?;
-        let end = *self.starts.get(id as usize + 1)?;
-        (start < end).then(|| &self.bytes[start as usize..end as usize])
-    }
-}
+/// A batch of fewer ids is decoded by the calling thread; starting others takes longer.
+const MIN_PARALLEL_IDS: usize = 1 << 16;
 
 impl Tokenizer {
     /// Appends the bytes that `ids` stand for to `out`; [`Error::UnknownToken`] for an id that no
     /// token has, with `out` as it was.
     pub fn decode_into(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<()> {
-        let start = out.len();
-        let mut block = [0; BLOCK + SLOT];
-        let mut filled = 0;
-        let mut coming = ids.iter().skip(AHEAD);
-        for &id in ids {
-            if let Some(slot) = coming.next().and_then(|&id| self.0.table.slots.get(id as usize)) {
-                prefetch(slot);
-            }
-            // zero bytes: no token has this id
-            let slot = self.0.table.slots.get(id as usize).unwrap_or(&[0; SLOT]);
-            block[filled..filled + SLOT].copy_from_slice(slot);
-            let length = slot[SLOT - 1];
-            if length.wrapping_sub(1) < LARGE - 1 {
-                filled += usize::from(length);
-                if filled >= BLOCK {
-                    out.extend_from_slice(&block[..filled]);
-                    filled = 0;
-                }
-                continue;
-            }
-            out.extend_from_slice(&block[..filled]);
-            filled = 0;
-            let Some(bytes) = self.0.table.get(id) else {
-                out.truncate(start);
-                return Err(self.unknown(id));
-            };
-            out.extend_from_slice(bytes);
-        }
-        out.extend_from_slice(&block[..filled]);
-        Ok(())
+        self.0.token_bytes.decode_into(ids, out)
     }
 
-    /// The bytes of several sequences: `ids` is cut at `offsets`, whose first is 0 and whose last
-    /// is the number of ids. The same for any number of `threads`.
+    /// Returns the bytes of several sequences: `ids` is split at `offsets`, whose first is 0 and
+    /// whose last is the number of ids. The same for any number of `threads`.
     pub fn decode_batch(
         &self,
         ids: &[TokenId],
@@ -128,10 +25,10 @@ impl Tokenizer {
         task: &Task,
     ) -> Result<Vec<Vec<u8>>> {
         let threads = threads::resolve(threads)?;
-        let whole = offsets.first() == Some(&0)
+        let is_partition = offsets.first() == Some(&0)
             && offsets.last() == Some(&(ids.len() as i64))
             && offsets.is_sorted();
-        if !whole {
+        if !is_partition {
             return Err(Error::invalid(format!(
                 "offsets must ascend from 0 to {}, the number of ids",
                 ids.len()
@@ -145,32 +42,48 @@ impl Tokenizer {
             task.advance(part.len() as u64)?;
             Ok(out)
         };
-        if threads == 1 || ids.len() < 1 << 16 {
+        if threads == 1 || ids.len() < MIN_PARALLEL_IDS {
             return offsets.windows(2).map(decode).collect();
         }
         threads::pool(threads)?
             .install(|| offsets.par_windows(2).with_min_len(16).map(decode).collect())
     }
 
-    /// A decoder that takes ids as they come.
+    /// Returns a decoder for ids that arrive one after the other.
     pub fn decoder(&self) -> StreamDecoder {
         StreamDecoder { tokenizer: self.clone(), pending: Vec::new() }
     }
 }
 
-/// Decodes ids as they come, and gives out text only in whole characters.
+/// Decodes ids as they arrive into text of whole characters.
+///
+/// ```
+/// use lslm_bpe::{Special, Tokenizer};
+///
+/// # fn main() -> lslm_runtime::Result<()> {
+/// # let bytes: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+/// # let pattern = lslm_bpe::pretokenize::Pattern::named("gpt2").unwrap();
+/// let tokenizer = Tokenizer::new(&bytes, &[], pattern, &[])?;
+/// let ids = tokenizer.encode("é!".as_bytes(), &Special::None, &Default::default())?;
+/// let mut decoder = tokenizer.decoder();
+/// assert_eq!(decoder.push(&ids[..1])?, ""); // the first byte of two
+/// assert_eq!(decoder.push(&ids[1..])?, "é!");
+/// assert_eq!(decoder.finish(), "");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct StreamDecoder {
     tokenizer: Tokenizer,
-    /// the start of a character whose end has not come yet, at most 3 bytes
+    /// The first bytes of a character that is not complete yet, at most 3.
     pending: Vec<u8>,
 }
 
 impl StreamDecoder {
-    /// The text that `ids` complete. The start of a character is held back until the rest comes;
-    /// bytes that no continuation makes a character of become U+FFFD at once.
+    /// Returns the text that `ids` complete. The start of a character is held back until the rest
+    /// arrives; bytes that no continuation makes a character become U+FFFD at once.
     ///
-    /// With an [`Error::UnknownToken`] the decoder is as it was before.
+    /// After an [`Error::UnknownToken`] the decoder is as it was before.
     pub fn push(&mut self, ids: &[TokenId]) -> Result<String> {
         let held = self.pending.len();
         let mut bytes = std::mem::take(&mut self.pending);
@@ -179,26 +92,27 @@ impl StreamDecoder {
             self.pending = bytes;
             return Err(error);
         }
-        let ready = bytes.len() - unfinished(&bytes);
+        let ready = bytes.len() - incomplete_len(&bytes);
         self.pending = bytes.split_off(ready);
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The text of what is still held back: U+FFFD if the last character never came to its end.
+    /// Returns the text of what is still held back: U+FFFD if the last character is incomplete.
     pub fn finish(&mut self) -> String {
         let pending = std::mem::take(&mut self.pending);
         String::from_utf8_lossy(&pending).into_owned()
     }
 }
 
-/// How many bytes at the end of `bytes` are the start of a character that may yet be completed.
-fn unfinished(bytes: &[u8]) -> usize {
+/// Returns how many bytes at the end of `bytes` are the start of a character that more bytes could
+/// complete.
+fn incomplete_len(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len() - bytes.len().min(3)..];
     (1..=tail.len())
         .rev()
-        .find(|&length| {
-            let end = &tail[tail.len() - length..];
-            // "unexpected end" is how the validator says that more bytes could make it right
+        .find(|&len| {
+            let end = &tail[tail.len() - len..];
+            // No error length: more bytes could make it valid.
             std::str::from_utf8(end)
                 .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
         })
@@ -210,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unfinished_characters_are_seen() {
+    fn incomplete_characters_are_held_back() {
         for (bytes, held) in [
             (&b"abc"[..], 0),
             (b"a\xC3", 1),
@@ -223,7 +137,7 @@ mod tests {
             (b"\xED\xA0", 0),
             (b"", 0),
         ] {
-            assert_eq!(unfinished(bytes), held, "{bytes:?}");
+            assert_eq!(incomplete_len(bytes), held, "{bytes:?}");
         }
     }
 }

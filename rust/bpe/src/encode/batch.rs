@@ -1,33 +1,23 @@
-//! Many texts in one call: on all cores, and with the new words of one text merged along with those
+//! Many texts in one call: on all threads, with the new pieces of one text merged along with those
 //! of the next.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use lslm_runtime::parallel::in_order;
-use lslm_runtime::{Result, Task, threads};
+use lslm_runtime::{Result, Task, TokenId, threads};
 
-use crate::TokenId;
 use crate::added_tokens::Special;
-use crate::encode::cache::Cache;
-use crate::encode::encoder::Run;
+use crate::encode::encoder::Encoder;
+use crate::encode::workspace::Workspace;
+use crate::post_processor::Template;
 use crate::tokenizer::Tokenizer;
 
-/// Below this many bytes a batch is encoded by the thread that asks; starting others takes longer.
-const WORTH_THREADS: usize = 1 << 16;
-
-/// Ids that go before and behind those of each text.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Frame {
-    /// before a text
-    pub before: Option<TokenId>,
-    /// behind a text
-    pub behind: Option<TokenId>,
-}
+/// A batch of fewer bytes is encoded by the calling thread; starting others takes longer.
+const MIN_PARALLEL_BYTES: usize = 1 << 16;
 
 impl Tokenizer {
-    /// The ids of all `texts`, one after the other, and where each text's begin; the last offset is
-    /// the number of ids.
+    /// Returns the ids of all `texts`, end to end, and the offsets where those of each text begin;
+    /// the last offset is the number of ids.
     ///
     /// The same for any number of `threads`, `None` being all cores. `task` counts bytes.
     pub fn encode_batch<T: AsRef<[u8]> + Sync>(
@@ -42,13 +32,13 @@ impl Tokenizer {
         task.begin("encode", "bytes", Some(total as u64));
         let mut offsets = Vec::with_capacity(texts.len() + 1);
         offsets.push(0);
-        if threads == 1 || total < WORTH_THREADS {
+        if threads == 1 || total < MIN_PARALLEL_BYTES {
             let (ids, ends) = self.encode_run(texts, special, task)?;
             offsets.extend(ends.into_iter().map(|end| end as i64));
             return Ok((ids, offsets));
         }
-        // several runs a thread, so that one long text at the end does not leave the others idle
-        let target = (total / (threads * 16)).max(WORTH_THREADS / 4);
+        // Several runs a thread, so that one long text at the end does not leave the others idle.
+        let target = (total / (threads * 16)).max(MIN_PARALLEL_BYTES / 4);
         let runs = runs(texts, target);
         let mut ids = Vec::with_capacity(total / 4 + 8);
         let encode = |run: usize| self.encode_run(&texts[runs[run].clone()], special, task);
@@ -59,7 +49,7 @@ impl Tokenizer {
         Ok((ids, offsets))
     }
 
-    /// The ids of `texts`, and where each text's end.
+    /// Returns the ids of `texts`, and the index where those of each text end.
     fn encode_run<T: AsRef<[u8]>>(
         &self,
         texts: &[T],
@@ -69,64 +59,53 @@ impl Tokenizer {
         let total: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         let mut ids = Vec::with_capacity(total / 4 + 8);
         let texts = texts.iter().map(AsRef::as_ref).inspect(|text: &&[u8]| {
-            // whether to stop is asked by the run
+            // The encoder checks for cancellation.
             let _ = task.advance(text.len() as u64);
         });
-        let ends = self.with_cache(|cache| {
-            self.encode_texts_into(texts, Frame::default(), special, cache, task, &mut ids)
+        let ends = self.with_workspace(|workspace| {
+            let template = Template::default();
+            self.encode_texts_into(texts, &template, special, workspace, task, &mut ids)
         })?;
         Ok((ids, ends))
     }
 
-    /// Appends the ids of all `texts`, each in its `frame`, to `out`, and returns where in `out` each
-    /// text's end. `task` counts nothing, but may end it.
+    /// Appends the ids of all `texts`, each with `template` around it, to `out`, and returns the
+    /// index in `out` where those of each text end. `task` counts nothing, but can cancel.
     pub fn encode_texts_into<'t>(
         &self,
         texts: impl Iterator<Item = &'t [u8]>,
-        frame: Frame,
+        template: &Template,
         special: &Special,
-        cache: &mut Cache,
+        workspace: &mut Workspace,
         task: &Task,
         out: &mut Vec<TokenId>,
     ) -> Result<Vec<usize>> {
-        cache.claim(self.0.number);
-        // where nothing but the pattern cuts
-        let scanners = self.scanners(special);
-        let alone = scanners.raw.is_none() && scanners.normalized.is_none();
-        let pattern = self.0.pretokenizer.only_pattern().filter(|_| alone);
-        let mut run = Run::new(&self.0.model, cache, task, out);
+        workspace.claim(self.0.number);
+        let walk = self.walk(special);
+        let mut encoder = Encoder::new(&self.0.model, workspace, task, out);
         for text in texts {
-            frame.before.into_iter().for_each(|id| run.push(id));
-            let normalized = pattern.map(|pattern| Ok((pattern, self.normalized(text)?)));
-            match normalized.transpose()? {
-                Some((pattern, Cow::Borrowed(text))) => {
-                    run.text(text);
-                    pattern.for_each_batch(text, |ends| run.pieces(ends));
-                }
-                Some((_, Cow::Owned(text))) => {
-                    run.apart(|cache, out| self.encode_plain(&text, cache, task, out))?;
-                }
-                None => {
-                    run.apart(|cache, out| self.encode_into_task(text, special, cache, task, out))?;
-                }
+            template.before().iter().for_each(|&id| encoder.push(id));
+            if let Err(error) = walk.encode(text, &mut encoder, None) {
+                encoder.finish()?;
+                return Err(error);
             }
-            frame.behind.into_iter().for_each(|id| run.push(id));
-            run.end();
+            template.after().iter().for_each(|&id| encoder.push(id));
+            encoder.mark();
             task.check()?;
         }
-        run.finish()
+        encoder.finish()
     }
 }
 
-/// Runs of `texts` of about `target` bytes.
+/// Returns ranges of `texts` of about `target` bytes each.
 fn runs<T: AsRef<[u8]>>(texts: &[T], target: usize) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let (mut start, mut size) = (0, 0);
-    for (place, text) in texts.iter().enumerate() {
+    for (i, text) in texts.iter().enumerate() {
         size += text.as_ref().len();
         if size >= target {
-            runs.push(start..place + 1);
-            (start, size) = (place + 1, 0);
+            runs.push(start..i + 1);
+            (start, size) = (i + 1, 0);
         }
     }
     if start < texts.len() {

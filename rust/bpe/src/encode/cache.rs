@@ -1,59 +1,59 @@
-//! What a piece became the last time it was seen.
+//! The ids of pieces seen before.
 //!
-//! Most pieces of a text have been seen before, and most are a few bytes and become one to four
-//! ids. Those are kept in one flat table of exact keys: no hash is ever trusted, so a hit is right.
-//! A piece has four places in the table, next to each other; when all are taken, one of them is
-//! given up. So memory is bounded, words that recur stay, and no choice of words makes it slow.
-//! Pieces of 16 to 31 bytes have a table of the same kind.
+//! Most pieces of a text have been seen before, and most are a few bytes and one to four ids.
+//!
+//! ```text
+//! find(key):      two adjacent cache lines, chosen by hash(key), hold 4 entries: 4-way associative
+//!                 return the entry whose key equals `key`, if any
+//! insert(entry):  into a free one of the 4, else in place of one chosen by other bits of the hash
+//! ```
+//!
+//! Keys are the pieces themselves, so a hit is always right. Memory is bounded, pieces that recur
+//! stay, and no choice of pieces makes a lookup slow. Pieces of 16 to 31 bytes have a second table
+//! of the same kind; longer ones are not cached.
 
-use crate::TokenId;
-use crate::encode::merge;
-use crate::encode::{backtrack, encoder};
+use lslm_runtime::TokenId;
+
+use crate::encode::char3::has_char3s;
 use crate::prefetch::prefetch;
 use crate::vocab::piece_key::{LongKey, PieceKey};
 
-/// The ids that have room in an entry of the first table.
-const LANES: usize = 4;
-/// The most ids of a piece in the table of long ones.
-const LONG_LANES: usize = 7;
+/// The ids that fit into an entry of the short table; with the key they fill 32 bytes.
+const SHORT_IDS: usize = 4;
+/// The ids that fit into an entry of the long table; with key and count they fill 64 bytes.
+const LONG_IDS: usize = 7;
 
-/// The places of a piece.
+/// The entries among which a key is looked up.
 const WAYS: usize = 4;
-const SMALLEST: usize = 1 << 12;
-/// 8 MB: some hundred thousand words, what tens of megabytes of one language have
-const LARGEST: usize = 1 << 18;
-/// 4 MB
-const MOST_LONG: usize = 1 << 16;
-/// 4 MB: a hundred thousand words or more, which scripts of few tokens bring soon
-const MOST_IDS: usize = 1 << 20;
+/// The entries that each table begins with, 128 KB of the short one, so that a cache used for one
+/// small text costs little to clear.
+const MIN_ENTRIES: usize = 1 << 12;
+/// The limit of the short table in entries, 8 MB. Tens of megabytes of one language have some
+/// hundred thousand distinct pieces.
+const MAX_SHORT_ENTRIES: usize = 1 << 18;
+/// The limit of the long table in entries, 4 MB.
+const MAX_LONG_ENTRIES: usize = 1 << 16;
+/// The limit of the list of ids in ids, 4 MB: those of a hundred thousand pieces or more. 2^18 were
+/// too few for a mix of languages with few tokens (55 → 65 MB/s; docs/log.md).
+const MAX_LISTED_IDS: usize = 1 << 20;
 
-/// The working memory of one worker: what is remembered between pieces, and scratch space.
-///
-/// It may be used with any tokenizer, one after the other; it forgets when the tokenizer changes.
+/// What earlier pieces became: a cache of the ids of pieces of at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Debug, Default)]
-pub struct Cache {
-    owner: u64,
+pub(crate) struct PieceCache {
     short: Table<Short>,
     long: Table<Long>,
-    /// the ids of entries that have no room for them
+    /// The ids of short pieces that have more than [`SHORT_IDS`].
     ids: Vec<TokenId>,
-    pub(crate) scratch: merge::Scratch,
-    pub(crate) search: backtrack::Scratch,
-    /// where ids are gathered
-    pub(crate) block: Vec<TokenId>,
-    /// the ids of the new words among them
-    pub(crate) new: Vec<TokenId>,
 }
 
 /// The ids of a piece of at most [`PieceKey::MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct Short {
-    /// the bytes of the piece and, in the highest byte, their number; zero when empty
     key: PieceKey,
-    /// The ids, and in the high byte of the first the number of them. When that is more than
-    /// [`LANES`], the second is where they begin in the cache's own list.
-    ids: [TokenId; LANES],
+    /// The ids, and in the high byte of the first their number. When that is more than
+    /// [`SHORT_IDS`], the second is the index where they begin in the cache's list of ids.
+    ids: [TokenId; SHORT_IDS],
 }
 
 /// The ids of a piece of more than [`PieceKey::MAX_LEN`] and at most [`LongKey::MAX_LEN`] bytes.
@@ -62,9 +62,10 @@ struct Short {
 struct Long {
     key: LongKey,
     count: u32,
-    ids: [TokenId; LONG_LANES],
+    ids: [TokenId; LONG_IDS],
 }
 
+/// An entry of a table; the default one is empty.
 trait Entry: Copy + Default {
     type Key: Copy + PartialEq;
     fn key(&self) -> Self::Key;
@@ -110,14 +111,15 @@ impl Entry for Long {
     }
 }
 
+/// A 4-way associative table.
 #[derive(Debug)]
 struct Table<E> {
-    /// a power of two, and one more, so that the last has another behind it, too
+    /// A power of two of them and one more, so that a line always has one after it.
     lines: Vec<Line<E>>,
     count: usize,
 }
 
-/// What the processor fetches at once, or twice that.
+/// Two entries: one cache line, or two adjacent ones, which are fetched together.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Line<E>([E; 2]);
@@ -129,31 +131,31 @@ impl<E> Default for Table<E> {
 }
 
 impl<E: Entry> Table<E> {
-    /// The four places of a key are in this line and the next one.
+    /// Returns the index of the line that, with the next one, holds the four entries of a key.
     #[inline(always)]
-    fn home(&self, key: E::Key) -> usize {
+    fn line_of(&self, key: E::Key) -> usize {
         E::hash(key) as usize & (self.lines.len() - 2)
     }
 
     #[inline(always)]
-    fn find(&self, home: usize, key: E::Key) -> Option<&E> {
-        let [one, other] = &self.lines[home].0;
+    fn find(&self, line: usize, key: E::Key) -> Option<&E> {
+        let [one, other] = &self.lines[line].0;
         if one.key() == key {
             return Some(one);
         }
         if other.key() == key {
             return Some(other);
         }
-        // places are taken in order, and never left empty again
+        // Entries are taken in order and never emptied again.
         if other.is_empty() {
             return None;
         }
-        self.lines[home + 1].0.iter().find(|entry| entry.key() == key)
+        self.lines[line + 1].0.iter().find(|entry| entry.key() == key)
     }
 
-    /// Puts `entry` into the table, which has `most` entries at most.
-    fn insert(&mut self, entry: E, most: usize) {
-        if self.count >= self.lines.len() && self.lines.len() < most / 2 {
+    /// Inserts `entry` into the table, which grows to at most `max_entries`.
+    fn insert(&mut self, entry: E, max_entries: usize) {
+        if self.count >= self.lines.len() && self.lines.len() < max_entries / 2 {
             self.grow();
         }
         self.place(entry);
@@ -161,18 +163,18 @@ impl<E: Entry> Table<E> {
 
     fn place(&mut self, entry: E) {
         let hash = E::hash(entry.key());
-        let home = self.home(entry.key());
-        let ways = &mut self.lines[home..home + 2];
-        // the same piece may have been new more than once
-        let is_free = |place: &E| place.is_empty() || place.key() == entry.key();
-        let free = ways.iter_mut().flat_map(|line| &mut line.0).find(|place| is_free(place));
-        if let Some(place) = free {
-            self.count += usize::from(place.is_empty());
-            *place = entry;
+        let line = self.line_of(entry.key());
+        let lines = &mut self.lines[line..line + 2];
+        // A piece that is pending twice is inserted twice.
+        let is_free = |slot: &E| slot.is_empty() || slot.key() == entry.key();
+        let free = lines.iter_mut().flat_map(|line| &mut line.0).find(|slot| is_free(slot));
+        if let Some(slot) = free {
+            self.count += usize::from(slot.is_empty());
+            *slot = entry;
         } else {
-            // bits that did not choose the home
+            // Bits that did not choose the line.
             let way = (hash >> 40) as usize % WAYS;
-            ways[way / 2].0[way % 2] = entry;
+            lines[way / 2].0[way % 2] = entry;
         }
     }
 
@@ -189,220 +191,198 @@ impl<E: Entry> Table<E> {
 
     fn clear(&mut self) {
         self.lines.clear();
-        self.lines.resize(SMALLEST / 2 + 1, Line::default());
+        self.lines.resize(MIN_ENTRIES / 2 + 1, Line::default());
         self.count = 0;
     }
 }
 
-impl Cache {
-    /// An empty cache; it grows with use, to 17 MB.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Makes this the cache of the tokenizer with the number `owner`, before a text.
-    pub(crate) fn claim(&mut self, owner: u64) {
-        if self.owner != owner {
-            self.owner = owner;
-            self.search = backtrack::Scratch::default();
-            self.block.resize(encoder::ROOM, 0);
-            self.clear();
-        } else if self.is_full() {
-            self.clear();
-        }
-    }
-
-    /// Whether words of many ids are remembered no more.
+impl PieceCache {
+    /// Whether pieces of more than four ids are no longer inserted, so that it is time to clear.
     pub(crate) fn is_full(&self) -> bool {
-        self.ids.len() >= MOST_IDS
+        self.ids.len() >= MAX_LISTED_IDS
     }
 
-    /// Forgets all words.
+    /// Removes all pieces. Must be called once before the first use.
     pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.long.clear();
         self.ids.clear();
     }
 
-    /// The first places of pieces of `text`, which are being fetched from now on.
+    /// Writes the table lines of pieces of `text` to `lines` and prefetches them.
     ///
-    /// The first piece begins at `start`, each ends at one of `ends`. It goes on as long as `homes`
-    /// has room and pieces belong into the first table: they have at most [`PieceKey::MAX_LEN`] bytes, and with
-    /// `CUT` are not [`is_wide`]. Returns the number of those. Their places hold until something is
-    /// inserted.
+    /// The first piece begins at `start`, and each ends at one of `ends`. Stops when `lines` is full
+    /// or at a piece that is not for the short table: one of more than [`PieceKey::MAX_LEN`] bytes,
+    /// or, with `SPLIT`, one that [`has_char3s`]. Returns the number of pieces. Their lines are
+    /// valid until the next insertion.
     #[inline(never)]
-    pub(crate) fn prepare<const CUT: bool>(
+    pub(crate) fn prepare<const SPLIT: bool>(
         &self,
         text: &[u8],
         mut start: usize,
         ends: &[usize],
-        homes: &mut [u32],
+        lines: &mut [u32],
     ) -> usize {
         let mut count = 0;
-        for (&end, home) in ends.iter().zip(homes) {
-            let length = end - start;
-            if length > PieceKey::MAX_LEN || CUT && is_wide(text, start, length) {
+        for (&end, line) in ends.iter().zip(lines) {
+            let len = end - start;
+            if len > PieceKey::MAX_LEN || SPLIT && has_char3s(text, start, len) {
                 break;
             }
-            let at = self.short.home(PieceKey::read(text, start, length));
+            let at = self.short.line_of(PieceKey::read(text, start, len));
             prefetch(&self.short.lines[at]);
-            *home = at as u32;
+            *line = at as u32;
             count += 1;
             start = end;
         }
         count
     }
 
-    /// Writes the ids of pieces, as they were given to [`Cache::prepare`] with what it found, into
-    /// the block from `at` on, until one is not known. Returns the number of those that were, and
-    /// where in the block they end. What is written behind that is of no meaning.
+    /// Writes the ids of pieces into `block` from index `at` on, until one is not in the cache.
+    ///
+    /// The pieces and `lines` are those of [`PieceCache::prepare`]. Returns the number of pieces
+    /// that were found and the index after their last id; up to four ids after that are
+    /// overwritten.
     #[inline(never)]
     pub(crate) fn write(
-        &mut self,
+        &self,
         text: &[u8],
         mut start: usize,
         ends: &[usize],
-        homes: &[u32],
+        lines: &[u32],
+        block: &mut [TokenId],
         mut at: usize,
     ) -> (usize, usize) {
-        let Self { short, ids, block, .. } = self;
-        let mut known = 0;
-        for (&end, &home) in ends.iter().zip(homes) {
-            let Some(entry) = short.find(home as usize, PieceKey::read(text, start, end - start))
-            else {
-                break;
-            };
-            at += write(entry, ids, block, at);
-            known += 1;
+        let mut found = 0;
+        for (&end, &line) in ends.iter().zip(lines) {
+            let key = PieceKey::read(text, start, end - start);
+            let Some(entry) = self.short.find(line as usize, key) else { break };
+            at += write(entry, &self.ids, block, at);
+            found += 1;
             start = end;
         }
-        (known, at)
+        (found, at)
     }
 
-    /// [`Cache::write`] for a single long piece.
+    /// [`PieceCache::write`] for one long piece; returns the number of its ids.
     #[inline]
-    pub(crate) fn write_long(&mut self, key: LongKey, at: usize) -> Option<usize> {
-        let entry = self.long.find(self.long.home(key), key)?;
-        self.block[at..at + LONG_LANES].copy_from_slice(&entry.ids);
+    pub(crate) fn write_long(
+        &self,
+        key: LongKey,
+        block: &mut [TokenId],
+        at: usize,
+    ) -> Option<usize> {
+        let entry = self.long.find(self.long.line_of(key), key)?;
+        block[at..at + LONG_IDS].copy_from_slice(&entry.ids);
         Some(entry.count as usize)
     }
 
-    /// Remembers the ids of the piece with `key`.
-    pub(crate) fn insert(&mut self, key: PieceKey, ids: &[TokenId]) {
-        if let Some(entry) = self.entry(key, ids) {
-            self.short.insert(entry, LARGEST);
-        }
-    }
-
-    /// Remembers the ids of the long piece with `key`, if they are not too many.
-    pub(crate) fn insert_long(&mut self, key: LongKey, found: &[TokenId]) {
-        if found.len() <= LONG_LANES {
-            let mut ids = [0; LONG_LANES];
+    /// Inserts the ids of the piece with `key`, unless they are many and the list of ids is full.
+    pub(crate) fn insert(&mut self, key: PieceKey, found: &[TokenId]) {
+        let mut ids = [0; SHORT_IDS];
+        if found.len() <= SHORT_IDS {
             ids[..found.len()].copy_from_slice(found);
-            self.long.insert(Long { key, count: found.len() as u32, ids }, MOST_LONG);
-        }
-    }
-
-    /// The entry of a piece; none when it has many ids and the list of those is full.
-    fn entry(&mut self, key: PieceKey, found: &[TokenId]) -> Option<Short> {
-        let mut ids = [0; LANES];
-        if found.len() <= LANES {
-            ids[..found.len()].copy_from_slice(found);
-        } else if self.ids.len() < MOST_IDS {
+        } else if self.ids.len() < MAX_LISTED_IDS {
             ids[1] = self.ids.len() as u32;
             self.ids.extend_from_slice(found);
         } else {
-            return None;
+            return;
         }
+        // Ids have 24 bits.
         ids[0] |= (found.len() as u32) << 24;
-        Some(Short { key, ids })
+        self.short.insert(Short { key, ids }, MAX_SHORT_ENTRIES);
+    }
+
+    /// Inserts the ids of the long piece with `key`, unless they are more than [`LONG_IDS`].
+    pub(crate) fn insert_long(&mut self, key: LongKey, found: &[TokenId]) {
+        if found.len() <= LONG_IDS {
+            let mut ids = [0; LONG_IDS];
+            ids[..found.len()].copy_from_slice(found);
+            self.long.insert(Long { key, count: found.len() as u32, ids }, MAX_LONG_ENTRIES);
+        }
     }
 }
 
+/// Writes the ids of `entry` into `block` from index `at` on and returns their number.
 #[inline(always)]
-fn write(entry: &Short, all: &[TokenId], block: &mut [TokenId], at: usize) -> usize {
+fn write(entry: &Short, listed: &[TokenId], block: &mut [TokenId], at: usize) -> usize {
     let mut ids = entry.ids;
     let count = (ids[0] >> 24) as usize;
-    if count > LANES {
+    if count > SHORT_IDS {
         let first = ids[1] as usize;
-        block[at..at + count].copy_from_slice(&all[first..first + count]);
+        block[at..at + count].copy_from_slice(&listed[first..first + count]);
     } else {
         ids[0] &= 0xFF_FFFF;
-        block[at..at + LANES].copy_from_slice(&ids);
+        block[at..at + SHORT_IDS].copy_from_slice(&ids);
     }
     count
-}
-
-/// Whether a piece is one with characters of three bytes, often behind a blank, and more than one
-/// character. Such pieces are cut before they are looked up.
-#[inline(always)]
-pub(crate) fn is_wide(text: &[u8], start: usize, length: usize) -> bool {
-    let lead = |at: usize| text.get(at).map_or(0, |byte| byte & 0xF0) == 0xE0;
-    // in this order, since no processor can guess which pieces are short
-    (lead(start) | lead(start + 1)) && length > 3
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn find(cache: &mut Cache, key: PieceKey) -> Option<Vec<TokenId>> {
+    fn new() -> PieceCache {
+        let mut cache = PieceCache::default();
+        cache.clear();
+        cache
+    }
+
+    fn find(cache: &PieceCache, key: PieceKey) -> Option<Vec<TokenId>> {
         let text = [&key.bytes()[..key.len()], &[0; 16]].concat();
-        let mut homes = [0];
+        let (mut lines, mut block) = ([0], [0; 32]);
         let ends = [key.len()];
-        assert_eq!(cache.prepare::<false>(&text, 0, &ends, &mut homes), 1);
-        let (known, count) = cache.write(&text, 0, &ends, &homes, 0);
-        (known == 1).then(|| cache.block[..count].to_vec())
+        assert_eq!(cache.prepare::<false>(&text, 0, &ends, &mut lines), 1);
+        let (found, count) = cache.write(&text, 0, &ends, &lines, &mut block, 0);
+        (found == 1).then(|| block[..count].to_vec())
     }
 
     #[test]
-    fn a_full_cache_gives_up_old_pieces() {
-        let mut cache = Cache::new();
-        cache.claim(1);
+    fn a_full_table_evicts_and_keeps_its_size() {
+        let mut cache = new();
         let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
-        let count = LARGEST as u32 * 2;
+        let count = MAX_SHORT_ENTRIES as u32 * 2;
         for i in 0..count {
             cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
-        assert_eq!(cache.short.lines.len(), LARGEST / 2 + 1);
-        assert_eq!(find(&mut cache, piece(count - 1)), Some(vec![0xFFFF, 7]));
-        let kept = (0..count).filter(|&i| find(&mut cache, piece(i)).is_some()).count();
-        assert!(kept > LARGEST / 2 && kept <= LARGEST + 2, "{kept}");
-        cache.claim(2);
-        assert!(find(&mut cache, piece(count - 1)).is_none());
+        assert_eq!(cache.short.lines.len(), MAX_SHORT_ENTRIES / 2 + 1);
+        assert_eq!(find(&cache, piece(count - 1)), Some(vec![0xFFFF, 7]));
+        let kept = (0..count).filter(|&i| find(&cache, piece(i)).is_some()).count();
+        assert!(kept > MAX_SHORT_ENTRIES / 2 && kept <= MAX_SHORT_ENTRIES + 2, "{kept}");
+        cache.clear();
+        assert!(find(&cache, piece(count - 1)).is_none());
     }
 
     #[test]
-    fn pieces_of_many_ids_are_kept_until_their_list_is_full() {
-        let mut cache = Cache::new();
-        cache.claim(1);
+    fn pieces_of_many_ids_are_inserted_until_the_list_is_full() {
+        let mut cache = new();
         let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
         let ids = |i: u32| (i..i + 15).collect::<Vec<_>>();
-        let count = MOST_IDS as u32 / 15 + 10;
+        let count = MAX_LISTED_IDS as u32 / 15 + 10;
         for i in 0..count {
             cache.insert(piece(i), &ids(i));
         }
-        assert!(cache.ids.len() < MOST_IDS + 15);
-        assert_eq!(find(&mut cache, piece(5)), Some(ids(5)));
-        assert_eq!(find(&mut cache, piece(count - 1)), None);
-        cache.claim(1);
-        assert_eq!(find(&mut cache, piece(5)), None);
+        assert!(cache.is_full() && cache.ids.len() < MAX_LISTED_IDS + 15);
+        assert_eq!(find(&cache, piece(5)), Some(ids(5)));
+        assert_eq!(find(&cache, piece(count - 1)), None);
+        cache.clear();
+        assert_eq!(find(&cache, piece(5)), None);
     }
 
     #[test]
-    fn long_pieces_are_kept_too() {
-        let mut cache = Cache::new();
-        cache.claim(1);
+    fn long_pieces_of_up_to_seven_ids_are_inserted() {
+        let mut cache = new();
         let keys: Vec<_> = (0..100_000_u32)
             .map(|i| LongKey::read(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
             .collect();
         for (i, &key) in keys.iter().enumerate() {
             cache.insert_long(key, &[i as u32; 8][..i % 9]);
         }
-        assert_eq!(cache.long.lines.len(), MOST_LONG / 2 + 1);
+        assert_eq!(cache.long.lines.len(), MAX_LONG_ENTRIES / 2 + 1);
         let last = keys.len() - 3;
-        let count = cache.write_long(keys[last], 0).unwrap();
+        let mut block = [0; LONG_IDS];
+        let count = cache.write_long(keys[last], &mut block, 0).unwrap();
         assert_eq!(count, last % 9);
-        assert!(cache.block[..count].iter().all(|&id| id as usize == last));
+        assert!(block[..count].iter().all(|&id| id as usize == last));
     }
 }

@@ -1,126 +1,175 @@
-//! The loop that all text runs through: from the pieces of a text to ids.
+//! The loop that all text runs through: from pieces to ids.
+//!
+//! ```text
+//! for each 64 pieces of a text:
+//!     prefetch their lines of the cache
+//!     for each piece: copy its ids from the cache to the id block, or add it to the pending pieces
+//! when the id block or the list of pending pieces is full:
+//!     merge all pending pieces, 16 in turns; insert them into the cache
+//!     append the id block to the output, the ids of pending pieces where they belong
+//! ```
+//!
+//! 1. Pieces are given by where they end in the text, not as slices: most are read as a window of
+//!    16 bytes, whatever their length, which takes no branch.
+//! 2. The cache is megabytes, so the lines of many pieces are fetched at the same time.
+//! 3. One piece merged alone waits for memory at each step; see [`super::interleaved`].
+//! 4. Pieces of three-byte characters are split at boundaries first; see [`super::boundary`].
 
-use lslm_runtime::{Error, Result, Task};
+use lslm_runtime::{Error, Result, Task, TokenId};
 
-use crate::TokenId;
-use crate::encode::boundary::Cuts;
-use crate::encode::cache::{self, Cache};
-use crate::encode::interleaved::{self, Word};
-use crate::encode::merge;
-use crate::encode::model::{Model, NONE};
+use crate::encode::boundary::BoundaryFilter;
+use crate::encode::char3::has_char3s;
+use crate::encode::interleaved::{self, PieceRef};
+use crate::encode::model::Model;
+use crate::encode::workspace::Workspace;
 use crate::vocab::piece_key::{LongKey, PieceKey};
 
-/// How many pieces are looked up at once.
+/// Pieces whose cache lines are fetched at the same time.
 const QUEUE: usize = 64;
-/// Ids are appended to the output when there are more than these.
-const FULL: usize = 4096;
-/// Pieces that are cut are looked up when they have more parts than these.
-const PARTS: usize = 256;
-/// New words are encoded when there are more than these.
-const MANY: usize = 128;
-/// The size of the memory in which ids are gathered: what a queue may bring, and a little more,
-/// since ids are written four, seven or sixteen at a time.
-pub(crate) const ROOM: usize = FULL + (QUEUE + 1) * (PieceKey::MAX_LEN + 1);
+/// Ids in the block that trigger a flush.
+const MAX_GATHERED: usize = 4096;
+/// Parts of split pieces that are looked up together.
+const MAX_PARTS: usize = 256;
+/// Pending pieces that trigger a flush, which merges them together.
+const MAX_PENDING: usize = 128;
+/// The size of the id block: besides a full one, the ids of one queue, at most one a byte, and of
+/// one piece more, since whole cache entries are copied.
+const BLOCK_IDS: usize = MAX_GATHERED + (QUEUE + 1) * (PieceKey::MAX_LEN + 1);
 
 /// One pass over texts that follow each other.
-///
-/// Pieces are handed over by where they end in the text, not as slices: most are read as a window
-/// of 16 bytes, whatever their length, which takes no branch. Some of them at a time are prepared,
-/// so that their places in the cache, which are spread over megabytes, are there when they are
-/// looked up. What is new leaves a gap in the ids; many gaps are filled at once.
-pub(crate) struct Run<'a, 't> {
+pub(crate) struct Encoder<'a, 't> {
     model: &'a Model,
-    /// where pieces are cut; not when a piece that is a token goes before merging
-    cuts: Option<&'a Cuts>,
-    cache: &'a mut Cache,
+    /// Where pieces may be split; `None` when a piece that is a token is taken whole.
+    boundaries: Option<&'a BoundaryFilter>,
+    workspace: &'a mut Workspace,
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
-    /// where texts end in `out`
-    ends: Vec<usize>,
+    /// The indexes in `out` of the marks.
+    marks: Vec<usize>,
     text: &'t [u8],
-    /// where the next piece begins
+    /// The offset in `text` of the next piece.
     start: usize,
-    /// ids in the cache's block
+    /// The ids in the workspace's block.
     gathered: usize,
-    gaps: Vec<Gap<'t>>,
+    pending: Vec<PendingPiece<'t>>,
+    /// Whether ids are counted and dropped instead of kept in `out`.
+    is_counting: bool,
+    /// The ids that were dropped.
+    n_counted: usize,
+    /// The first error.
     failure: Option<Error>,
 }
 
-/// A new word among the ids that are gathered; without bytes, the end of a text.
+/// A piece that is not in the cache; without bytes, a mark.
 #[derive(Clone, Copy, Debug)]
-struct Gap<'t> {
-    /// the ids before it
+struct PendingPiece<'t> {
+    /// The number of ids in the block before it.
     at: usize,
-    word: Word<'t>,
+    piece: PieceRef<'t>,
 }
 
-impl<'a, 't> Run<'a, 't> {
+impl<'a, 't> Encoder<'a, 't> {
+    /// Returns an encoder that appends to `out`.
     pub(crate) fn new(
         model: &'a Model,
-        cache: &'a mut Cache,
+        workspace: &'a mut Workspace,
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
+        workspace.block.resize(BLOCK_IDS, 0);
         let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
-        let cuts = backtrack.map(|backtrack| &backtrack.cuts);
-        let (ends, gaps) = (Vec::new(), Vec::new());
-        let (text, start, gathered) = (&[][..], 0, 0);
-        Self { model, cuts, cache, task, out, ends, text, start, gathered, gaps, failure: None }
+        Self {
+            model,
+            boundaries: backtrack.map(|backtrack| &backtrack.boundaries),
+            workspace,
+            task,
+            out,
+            marks: Vec::new(),
+            text: &[],
+            start: 0,
+            gathered: 0,
+            pending: Vec::new(),
+            is_counting: false,
+            n_counted: 0,
+            failure: None,
+        }
     }
 
-    /// Begins a text, which pieces are of from now on.
-    pub(crate) fn text(&mut self, text: &'t [u8]) {
-        if self.cache.is_full() {
+    /// Counts ids from now on instead of keeping them: `out` never holds more than a few thousand.
+    pub(crate) fn counting(mut self) -> Self {
+        self.is_counting = true;
+        self
+    }
+
+    /// Starts a new text; later calls of [`Self::pieces`] refer to it.
+    pub(crate) fn set_text(&mut self, text: &'t [u8]) {
+        if self.workspace.cache.is_full() {
             self.flush();
-            self.cache.clear();
+            self.workspace.cache.clear();
         }
         (self.text, self.start) = (text, 0);
     }
 
-    /// Adds an id.
+    /// Appends one id.
     pub(crate) fn push(&mut self, id: TokenId) {
-        if self.gathered >= FULL {
+        if self.gathered >= MAX_GATHERED {
             self.flush();
         }
-        self.cache.block[self.gathered] = id;
+        self.workspace.block[self.gathered] = id;
         self.gathered += 1;
     }
 
-    /// Ends a text, with all ids that belong to it.
-    pub(crate) fn end(&mut self) {
-        self.gaps.push(Gap { at: self.gathered, word: Word::default() });
-        if self.gaps.len() > MANY {
+    /// Records how many ids the output has after all that was encoded so far.
+    pub(crate) fn mark(&mut self) {
+        self.pending.push(PendingPiece { at: self.gathered, piece: PieceRef::default() });
+        if self.pending.len() > MAX_PENDING {
             self.flush();
         }
     }
 
-    /// Has `f` add ids by itself.
-    pub(crate) fn apart(
-        &mut self,
-        f: impl FnOnce(&mut Cache, &mut Vec<TokenId>) -> Result<()>,
-    ) -> Result<()> {
+    /// Lets `f` encode texts that do not live as long as those of this encoder.
+    pub(crate) fn nested<'s, R>(&mut self, f: impl FnOnce(&mut Encoder<'_, 's>) -> R) -> R {
         self.flush();
-        f(self.cache, self.out)
+        let mut inner = Encoder {
+            model: self.model,
+            boundaries: self.boundaries,
+            workspace: &mut *self.workspace,
+            task: self.task,
+            out: &mut *self.out,
+            marks: std::mem::take(&mut self.marks),
+            text: &[],
+            start: 0,
+            gathered: 0,
+            pending: Vec::new(),
+            is_counting: self.is_counting,
+            n_counted: self.n_counted,
+            failure: self.failure.take(),
+        };
+        let result = f(&mut inner);
+        inner.flush();
+        let Encoder { marks, n_counted, failure, .. } = inner;
+        (self.marks, self.n_counted, self.failure) = (marks, n_counted, failure);
+        result
     }
 
-    /// Encodes the pieces that end at `ends`, the first of which begins where the last one ended.
+    /// Encodes the pieces that end at `ends`, of which the first begins where the last one ended.
     pub(crate) fn pieces(&mut self, ends: &[usize]) {
-        let Some(cuts) = self.cuts else {
+        let Some(boundaries) = self.boundaries else {
             self.parts::<false>(ends);
             return;
         };
         let whole = self.parts::<true>(ends);
-        let mut parts = [0; PARTS];
+        let mut parts = [0; MAX_PARTS];
         let mut count = 0;
         let mut start = self.start;
         for &end in &ends[whole..] {
             while start < end {
-                if count == PARTS {
+                if count == MAX_PARTS {
                     self.parts::<false>(&parts);
                     count = 0;
                 }
-                if cache::is_wide(self.text, start, end - start) {
-                    (start, count) = cuts.ends(self.text, start, end, &mut parts, count);
+                if has_char3s(self.text, start, end - start) {
+                    (start, count) = boundaries.split(self.text, start, end, &mut parts, count);
                 } else {
                     parts[count] = end;
                     count += 1;
@@ -131,185 +180,167 @@ impl<'a, 't> Run<'a, 't> {
         self.parts::<false>(&parts[..count]);
     }
 
-    /// Encodes pieces, or parts of such, that end at `ends`; with `CUT` until one is to be cut.
-    /// Returns how many.
-    fn parts<const CUT: bool>(&mut self, ends: &[usize]) -> usize {
-        let mut homes = [0; QUEUE];
+    /// Encodes pieces, or parts of pieces, that end at `ends`; with `SPLIT` up to the first that is
+    /// to be split. Returns their number.
+    fn parts<const SPLIT: bool>(&mut self, ends: &[usize]) -> usize {
+        let mut lines = [0; QUEUE];
         let mut done = 0;
         while done < ends.len() {
             let rest = &ends[done..];
-            let count = self.cache.prepare::<CUT>(self.text, self.start, rest, &mut homes);
+            let cache = &self.workspace.cache;
+            let count = cache.prepare::<SPLIT>(self.text, self.start, rest, &mut lines);
             if count > 0 {
-                self.look_up(&rest[..count], &homes);
+                self.look_up(&rest[..count], &lines);
                 done += count;
             }
             if count < QUEUE
                 && let Some(&end) = ends.get(done)
             {
-                let length = end - self.start;
-                if CUT && cache::is_wide(self.text, self.start, length) {
+                let len = end - self.start;
+                if SPLIT && has_char3s(self.text, self.start, len) {
                     break;
                 }
-                self.long(self.start, length);
+                self.long_piece(self.start, len);
                 self.start = end;
                 done += 1;
             }
-            if self.gathered > FULL || self.gaps.len() > MANY {
+            if self.gathered > MAX_GATHERED || self.pending.len() > MAX_PENDING {
                 self.flush();
             }
         }
         done
     }
 
-    /// Appends what is still gathered, and returns where texts ended; the first error, if there was
-    /// one.
-    pub(crate) fn finish(mut self) -> Result<Vec<usize>> {
-        self.flush();
-        self.failure.map_or(Ok(self.ends), Err)
-    }
-
-    /// Encodes short pieces whose places have been prepared.
-    fn look_up(&mut self, mut ends: &[usize], homes: &[u32; QUEUE]) {
-        let mut homes = &homes[..ends.len()];
+    /// Looks up short pieces whose cache lines are in `lines`.
+    fn look_up(&mut self, mut ends: &[usize], lines: &[u32; QUEUE]) {
+        let mut lines = &lines[..ends.len()];
         loop {
-            let (known, gathered) =
-                self.cache.write(self.text, self.start, ends, homes, self.gathered);
+            let Workspace { cache, block, .. } = &mut *self.workspace;
+            let (found, gathered) =
+                cache.write(self.text, self.start, ends, lines, block, self.gathered);
             self.gathered = gathered;
-            if known > 0 {
-                self.start = ends[known - 1];
+            if found > 0 {
+                self.start = ends[found - 1];
             }
-            let Some(&end) = ends.get(known) else { return };
-            self.leave_gap(self.start, end - self.start);
+            let Some(&end) = ends.get(found) else { return };
+            self.defer(self.start, end - self.start);
             self.start = end;
-            (ends, homes) = (&ends[known + 1..], &homes[known + 1..]);
+            (ends, lines) = (&ends[found + 1..], &lines[found + 1..]);
         }
     }
 
+    /// Adds a piece to the pending ones.
     #[inline(always)]
-    fn leave_gap(&mut self, start: usize, length: usize) {
-        let word = Word { text: self.text, start, length, ..Word::default() };
-        self.gaps.push(Gap { at: self.gathered, word });
+    fn defer(&mut self, start: usize, len: usize) {
+        let piece = PieceRef { text: self.text, start, len, ..PieceRef::default() };
+        self.pending.push(PendingPiece { at: self.gathered, piece });
     }
 
-    /// Appends all that is gathered, with the new words in their gaps.
-    fn fill_gaps(&mut self) {
-        let mut gaps = std::mem::take(&mut self.gaps);
-        let mut new = std::mem::take(&mut self.cache.new);
-        for Gap { word, .. } in gaps.iter_mut().filter(|gap| gap.word.length > 0) {
-            let piece = word.bytes();
-            let first = new.len();
-            if self.model.incomplete {
-                self.merge(piece, &mut new);
-            } else if self.model.rules.whole_first {
-                new.extend(self.model.vocabulary.find(piece));
-            } else {
-                break;
-            }
-            (word.first, word.count) = (first, new.len() - first);
-        }
-        if !self.model.incomplete {
-            let words = gaps.iter_mut().map(|gap| &mut gap.word);
-            let words = words.filter(|word| word.length > 0 && word.count == 0);
-            interleaved::merge(self.model, words, &mut new);
-        }
-        let mut first = 0;
-        for gap in &gaps {
-            let Word { text, start, length, .. } = gap.word;
-            let ids = &new[gap.word.first..][..gap.word.count];
-            self.out.extend_from_slice(&self.cache.block[first..gap.at]);
-            self.out.extend_from_slice(ids);
-            first = gap.at;
-            if length == 0 {
-                self.ends.push(self.out.len());
-            } else if self.failure.is_none() && length > PieceKey::MAX_LEN {
-                self.cache.insert_long(LongKey::read(text, start, length), ids);
-            } else if self.failure.is_none() {
-                self.cache.insert(PieceKey::read(text, start, length), ids);
-            }
-        }
-        self.out.extend_from_slice(&self.cache.block[first..self.gathered]);
-        gaps.clear();
-        self.gaps = gaps;
-        new.clear();
-        self.cache.new = new;
-    }
-
-    /// Encodes a piece that does not belong into the first table.
-    fn long(&mut self, start: usize, length: usize) {
-        if length > LongKey::MAX_LEN {
+    /// Encodes a piece that is too long for the cache's table of short ones.
+    fn long_piece(&mut self, start: usize, len: usize) {
+        if len > LongKey::MAX_LEN {
             self.flush();
             let mut out = std::mem::take(self.out);
-            self.merge(&self.text[start..start + length], &mut out);
+            self.merge(&self.text[start..start + len], &mut out);
             *self.out = out;
             return;
         }
-        let key = LongKey::read(self.text, start, length);
-        match self.cache.write_long(key, self.gathered) {
+        let key = LongKey::read(self.text, start, len);
+        let Workspace { cache, block, .. } = &mut *self.workspace;
+        match cache.write_long(key, block, self.gathered) {
             Some(count) => self.gathered += count,
-            None => self.leave_gap(start, length),
+            None => self.defer(start, len),
         }
     }
 
-    fn flush(&mut self) {
-        self.fill_gaps();
-        self.gathered = 0;
-        if self.failure.is_none() {
-            self.failure = self.task.check().err();
+    /// Appends to `out` all that has been encoded so far, and checks the task.
+    pub(crate) fn flush(&mut self) {
+        if self.gathered > 0 || !self.pending.is_empty() {
+            self.merge_pending();
+            self.gathered = 0;
+            if self.failure.is_none() {
+                self.failure = self.task.check().err();
+            }
+        }
+        if self.is_counting {
+            self.n_counted += self.out.len();
+            self.out.clear();
         }
     }
 
-    /// Appends the ids of `piece` to `out`, unless an error, now or before, ends the work.
+    /// Merges the pending pieces, and appends the block to `out` with their ids in between.
+    fn merge_pending(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut merged = std::mem::take(&mut self.workspace.merged);
+        for PendingPiece { piece, .. } in pending.iter_mut().filter(|entry| entry.piece.len > 0) {
+            let bytes = piece.bytes();
+            let first = merged.len();
+            if self.model.table.has_unknown_bytes {
+                self.merge(bytes, &mut merged);
+            } else if self.model.rules.whole_first {
+                merged.extend(self.model.vocabulary.find(bytes));
+            } else {
+                break;
+            }
+            (piece.first_id, piece.n_ids) = (first, merged.len() - first);
+        }
+        if !self.model.table.has_unknown_bytes {
+            let pieces = pending.iter_mut().map(|entry| &mut entry.piece);
+            let pieces = pieces.filter(|piece| piece.len > 0 && piece.n_ids == 0);
+            interleaved::merge(&self.model.table, pieces, &mut merged);
+        }
+        let Workspace { cache, block, .. } = &mut *self.workspace;
+        let mut first = 0;
+        for PendingPiece { at, piece } in &pending {
+            let PieceRef { text, start, len, .. } = *piece;
+            let ids = &merged[piece.first_id..][..piece.n_ids];
+            self.out.extend_from_slice(&block[first..*at]);
+            self.out.extend_from_slice(ids);
+            first = *at;
+            if len == 0 {
+                self.marks.push(self.out.len());
+            } else if self.failure.is_none() && len > PieceKey::MAX_LEN {
+                cache.insert_long(LongKey::read(text, start, len), ids);
+            } else if self.failure.is_none() {
+                cache.insert(PieceKey::read(text, start, len), ids);
+            }
+        }
+        self.out.extend_from_slice(&block[first..self.gathered]);
+        pending.clear();
+        self.pending = pending;
+        merged.clear();
+        self.workspace.merged = merged;
+    }
+
+    /// Appends the ids of `piece` to `out`, unless there has been an error.
     #[inline(never)]
     fn merge(&mut self, piece: &[u8], out: &mut Vec<TokenId>) {
         if self.failure.is_none() {
-            let done = merge_piece(self.model, piece, self.cache, self.task, out);
-            self.failure = done.err();
+            let scratch = &mut self.workspace.scratch;
+            self.failure = self.model.encode(piece, scratch, self.task, out).err();
         }
     }
-}
 
-/// Appends the ids of `piece`.
-fn merge_piece(
-    model: &Model,
-    piece: &[u8],
-    cache: &mut Cache,
-    task: &Task,
-    out: &mut Vec<TokenId>,
-) -> Result<()> {
-    if model.rules.whole_first
-        && let Some(id) = model.vocabulary.find(piece)
-    {
-        out.push(id);
-        return Ok(());
+    /// Flushes, and returns the output and the marks since the last call.
+    pub(crate) fn flush_marks(&mut self) -> (&[TokenId], Vec<usize>) {
+        self.flush();
+        (self.out, std::mem::take(&mut self.marks))
     }
-    if let Some(backtrack) = &model.backtrack
-        && backtrack.any(model, piece, &mut cache.search, task, out)?
-    {
-        return Ok(());
+
+    /// Returns the first error, if there has been one.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
     }
-    let scratch = &mut cache.scratch;
-    if !model.incomplete {
-        return merge::merge(model, piece, scratch, task, out);
+
+    /// Flushes, and returns the marks or the first error.
+    pub(crate) fn finish(mut self) -> Result<Vec<usize>> {
+        self.flush();
+        self.check().map(|()| self.marks)
     }
-    if let Some(byte) = piece.iter().find(|&&byte| model.starts[usize::from(byte)] == NONE) {
-        return Err(Error::invalid(format!(
-            "the vocabulary has no token for the byte 0x{byte:02X}: it was made without it"
-        )));
+
+    /// Flushes, and returns the number of ids that were counted or the first error.
+    pub(crate) fn finish_count(mut self) -> Result<usize> {
+        self.flush();
+        self.check().map(|()| self.n_counted)
     }
-    let start = out.len();
-    merge::merge(model, piece, scratch, task, out)?;
-    if model.rules.fuse_unknown
-        && let Some(unknown) = model.rules.unknown
-    {
-        let mut kept = start;
-        for place in start..out.len() {
-            let again = place > start && out[place] == unknown && out[kept - 1] == unknown;
-            if !again {
-                out[kept] = out[place];
-                kept += 1;
-            }
-        }
-        out.truncate(kept);
-    }
-    Ok(())
 }

@@ -1,105 +1,124 @@
-//! Merging many short pieces at once.
+//! Merges 16 short pre-tokens at a time, one step each in turn.
 //!
-//! One piece alone is a chain: the lowest rank, the merge, the two new pairs in a table that is far
-//! away, and the lowest rank again. Sixteen pieces that take such a step in turn are sixteen chains,
-//! and a processor works on several at a time; nor has it to guess when a piece is done more than
-//! once. Whenever one is, the next takes its place.
+//! ```text
+//! give each of 16 lanes a piece
+//! while some lane has a piece:
+//!     lowest[lane] ← the lowest rank of the lane's pairs, leftmost of equals    (SIMD, all lanes)
+//!     for each lane with such a pair: merge it; start the lookups of the two new pairs
+//!     for each lane without: write its ids; give it the next piece
+//!     finish the lookups
+//! ```
+//!
+//! 1. Alone, one piece is a chain of dependent steps: the lowest rank, the merge, two reads of a
+//!    table that misses the cache, the lowest rank again. 16 pieces are 16 independent chains, and
+//!    a processor works on several at a time.
+//! 2. That a piece is finished is a branch that can not be predicted. It is taken once a piece.
+//! 3. As in [`super::merge`], rank and slot are one number.
 
-use crate::TokenId;
-use crate::encode::model::{Model, NONE, Symbol};
+use lslm_runtime::TokenId;
+
 use crate::simd::Level;
-use crate::vocab::pair_ranks::{Asked, NO_SYMBOL};
+use crate::vocab::merge_table::MergeTable;
+use crate::vocab::pair_ranks::{Lookup, NO_SYMBOL};
 use crate::vocab::piece_key::{LongKey, PieceKey};
+use crate::vocab::symbol::{NONE, Symbol};
 
-/// How many pieces have their turns: their numbers are a row that a processor compares at once.
+/// Pieces that take turns: 16 numbers of 32 bits are one AVX-512 vector, or two of AVX2.
 const LANES: usize = 16;
 
-/// A piece of at most [`LongKey::MAX_LEN`] bytes.
+/// A piece of 1 to [`LongKey::MAX_LEN`] bytes, and where its ids are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Word<'t> {
+pub(crate) struct PieceRef<'t> {
     pub(crate) text: &'t [u8],
-    /// where it begins in the text, and its bytes
+    /// The offset of the piece in `text`.
     pub(crate) start: usize,
-    pub(crate) length: usize,
-    /// where its ids begin among those of all words, and their number
-    pub(crate) first: usize,
-    pub(crate) count: usize,
+    pub(crate) len: usize,
+    /// The index of its first id among those of all pieces.
+    pub(crate) first_id: usize,
+    pub(crate) n_ids: usize,
 }
 
-impl<'t> Word<'t> {
+impl<'t> PieceRef<'t> {
     pub(crate) fn bytes(&self) -> &'t [u8] {
-        &self.text[self.start..][..self.length]
+        &self.text[self.start..][..self.len]
     }
 }
 
-/// Merges `words`, and appends their ids to `ids`. Every byte must have a symbol.
+/// Merges `pieces` and appends their ids to `ids`. Every byte must have a symbol.
 pub(crate) fn merge<'a, 't: 'a>(
-    model: &Model,
-    words: impl Iterator<Item = &'a mut Word<'t>>,
+    table: &MergeTable,
+    pieces: impl Iterator<Item = &'a mut PieceRef<'t>>,
     ids: &mut Vec<TokenId>,
 ) {
-    merge_at(Level::current(), model, words, ids);
+    merge_at(Level::current(), table, pieces, ids);
 }
 
-fn merge_at<'a, 't: 'a>(
+pub(super) fn merge_at<'a, 't: 'a>(
     level: Level,
-    model: &Model,
-    words: impl Iterator<Item = &'a mut Word<'t>>,
+    table: &MergeTable,
+    pieces: impl Iterator<Item = &'a mut PieceRef<'t>>,
     ids: &mut Vec<TokenId>,
 ) {
-    let (short, long): (Vec<_>, Vec<_>) = words.partition(|word| word.length <= PieceKey::MAX_LEN);
-    merge_up_to::<{ PieceKey::MAX_LEN + 1 }>(level, model, short, ids);
-    merge_up_to::<{ LongKey::MAX_LEN + 1 }>(level, model, long, ids);
+    let (short, long): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.len <= PieceKey::MAX_LEN);
+    merge_up_to::<{ PieceKey::MAX_LEN + 1 }>(level, table, short, ids);
+    merge_up_to::<{ LongKey::MAX_LEN + 1 }>(level, table, long, ids);
 }
 
-/// Merges words of less than `PLACES` bytes.
-fn merge_up_to<const PLACES: usize>(
+/// Merges pieces of less than `SLOTS` bytes.
+fn merge_up_to<const SLOTS: usize>(
     level: Level,
-    model: &Model,
-    words: Vec<&mut Word>,
+    table: &MergeTable,
+    pieces: Vec<&mut PieceRef>,
     ids: &mut Vec<TokenId>,
 ) {
     match level {
-        _ if words.is_empty() => {}
-        Level::Scalar => run::<Scalar, PLACES>(model, words, ids),
+        _ if pieces.is_empty() => {}
+        Level::Scalar => run::<Scalar, SLOTS>(table, pieces, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => x86::avx2::<PLACES>(model, words, ids),
+        Level::Avx2 => x86::avx2::<SLOTS>(table, pieces, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => x86::avx512::<PLACES>(model, words, ids),
+        Level::Avx512 => x86::avx512::<SLOTS>(table, pieces, ids),
     }
 }
 
-/// Nothing is moved in a piece: a part keeps the place of its first byte, and knows the places of
-/// the next part and of the one before. The last place is what is before the first byte and behind
-/// the last one.
-struct Lane<const PLACES: usize> {
-    symbols: [Symbol; PLACES],
-    next: [u8; PLACES],
-    previous: [u8; PLACES],
+/// A doubly linked list over the bytes of one piece. A symbol stays in the slot of its first byte;
+/// `next` and `previous` are slot numbers. The last slot, `END`, is the sentinel on both sides.
+///
+/// ```text
+///     l o w e r        slots 0 1 2 3 4
+///     lo . w er .      after two merges: next[0] = 2, next[2] = 3, next[3] = END
+/// ```
+struct Lane<const SLOTS: usize> {
+    symbols: [Symbol; SLOTS],
+    next: [u8; SLOTS],
+    previous: [u8; SLOTS],
 }
 
-/// By place and lane: the rank of the pair of parts that begins there, and below that the place, so
-/// that the least number of a lane is the pair to merge, the leftmost of equals.
-struct Numbers<const PLACES: usize>([Row; PLACES]);
+/// By slot and lane: the rank of the pair that begins in the slot, and below it the slot, so that the
+/// least number of a lane is the pair to merge, the leftmost of equals.
+struct Numbers<const SLOTS: usize>([Row; SLOTS]);
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Row([u32; LANES]);
 
-/// A merge, and the two new pairs after it.
+/// One merge and the lookups of the two new pairs that it leaves.
 #[derive(Clone, Copy, Default)]
 struct Step {
     lane: u8,
-    place: u8,
+    /// The slot of the merged symbol.
+    slot: u8,
+    /// The slot that the merge has freed.
     second: u8,
+    /// The slot of the symbol before the merged one.
     before: u8,
-    /// the pair that begins at `place`
-    behind: Asked,
-    /// the one that begins at `before`
-    ahead: Asked,
+    /// The pair that begins in `slot`.
+    pair: Lookup,
+    /// The pair that begins in `before`.
+    pair_before: Lookup,
 }
 
-/// The least number of each lane.
+/// The least number of each lane, by some instruction set.
 trait Lowest {
     fn lowest(rows: &[Row]) -> Row;
 }
@@ -120,22 +139,22 @@ impl Lowest for Scalar {
 }
 
 #[inline(always)]
-fn run<L: Lowest, const PLACES: usize>(
-    model: &Model,
-    words: Vec<&mut Word>,
+fn run<L: Lowest, const SLOTS: usize>(
+    table: &MergeTable,
+    pieces: Vec<&mut PieceRef>,
     ids: &mut Vec<TokenId>,
 ) {
     let mut steps = [Step::default(); LANES];
-    let mut numbers = Numbers([Row([NONE; LANES]); PLACES]);
-    let mut lanes = [const { Lane::<PLACES>::NEW }; LANES];
-    // behind the longest word no pair ever begins
-    let longest = words.iter().map(|word| word.length).max().unwrap_or(0);
-    let rows = longest.min(PLACES - 1);
-    let mut coming = words.into_iter();
-    let mut current: [Option<&mut Word>; LANES] = std::array::from_fn(|lane| {
-        let word = coming.next()?;
-        lanes[lane].begin(model, word.bytes(), &mut numbers, lane);
-        Some(word)
+    let mut numbers = Numbers([Row([NONE; LANES]); SLOTS]);
+    let mut lanes = [const { Lane::<SLOTS>::NEW }; LANES];
+    // After the end of the longest piece no pair begins.
+    let max_len = pieces.iter().map(|piece| piece.len).max().unwrap_or(0);
+    let rows = max_len.min(SLOTS - 1);
+    let mut waiting = pieces.into_iter();
+    let mut current: [Option<&mut PieceRef>; LANES] = std::array::from_fn(|lane| {
+        let piece = waiting.next()?;
+        lanes[lane].begin(table, piece.bytes(), &mut numbers, lane);
+        Some(piece)
     });
     let mut busy = current.iter().flatten().count();
     while busy > 0 {
@@ -144,104 +163,111 @@ fn run<L: Lowest, const PLACES: usize>(
         for (i, (lane, lowest)) in lanes.iter_mut().zip(lowest).enumerate() {
             if lowest != NONE {
                 let step = &mut steps[count % LANES];
-                lane.merge(model, lowest, step);
+                lane.merge(table, lowest, step);
                 step.lane = i as u8;
-                numbers.0[usize::from(step.second) % PLACES].0[i] = NONE;
+                numbers.0[usize::from(step.second) % SLOTS].0[i] = NONE;
                 count += 1;
                 continue;
             }
-            let Some(word) = &mut current[i] else { continue };
-            lane.write(model, word, ids);
-            current[i] = coming.next();
+            let Some(piece) = &mut current[i] else { continue };
+            lane.write(table, piece, ids);
+            current[i] = waiting.next();
             match &current[i] {
-                Some(word) => {
-                    lane.begin(model, word.bytes(), &mut numbers, i);
+                Some(piece) => {
+                    lane.begin(table, piece.bytes(), &mut numbers, i);
                 }
                 None => busy -= 1,
             }
         }
         let steps = &mut steps[..count.min(LANES)];
         for step in steps {
-            numbers.set(step.place, step.lane.into(), model.pairs.rank(step.behind));
-            numbers.set(step.before, step.lane.into(), model.pairs.rank(step.ahead));
+            numbers.set(step.slot, step.lane.into(), table.pairs.finish(step.pair));
+            numbers.set(step.before, step.lane.into(), table.pairs.finish(step.pair_before));
         }
     }
 }
 
-impl<const PLACES: usize> Numbers<PLACES> {
-    const BITS: u32 = PLACES.ilog2();
+impl<const SLOTS: usize> Numbers<SLOTS> {
+    const BITS: u32 = SLOTS.ilog2();
 
     #[inline(always)]
-    fn set(&mut self, place: u8, lane: usize, rank: u32) {
-        // ranks have 21 bits
-        let number = if rank == NONE { NONE } else { rank << Self::BITS | u32::from(place) };
-        self.0[usize::from(place) % PLACES].0[lane] = number;
+    fn set(&mut self, slot: u8, lane: usize, rank: u32) {
+        // Ranks have 21 bits.
+        let number = if rank == NONE { NONE } else { rank << Self::BITS | u32::from(slot) };
+        self.0[usize::from(slot) % SLOTS].0[lane] = number;
     }
 }
 
-impl<const PLACES: usize> Lane<PLACES> {
-    const END: usize = PLACES - 1;
+impl<const SLOTS: usize> Lane<SLOTS> {
+    const END: usize = SLOTS - 1;
     const NEW: Self = Self {
-        symbols: [NO_SYMBOL; PLACES],
-        next: [Self::END as u8; PLACES],
-        previous: [Self::END as u8; PLACES],
+        symbols: [NO_SYMBOL; SLOTS],
+        next: [Self::END as u8; SLOTS],
+        previous: [Self::END as u8; SLOTS],
     };
 
+    /// Links the bytes of `piece` and sets the numbers of its pairs.
     #[inline(always)]
-    fn begin(&mut self, model: &Model, piece: &[u8], numbers: &mut Numbers<PLACES>, lane: usize) {
+    fn begin(
+        &mut self,
+        table: &MergeTable,
+        piece: &[u8],
+        numbers: &mut Numbers<SLOTS>,
+        lane: usize,
+    ) {
         let pairs = piece.windows(2).map(|pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
-        for (place, pair) in (0..PLACES as u8).zip(pairs) {
-            numbers.set(place, lane, model.byte_pairs[pair]);
+        for (slot, pair) in (0..SLOTS as u8).zip(pairs) {
+            numbers.set(slot, lane, table.byte_pairs[pair]);
         }
-        for (place, &byte) in (0..PLACES as u8 - 1).zip(piece) {
-            let at = usize::from(place) % PLACES;
-            self.symbols[at] = model.starts[usize::from(byte)];
-            self.next[at] = place + 1;
-            self.previous[at] = place.wrapping_sub(1) % PLACES as u8;
+        for (slot, &byte) in (0..SLOTS as u8 - 1).zip(piece) {
+            let at = usize::from(slot) % SLOTS;
+            self.symbols[at] = table.starts[usize::from(byte)];
+            self.next[at] = slot + 1;
+            self.previous[at] = slot.wrapping_sub(1) % SLOTS as u8;
         }
-        self.next[(piece.len() - 1) % PLACES] = Self::END as u8;
+        self.next[(piece.len() - 1) % SLOTS] = Self::END as u8;
     }
 
-    /// Merges the pair with the number `lowest`.
+    /// Merges the pair with the number `lowest`, and starts the lookups of the new pairs.
     #[inline(always)]
-    fn merge(&mut self, model: &Model, lowest: u32, step: &mut Step) {
-        let place = lowest as usize % PLACES;
-        let second = usize::from(self.next[place]) % PLACES;
-        let third = usize::from(self.next[second]) % PLACES;
-        let before = usize::from(self.previous[place]) % PLACES;
-        let symbol = model.result(lowest >> Numbers::<PLACES>::BITS);
-        self.symbols[place] = symbol;
-        self.next[place] = third as u8;
-        self.previous[third] = place as u8;
-        (step.place, step.second, step.before) = (place as u8, second as u8, before as u8);
-        step.behind = model.pairs.ask(symbol, self.symbols[third]);
-        step.ahead = model.pairs.ask(self.symbols[before], symbol);
+    fn merge(&mut self, table: &MergeTable, lowest: u32, step: &mut Step) {
+        let slot = lowest as usize % SLOTS;
+        let second = usize::from(self.next[slot]) % SLOTS;
+        let third = usize::from(self.next[second]) % SLOTS;
+        let before = usize::from(self.previous[slot]) % SLOTS;
+        let symbol = table.result(lowest >> Numbers::<SLOTS>::BITS);
+        self.symbols[slot] = symbol;
+        self.next[slot] = third as u8;
+        self.previous[third] = slot as u8;
+        (step.slot, step.second, step.before) = (slot as u8, second as u8, before as u8);
+        step.pair = table.pairs.start(symbol, self.symbols[third]);
+        step.pair_before = table.pairs.start(self.symbols[before], symbol);
     }
 
-    /// Appends the ids of `word` to `ids`.
+    /// Appends the ids of the merged `piece` to `ids`.
     #[inline(always)]
-    fn write(&self, model: &Model, word: &mut Word, ids: &mut Vec<TokenId>) {
-        word.first = ids.len();
-        let mut place = 0;
-        while place != Self::END {
-            ids.push(model.id(self.symbols[place]));
-            place = usize::from(self.next[place]) % PLACES;
+    fn write(&self, table: &MergeTable, piece: &mut PieceRef, ids: &mut Vec<TokenId>) {
+        piece.first_id = ids.len();
+        let mut slot = 0;
+        while slot != Self::END {
+            ids.push(table.id(self.symbols[slot]));
+            slot = usize::from(self.next[slot]) % SLOTS;
         }
-        word.count = ids.len() - word.first;
+        piece.n_ids = ids.len() - piece.first_id;
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! The same, compiled for machines with vector instructions.
-    #![allow(unsafe_code)] // what is called needs these instructions, nothing else does
+    //! The same loop, compiled for machines with vector instructions.
+    #![allow(unsafe_code)] // calls functions that need these instructions
 
     use std::arch::x86_64::{
         _mm256_load_si256, _mm256_min_epu32, _mm256_set1_epi32, _mm256_store_si256,
         _mm512_load_si512, _mm512_min_epu32, _mm512_set1_epi32, _mm512_store_si512,
     };
 
-    use super::{LANES, Lowest, Model, Row, TokenId, Word};
+    use super::{LANES, Lowest, MergeTable, PieceRef, Row, TokenId};
 
     /// Used by [`avx2`] only.
     struct Avx2;
@@ -299,55 +325,26 @@ mod x86 {
 
     macro_rules! compiled {
         ($name:ident, $lowest:ident, $features:literal) => {
-            pub(super) fn $name<const PLACES: usize>(
-                model: &Model,
-                words: Vec<&mut Word>,
+            pub(super) fn $name<const SLOTS: usize>(
+                table: &MergeTable,
+                pieces: Vec<&mut PieceRef>,
                 ids: &mut Vec<TokenId>,
             ) {
                 #[target_feature(enable = $features)]
-                fn run<const PLACES: usize>(
-                    model: &Model,
-                    words: Vec<&mut Word>,
+                fn run<const SLOTS: usize>(
+                    table: &MergeTable,
+                    pieces: Vec<&mut PieceRef>,
                     ids: &mut Vec<TokenId>,
                 ) {
-                    super::run::<$lowest, PLACES>(model, words, ids);
+                    super::run::<$lowest, SLOTS>(table, pieces, ids);
                 }
                 // SAFETY: the level of this name exists only where the processor has these
                 // instructions.
-                unsafe { run::<PLACES>(model, words, ids) }
+                unsafe { run::<SLOTS>(table, pieces, ids) }
             }
         };
     }
 
     compiled!(avx2, Avx2, "avx2,bmi1,bmi2,lzcnt,popcnt");
     compiled!(avx512, Avx512, "avx512f,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt");
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// The ids of each of `words`, which may lie anywhere in `text`, as all levels give them.
-    pub(crate) fn merge_all(
-        model: &Model,
-        text: &[u8],
-        words: &[std::ops::Range<usize>],
-    ) -> Vec<Vec<TokenId>> {
-        let mut results = Level::available().into_iter().map(|level| {
-            let new = |range: &std::ops::Range<usize>| Word {
-                text,
-                start: range.start,
-                length: range.len(),
-                ..Word::default()
-            };
-            let mut words: Vec<Word> = words.iter().map(new).collect();
-            let mut ids = vec![7];
-            merge_at(level, model, words.iter_mut(), &mut ids);
-            let found = words.iter().map(|word| ids[word.first..][..word.count].to_vec());
-            found.collect::<Vec<_>>()
-        });
-        let first = results.next().unwrap();
-        assert!(results.all(|result| result == first));
-        first
-    }
 }

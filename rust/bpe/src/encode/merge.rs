@@ -1,169 +1,140 @@
-//! Merging a piece: from bytes to the ids that the model makes of them.
+//! The merge rule itself, for one piece: from bytes to the ids that merging makes of them.
+//!
+//! ```text
+//! symbols ← starts[byte] for each byte of the piece
+//! loop:
+//!     of all pairs of adjacent symbols, take the one of lowest rank, the leftmost of equals
+//!     if there is none: return the ids of the symbols
+//!     replace the pair by the symbol that the merge of this rank produces
+//! ```
+//!
+//! 1. Nothing is moved: the symbols are a linked list, and one stays in the slot of its first byte.
+//! 2. Up to 64 bytes the lowest rank is found by scanning all of them, in a fixed number of steps
+//!    without a branch; a longer piece has a heap, which makes it n log n.
+//! 3. Rank and slot are one number, rank in the high bits, so that the least number is the answer.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use lslm_runtime::{Error, Result, Task};
+use lslm_runtime::{Error, Result, Task, TokenId};
 
-use crate::TokenId;
-use crate::encode::model::{Model, NONE, Symbol};
-use crate::vocab::pair_ranks::Pairs;
+use crate::vocab::merge_table::MergeTable;
+use crate::vocab::pair_ranks::PairRanks;
+use crate::vocab::symbol::{NONE, Symbol};
 
-/// Pieces up to this many bytes are merged on the stack by scanning for the lowest rank.
-const SHORT: usize = 64;
+/// The longest piece, in bytes, that is merged on the stack by scanning; a slot of it has 6 bits,
+/// which with a rank of 21 fit 32.
+const MAX_SCANNED: usize = 64;
 
-/// Memory that is used again from piece to piece.
+/// Memory that is reused from piece to piece.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     symbols: Vec<Symbol>,
     next: Vec<u32>,
     previous: Vec<u32>,
     heap: BinaryHeap<Reverse<u64>>,
-    /// parts, and the rank of each with the next
+    /// For [`two_parts`]: symbols, and the rank of each with the next.
     parts: Vec<(Symbol, u32)>,
 }
 
 /// Appends the ids of `piece` to `out`.
 ///
-/// Every byte of `piece` must have a symbol; the caller has looked when the model is incomplete.
-/// Only a long piece can be interrupted, through `task`.
+/// Every byte of `piece` must have a symbol: with unknown bytes the caller checks that. Only a
+/// piece of more than 64 bytes checks `task`.
 pub(crate) fn merge(
-    model: &Model,
+    table: &MergeTable,
     piece: &[u8],
     scratch: &mut Scratch,
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
     match piece.len() {
-        0..=16 => merge_short::<16, 4>(model, piece, out),
-        17..=32 => merge_short::<32, 5>(model, piece, out),
-        33..=SHORT => merge_short::<SHORT, 6>(model, piece, out),
-        _ => return merge_long(model, piece, scratch, task, out),
+        0..=16 => merge_scanned::<16, 4>(table, piece, out),
+        17..=32 => merge_scanned::<32, 5>(table, piece, out),
+        33..=MAX_SCANNED => merge_scanned::<MAX_SCANNED, 6>(table, piece, out),
+        _ => return merge_queued(table, piece, scratch, task, out),
     }
     Ok(())
 }
 
 /// Merges a piece of at most `N` bytes, which is 2 to the power `BITS`.
 ///
-/// Nothing is moved: a part keeps the place of its first byte, and knows the next one. For each
-/// part there is one number, the rank of the pair that it begins and below that its place, so that
-/// the least of the numbers is the pair to merge, the leftmost of equals. Finding it is a fixed
-/// number of steps without a branch.
-fn merge_short<const N: usize, const BITS: u32>(
-    model: &Model,
+/// ```text
+///     l o w e r        slots 0 1 2 3 4
+///     lo . w er .      after two merges: next[0] = 2, next[2] = 3, next[3] = 5, the end
+/// ```
+///
+/// `pairs[slot]` is the rank of the pair that begins in the slot, and below it the slot.
+fn merge_scanned<const N: usize, const BITS: u32>(
+    table: &MergeTable,
     piece: &[u8],
     out: &mut Vec<TokenId>,
 ) {
     let count = piece.len().min(N);
     let mut symbols = [0; N];
     for (symbol, &byte) in symbols.iter_mut().zip(piece) {
-        *symbol = model.starts[usize::from(byte)];
+        *symbol = table.starts[usize::from(byte)];
     }
-    // ranks have 21 bits, and 6 more fit
-    let number = |rank: u32, place: usize| {
-        if rank == NONE { NONE } else { rank << BITS | place as u32 }
-    };
+    let number =
+        |rank: u32, slot: usize| if rank == NONE { NONE } else { rank << BITS | slot as u32 };
     let mut pairs = [NONE; N];
-    for (place, (slot, pair)) in pairs.iter_mut().zip(piece.windows(2)).enumerate() {
+    for (slot, (entry, pair)) in pairs.iter_mut().zip(piece.windows(2)).enumerate() {
         let pair = usize::from(pair[0]) << 8 | usize::from(pair[1]);
-        *slot = number(model.byte_pairs[pair], place);
+        *entry = number(table.byte_pairs[pair], slot);
     }
-    let mut next: [u8; N] = std::array::from_fn(|place| place as u8 + 1);
-    let mut previous: [u8; N] = std::array::from_fn(|place| (place as u8).wrapping_sub(1));
+    let mut next: [u8; N] = std::array::from_fn(|slot| slot as u8 + 1);
+    let mut previous: [u8; N] = std::array::from_fn(|slot| (slot as u8).wrapping_sub(1));
     loop {
         let lowest = pairs.iter().fold(NONE, |lowest, &pair| lowest.min(pair));
         if lowest == NONE {
             break;
         }
-        let place = lowest as usize % N;
-        let second = usize::from(next[place]) % N;
+        let slot = lowest as usize % N;
+        let second = usize::from(next[slot]) % N;
         let third = usize::from(next[second]);
-        let symbol = model.result(lowest >> BITS);
-        symbols[place] = symbol;
-        next[place] = third as u8;
+        let symbol = table.result(lowest >> BITS);
+        symbols[slot] = symbol;
+        next[slot] = third as u8;
         pairs[second] = NONE;
-        pairs[place] = NONE;
+        pairs[slot] = NONE;
         if third < count {
-            previous[third % N] = place as u8;
-            pairs[place] = number(model.pairs.get(symbol, symbols[third % N]), place);
+            previous[third % N] = slot as u8;
+            pairs[slot] = number(table.pairs.get(symbol, symbols[third % N]), slot);
         }
-        if place > 0 {
-            let before = usize::from(previous[place]) % N;
-            pairs[before] = number(model.pairs.get(symbols[before], symbol), before);
+        if slot > 0 {
+            let before = usize::from(previous[slot]) % N;
+            pairs[before] = number(table.pairs.get(symbols[before], symbol), before);
         }
     }
-    let mut place = 0;
-    while place < count {
-        out.push(model.id(symbols[place]));
-        place = usize::from(next[place]);
+    let mut slot = 0;
+    while slot < count {
+        out.push(table.id(symbols[slot]));
+        slot = usize::from(next[slot]);
     }
 }
 
-/// The two parts that `pairs` make of `token`, where the rank of a pair is its result less 256, and
-/// a byte is a symbol; `None` when they make of it anything but two.
-///
-/// `byte_pairs` are the ranks of the pairs of bytes among them.
-pub(crate) fn two_parts(
-    pairs: &Pairs,
-    byte_pairs: &[u32],
-    token: &[u8],
-    scratch: &mut Scratch,
-) -> Option<[Symbol; 2]> {
-    if token.len() > SHORT {
-        let (start, result, task) = (Symbol::from, |rank| rank + 256, Task::default());
-        let parts = merge_queued(pairs, byte_pairs, token, start, result, scratch, &task);
-        let mut parts = parts.ok()?;
-        let two = [parts.next()?, parts.next()?];
-        return parts.next().is_none().then_some(two);
-    }
-    let parts = &mut scratch.parts;
-    parts.clear();
-    let ranks =
-        token.windows(2).map(|pair| byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])]);
-    let ranks = ranks.chain([NONE]);
-    parts.extend(token.iter().map(|&byte| Symbol::from(byte)).zip(ranks));
-    while parts.len() > 2 {
-        let (mut place, mut lowest) = (0, NONE);
-        for (i, &(_, rank)) in parts.iter().enumerate() {
-            if rank < lowest {
-                (place, lowest) = (i, rank);
-            }
-        }
-        if lowest == NONE {
-            return None;
-        }
-        let symbol = lowest + 256;
-        parts.remove(place + 1);
-        let next = parts.get(place + 1).map_or(NONE, |next| pairs.get(symbol, next.0));
-        parts[place] = (symbol, next);
-        if let Some(before) = place.checked_sub(1) {
-            parts[before].1 = pairs.get(parts[before].0, symbol);
-        }
-    }
-    let &[(left, NONE), (right, _)] = &parts[..] else { return None };
-    Some([left, right])
-}
-
-/// Merges a piece of any length.
-fn merge_long(
-    model: &Model,
+/// Merges a piece of any length with a heap.
+pub(super) fn merge_queued(
+    table: &MergeTable,
     piece: &[u8],
     scratch: &mut Scratch,
     task: &Task,
     out: &mut Vec<TokenId>,
 ) -> Result<()> {
-    let Model { pairs, byte_pairs, starts, .. } = model;
+    let MergeTable { pairs, byte_pairs, starts, .. } = table;
     let start = |byte| starts[usize::from(byte)];
-    let result = |rank| model.result(rank);
-    let parts = merge_queued(pairs, byte_pairs, piece, start, result, scratch, task)?;
-    out.extend(parts.map(|symbol| model.id(symbol)));
+    let result = |rank| table.result(rank);
+    let parts = queued_parts(pairs, byte_pairs, piece, start, result, scratch, task)?;
+    out.extend(parts.map(|symbol| table.id(symbol)));
     Ok(())
 }
 
-/// The parts of `piece`, merged by a queue over a linked list: n log n in the length of the piece.
-/// `start` is the symbol of a byte, `result` the one that a rank makes.
-fn merge_queued(
-    pairs: &Pairs,
+/// Returns the symbols that merging makes of `piece`, by a heap over a linked list: n log n in the
+/// length of the piece.
+///
+/// `start` returns the symbol of a byte, `result` the one that a rank produces.
+fn queued_parts(
+    pairs: &PairRanks,
     byte_pairs: &[u32],
     piece: &[u8],
     start: impl Fn(u8) -> Symbol,
@@ -175,7 +146,7 @@ fn merge_queued(
     let count = piece.len();
     if count >= NONE as usize {
         return Err(Error::invalid(format!(
-            "a piece of {count} bytes without a cut; pieces must be below 4 GB"
+            "a pre-token of {count} bytes, which the pattern does not split; the limit is 4 GB"
         )));
     }
     symbols.clear();
@@ -187,11 +158,10 @@ fn merge_queued(
     previous.extend(0..count as u32 - 1);
     let mut entries = std::mem::take(heap).into_vec();
     entries.clear();
-    entries.extend(piece.windows(2).enumerate().filter_map(|(place, pair)| {
+    entries.extend(piece.windows(2).enumerate().filter_map(|(slot, pair)| {
         let rank = byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])];
-        (rank != NONE).then(|| Reverse(u64::from(rank) << 32 | place as u64))
+        (rank != NONE).then(|| Reverse(u64::from(rank) << 32 | slot as u64))
     }));
-    // rank above place: the lowest rank first, the leftmost of equals
     *heap = BinaryHeap::from(entries);
     let mut steps = 0_u32;
     while let Some(Reverse(entry)) = heap.pop() {
@@ -199,26 +169,26 @@ fn merge_queued(
         if steps.is_multiple_of(1 << 16) {
             task.check()?;
         }
-        let (rank, place) = ((entry >> 32) as u32, entry as u32 as usize);
-        let left = symbols[place];
-        let second = next[place] as usize;
-        // the entry is stale when one of its two has been merged since
+        let (rank, slot) = ((entry >> 32) as u32, entry as u32 as usize);
+        let left = symbols[slot];
+        let second = next[slot] as usize;
+        // The entry is stale when one of its two symbols has been merged since.
         if left == NONE || second >= count || pairs.get(left, symbols[second]) != rank {
             continue;
         }
         let symbol = result(rank);
-        symbols[place] = symbol;
+        symbols[slot] = symbol;
         symbols[second] = NONE;
         let third = next[second];
-        next[place] = third;
+        next[slot] = third;
         if (third as usize) < count {
-            previous[third as usize] = place as u32;
+            previous[third as usize] = slot as u32;
             let rank = pairs.get(symbol, symbols[third as usize]);
             if rank != NONE {
-                heap.push(Reverse(u64::from(rank) << 32 | place as u64));
+                heap.push(Reverse(u64::from(rank) << 32 | slot as u64));
             }
         }
-        let before = previous[place];
+        let before = previous[slot];
         if before != NONE {
             let rank = pairs.get(symbols[before as usize], symbol);
             if rank != NONE {
@@ -229,123 +199,48 @@ fn merge_queued(
     Ok(symbols.iter().copied().filter(|&symbol| symbol != NONE))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::encode::model::{Merge, Rules};
-    use crate::encode::{backtrack, interleaved};
-    use crate::naive;
-    use crate::vocab::piece_key::LongKey;
-    use crate::vocab::vocabulary::Vocabulary;
-
-    fn bytes_and(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
-        for word in words {
-            if !tokens.contains(word) {
-                tokens.push(word.clone());
+/// Returns the two symbols that `pairs` make of the bytes of `token`, or `None` when they make
+/// another number of them.
+///
+/// A byte is its own symbol, and the merge of a rank produces symbol rank + 256. `byte_pairs` are
+/// the ranks of the pairs of bytes among `pairs`.
+pub(crate) fn two_parts(
+    pairs: &PairRanks,
+    byte_pairs: &[u32],
+    token: &[u8],
+    scratch: &mut Scratch,
+) -> Option<[Symbol; 2]> {
+    if token.len() > MAX_SCANNED {
+        let (start, result, task) = (Symbol::from, |rank| rank + 256, Task::default());
+        let parts = queued_parts(pairs, byte_pairs, token, start, result, scratch, &task);
+        let mut parts = parts.ok()?;
+        let two = [parts.next()?, parts.next()?];
+        return parts.next().is_none().then_some(two);
+    }
+    let parts = &mut scratch.parts;
+    parts.clear();
+    let ranks =
+        token.windows(2).map(|pair| byte_pairs[usize::from(pair[0]) << 8 | usize::from(pair[1])]);
+    let ranks = ranks.chain([NONE]);
+    parts.extend(token.iter().map(|&byte| Symbol::from(byte)).zip(ranks));
+    while parts.len() > 2 {
+        let (mut at, mut lowest) = (0, NONE);
+        for (i, &(_, rank)) in parts.iter().enumerate() {
+            if rank < lowest {
+                (at, lowest) = (i, rank);
             }
         }
-        tokens
-    }
-
-    fn vocabulary(tokens: &[Vec<u8>]) -> Vocabulary {
-        Vocabulary::new(tokens.iter().enumerate().map(|(id, token)| (id as u32, &token[..])))
-            .unwrap()
-    }
-
-    /// Merges with all fast ways, which must agree.
-    fn fast(model: &Model, piece: &[u8]) -> Vec<TokenId> {
-        let mut scratch = Scratch::default();
-        let mut out = Vec::new();
-        let task = Task::default();
-        merge_long(model, piece, &mut scratch, &task, &mut out).unwrap();
-        let mut again = Vec::new();
-        merge(model, piece, &mut scratch, &task, &mut again).unwrap();
-        assert_eq!(out, again);
-        if let Some(backtrack) = &model.backtrack {
-            let mut search = backtrack::Scratch::default();
-            again.clear();
-            assert!(backtrack.any(model, piece, &mut search, &task, &mut again).unwrap());
-            assert_eq!(out, again, "{piece:?}");
+        if lowest == NONE {
+            return None;
         }
-        // all short words in it, from each place on, many together
-        let length = |start: usize| 1 + start * 7 % LongKey::MAX_LEN.min(piece.len() - start);
-        let words: Vec<_> = (0..piece.len()).map(|start| start..start + length(start)).collect();
-        let found = interleaved::tests::merge_all(model, piece, &words);
-        for (word, ids) in words.into_iter().zip(found) {
-            again.clear();
-            merge(model, &piece[word.clone()], &mut scratch, &task, &mut again).unwrap();
-            assert_eq!(again, ids, "{:?}", &piece[word]);
-        }
-        out
-    }
-
-    fn letters(most: usize) -> impl Strategy<Value = Vec<u8>> {
-        proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'c')], 2..most)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-
-        /// Any set of words as ranks: trained-like or not, the ids are tiktoken's.
-        #[test]
-        fn ranks_are_followed(
-            words in proptest::collection::vec(letters(7), 0..12),
-            piece in letters(100),
-        ) {
-            let tokens = bytes_and(&words);
-            let model = Model::from_ranks(vocabulary(&tokens)).unwrap();
-            let ranks: HashMap<Vec<u8>, TokenId> =
-                tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
-            let mut ids = fast(&model, &piece);
-            if model.rules.whole_first && let Some(id) = model.vocabulary.find(&piece) {
-                ids = vec![id];
-            }
-            prop_assert_eq!(ids, naive::by_ranks(&ranks, &piece));
-        }
-
-        /// A grown list (each merge joins two tokens that are there), shuffled or not.
-        #[test]
-        fn lists_are_followed(
-            seeds in proptest::collection::vec((0_usize..100, 0_usize..100), 0..14),
-            swaps in proptest::collection::vec((0_usize..14, 0_usize..14), 0..4),
-            piece in letters(80),
-        ) {
-            let mut tokens = bytes_and(&[]);
-            let mut alive: Vec<u32> = vec![97, 98, 99];
-            let mut merges = Vec::new();
-            for (left, right) in seeds {
-                let (left, right) = (alive[left % alive.len()], alive[right % alive.len()]);
-                let joined = [&tokens[left as usize][..], &tokens[right as usize][..]].concat();
-                let token = tokens.iter().position(|t| *t == joined).unwrap_or(tokens.len());
-                if token == tokens.len() {
-                    tokens.push(joined);
-                }
-                let token = token as u32;
-                alive.push(token);
-                merges.push(Merge { left, right, token });
-            }
-            for (a, b) in swaps {
-                if a < merges.len() && b < merges.len() {
-                    merges.swap(a, b);
-                }
-            }
-            let model = Model::new(vocabulary(&tokens), merges, Rules::default()).unwrap();
-            prop_assert_eq!(fast(&model, &piece), naive::by_list(&model, &piece));
+        let symbol = lowest + 256;
+        parts.remove(at + 1);
+        let next = parts.get(at + 1).map_or(NONE, |next| pairs.get(symbol, next.0));
+        parts[at] = (symbol, next);
+        if let Some(before) = at.checked_sub(1) {
+            parts[before].1 = pairs.get(parts[before].0, symbol);
         }
     }
-
-    #[test]
-    fn ties_go_to_the_left() {
-        let tokens = bytes_and(&[b"aa".to_vec(), b"aaa".to_vec()]);
-        let model = Model::from_ranks(vocabulary(&tokens)).unwrap();
-        for length in 2..150 {
-            let piece = vec![b'a'; length];
-            assert_eq!(fast(&model, &piece), naive::by_list(&model, &piece), "{length}");
-        }
-    }
+    let &[(left, NONE), (right, _)] = &parts[..] else { return None };
+    Some([left, right])
 }

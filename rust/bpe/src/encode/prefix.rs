@@ -1,187 +1,207 @@
 //! The longest token that a text begins with.
 //!
-//! All starts of the text are looked up by hash, the longest first. That is cheap because few
-//! starts are tokens: a small table knows which lengths the tokens have that begin with the same two
-//! bytes, or with the same character of three bytes, and the index of the vocabulary says quickly
-//! what is not there. Two bytes are a place in a table, and three are first asked of a set in bits,
-//! since of letters in any order nearly all begin some token.
+//! ```text
+//! lengths ← by_bytes[first two bytes] (or by_char3[first character])   a 16-bit set of lengths:
+//!           and, from 4 bytes on, by_start[hash of the first 4 or 6]   some token has this length
+//! for len in lengths, longest first:
+//!     2 bytes or one character of 3: its symbol stands in a table by value
+//!     else: look the first len bytes up in the MergeTree's index
+//! no length left: the first byte
+//! ```
+//!
+//! That is cheap because few prefixes of a text are tokens, and the sets exclude nearly all the
+//! others. Three bytes are first looked up in a Bloom filter: of letters in any order nearly all
+//! begin some token.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::encode::boundary::{wide, wide_of};
-use crate::encode::merge_tree::Tokens;
-use crate::encode::model::{NONE, Symbol};
+use crate::encode::char3::{char3_of_window, first_char3};
+use crate::encode::merge_tree::MergeTree;
 use crate::vocab::hash::{fibonacci, fibonacci_u32};
 use crate::vocab::piece_key::{PieceKey, window};
+use crate::vocab::symbol::{NONE, Symbol};
 use crate::vocab::vocabulary::Vocabulary;
 
-/// 128 KB, and a few tokens share a place.
+/// The base-2 logarithm of the entries of `by_start`: 128 KB, each shared by a few tokens.
 const START_BITS: u32 = 16;
-/// 32 KB, and one hash in thirty is a token's by chance.
+/// The base-2 logarithm of the bits of `three`: 32 KB, of which a 200k vocabulary sets one in
+/// thirty.
 const THREE_BITS: u32 = 18;
-/// Some token has more than [`PieceKey::MAX_LEN`] bytes.
+/// The bit of a set of lengths that stands for all lengths over [`PieceKey::MAX_LEN`].
 const LONG: u16 = 1;
 
-/// Finds tokens at the start of a text.
+/// Finds the longest token at the start of a text.
 #[derive(Clone, Debug)]
-pub(crate) struct Longest {
+pub(crate) struct LongestPrefix {
     /// By the first two bytes: bit n says that some token begins with them and has n bytes.
     by_bytes: Vec<u16>,
     /// The same by the first character, if it has three bytes.
-    by_character: Vec<u16>,
-    /// The same by a hash of the first four bytes, or of six when a character of three begins.
+    by_char3: Vec<u16>,
+    /// The same by a hash of the first four bytes, or of six if they begin with a character of
+    /// three.
     by_start: Vec<u16>,
-    /// The symbol that the first two bytes are.
+    /// By two bytes: the symbol of the token that consists of them.
     two: Vec<Symbol>,
-    /// One bit by a hash of three bytes: some token may be these.
+    /// A Bloom filter of the tokens of three bytes.
     three: Vec<u64>,
-    /// The symbol that a character of three bytes is.
-    characters: Vec<Symbol>,
-    /// Tokens of more than [`PieceKey::MAX_LEN`] bytes by the first [`PieceKey::MAX_LEN`], the longest first.
-    long: HashMap<PieceKey, Vec<Long>, FixedState>,
+    /// By character of three bytes: the symbol of the token that consists of it.
+    char3s: Vec<Symbol>,
+    /// Tokens of more than [`PieceKey::MAX_LEN`] bytes by the first [`PieceKey::MAX_LEN`], the
+    /// longest first.
+    long: HashMap<PieceKey, Vec<LongToken>, FixedState>,
     bytes: [Symbol; 256],
 }
 
-/// A token of more than [`PieceKey::MAX_LEN`] bytes.
-type Long = (Box<[u8]>, Symbol);
+/// The bytes and the symbol of a token of more than [`PieceKey::MAX_LEN`] bytes.
+type LongToken = (Box<[u8]>, Symbol);
 
-impl Longest {
-    /// A finder of the tokens of `vocabulary` for which `symbol` is not [`NONE`].
+impl LongestPrefix {
+    /// Returns a finder of the tokens of `vocabulary` for which `symbol_of` is not [`NONE`].
     pub(crate) fn new(
         vocabulary: &Vocabulary,
         bytes: &[Symbol; 256],
-        symbol: impl Fn(u32) -> Symbol,
+        symbol_of: impl Fn(u32) -> Symbol,
     ) -> Self {
-        let mut longest = Self {
+        let mut prefixes = Self {
             by_bytes: vec![0; 1 << 16],
-            by_character: vec![0; 1 << 16],
+            by_char3: vec![0; 1 << 16],
             by_start: vec![0; 1 << START_BITS],
             two: vec![NONE; 1 << 16],
             three: vec![0; 1 << (THREE_BITS - 6)],
-            characters: vec![NONE; 1 << 16],
+            char3s: vec![NONE; 1 << 16],
             long: HashMap::default(),
             bytes: *bytes,
         };
         for (id, token) in vocabulary.iter() {
-            let symbol = symbol(id);
+            let symbol = symbol_of(id);
             if symbol == NONE || token.len() == 1 {
                 continue;
             }
             if token.len() > PieceKey::MAX_LEN {
-                let start = PieceKey::read(token, 0, PieceKey::MAX_LEN);
-                longest.long.entry(start).or_default().push((token.into(), symbol));
-                longest.by_bytes[usize::from(token[0]) | usize::from(token[1]) << 8] |= LONG;
-                if let Some(character) = wide(token) {
-                    longest.by_character[usize::from(character)] |= LONG;
-                }
-                continue;
-            }
-            if token.len() == 2 {
-                longest.two[usize::from(token[0]) | usize::from(token[1]) << 8] = symbol;
-            } else if token.len() == 3 {
-                let place = three(window(token, 0));
-                longest.three[place / 64] |= 1 << (place % 64);
-            }
-            let bit = 1 << token.len();
-            let window = window(token, 0);
-            if token.len() >= 4 && wide_of(window).is_none() {
-                longest.by_start[four(window)] |= bit;
-            } else if token.len() >= 6 {
-                longest.by_start[six(window)] |= bit;
-            }
-            longest.by_bytes[usize::from(token[0]) | usize::from(token[1]) << 8] |= bit;
-            if let Some(character) = wide(token) {
-                longest.by_character[usize::from(character)] |= bit;
-                if token.len() == 3 && character != 0 {
-                    longest.characters[usize::from(character)] = symbol;
-                }
+                prefixes.insert_long(token, symbol);
+            } else {
+                prefixes.insert_short(token, symbol);
             }
         }
-        for list in longest.long.values_mut() {
-            list.sort_by_key(|(token, _)| usize::MAX - token.len());
+        for tokens in prefixes.long.values_mut() {
+            tokens.sort_by_key(|(token, _)| usize::MAX - token.len());
         }
-        longest
+        prefixes
     }
 
-    /// The longest token of at most `most` bytes, 1 to [`PieceKey::MAX_LEN`], that `window` begins with, and
-    /// its length. What `window` holds behind those bytes is of no meaning.
+    fn insert_long(&mut self, token: &[u8], symbol: Symbol) {
+        let start = PieceKey::read(token, 0, PieceKey::MAX_LEN);
+        self.long.entry(start).or_default().push((token.into(), symbol));
+        self.by_bytes[two_bytes(token)] |= LONG;
+        if let Some(character) = first_char3(token) {
+            self.by_char3[usize::from(character)] |= LONG;
+        }
+    }
+
+    fn insert_short(&mut self, token: &[u8], symbol: Symbol) {
+        let window = window(token, 0);
+        if token.len() == 2 {
+            self.two[two_bytes(token)] = symbol;
+        } else if token.len() == 3 {
+            let bit = three(window);
+            self.three[bit / 64] |= 1 << (bit % 64);
+        }
+        let len_bit = 1 << token.len();
+        if token.len() >= 4 && char3_of_window(window).is_none() {
+            self.by_start[four(window)] |= len_bit;
+        } else if token.len() >= 6 {
+            self.by_start[six(window)] |= len_bit;
+        }
+        self.by_bytes[two_bytes(token)] |= len_bit;
+        if let Some(character) = first_char3(token) {
+            self.by_char3[usize::from(character)] |= len_bit;
+            if token.len() == 3 && character != 0 {
+                self.char3s[usize::from(character)] = symbol;
+            }
+        }
+    }
+
+    /// Returns the longest token of at most `max_len` bytes, 1 to [`PieceKey::MAX_LEN`], that
+    /// `window` begins with, and its length. Bytes of `window` after those do not matter.
     #[inline(always)]
-    pub(crate) fn find(&self, tokens: &Tokens, window: u128, most: usize) -> (Symbol, usize) {
-        let character = wide_of(window);
+    pub(crate) fn find(&self, tree: &MergeTree, window: u128, max_len: usize) -> (Symbol, usize) {
+        let character = char3_of_window(window);
         let lengths = match character {
             Some(character) => {
-                let begun = self.by_character[usize::from(character)];
-                // most characters begin no longer token
+                let begun = self.by_char3[usize::from(character)];
+                // Most characters begin no token of six bytes or more.
                 if begun >> 6 == 0 { begun } else { begun & 0x3F | self.by_start[six(window)] }
             }
             None => self.by_bytes[usize::from(window as u16)] & 0xF | self.by_start[four(window)],
         };
-        let mut lengths = lengths & ((2 << most) - 2) as u16;
+        let mut lengths = lengths & ((2 << max_len) - 2) as u16;
         while lengths != 0 {
-            let length = lengths.ilog2() as usize;
-            lengths ^= 1 << length;
-            if length == 2 {
+            let len = lengths.ilog2() as usize;
+            lengths ^= 1 << len;
+            if len == 2 {
                 return (self.two[usize::from(window as u16)], 2);
             }
-            if length == 3 {
+            if len == 3 {
                 if let Some(character @ 1..) = character {
-                    return (self.characters[usize::from(character)], 3);
+                    return (self.char3s[usize::from(character)], 3);
                 }
-                let place = three(window);
-                if self.three[place / 64] >> (place % 64) & 1 == 0 {
+                let bit = three(window);
+                if self.three[bit / 64] >> (bit % 64) & 1 == 0 {
                     continue;
                 }
             }
-            if let Some(symbol) = exactly(tokens, window, length) {
-                return (symbol, length);
+            if let Some(symbol) = tree.find(PieceKey::from_window(window, len)) {
+                return (symbol, len);
             }
         }
-        if character.is_some() && most >= 2 && self.by_bytes[usize::from(window as u16)] & 4 != 0 {
+        if character.is_some() && max_len >= 2 && self.by_bytes[usize::from(window as u16)] & 4 != 0
+        {
             return (self.two[usize::from(window as u16)], 2);
         }
         (self.bytes[usize::from(window as u8)], 1)
     }
 
-    /// The longest token of more than [`PieceKey::MAX_LEN`] and at most `most` bytes that `text` begins with,
-    /// and its length.
+    /// Returns the longest token of more than [`PieceKey::MAX_LEN`] and at most `max_len` bytes
+    /// that `text` begins with, and its length.
     #[inline]
-    pub(crate) fn find_long(&self, text: &[u8], most: usize) -> Option<(Symbol, usize)> {
-        let begin = match wide(text) {
-            Some(character) => self.by_character[usize::from(character)],
-            None => self.by_bytes[usize::from(text[0]) | usize::from(text[1]) << 8],
+    pub(crate) fn find_long(&self, text: &[u8], max_len: usize) -> Option<(Symbol, usize)> {
+        let begun = match first_char3(text) {
+            Some(character) => self.by_char3[usize::from(character)],
+            None => self.by_bytes[two_bytes(text)],
         };
-        if begin & LONG == 0 {
+        if begun & LONG == 0 {
             return None;
         }
-        let list = self.long.get(&PieceKey::read(text, 0, PieceKey::MAX_LEN))?;
-        list.iter()
-            .find(|(token, _)| token.len() <= most && text.starts_with(token))
+        let tokens = self.long.get(&PieceKey::read(text, 0, PieceKey::MAX_LEN))?;
+        tokens
+            .iter()
+            .find(|(token, _)| token.len() <= max_len && text.starts_with(token))
             .map(|(token, symbol)| (*symbol, token.len()))
     }
 }
 
-/// The place of the first four bytes of `window`.
+/// Returns the index of the first two bytes of `text`.
 #[inline(always)]
-fn four(window: u128) -> usize {
-    (fibonacci_u32(window as u32) >> (32 - START_BITS)) as usize
+fn two_bytes(text: &[u8]) -> usize {
+    usize::from(text[0]) | usize::from(text[1]) << 8
 }
 
-/// The place of the first three bytes of `window`.
+/// Returns the bit of the first three bytes of `window` in the Bloom filter.
 #[inline(always)]
 fn three(window: u128) -> usize {
     fibonacci_u32((window as u32) << 8) as usize >> (32 - THREE_BITS)
 }
 
-/// The place of the first six bytes of `window`.
+/// Returns the index in `by_start` of the first four bytes of `window`.
+#[inline(always)]
+fn four(window: u128) -> usize {
+    (fibonacci_u32(window as u32) >> (32 - START_BITS)) as usize
+}
+
+/// Returns the index in `by_start` of the first six bytes of `window`.
 #[inline(always)]
 fn six(window: u128) -> usize {
     fibonacci((window as u64) << 16) as usize >> (64 - START_BITS)
-}
-
-/// The token that the first `length` bytes of `window` are.
-#[inline(always)]
-fn exactly(tokens: &Tokens, window: u128, length: usize) -> Option<Symbol> {
-    tokens.find(PieceKey::from_window(window, length))
 }

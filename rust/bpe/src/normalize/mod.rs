@@ -6,5 +6,5 @@ mod normal_form;
 mod normalizer;
 mod unicode9;
 
-pub(crate) use alignment::origin;
+pub(crate) use alignment::{Alignment, origin};
 pub(crate) use normalizer::Normalizer;

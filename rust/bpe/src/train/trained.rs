@@ -1,9 +1,10 @@
 //! [`Trained`]: the vocabulary that training returns.
 
-use lslm_runtime::Result;
+use lslm_runtime::{Result, TokenId};
 
 use crate::pretokenize::Pattern;
-use crate::{TokenId, Tokenizer};
+use crate::tokenizer::Tokenizer;
+pub use crate::vocab::symbol::Merge;
 
 /// A trained vocabulary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,27 +20,15 @@ pub struct Trained {
 impl Trained {
     /// Returns the tokenizer with this vocabulary; `pattern` is the one the words were counted
     /// with.
-    pub fn into_tokenizer(self, pattern: &Pattern) -> Result<Tokenizer> {
-        let mut tokens: Vec<Vec<u8>> = self.tokens.into_iter().map(Vec::from).collect();
+    pub fn into_tokenizer(mut self, pattern: &Pattern) -> Result<Tokenizer> {
         // A special token is not in the model's vocabulary, unless text can also give its id.
         for (_, id) in &self.special_tokens {
-            let token = &mut tokens[*id as usize];
+            let token = &mut self.tokens[*id as usize];
             if token.len() > 1 && self.merges.iter().all(|merge| merge.result != *id) {
-                token.clear();
+                *token = Box::default();
             }
         }
-        let merges: Vec<_> = self.merges.iter().map(|merge| (merge.left, merge.right)).collect();
-        Tokenizer::new(&tokens, &merges, pattern.clone(), &self.special_tokens)
+        let Self { tokens, merges, special_tokens } = self;
+        Tokenizer::from_trained(&tokens, merges, pattern.clone(), &special_tokens)
     }
-}
-
-/// An adjacent pair of tokens and the token it merges into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Merge {
-    /// The token on the left.
-    pub left: TokenId,
-    /// The token on the right.
-    pub right: TokenId,
-    /// The token that replaces both.
-    pub result: TokenId,
 }

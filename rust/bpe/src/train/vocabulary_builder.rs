@@ -9,18 +9,6 @@ use super::trained::{Merge, Trained};
 use crate::TokenId;
 use crate::files::byte_alphabet;
 
-/// Returns the 256 bytes in the order of their ids: sorted by the characters that stand for them in
-/// a `tokenizer.json`. First the printable bytes of Latin-1, then the rest, both ascending.
-fn byte_order() -> [u8; 256] {
-    let mut order = std::array::from_fn(|byte| byte as u8);
-    order.sort_by_cached_key(|&byte| {
-        let mut character = String::new();
-        byte_alphabet::spell(&[byte], &mut character);
-        character
-    });
-    order
-}
-
 /// Returns the bytes that the characters of `text` stand for in a `tokenizer.json`, if all of them
 /// do.
 fn spelled_bytes(text: &str) -> Option<Vec<u8>> {
@@ -74,7 +62,7 @@ impl VocabularyBuilder {
         } else {
             vocabulary.reserved = specials.len();
         }
-        for byte in byte_order() {
+        for byte in byte_alphabet::byte_order() {
             vocabulary.bytes[usize::from(byte)] = vocabulary.add(Box::new([byte]))?;
         }
         let min = vocabulary.tokens.len() + vocabulary.reserved;
@@ -156,19 +144,6 @@ impl VocabularyBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_ordered_as_in_published_vocabularies() {
-        let order = byte_order();
-        assert_eq!(&order[..3], b"!\"#");
-        assert_eq!(order[187], 0xFF);
-        assert_eq!(&order[188..191], &[0, 1, 2]);
-        assert_eq!(order[188 + 32], b' ');
-        assert_eq!(order[255], 0xAD);
-        let mut sorted = order;
-        sorted.sort_unstable();
-        assert!(sorted.iter().copied().eq(0..=255));
-    }
 
     #[test]
     fn spelled_bytes_are_those_of_a_tokenizer_json() {

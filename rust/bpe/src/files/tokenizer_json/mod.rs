@@ -3,5 +3,5 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Names, read};
-pub(crate) use write::write;
+pub(super) use read::read;
+pub(super) use write::write;

@@ -1,26 +1,22 @@
-//! `tokenizer.json`, Hugging Face's format: reading it; `write` writes it so that it loads there.
+//! Reads a `tokenizer.json`, Hugging Face's format.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
 use std::path::Path;
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, TokenId};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::TokenId;
 use crate::added_tokens::AddedToken;
-use crate::encode::model::{Merge, Model, Rules, all_joins};
-use crate::files::byte_alphabet;
+use crate::files::spelled_model::SpelledModel;
 use crate::normalize::Normalizer;
 use crate::pretokenize::sequence::Pretokenizer;
-use crate::tokenizer::{Kept, Parts, Tokenizer};
-use crate::vocab::vocabulary::Vocabulary;
+use crate::tokenizer::{Parts, Passthrough, Tokenizer};
 
+/// The whole file, with the model's entry unread.
 #[derive(Deserialize)]
 struct File<'a> {
     #[serde(borrow)]
@@ -40,7 +36,7 @@ struct File<'a> {
     padding: Value,
 }
 
-/// The model's entry, with the two large parts unread: what they are depends on the type.
+/// The model's entry, with the two large parts unread: their form depends on the type.
 #[derive(Deserialize)]
 struct ModelFile<'a> {
     #[serde(rename = "type")]
@@ -58,7 +54,7 @@ struct ModelFile<'a> {
     ignore_merges: Option<bool>,
 }
 
-/// The tokenizer in `text`; `path` is what errors name.
+/// Returns the tokenizer in `text`; `path` is for errors.
 pub(crate) fn read(text: &str, path: &Path) -> Result<Tokenizer> {
     let file: File<'_> = serde_json::from_str(text).map_err(|error| broken(text, path, &error))?;
     let Some(model) = file.model else {
@@ -73,7 +69,7 @@ pub(crate) fn read(text: &str, path: &Path) -> Result<Tokenizer> {
     })
 }
 
-/// Where and what a JSON error is.
+/// Returns a JSON error with its offset in `text`.
 fn broken(text: &str, path: &Path, error: &serde_json::Error) -> Error {
     let before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
     let offset = before.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
@@ -86,6 +82,7 @@ fn broken(text: &str, path: &Path, error: &serde_json::Error) -> Error {
     )
 }
 
+/// Returns the parts of the tokenizer in `file`, whose model's entry is `model`.
 fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
     let in_model = |error: serde_json::Error| format!("the model cannot be read: {error}");
     let model: ModelFile<'_> = serde_json::from_str(model).map_err(in_model)?;
@@ -107,7 +104,7 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
     let pretokenizer = Pretokenizer::from_json(&file.pre_tokenizer)?;
     refuse_decoder(&file.decoder)?;
     let added = file.added_tokens.unwrap_or_default();
-    let names = Names {
+    let spelled = SpelledModel {
         vocab: &vocab,
         merges: &merges,
         added: &added,
@@ -115,8 +112,8 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
         fuse_unknown: model.fuse_unk.unwrap_or(false),
         whole_first: model.ignore_merges.unwrap_or(false),
     };
-    let (model, odd) = names.model()?;
-    let kept = Kept {
+    let (model, unspellable) = spelled.model()?;
+    let passthrough = Passthrough {
         normalizer: file.normalizer,
         pre_tokenizer: file.pre_tokenizer,
         post_processor: file.post_processor,
@@ -124,10 +121,10 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
         truncation: file.truncation,
         padding: file.padding,
     };
-    Ok(Parts { model, normalizer, pretokenizer, added, odd, kept })
+    Ok(Parts { model, normalizer, pretokenizer, added, unspellable, passthrough })
 }
 
-/// Options that change ids and that are not supported; an empty value asks for nothing.
+/// Fails for options that change ids and are not supported; an empty value is no option.
 fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return Err(format!(
@@ -150,15 +147,16 @@ fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// A decoder must be the one of byte-level vocabularies, alone or in a sequence.
+/// Fails for a decoder other than that of byte-level vocabularies, alone or in a sequence.
 fn refuse_decoder(decoder: &Value) -> Result<(), String> {
     let kind = |value: &Value| value.get("type").and_then(Value::as_str).map(str::to_owned);
     match kind(decoder).as_deref() {
         None | Some("ByteLevel") => Ok(()),
         Some("Sequence") => {
             let parts = decoder.get("decoders").and_then(Value::as_array);
-            let known = |part: &Value| matches!(kind(part).as_deref(), Some("ByteLevel" | "Fuse"));
-            match parts.and_then(|parts| parts.iter().find(|part| !known(part))) {
+            let is_known =
+                |part: &Value| matches!(kind(part).as_deref(), Some("ByteLevel" | "Fuse"));
+            match parts.and_then(|parts| parts.iter().find(|part| !is_known(part))) {
                 None => Ok(()),
                 Some(part) => Err(format!("the decoder {part} is not supported")),
             }
@@ -169,137 +167,7 @@ fn refuse_decoder(decoder: &Value) -> Result<(), String> {
     }
 }
 
-/// Vocabulary and merges as a file spells them.
-pub(crate) struct Names<'a> {
-    pub(crate) vocab: &'a [(Cow<'a, str>, TokenId)],
-    pub(crate) merges: &'a [(Cow<'a, str>, Cow<'a, str>)],
-    pub(crate) added: &'a [AddedToken],
-    pub(crate) unknown: Option<&'a str>,
-    pub(crate) fuse_unknown: bool,
-    pub(crate) whole_first: bool,
-}
-
-impl Names<'_> {
-    /// The model, and the tokens whose names spell no bytes.
-    pub(crate) fn model(&self) -> Result<(Model, BTreeMap<TokenId, String>), String> {
-        // end to end, one allocation for all
-        let mut flat = Vec::with_capacity(self.vocab.iter().map(|(name, _)| name.len()).sum());
-        let mut tokens: Vec<(TokenId, Range<usize>)> = Vec::with_capacity(self.vocab.len());
-        let mut odd = BTreeMap::new();
-        let added: HashMap<&str, TokenId> =
-            self.added.iter().map(|token| (token.content.as_str(), token.id)).collect();
-        let mut candidates = HashSet::new();
-        for (name, id) in self.vocab {
-            if let Some(&other) = added.get(&**name) {
-                if other != *id {
-                    return Err(format!(
-                        "the added token {name:?} has id {other}, but the vocabulary says {id}"
-                    ));
-                }
-                candidates.insert(*id);
-            }
-            if *id >= crate::vocab::vocabulary::MOST_IDS {
-                return Err(format!("the token {name:?} has the id {id}, which is too large"));
-            }
-            let start = flat.len();
-            if byte_alphabet::unspell(name, &mut flat) && flat.len() > start {
-                tokens.push((*id, start..flat.len()));
-            } else if !candidates.contains(id) && odd.insert(*id, name.to_string()).is_some() {
-                return Err(format!("two tokens have the id {id}"));
-            }
-        }
-        let merges = self.listed_merges()?;
-        // added tokens that the vocabulary lists, too, but that no text becomes by merging
-        let idle = idle(&candidates, &tokens, &flat, &merges);
-        let all = || tokens.iter().map(|(id, range)| (*id, &flat[range.clone()]));
-        let mut vocabulary = Vocabulary::new(all().filter(|(id, _)| !idle.contains(id)))?;
-        let list = list(&vocabulary, &merges)?;
-        // written by us for a vocabulary by ranks that has no other list: its order says so
-        let ranked = self.whole_first && list == all_joins(&vocabulary);
-        if self.whole_first && !ranked && !idle.is_empty() {
-            vocabulary = Vocabulary::new(all())?;
-        }
-        if let Some((id, name)) = odd.iter().find(|(id, _)| !vocabulary.get(**id).is_empty()) {
-            return Err(format!("the token {name:?} has the id {id} of another token"));
-        }
-        let unknown = match self.unknown {
-            None => None,
-            Some(name) => {
-                let listed = || self.vocab.iter().find(|(other, _)| other == name);
-                let id = added.get(name).copied().or_else(|| listed().map(|(_, id)| *id));
-                Some(id.ok_or_else(|| format!("the unknown token {name:?} is not a token"))?)
-            }
-        };
-        let rules = Rules {
-            ranked,
-            whole_first: self.whole_first,
-            unknown,
-            fuse_unknown: self.fuse_unknown,
-        };
-        Ok((Model::new(vocabulary, list, rules)?, odd))
-    }
-
-    /// The merges as bytes.
-    fn listed_merges(&self) -> Result<Vec<Joint>, String> {
-        let mut merges = Vec::with_capacity(self.merges.len());
-        for (place, (left, right)) in self.merges.iter().enumerate() {
-            let read = |name: &str| {
-                let mut out = Vec::with_capacity(name.len());
-                if !byte_alphabet::unspell(name, &mut out) || out.is_empty() {
-                    return Err(format!(
-                        "merge {place} has the part {name:?}, which is not spelled in bytes"
-                    ));
-                }
-                Ok(out)
-            };
-            merges.push((read(left)?, read(right)?));
-        }
-        Ok(merges)
-    }
-}
-
-/// The two parts of a merge, in bytes.
-type Joint = (Vec<u8>, Vec<u8>);
-
-/// Those of `candidates` that are neither a byte nor part or result of a merge.
-fn idle(
-    candidates: &HashSet<TokenId>,
-    tokens: &[(TokenId, Range<usize>)],
-    flat: &[u8],
-    merges: &[Joint],
-) -> HashSet<TokenId> {
-    let long = |(id, range): &&(TokenId, Range<usize>)| candidates.contains(id) && range.len() > 1;
-    let mut idle: HashMap<&[u8], TokenId> =
-        tokens.iter().filter(long).map(|(id, range)| (&flat[range.clone()], *id)).collect();
-    if !idle.is_empty() {
-        for (left, right) in merges {
-            idle.remove(&left[..]);
-            idle.remove(&right[..]);
-            idle.remove(&[&left[..], &right[..]].concat()[..]);
-        }
-    }
-    idle.into_values().collect()
-}
-
-/// The merges as ids.
-fn list(vocabulary: &Vocabulary, merges: &[Joint]) -> Result<Vec<Merge>, String> {
-    let mut joined = Vec::new();
-    let merge = |(place, (left, right)): (usize, &Joint)| {
-        joined.clear();
-        joined.extend_from_slice(left);
-        joined.extend_from_slice(right);
-        let find = |bytes: &[u8]| {
-            vocabulary.find(bytes).ok_or_else(|| {
-                let text = String::from_utf8_lossy(bytes);
-                format!("merge {place} needs the token {text:?}, which the vocabulary lacks")
-            })
-        };
-        Ok(Merge { left: find(left)?, right: find(right)?, token: find(&joined)? })
-    };
-    merges.iter().enumerate().map(merge).collect()
-}
-
-/// The vocabulary's entry: names and ids in the order of the file.
+/// The entry "vocab": names and ids in the order of the file.
 struct Vocab<'a>(Vec<(Cow<'a, str>, TokenId)>);
 
 impl<'de> Deserialize<'de> for Vocab<'de> {
@@ -324,7 +192,7 @@ impl<'de> Deserialize<'de> for Vocab<'de> {
     }
 }
 
-/// The merges' entry: strings with a blank between the parts, or pairs.
+/// The entry "merges": strings with a space between the parts, or pairs.
 struct Merges<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'de> Deserialize<'de> for Merges<'de> {
@@ -349,6 +217,7 @@ impl<'de> Deserialize<'de> for Merges<'de> {
     }
 }
 
+/// One merge, in either form.
 struct OneMerge<'a>(Cow<'a, str>, Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for OneMerge<'de> {
@@ -394,7 +263,7 @@ impl<'de> Deserialize<'de> for OneMerge<'de> {
     }
 }
 
-/// A string that borrows from the file unless it has escapes.
+/// A string, borrowed from the file unless it has escapes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

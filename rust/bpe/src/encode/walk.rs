@@ -1,0 +1,174 @@
+//! The way of every text to the encoder: normalise, pre-tokenise, merge.
+//!
+//! ```text
+//! for each part of the text, cut at the added tokens that are found in raw text:
+//!     an added token: its id
+//!     text: normalise it; for each part, cut at the added tokens found in normalised text:
+//!         an added token: its id
+//!         text: pre-tokenise it; hand the pieces to the encoder
+//! ```
+//!
+//! Encoding, counting, offsets and batches are all this walk: they differ in what the [`Encoder`]
+//! does with the ids, and in whether [`Offsets`] records where the pieces are.
+
+use std::borrow::Cow;
+
+use lslm_runtime::{Error, Result};
+
+use crate::added_tokens::{Part, Scanner, Scanners, Special};
+use crate::encode::encoder::Encoder;
+use crate::encode::offsets::Offsets;
+use crate::normalize::Normalizer;
+use crate::pretokenize::sequence::Pretokenizer;
+
+/// What a text goes through before it is merged.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<'a> {
+    pub(crate) scanners: &'a Scanners,
+    pub(crate) special: &'a Special,
+    pub(crate) normalizer: &'a Normalizer,
+    pub(crate) pretokenizer: &'a Pretokenizer,
+}
+
+impl Walk<'_> {
+    /// Hands `text` to `encoder`, and the place of each of its ids to `offsets`.
+    ///
+    /// An error of the encoder may come later, from `finish`; it is then about text before the one
+    /// that an error from here is about.
+    pub(crate) fn encode<'t>(
+        &self,
+        text: &'t [u8],
+        encoder: &mut Encoder<'_, 't>,
+        mut offsets: Option<&mut Offsets<'_>>,
+    ) -> Result<()> {
+        self.for_each_part(self.scanners.raw.as_ref(), text, |part| {
+            let range = match part {
+                Part::Text(range) => range,
+                Part::Token { id, range, .. } => {
+                    encoder.push(id);
+                    if let Some(offsets) = &mut offsets {
+                        offsets.push_raw(range);
+                    }
+                    return Ok(());
+                }
+            };
+            let normal = match &mut offsets {
+                None if self.normalizer.is_identity() => Cow::Borrowed(&text[range]),
+                None => self.normalizer.apply(&text[range]).map_err(Error::Invalid)?,
+                Some(offsets) => {
+                    let aligned = self.normalizer.apply_aligned(&text[range.clone()]);
+                    let (normal, alignment) = aligned.map_err(Error::Invalid)?;
+                    offsets.begin(range.start, alignment);
+                    normal
+                }
+            };
+            let offsets = offsets.as_deref_mut();
+            match normal {
+                Cow::Borrowed(text) => self.encode_normalized(text, encoder, offsets),
+                Cow::Owned(text) => {
+                    encoder.nested(|encoder| self.encode_normalized(&text, encoder, offsets))
+                }
+            }
+        })
+    }
+
+    fn encode_normalized<'t>(
+        &self,
+        text: &'t [u8],
+        encoder: &mut Encoder<'_, 't>,
+        mut offsets: Option<&mut Offsets<'_>>,
+    ) -> Result<()> {
+        self.for_each_part(self.scanners.normalized.as_ref(), text, |part| match part {
+            Part::Text(range) => match &mut offsets {
+                None => self.encode_segment(&text[range], encoder),
+                Some(offsets) => {
+                    let (text, start) = (&text[range.clone()], range.start);
+                    self.encode_segment_with_offsets(text, start, encoder, offsets)
+                }
+            },
+            Part::Token { id, range, .. } => {
+                encoder.push(id);
+                if let Some(offsets) = &mut offsets {
+                    offsets.push(range);
+                }
+                Ok(())
+            }
+        })
+    }
+
+    /// Hands the pieces of normalised text without added tokens to `encoder`.
+    fn encode_segment<'t>(&self, text: &'t [u8], encoder: &mut Encoder<'_, 't>) -> Result<()> {
+        if let Some(pattern) = self.pretokenizer.only_pattern() {
+            encoder.set_text(text);
+            pattern.for_each_batch(text, |ends| encoder.pieces(ends));
+            return Ok(());
+        }
+        self.pretokenizer.for_each(text, &mut |piece, _| {
+            encoder.nested(|encoder| {
+                encoder.set_text(piece);
+                encoder.pieces(&[piece.len()]);
+            });
+            encoder.check()
+        })
+    }
+
+    /// [`Self::encode_segment`] for a segment that begins at `start` of the normalised text, with
+    /// the place of each id.
+    fn encode_segment_with_offsets<'t>(
+        &self,
+        text: &'t [u8],
+        start: usize,
+        encoder: &mut Encoder<'_, 't>,
+        offsets: &mut Offsets<'_>,
+    ) -> Result<()> {
+        encoder.mark();
+        if let Some(pattern) = self.pretokenizer.only_pattern() {
+            encoder.set_text(text);
+            let mut piece = 0;
+            pattern.for_each_batch(text, |ends| {
+                for &end in ends {
+                    encoder.pieces(&[end]);
+                    encoder.mark();
+                    offsets.add_piece(start + piece..start + end, 0);
+                    piece = end;
+                }
+            });
+        } else {
+            self.pretokenizer.for_each(text, &mut |piece, range| {
+                encoder.nested(|encoder| {
+                    encoder.set_text(piece);
+                    encoder.pieces(&[piece.len()]);
+                    encoder.mark();
+                });
+                let n_added = piece.len() - range.len();
+                offsets.add_piece(start + range.start..start + range.end, n_added);
+                encoder.check()
+            })?;
+        }
+        let (ids, marks) = encoder.flush_marks();
+        offsets.finish_pieces(ids, &marks);
+        Ok(())
+    }
+
+    /// Calls `f` with the added tokens that `scanner` finds and the text between them.
+    fn for_each_part(
+        &self,
+        scanner: Option<&Scanner>,
+        text: &[u8],
+        mut f: impl FnMut(Part) -> Result<()>,
+    ) -> Result<()> {
+        let Some(scanner) = scanner else { return f(Part::Text(0..text.len())) };
+        scanner.for_each(text, |part| {
+            if let Part::Token { is_special: true, range, .. } = &part
+                && matches!(self.special, Special::Raise)
+            {
+                let name = String::from_utf8_lossy(&text[range.clone()]);
+                return Err(Error::invalid(format!(
+                    "the text contains the special token {name:?}; encode it with special=\"none\" \
+                     as text or with special=\"all\" as a token"
+                )));
+            }
+            f(part)
+        })
+    }
+}
