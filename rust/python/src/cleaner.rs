@@ -1,4 +1,4 @@
-//! `lslm.Cleaner`, and what it makes of a text.
+//! `lslm.Cleaner`, `CleanedText` and `Measure`.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub(crate) struct PyCleaner {
     cleaner: Cleaner,
 }
 
-/// An argument `cleaner=`: a `Cleaner`, or the name of a profile.
+/// The argument `cleaner=`: a `Cleaner`, or the name of a profile.
 pub(crate) enum CleanerArgument {
     Cleaner(CleanConfig),
     Profile(String),

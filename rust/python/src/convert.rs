@@ -1,4 +1,4 @@
-//! Python's values as the crates' and back: texts, ids, policies.
+//! Conversions between Python's values and the crates': texts, ids, policies, JSON.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,17 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
 
 use crate::error::to_python;
 
-/// What happens to a lone surrogate of a str.
+/// What a lone surrogate in a str becomes.
 #[derive(Clone, Copy)]
 pub(crate) enum Surrogates {
+    /// U+FFFD.
     Replace,
+    /// A UnicodeEncodeError.
     Strict,
 }
 
 impl Surrogates {
+    /// Returns the policy that `errors=` names; ValueError for an unknown name.
     pub(crate) fn parse(errors: &str) -> PyResult<Self> {
         match errors {
             "replace" => Ok(Self::Replace),
@@ -30,10 +33,10 @@ impl Surrogates {
     }
 }
 
-/// The bytes of a str, in UTF-8, or of a bytes-like object.
+/// Returns the bytes of a str, in UTF-8, or of a bytes-like object; TypeError for another value.
 ///
-/// Surrogates that stand in pairs are the character they spell; a lone one becomes U+FFFD or is
-/// the UnicodeEncodeError that Python gives for it.
+/// A pair of surrogates becomes the character that it encodes; a lone one becomes U+FFFD, or the
+/// UnicodeEncodeError that Python raises for it.
 pub(crate) fn text<'a>(
     value: &'a Bound<'_, PyAny>,
     surrogates: Surrogates,
@@ -55,14 +58,14 @@ pub(crate) fn text<'a>(
         return Ok(Cow::Borrowed(bytes.as_bytes()));
     }
     if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
-        // copied, since others may write to it while it is read
+        // copied, since another thread may write to it meanwhile
         return Ok(Cow::Owned(PyBuffer::<u8>::get(value)?.to_vec(value.py())?));
     }
     let kind = value.get_type().name()?;
     Err(PyTypeError::new_err(format!("a text must be str or bytes, not {kind}")))
 }
 
-/// The policy that "none", "all", "raise" or a set of names stands for.
+/// Returns the policy of `special=`: "none", "all", "raise" or a set of names.
 pub(crate) fn special(tokenizer: &Tokenizer, value: &Bound<'_, PyAny>) -> PyResult<Special> {
     if let Ok(word) = value.cast::<PyString>() {
         return match word.to_str()? {
@@ -78,7 +81,7 @@ pub(crate) fn special(tokenizer: &Tokenizer, value: &Bound<'_, PyAny>) -> PyResu
     tokenizer.special_set(names.iter().map(String::as_str)).map_err(to_python)
 }
 
-/// The type of the ids that are given out.
+/// The type of returned ids.
 #[derive(Clone, Copy)]
 pub(crate) enum IdType {
     U32,
@@ -87,23 +90,24 @@ pub(crate) enum IdType {
 }
 
 impl IdType {
+    /// Returns the type that `dtype=` names, uint32 for None; ValueError for another one.
     pub(crate) fn parse(value: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let Some(value) = value else { return Ok(Self::U32) };
         let py = value.py();
-        let asked = PyArrayDescr::new(py, value)?;
-        if asked.is_equiv_to(&numpy::dtype::<u32>(py)) {
+        let dtype = PyArrayDescr::new(py, value)?;
+        if dtype.is_equiv_to(&numpy::dtype::<u32>(py)) {
             Ok(Self::U32)
-        } else if asked.is_equiv_to(&numpy::dtype::<i32>(py)) {
+        } else if dtype.is_equiv_to(&numpy::dtype::<i32>(py)) {
             Ok(Self::I32)
-        } else if asked.is_equiv_to(&numpy::dtype::<i64>(py)) {
+        } else if dtype.is_equiv_to(&numpy::dtype::<i64>(py)) {
             Ok(Self::I64)
         } else {
-            Err(PyValueError::new_err(format!("dtype = {asked}: choose uint32, int32 or int64")))
+            Err(PyValueError::new_err(format!("dtype = {dtype}: choose uint32, int32 or int64")))
         }
     }
 }
 
-/// `ids` as a numpy array.
+/// Returns `ids` as a numpy array of the type `kind`.
 pub(crate) fn ids_out(py: Python<'_>, ids: Vec<TokenId>, kind: IdType) -> Bound<'_, PyAny> {
     match kind {
         IdType::U32 => PyArray1::from_vec(py, ids).into_any(),
@@ -119,7 +123,7 @@ pub(crate) fn ids_out(py: Python<'_>, ids: Vec<TokenId>, kind: IdType) -> Bound<
     }
 }
 
-/// A sequence of integers, of any integer dtype, as `i64`.
+/// Returns a sequence of integers of any integer dtype as `i64`; `name` is for the error.
 pub(crate) fn integers(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<i64>> {
     if let Ok(array) = value.extract::<PyReadonlyArray1<'_, i64>>() {
         return Ok(array.as_array().to_vec());
@@ -129,9 +133,9 @@ pub(crate) fn integers(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<i64
     Ok(array.extract::<PyReadonlyArray1<'_, i64>>()?.as_array().to_vec())
 }
 
-/// A sequence of ids, of any integer dtype; a negative or giant one is a KeyError.
+/// Returns a sequence of ids of any integer dtype; KeyError for one outside of 0 to 2^32 - 1.
 pub(crate) fn ids_in(value: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
-    // copied in any case, since others may write to an array while it is read
+    // copied, since another thread may write to the array meanwhile
     if let Ok(array) = value.cast::<PyArray1<u32>>() {
         return Ok(array.try_readonly()?.as_array().to_vec());
     }
@@ -144,13 +148,13 @@ pub(crate) fn ids_in(value: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
         .collect()
 }
 
-/// `value` as a one-dimensional numpy array of integers.
+/// Returns `value` as a one-dimensional numpy array of integers; TypeError for anything else.
 fn as_array<'py>(value: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let array = value.py().import("numpy")?.call_method1("asarray", (value,))?;
     let dimensions: usize = array.getattr("ndim")?.extract()?;
     let size: usize = array.getattr("size")?.extract()?;
     let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
-    // an empty list has no type that could be wrong
+    // an empty list becomes an array of floats
     if dimensions != 1 || (size > 0 && kind != "i" && kind != "u") {
         let dtype = array.getattr("dtype")?;
         return Err(PyTypeError::new_err(format!(

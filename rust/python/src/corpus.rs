@@ -1,4 +1,4 @@
-//! `lslm.Corpus`, its documents, and what stands for a corpus in the functions.
+//! `lslm.Corpus` and its documents, and the argument `inputs=`.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -20,18 +20,18 @@ use crate::error::to_python;
 use crate::results::{self, result};
 use crate::run::run;
 
-/// Text that an iterator holds at most, beside one document, in bytes: some milliseconds of
-/// reading, so that the thread which watches for Ctrl-C costs nothing beside it.
+/// Bytes of text that an iterator reads ahead, beyond one document: milliseconds of reading, beside
+/// which the start of the thread that reads them (some 50 µs) costs little.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// Documents that an iterator holds at most; the first batches are smaller, so that the first
-/// document comes as soon as it is read.
+/// Documents that an iterator reads ahead. The first batch is one document and each has twice the
+/// documents of the one before, so the first document is yielded as soon as it is read.
 const MAX_BATCH: usize = 1024;
 
 #[doc = stub!("Corpus")]
 #[pyclass(frozen, module = "lslm", name = "Corpus")]
 pub(crate) struct PyCorpus {
     corpus: Corpus,
-    /// What it was made of, for pickle.
+    /// The paths that it was made of, for pickle.
     named: Vec<String>,
 }
 
@@ -162,13 +162,13 @@ impl PyCorpus {
     }
 }
 
-/// Finds and checks the files of a corpus.
+/// Returns the corpus of `named`; finds and checks its files.
 fn open(py: Python<'_>, named: Vec<String>, options: ReadOptions) -> PyResult<PyCorpus> {
     let corpus = py.detach(|| Corpus::open(&named, options)).map_err(to_python)?;
     Ok(PyCorpus { corpus, named })
 }
 
-/// Returns the corpus that `inputs=` stands for: a `Corpus`, or paths read with the defaults.
+/// Returns the corpus of `inputs=`: a `Corpus`, or paths read with the default options.
 pub(crate) fn corpus_of(inputs: &Bound<'_, PyAny>) -> PyResult<Corpus> {
     if let Ok(corpus) = inputs.cast::<PyCorpus>() {
         return Ok(corpus.get().corpus.clone());
@@ -279,26 +279,26 @@ pub(crate) struct PyDocumentIterator {
     ahead: Mutex<Ahead>,
 }
 
-/// What an iterator has read, and what it has not given out yet.
+/// What an iterator has read, and the documents that it has not yielded yet.
 struct Ahead {
     reader: DocumentReader,
     batch: VecDeque<Document>,
-    /// Documents that the next batch has at most.
-    room: usize,
-    /// A broken file, to be raised after the documents before it.
+    /// Documents of the next batch, at most.
+    max_batch: usize,
+    /// The error of a broken file, raised after the documents before it.
     failure: Option<Error>,
     has_ended: bool,
 }
 
 impl Ahead {
     fn new(reader: DocumentReader) -> Self {
-        Self { reader, batch: VecDeque::new(), room: 1, failure: None, has_ended: false }
+        Self { reader, batch: VecDeque::new(), max_batch: 1, failure: None, has_ended: false }
     }
 
-    /// Reads the next batch; [`Error::Cancelled`] when `task` is.
+    /// Reads the next batch. The only error is [`Error::Cancelled`]; others are kept in `failure`.
     fn fill(&mut self, task: &Task) -> lslm_runtime::Result<()> {
         let mut n_bytes = 0;
-        while self.batch.len() < self.room && n_bytes < MAX_BATCH_BYTES {
+        while self.batch.len() < self.max_batch && n_bytes < MAX_BATCH_BYTES {
             match self.reader.next_document(task) {
                 Ok(Some(document)) => {
                     n_bytes += document.text.len();
@@ -312,7 +312,7 @@ impl Ahead {
                 }
             }
         }
-        self.room = (2 * self.room).min(MAX_BATCH);
+        self.max_batch = (2 * self.max_batch).min(MAX_BATCH);
         Ok(())
     }
 }
@@ -362,7 +362,7 @@ impl PyDocumentIterator {
     }
 }
 
-/// Warns with the number of bad documents and the first of each kind, if there are any.
+/// Issues a UserWarning with the bad documents by reason and the first of each, if there are any.
 fn warn_of_bad_documents(py: Python<'_>, statistics: &Statistics) -> PyResult<()> {
     let n_bad = statistics.bad_documents();
     if n_bad == 0 {

@@ -1,4 +1,4 @@
-//! `TokenDataset`, and the writer under `lslm.data.write_dataset`.
+//! `lslm.TokenDataset`, and the writer that `lslm.data.write_dataset` uses.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -105,13 +105,13 @@ impl PyTokenDataset {
 
     #[doc = stub!("TokenDataset.document")]
     fn document<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
-        let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
+        let span = self.dataset.document_span(self.position(index)?).map_err(to_python)?;
         self.array(py, span.start, span.end)
     }
 
     #[doc = stub!("TokenDataset.document_span")]
     fn document_span(&self, index: i64) -> PyResult<(u64, u64)> {
-        let span = self.dataset.document_span(self.place(index)?).map_err(to_python)?;
+        let span = self.dataset.document_span(self.position(index)?).map_err(to_python)?;
         Ok((span.start, span.end))
     }
 
@@ -128,17 +128,17 @@ impl PyTokenDataset {
 
     #[doc = stub!("TokenDataset.document_bytes")]
     fn document_bytes(&self, index: i64) -> PyResult<Option<u64>> {
-        self.dataset.document_bytes(self.place(index)?).map_err(to_python)
+        self.dataset.document_bytes(self.position(index)?).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.source")]
     fn source(&self, index: i64) -> PyResult<Option<&str>> {
-        self.dataset.source(self.place(index)?).map_err(to_python)
+        self.dataset.source(self.position(index)?).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.document_id")]
     fn document_id(&self, index: i64) -> PyResult<Option<&str>> {
-        self.dataset.document_id(self.place(index)?).map_err(to_python)
+        self.dataset.document_id(self.position(index)?).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.verify")]
@@ -176,12 +176,13 @@ impl PyTokenDataset {
 }
 
 impl PyTokenDataset {
-    /// The document that `index` means; a negative one counts from the end.
-    fn place(&self, index: i64) -> PyResult<u64> {
+    /// Returns the number of the document at `index`, which counts from the end if negative;
+    /// IndexError if the dataset does not have it.
+    fn position(&self, index: i64) -> PyResult<u64> {
         let n = self.dataset.n_documents();
-        let place =
+        let position =
             if index < 0 { n.checked_sub(index.unsigned_abs()) } else { Some(index as u64) };
-        place.filter(|place| *place < n).ok_or_else(|| {
+        position.filter(|position| *position < n).ok_or_else(|| {
             PyIndexError::new_err(format!("document {index}: the dataset has {n} documents"))
         })
     }
@@ -212,7 +213,6 @@ impl PyDatasetWriter {
         path, *, vocab_size, shard_bytes, eos_id=None, bos_id=None, split=None,
         tokenizer_file=None, tokenizer_fingerprint=None,
     ))]
-    #[allow(clippy::too_many_arguments)] // keywords, passed through
     fn new(
         path: PathBuf,
         vocab_size: u32,
@@ -238,7 +238,6 @@ impl PyDatasetWriter {
 
     #[doc = stub!("DatasetWriter.push")]
     #[pyo3(signature = (tokens, n_bytes=0, source=None, id=None))]
-    #[allow(clippy::needless_pass_by_value)] // arguments from Python are owned
     fn push(
         &self,
         tokens: PyReadonlyArray1<'_, u32>,

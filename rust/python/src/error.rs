@@ -1,4 +1,4 @@
-//! The one place where an error of the crates becomes a Python exception.
+//! Errors of the crates as Python exceptions.
 
 use std::io::ErrorKind;
 
@@ -9,12 +9,12 @@ use pyo3::prelude::*;
 pyo3::import_exception!(lslm.exceptions, FormatError);
 pyo3::import_exception!(lslm.exceptions, MismatchError);
 
-/// The exception for `error`: a built-in one where Python has the notion, else one of ours.
+/// Returns the exception for `error`: a built-in one where Python has the notion, else one of ours.
 pub(crate) fn to_python(error: Error) -> PyErr {
     let text = error.to_string();
     match error {
         Error::Io { path, source } => {
-            // OSError(errno, text, filename) picks FileNotFoundError and its like by itself
+            // OSError(errno, text, filename) becomes FileNotFoundError or another subclass by itself
             let number = source.raw_os_error().or(match source.kind() {
                 ErrorKind::NotFound => Some(2),
                 ErrorKind::PermissionDenied => Some(13),
@@ -23,7 +23,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
             });
             match number {
                 Some(number) => {
-                    // the operating system's words, without Rust's "(os error 2)" behind them
+                    // the operating system's words, without the "(os error 2)" that Rust appends
                     let words = source.to_string();
                     let words = words.split(" (os error").next().unwrap_or_default().to_owned();
                     PyOSError::new_err((number, words, path.display().to_string()))

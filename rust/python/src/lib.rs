@@ -1,14 +1,17 @@
-//! The Python binding of lslm: thin, one file per class, no logic.
+//! The Python binding of lslm: one file per class, conversions only, no logic.
 //!
-//! Every class is frozen; every long call goes through [`run::run`], the one place that detaches
-//! from the interpreter, looks at signals and calls progress; every error goes through
-//! [`error::to_python`].
+//! * Every class is frozen, so threads share objects without locks of their own.
+//! * Every long call goes through [`run::run`], which detaches from the interpreter, checks signals
+//!   and reports progress.
+//! * Every error becomes an exception in [`error::to_python`].
+//! * Every docstring comes from the stub, `python/lslm/_lslm.pyi`, by `stub!`.
 
-// PyO3 hands over owned values, and a call with keywords has as many arguments as it has keywords
+// PyO3 passes arguments by value, and a function has one argument for each keyword
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)]
+// docstrings of Python are reStructuredText, not Markdown
+#![allow(clippy::doc_lazy_continuation, clippy::doc_link_with_quotes)]
 
-/// Expands to the docstring of an item in `python/lslm/_lslm.pyi`, the one place where the compiled
-/// part is documented; `build.rs` has extracted it.
+/// Expands to the docstring of an item in the stub, which `build.rs` extracted.
 macro_rules! stub {
     ($item:literal) => {
         include_str!(concat!(env!("OUT_DIR"), "/", $item))
@@ -52,7 +55,7 @@ mod _lslm {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // a wrong LSLM_SIMD would otherwise be heeded by nobody
+        // without this check, a wrong LSLM_SIMD would have no effect
         lslm_bpe::simd_level().map_err(to_python)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

@@ -1,4 +1,4 @@
-//! `LoaderCore`, the part of `lslm.data.TokenLoader` that reads; torch is known only there.
+//! `LoaderCore`: the part of `lslm.data.TokenLoader` that reads, without torch.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -17,7 +17,7 @@ use crate::memory::{Array, arrays};
 #[pyclass(frozen, module = "lslm._lslm", name = "LoaderCore")]
 pub(crate) struct PyLoaderCore {
     loader: Mutex<Loader>,
-    /// The process that used the loader last; another one is a fork of it.
+    /// The id of the process that used the loader last; in a fork it differs.
     process: AtomicU32,
 }
 
@@ -28,12 +28,6 @@ impl PyLoaderCore {
         datasets, weights, *, sequence_length, seed, shuffle, verify, batch_size, rank, world_size,
         global_batch_size, epochs, prefetch, rows, access,
     ))]
-    // keywords, passed through; arguments from Python are owned
-    #[allow(
-        clippy::too_many_arguments,
-        clippy::fn_params_excessive_bools,
-        clippy::needless_pass_by_value
-    )]
     fn new(
         datasets: Vec<PyRef<'_, PyTokenDataset>>,
         weights: Option<Vec<f64>>,
@@ -85,7 +79,10 @@ impl PyLoaderCore {
         let result = py.detach(|| {
             self.lock()?
                 .next(&mut || {
-                    #[allow(clippy::redundant_closure_for_method_calls)] // lifetimes differ
+                    #[expect(
+                        clippy::redundant_closure_for_method_calls,
+                        reason = "lifetimes differ"
+                    )]
                     Python::attach(|py| py.check_signals()).map_err(|exception| {
                         raised = Some(exception);
                         Error::Cancelled
@@ -177,12 +174,13 @@ impl PyLoaderCore {
 }
 
 impl PyLoaderCore {
+    /// Locks the loader; RuntimeError in a fork of a process whose other thread held the lock.
     fn lock(&self) -> PyResult<MutexGuard<'_, Loader>> {
         let process = std::process::id();
         if self.process.load(Ordering::Relaxed) == process {
             return Ok(self.loader.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        // after a fork a lock that another thread held is held for ever
+        // after a fork, a lock that another thread held is never released
         let guard = match self.loader.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -197,7 +195,7 @@ impl PyLoaderCore {
         Ok(guard)
     }
 
-    /// Rows and sequence length of a batch.
+    /// Returns the rows and the sequence length of a batch.
     fn shape(&self) -> PyResult<(usize, usize)> {
         let loader = self.lock()?;
         Ok((loader.options().batch_size, loader.plan().options().sequence_length))

@@ -22,10 +22,10 @@ use crate::results::{self, result};
 use crate::run::{Session, run};
 use crate::tokenizer::{PyTokenizer, TokenizerArgument, pattern_of};
 
-/// Text of an iterable that is counted at once, in bytes: enough for all threads, little enough to
-/// hold in memory.
-const TEXTS_BYTES: usize = 8 << 20;
-/// Bytes of a partition where no files are written: only a hand-over to a thread.
+/// Bytes of text taken from an iterable before they are counted: work for all threads, and little
+/// memory.
+const MAX_TEXTS_BYTES: usize = 8 << 20;
+/// Bytes of input in a partition where no files are written: the work of a thread at a time.
 const PARTITION_BYTES: u64 = 16 << 20;
 
 #[doc = stub!("clean")]
@@ -138,7 +138,7 @@ pub(crate) fn train_tokenizer(
     Ok(PyTokenizer { inner })
 }
 
-/// Learns from an iterable: takes some megabytes of texts while attached, counts them detached.
+/// Learns from an iterable of texts; takes them in batches while attached, counts them detached.
 fn learn_texts(
     py: Python<'_>,
     texts: &Bound<'_, PyAny>,
@@ -170,7 +170,7 @@ fn learn_texts(
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         size += document.len();
         batch.push(document);
-        if size >= TEXTS_BYTES {
+        if size >= MAX_TEXTS_BYTES {
             count(session, &mut batch, size)?;
             size = 0;
         }
@@ -221,7 +221,8 @@ pub(crate) fn measure_tokenizer<'py>(
     result(py, "TokenizerReport", &fields)
 }
 
-/// Returns the ids of text that no validation document, or without these no document, has.
+/// Returns the ids, except special ones, that occur in no validation document, or without these in
+/// no document.
 fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
     let has_validation = measured.validation.documents > 0;
     let uses = if has_validation { &measured.validation_uses } else { &measured.uses };

@@ -1,6 +1,6 @@
-//! What the crates return, as the dataclasses of `lslm.results`.
+//! Results of the crates as the dataclasses of `lslm.results`.
 //!
-//! Counts are called `n_…` here; in the files of a job they keep the names of its format.
+//! Counts are called `n_…` here; in the files that jobs write they keep the names of the format.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::convert::loads;
 
-/// Returns the dataclass of `lslm.results` called `name`, made of its fields in `fields`.
+/// Returns the dataclass of `lslm.results` called `name` with these fields.
 pub(crate) fn result<'py>(
     py: Python<'py>,
     name: &str,

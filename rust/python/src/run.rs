@@ -1,15 +1,15 @@
-//! The one way into long work: detached, with progress and Ctrl-C.
+//! Long calls: detached from the interpreter, with progress and Ctrl-C.
 
 use lslm_runtime::{Error, Monitor, Progress, Result, Task, supervise};
 use pyo3::prelude::*;
 
 use crate::error::to_python;
 
-/// Runs `work` detached from the interpreter and returns what it returns.
+/// Runs `work` detached from the interpreter and returns its result.
 ///
-/// About twenty times a second this thread attaches, lets Python see its signals, and calls the
-/// reporter that `lslm.progress.resolve` made of `progress` (`None`, a bool or a callable). An
-/// exception of either stops the work and is the one raised.
+/// About twenty times a second this thread attaches, checks signals, and calls the reporter that
+/// `lslm.progress.resolve` returned for `progress` (`None`, a bool or a callable). An exception of
+/// either cancels the work and is the one raised.
 pub(crate) fn run<T: Send>(
     py: Python<'_>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -20,20 +20,20 @@ pub(crate) fn run<T: Send>(
     session.close(py, result)
 }
 
-/// Long work in several parts with one reporter, for calls that return to Python in between.
+/// Long work in several parts with one reporter, for calls that run Python code in between.
 pub(crate) struct Session {
     monitor: PythonMonitor,
 }
 
 impl Session {
-    /// Begins; the reporter is made of `progress`.
+    /// Returns a session with the reporter of `progress`.
     pub(crate) fn new(py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let reporter = py.import("lslm.progress")?.call_method1("resolve", (progress,))?;
         let reporter = (!reporter.is_none()).then(|| reporter.unbind());
         Ok(Self { monitor: PythonMonitor { reporter, raised: None } })
     }
 
-    /// Runs one part, as [`run`] does.
+    /// Runs one part and returns its result, as [`run`] does.
     pub(crate) fn run<T: Send>(
         &mut self,
         py: Python<'_>,
@@ -47,19 +47,21 @@ impl Session {
         }
     }
 
-    /// Ends the reporter, and returns `result`.
+    /// Closes the reporter and returns `result`.
     pub(crate) fn close<T>(self, py: Python<'_>, result: PyResult<T>) -> PyResult<T> {
         if let Some(reporter) = self.monitor.reporter {
             let closed = reporter.call_method1(py, "close", (result.is_ok(),));
-            // what the work raised says more than what its reporter does
+            // an exception of the work is worth more than one of its reporter
             return result.and_then(|value| closed.map(|_| value));
         }
         result
     }
 }
 
+/// Checks Python's signals and reports progress while the work runs.
 struct PythonMonitor {
     reporter: Option<Py<PyAny>>,
+    /// The exception that cancelled the work.
     raised: Option<PyErr>,
 }
 

@@ -18,10 +18,10 @@ use crate::convert::{IdType, Surrogates, ids_in, ids_out, integers, special, tex
 use crate::error::to_python;
 use crate::run::run;
 
-/// Below this many bytes it takes longer to leave the interpreter than to do the work.
-const WORTH_DETACHING: usize = 1 << 12;
-/// From this many bytes on the work may take long enough for someone to press Ctrl-C.
-const LONG: usize = 1 << 20;
+/// Bytes or ids below which detaching from the interpreter costs more than the work.
+const MIN_DETACHED: usize = 1 << 12;
+/// Bytes or ids from which the work can take long enough for Ctrl-C: some 10 ms.
+const MIN_SUPERVISED: usize = 1 << 20;
 
 #[doc = stub!("Tokenizer")]
 #[pyclass(frozen, eq, module = "lslm", name = "Tokenizer")]
@@ -30,7 +30,7 @@ pub(crate) struct PyTokenizer {
     pub(crate) inner: Tokenizer,
 }
 
-/// An argument `tokenizer=`: a `Tokenizer`, or the path of one for `Tokenizer.load`.
+/// The argument `tokenizer=`: a `Tokenizer`, or a path for `Tokenizer.load`.
 pub(crate) struct TokenizerArgument(pub(crate) Tokenizer);
 
 impl<'py> FromPyObject<'_, 'py> for TokenizerArgument {
@@ -49,16 +49,16 @@ impl<'py> FromPyObject<'_, 'py> for TokenizerArgument {
     }
 }
 
-/// Does `work` on `size` bytes or ids: here when it is small, without the interpreter when not,
-/// and watching for Ctrl-C when it is large.
+/// Runs `work` on `size` bytes or ids and returns its result: attached if that is little, else
+/// detached, and with Ctrl-C if it is much.
 fn work<T: Send>(
     py: Python<'_>,
     size: usize,
     work: impl FnOnce(&Task) -> Result<T> + Send,
 ) -> PyResult<T> {
-    if size < WORTH_DETACHING {
+    if size < MIN_DETACHED {
         work(&Task::default()).map_err(to_python)
-    } else if size < LONG {
+    } else if size < MIN_SUPERVISED {
         py.detach(|| work(&Task::default())).map_err(to_python)
     } else {
         run(py, Some(PyBool::new(py, false).as_any()), work)
@@ -116,7 +116,7 @@ impl PyTokenizer {
         let download = |file: &str| -> PyResult<PathBuf> {
             hub.call_method("hf_hub_download", (name, file), Some(&options))?.extract()
         };
-        // older models have the pair of files instead
+        // older models have vocab.json and merges.txt instead
         let path = download("tokenizer.json").or_else(|first| {
             download("vocab.json").and_then(|_| download("merges.txt")).map_err(|_| {
                 let error = PyOSError::new_err(format!(
@@ -236,8 +236,8 @@ impl PyTokenizer {
         let Encoding { ids, offsets } = work(py, content.len(), |task| {
             self.inner.encode_with_offsets(&content, &special, unit, task)
         })?;
-        let pair = |(place, column): (usize, usize)| {
-            let range = &offsets[place];
+        let pair = |(row, column): (usize, usize)| {
+            let range = &offsets[row];
             (if column == 0 { range.start } else { range.end }) as i64
         };
         let offsets = Array2::from_shape_fn((offsets.len(), 2), pair).into_pyarray(py).into_any();
@@ -415,12 +415,12 @@ impl PyTokenizer {
     fn bytes_of(&self, ids: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         let py = ids.py();
         let ids = ids_in(ids)?;
-        // one copy a token is too fast to be interrupted
+        // one copy per token: too fast for Ctrl-C
         let decode = || {
             let mut out = Vec::with_capacity(5 * ids.len());
             self.inner.decode_into(&ids, &mut out).map(|()| out)
         };
-        if ids.len() < WORTH_DETACHING { decode() } else { py.detach(decode) }.map_err(to_python)
+        if ids.len() < MIN_DETACHED { decode() } else { py.detach(decode) }.map_err(to_python)
     }
 }
 
@@ -454,17 +454,17 @@ fn to_text<'py>(py: Python<'py>, bytes: &[u8], errors: &str) -> PyResult<Bound<'
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Ok(PyString::new(py, text));
     }
-    // Python's own rules and words for what is not UTF-8
+    // Python's own policies and messages for bytes that are not UTF-8
     let text = PyBytes::new(py, bytes).call_method1("decode", ("utf-8", errors))?;
     Ok(text.cast_into::<PyString>()?)
 }
 
-/// The published pattern of a name, or the user's expression.
+/// Returns the published pattern called `pattern`, or the pattern of a regular expression.
 pub(crate) fn pattern_of(pattern: &str) -> PyResult<Pattern> {
     if let Some(pattern) = Pattern::named(pattern) {
         return Ok(pattern);
     }
-    // a word that is no name is a slip, not an expression that cuts at that word
+    // a plain word is a misspelled name, not an expression that matches only this word
     let is_word = |c: char| c.is_alphanumeric() || "_-.".contains(c);
     if !pattern.is_empty() && pattern.chars().all(is_word) {
         let names = Pattern::names();
