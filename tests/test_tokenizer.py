@@ -1032,7 +1032,7 @@ def test_from_tiktoken_errors(tmp_path):
         lslm.Tokenizer.from_tiktoken(path, pattern="cl100k_bas")
     with pytest.raises(ValueError, match="256"):
         lslm.Tokenizer.from_tiktoken(path, pattern="gpt2", special_tokens={"<x>": 256})
-    with pytest.raises(ValueError, match="valid expression"):
+    with pytest.raises(ValueError, match="not a valid regular expression"):
         lslm.Tokenizer.from_tiktoken(path, pattern="(")
     with pytest.raises(lslm.FormatError, match="from_tiktoken"):
         lslm.Tokenizer.load(path)
