@@ -7,6 +7,7 @@ their own are left where only a process will do: limits of the system, and one s
 import contextlib
 import io
 import json
+import math
 import os
 import random
 import re
@@ -24,6 +25,7 @@ import typer
 import lslm
 from lslm import cli
 from lslm.__main__ import main
+from lslm.cli import show
 from lslm.cli.options import parse_size
 
 ROOT = Path(__file__).parents[1]
@@ -150,9 +152,16 @@ def options(verb):
     return {name for parameter in COMMANDS[verb].params for name in parameter.opts}
 
 
-@pytest.mark.parametrize("verb", ["clean", "train-tokenizer", "tokenize"])
-def test_verbs_that_read_text_have_all_read_options_and_clean_options(verb):
-    assert options(verb) >= READ_OPTIONS | CLEAN_OPTIONS
+def test_verbs_that_read_text_have_all_read_options():
+    verbs = {verb for verb in VERBS if options(verb) & READ_OPTIONS}
+    assert verbs == {"clean", "train-tokenizer", "tokenize", "inspect", "demo"}
+    assert all(options(verb) >= READ_OPTIONS for verb in verbs)
+
+
+def test_verbs_that_clean_have_all_clean_options():
+    verbs = {verb for verb in VERBS if "--set" in options(verb)}
+    assert verbs == {"clean", "train-tokenizer", "tokenize"}
+    assert all(options(verb) >= CLEAN_OPTIONS for verb in verbs)
 
 
 def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
@@ -197,8 +206,10 @@ def prose(n):
     return [{"text": "\n".join(" ".join(p[i : i + 2]) for i in range(0, 14, 2))} for p in picked]
 
 
-# What a reader gives minutes gets two steps here, of a small model.
+# What a reader gives minutes gets two steps here, of a small model; and of so few documents
+# 0.5 % may be none.
 SHORTER = {
+    "-o data/web": "-o data/web --validation-fraction 0.1",
     "steps=120": "steps=2 width=32 layers=1 heads=2 batch_size=2",
     "--minutes 3": "--steps 2 --corpus raw --profile none --vocab-size 300",
 }
@@ -275,6 +286,13 @@ def test_every_verb_prints_nothing_but_json_on_request(raw, tmp_path):
     assert Path(tmp_path, printed["demo"]["report"]).exists()
 
 
+def test_numbers_that_json_does_not_have_are_null(capsys):
+    show.print_json({"perplexity": math.inf, "losses": [1.5, math.nan], "path": Path("a")})
+    assert json.loads(capsys.readouterr().out) == {
+        "perplexity": None, "losses": [1.5, None], "path": "a"
+    }  # fmt: skip
+
+
 def test_version():
     assert lslm_run("--version").strip() == f"lslm {lslm.__version__}"
 
@@ -336,6 +354,23 @@ def test_read_options_say_what_a_document_of_plain_text_is(tmp_path, given, n_do
     (tmp_path / "texts/b.md").write_bytes(b"three\nfour\xff")
     command = ["clean", "texts", "-o", "out", "--profile", "none", "--json", *given]
     assert json.loads(lslm_run(*command, cwd=tmp_path))["n_documents"] == n_documents
+    found = json.loads(lslm_run("inspect", "texts", "--json", *given, cwd=tmp_path))
+    assert found["n_documents"] == n_documents
+    assert found["kind"] == "documents"
+
+
+def test_files_that_are_not_read_are_counted_by_reason(work, tmp_path):
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "b.bin", "c.bin", ".hidden.txt"):
+        (tmp_path / "texts" / name).write_text("def f(x): return x")
+    for verb in (["clean", "--profile", "none"], ["tokenize", "-t", work / "tok.json"]):
+        code, _, errors = run(*verb, "texts", "-o", verb[0], cwd=tmp_path)
+        assert code == 0
+        assert b"skipped files: " in errors
+        assert b"extension: 2" in errors
+        assert b"hidden: 1" in errors
+    found = json.loads(lslm_run("inspect", "texts", "--json", cwd=tmp_path))
+    assert found["skipped"] == {"extension": 2, "hidden": 1}
 
 
 @pytest.mark.parametrize("option", ["--profile", "--clean"])

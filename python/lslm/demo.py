@@ -26,6 +26,7 @@ from lslm.training import train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lslm.corpus import Inputs
     from lslm.progress import Progress
     from lslm.report import Sample
     from lslm.scores import EvaluationResult
@@ -54,7 +55,7 @@ T = TypeVar("T")
 
 
 def demo(
-    corpus: list[str] | None = None,
+    corpus: Inputs | None = None,
     *,
     output: str | os.PathLike[str] = "demo",
     minutes: float = 3.0,
@@ -68,14 +69,15 @@ def demo(
     """Clean, learn a tokenizer, tokenize, train, evaluate, generate; write ``report.html``.
 
     Returns the scores on documents that the model never saw, and prints a table of everything.
-    ``corpus`` are files or folders; None: the sources of the running Python's own library.
+    ``corpus`` is what :func:`lslm.clean` reads; None: the sources of the running Python's own
+    library. Paths to fewer than MIN_FILES documents are split at blank lines.
     ``profile`` names the cleaning rules. Training takes ``minutes``, or ``steps`` updates.
     ``output`` is a new folder, or one that an earlier demo made, which is replaced.
 
     Raises ``ValueError`` if ``output`` holds something else, or if there is too little text.
     """
     way = _Demo(
-        corpus=corpus,
+        corpus=_listed(corpus),
         output=Path(output),
         profile=profile,
         vocab_size=vocab_size,
@@ -125,7 +127,7 @@ def library_sources() -> list[Path]:
 class _Demo:
     """The stages of the demo, one method each, and the time each has taken."""
 
-    corpus: list[str] | None
+    corpus: lslm.Corpus | list[str] | None
     output: Path
     profile: str
     vocab_size: int
@@ -138,9 +140,10 @@ class _Demo:
     @property
     def name(self) -> str:
         """What the corpus is called in the report."""
-        if self.corpus is not None:
-            return " ".join(self.corpus)
-        return f"the library of Python {platform.python_version()}"
+        if self.corpus is None:
+            return f"the library of Python {platform.python_version()}"
+        names = self.corpus if isinstance(self.corpus, list) else self.corpus.inputs
+        return " ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
     @property
     def run(self) -> Path:
@@ -169,9 +172,10 @@ class _Demo:
     def clean(self) -> lslm.CleanResult:
         """Write the cleaned documents."""
         inputs = library_sources() if self.corpus is None else self.corpus
-        found = lslm.Corpus(inputs).count_documents(progress=False)
-        few = found.n_documents < MIN_FILES
-        corpus = lslm.Corpus(inputs, split="blank-lines" if few else "file")
+        corpus = inputs if isinstance(inputs, lslm.Corpus) else lslm.Corpus(inputs)
+        found = corpus.count_documents(progress=False)
+        if not isinstance(inputs, lslm.Corpus) and found.n_documents < MIN_FILES:
+            corpus = lslm.Corpus(inputs, split="blank-lines")
         cleaned = self._timed(
             "clean",
             self.output / "clean",
@@ -293,7 +297,7 @@ class _Demo:
 
     def commands(self, cleaned: lslm.CleanResult) -> list[report.Command]:
         """Return the command line of each stage."""
-        source = "FILES" if self.corpus is None else " ".join(self.corpus)
+        source = " ".join(self.corpus) if isinstance(self.corpus, list) else "FILES"
         output, fraction = self.output, f"{_held_out_fraction(cleaned):.4g}"
         lines = {
             "Clean the documents": f"lslm clean {source} -o {output}/clean"
@@ -328,6 +332,14 @@ class _Demo:
             )
         )
         return value
+
+
+def _listed(inputs: Inputs | None) -> lslm.Corpus | list[str] | None:
+    """Return paths as a list of names, anything else as it is."""
+    if inputs is None or isinstance(inputs, lslm.Corpus):
+        return inputs
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    return [os.fspath(path) for path in paths]
 
 
 def _held_out_fraction(cleaned: lslm.CleanResult) -> float:

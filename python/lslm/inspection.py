@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping  # noqa: TC003  (Result reads the types of its fields)
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import lslm
 from lslm.report import TokenizerFigures
 from lslm.results import Result
 
 if TYPE_CHECKING:
-    import os
-
     from lslm.progress import Progress
 
-__all__ = ["Inspection", "inspect", "tokenizer_facts", "verify"]
+__all__ = ["Inspection", "inspect", "kind_of", "tokenizer_facts", "verify"]
+
+Kind: TypeAlias = Literal["tokenizer", "dataset", "run", "documents"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Inspection(Result):
     """What :func:`inspect` found."""
 
-    kind: Literal["tokenizer", "dataset", "run", "documents"]
+    kind: Kind
     path: Path
+    """What was inspected; of a corpus of several files, the folder that has them all."""
     facts: Mapping[str, Any]
     """Counts and properties by name, such as ``n_tokens``; which ones, depends on ``kind``."""
     samples: tuple[str, ...] = ()
@@ -45,36 +48,42 @@ class Inspection(Result):
         return {self.kind: str(self.path)} | facts
 
 
-def inspect(path: str | os.PathLike[str], *, n_samples: int = 2) -> list[Inspection]:
+def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -> list[Inspection]:
     """Return what ``path`` is: one entry, or one for each dataset in a folder of them.
 
-    ``n_samples`` documents are shown of a dataset or of files of documents. Raises
-    ``FileNotFoundError`` if ``path`` does not exist, ``lslm.FormatError`` if it is neither a
-    tokenizer, a dataset, a run nor files of documents.
+    ``n_samples`` documents are shown of a dataset or of files of documents. A :class:`lslm.Corpus`
+    in place of the path is documents, read as it says. Raises ``FileNotFoundError`` if ``path``
+    does not exist, ``lslm.FormatError`` if it is neither a tokenizer, a dataset, a run nor files
+    of documents.
+    """
+    if isinstance(path, lslm.Corpus):
+        return [_inspect_documents(path, _common_path(path), n_samples)]
+    path = Path(path)
+    match kind_of(path):
+        case "dataset":
+            return [_inspect_dataset(folder, n_samples) for folder in _datasets(path)]
+        case "run":
+            return [_inspect_run(path)]
+        case "tokenizer":
+            facts = tokenizer_facts(lslm.Tokenizer.load(path))
+            return [Inspection(kind="tokenizer", path=path, facts=facts)]
+        case _:
+            return [_inspect_documents(lslm.Corpus(path), path, n_samples)]
+
+
+def kind_of(path: str | os.PathLike[str]) -> Kind:
+    """Return what ``path`` looks like: "documents" if it is nothing that lslm has written.
+
+    Raises ``FileNotFoundError`` if ``path`` does not exist.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(2, "no such file or folder", str(path))
-    datasets = _datasets(path)
-    if datasets:
-        return [_inspect_dataset(folder, n_samples) for folder in datasets]
+    if _datasets(path):
+        return "dataset"
     if (path / "config.toml").exists() and (path / "checkpoints").is_dir():
-        return [_inspect_run(path)]
-    if _is_tokenizer(path):
-        tokenizer = lslm.Tokenizer.load(path)
-        return [Inspection(kind="tokenizer", path=path, facts=tokenizer_facts(tokenizer))]
-    corpus = lslm.Corpus(path)
-    reading = corpus.count_documents().as_dict()
-    with warnings.catch_warnings(action="ignore"):  # the bad documents are among the facts
-        first = list(islice(corpus, n_samples))
-    return [
-        Inspection(
-            kind="documents",
-            path=path,
-            facts=reading,
-            samples=tuple(_shortened(document.text) for document in first),
-        )
-    ]
+        return "run"
+    return "tokenizer" if _is_tokenizer(path) else "documents"
 
 
 def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[str]:
@@ -116,6 +125,24 @@ def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
         "fingerprint": tokenizer.fingerprint,
         "longest_tokens": [token.decode("utf-8", "backslashreplace") for token in longest],
     }
+
+
+def _common_path(corpus: lslm.Corpus) -> Path:
+    """Return the file of a corpus, or the folder that has all of its files."""
+    try:
+        return Path(os.path.commonpath(corpus.inputs))
+    except ValueError:  # some are relative and some absolute, or on several drives
+        return Path(corpus.inputs[0])
+
+
+def _inspect_documents(corpus: lslm.Corpus, path: Path, n_samples: int) -> Inspection:
+    """Count the documents, those that cannot be read, and the files that are skipped."""
+    skipped = Counter(skipped.reason for skipped in corpus.skipped)
+    facts = corpus.count_documents().as_dict() | {"skipped": dict(skipped)}
+    with warnings.catch_warnings(action="ignore"):  # the bad documents are among the facts
+        first = list(islice(corpus, n_samples))
+    samples = tuple(_shortened(document.text) for document in first)
+    return Inspection(kind="documents", path=path, facts=facts, samples=samples)
 
 
 def _datasets(path: Path) -> list[Path]:

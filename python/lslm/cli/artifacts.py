@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lslm.cli import show
-from lslm.cli.options import AsJson
+from lslm.cli.options import AsJson, ReadOptions, expand_options
 
 __all__ = ["verbs"]
 
@@ -16,16 +16,22 @@ verbs = typer.Typer()
 
 
 @verbs.command(epilog="Example: lslm inspect data/web/train")
+@expand_options
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Tokenizer, dataset, run, or file of documents.")],
+    path: Annotated[
+        Path, typer.Argument(help="Tokenizer, dataset, run, or file or folder of documents.")
+    ],
     *,
     samples: Annotated[int, typer.Option(help="Number of samples to print.")] = 2,
+    read: ReadOptions,
     as_json: AsJson = False,
 ) -> None:
     """Print what a file or folder is, with samples."""
     from lslm import inspection
 
-    found = inspection.inspect(path, n_samples=samples)
+    documents = inspection.kind_of(path) == "documents"
+    what = read.corpus([str(path)]) if documents else path
+    found = inspection.inspect(what, n_samples=samples)
     if as_json:
         shown = [one.as_dict() for one in found]
         show.print_json(shown[0] if len(shown) == 1 else shown)

@@ -13,7 +13,7 @@ import typer
 
 import lslm
 from lslm.cli import show
-from lslm.cli.options import AsJson, Threads
+from lslm.cli.options import AsJson, ReadOptions, Threads, expand_options
 
 __all__ = ["verbs"]
 
@@ -133,6 +133,7 @@ def generate(
 
 
 @verbs.command(epilog="Example: lslm demo --minutes 3")
+@expand_options
 def demo(
     *,
     corpus: Annotated[
@@ -145,6 +146,7 @@ def demo(
     profile: Annotated[str, typer.Option(help="Cleaning profile.")] = "code",
     vocab_size: Annotated[int, typer.Option(help="Number of tokens in the vocabulary.")] = 4096,
     seed: Annotated[int, typer.Option(help="Seed of training and sampling.")] = 0,
+    read: ReadOptions,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -152,10 +154,12 @@ def demo(
     _require_torch()
     from lslm.demo import demo as run_demo
 
+    # without read options the demo chooses how files are split
+    inputs = corpus if corpus is None or read == ReadOptions() else read.corpus(corpus)
     # with --json the tables for people go to standard error
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         result = run_demo(
-            corpus,
+            inputs,
             output=output,
             minutes=minutes,
             steps=steps,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,6 +22,7 @@ __all__ = [
     "print_funnel",
     "print_json",
     "print_reading",
+    "print_skipped",
     "print_tokenizer_report",
     "quoted",
 ]
@@ -32,8 +35,20 @@ MAX_UNUSED = 8
 
 
 def print_json(value: object) -> None:
-    """Print ``value`` as JSON; what JSON has no type for, such as a path, becomes a string."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """Print ``value`` as JSON.
+
+    What JSON has no type for, such as a path, becomes a string; infinity and NaN become null.
+    """
+    print(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False))
+
+
+def _finite(value: object) -> object:
+    """Return ``value`` with None in place of infinity and NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:
@@ -63,6 +78,15 @@ def print_reading(reading: Reading) -> None:
             f"{reading.n_replaced_documents:,} documents were replaced by U+FFFD",
             file=sys.stderr,
         )
+
+
+def print_skipped(corpus: lslm.Corpus) -> None:
+    """Print to standard error how many files of folders are not read, by reason."""
+    if corpus.skipped:
+        reasons = Counter(skipped.reason for skipped in corpus.skipped)
+        listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
+        first = corpus.skipped[0].path
+        print(f"skipped files: {listed}; the first is {first}", file=sys.stderr)
 
 
 def print_funnel(funnel: Funnel) -> None:

@@ -51,8 +51,9 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
+    corpus = read.corpus(inputs)
     result = lslm.clean(
-        read.corpus(inputs),
+        corpus,
         output=output,
         cleaner=rules.cleaner() or "default",
         dedup=dedup,
@@ -71,6 +72,7 @@ def clean(
     if as_json:
         show.print_json(result.as_dict())
     else:
+        show.print_skipped(corpus)
         show.print_reading(result.reading)
         show.print_funnel(result.funnel)
         print(f"{output}: {result.n_documents:,} documents in {len(result.files)} files")
@@ -143,6 +145,7 @@ def train_tokenizer(
     if as_json:
         show.print_json(facts | {"report": measured and measured.as_dict()})
         return
+    show.print_skipped(corpus)
     show.print_facts(str(output), facts)
     if measured is not None:
         show.print_tokenizer_report(tokenizer, measured)
@@ -170,9 +173,9 @@ def tokenize(
     as_json: AsJson = False,
 ) -> None:
     """Turn documents into a dataset of tokens, with a validation part."""
-    cleaner = rules.cleaner()
+    corpus, cleaner = read.corpus(inputs), rules.cleaner()
     result = lslm.tokenize(
-        read.corpus(inputs),
+        corpus,
         output=output,
         tokenizer=tokenizer,
         cleaner=cleaner,
@@ -185,6 +188,7 @@ def tokenize(
     if as_json:
         show.print_json(result.as_dict())
         return
+    show.print_skipped(corpus)
     show.print_reading(result.reading)
     if cleaner is not None:
         show.print_funnel(result.funnel)
