@@ -8,8 +8,8 @@ pub struct CharacterSummary {
     /// The union of the properties of all characters beyond ASCII, and of ASCII characters only
     /// [`Properties::CONTROL`] and [`Properties::BREAK`].
     pub properties: Properties,
-    /// Whether there may be white space to normalise: a run of blanks, a blank at the end of a line,
-    /// a run of three or more line feeds, white space at either end of the text.
+    /// Whether there may be white space to normalise: a run of blanks, a blank at the end of a
+    /// line, a run of three or more line feeds, white space at either end of the text.
     pub is_untidy: bool,
 }
 

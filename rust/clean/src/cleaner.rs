@@ -17,8 +17,8 @@ use crate::view::{View, ViewBuffers};
 /// grow from 4 bytes to 12 (Unicode Standard Annex 15, maximum expansion of NFC in UTF-8).
 pub const MAX_GROWTH: usize = 3;
 
-/// Batches of fewer bytes are cleaned on the calling thread: at 100 MB/s they take 0.7 ms, too short
-/// to be worth waking threads.
+/// Batches of fewer bytes are cleaned on the calling thread: at 100 MB/s they take 0.7 ms, too
+/// short to be worth waking threads.
 const MIN_PARALLEL_BYTES: usize = 1 << 16;
 
 /// The most bytes that a redactor matches: an e-mail address has at most 64 + 1 + 253.
@@ -178,7 +178,8 @@ impl Cleaner {
         pool.install(|| texts.par_iter().map_init(CleanBuffers::default, work).collect())
     }
 
-    /// Returns every measure of `text` after normalisation, including those after the first failure.
+    /// Returns every measure of `text` after normalisation, including those after the first
+    /// failure.
     pub fn explain(&self, text: &str, buffers: &mut CleanBuffers) -> Vec<Measure> {
         let text = self.normalise(text, buffers, &mut Changes::default());
         let mut all = Vec::new();
@@ -219,8 +220,8 @@ impl Cleaner {
         rewrite(&self.normalisers, Cow::Borrowed(text), summary, buffers, changes)
     }
 
-    /// Runs the filters over `text`; returns the first measure that fails, and appends every measure
-    /// to `all` if it is given.
+    /// Runs the filters over `text`; returns the first measure that fails, and appends every
+    /// measure to `all` if it is given.
     fn first_failed(
         &self,
         text: &str,

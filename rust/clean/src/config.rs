@@ -32,10 +32,10 @@ macro_rules! profiles {
 ///
 /// "gopher" and "fineweb" have datatrove's settings. "chinese" has those of FineWeb2 for cmn_Hani,
 /// converted from jieba's words to characters. On 1,698 documents of Chinese Wikipedia and modern
-/// prose, a word of jieba's is 1.6 of our units (1.74 without punctuation); counts, ratios and the n
-/// of n-grams are scaled by that. Two limits were chosen to drop as many of these documents as the
-/// peer drops: that of the most frequent n-grams, since the peer counts a space between two words,
-/// and that of words with a letter.
+/// prose, a word of jieba's is 1.6 of our units (1.74 without punctuation); counts, ratios and the
+/// n of n-grams are scaled by that. Two limits were chosen to drop as many of these documents as
+/// the peer drops: that of the most frequent n-grams, since the peer counts a space between two
+/// words, and that of words with a letter.
 ///
 /// A new profile is a file in `profiles/` and its name here.
 pub static PROFILES: [Profile; 6] =
@@ -56,8 +56,8 @@ impl Profile {
 
 /// What a [`Cleaner`](crate::Cleaner) does: for each rule its settings, or `false`.
 ///
-/// As data it is one table: `profile`, `unit`, and each rule by its name. Written, a rule has `false`
-/// or all of its settings; read, only the differences from the profile need to be named.
+/// As data it is one table: `profile`, `unit`, and each rule by its name. Written, a rule has
+/// `false` or all of its settings; read, only the differences from the profile need to be named.
 ///
 /// ```
 /// use lslm_clean::CleanConfig;
@@ -114,7 +114,8 @@ impl CleanConfig {
     }
 
     /// Returns this configuration with `changes`: a JSON object of rules by name, each with `true`,
-    /// `false` or an object of settings; `redact` switches all redactors; `unit` is "word" or "char".
+    /// `false` or an object of settings; `redact` switches all redactors; `unit` is "word" or
+    /// "char".
     ///
     /// An unknown key, a wrong type or a value that a rule cannot use is an [`Error::Invalid`] that
     /// names it.
@@ -199,8 +200,9 @@ impl CleanConfig {
         self.rules.iter().enumerate().filter(|(_, settings)| settings.is_object())
     }
 
-    /// Returns the SHA-256 of everything that decides the result: the unit, and the name, version and
-    /// settings of each rule that is on. The profile's name and rules that are off do not enter it.
+    /// Returns the SHA-256 of everything that decides the result: the unit, and the name, version
+    /// and settings of each rule that is on. The profile's name and rules that are off do not enter
+    /// it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(format!("lslm-clean 1\nunit {}\n", unit_name(self.unit)));

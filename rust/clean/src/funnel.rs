@@ -115,8 +115,9 @@ impl Funnel {
         }
     }
 
-    /// Moves a document that was counted as kept to those dropped for `reason`: one that is found to
-    /// be a duplicate later. It had `bytes_before` bytes before cleaning and `bytes_after` after.
+    /// Moves a document that was counted as kept to those dropped for `reason`: one that is found
+    /// to be a duplicate later. It had `bytes_before` bytes before cleaning and `bytes_after`
+    /// after.
     pub fn drop_kept(&mut self, reason: &str, bytes_before: u64, bytes_after: u64) {
         self.documents_kept -= 1;
         self.bytes_kept -= bytes_after;

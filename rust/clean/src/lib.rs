@@ -5,14 +5,15 @@
 //!         (rewrite)               (measure)    └────▶ drop, with the Measure that failed
 //! ```
 //!
-//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs the rules
-//! of [`RULES`] that the configuration switches on. Filters share one [`View`](view::View) of the
-//! text, which splits it into lines and words once. The same text and configuration give the same
-//! result on every machine and in every thread; equal [`Cleaner::fingerprint`]s mean equal results.
+//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs the
+//! rules of [`RULES`] that the configuration switches on. Filters share one [`View`](view::View) of
+//! the text, which splits it into lines and words once. The same text and configuration give the
+//! same result on every machine and in every thread; equal [`Cleaner::fingerprint`]s mean equal
+//! results.
 //!
 //! Guaranteed for every text: the result is valid UTF-8; cleaning a normalised text again changes
-//! nothing; time is linear; no rule makes a text longer than [`MAX_GROWTH`] times its bytes, provided
-//! that replacements are the default ones; a text that needs no change is not copied.
+//! nothing; time is linear; no rule makes a text longer than [`MAX_GROWTH`] times its bytes,
+//! provided that replacements are the default ones; a text that needs no change is not copied.
 //!
 //! The only error is [`lslm_runtime::Error::Invalid`], for a configuration that cannot be used.
 //!

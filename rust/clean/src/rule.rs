@@ -1,8 +1,8 @@
 //! The frame of every rule: its name, its settings, and what it does with a text.
 //!
-//! A rule is a type in a file of its own and a [`Rule`] that names it. There are three kinds, and they
-//! run in this order: normalisers rewrite the text, filters keep or drop it, redactors mask private
-//! data in a text that is kept.
+//! A rule is a type in a file of its own and a [`Rule`] that names it. There are three kinds, and
+//! they run in this order: normalisers rewrite the text, filters keep or drop it, redactors mask
+//! private data in a text that is kept.
 
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
@@ -22,14 +22,14 @@ impl<T: Serialize + DeserializeOwned + Default> RuleSettings for T {}
 
 /// A rule that can be built from settings.
 ///
-/// A rule that prepares nothing is its own settings: it implements [`RuleSettings`] and gets `Build`
-/// from that.
+/// A rule that prepares nothing is its own settings: it implements [`RuleSettings`] and gets
+/// `Build` from that.
 pub trait Build: Sized {
     /// A struct with a default for each field, empty for a rule without settings.
     type Settings: RuleSettings;
 
-    /// Returns the rule with these settings, or an [`Error::Invalid`] that names the one that cannot
-    /// be used.
+    /// Returns the rule with these settings, or an [`Error::Invalid`] that names the one that
+    /// cannot be used.
     fn build(settings: Self::Settings) -> Result<Self>;
 }
 
@@ -150,8 +150,8 @@ impl Rule {
 
     /// Returns the settings `current` (`false` for a rule that is off) after `change`.
     ///
-    /// `false` and `null` switch the rule off, `true` switches it on, and an object switches it on and
-    /// changes the settings that it names.
+    /// `false` and `null` switch the rule off, `true` switches it on, and an object switches it on
+    /// and changes the settings that it names.
     pub(crate) fn change(&self, current: &Value, change: &Value) -> Result<Value> {
         let mut settings = match current {
             Value::Object(settings) => settings.clone(),

@@ -22,8 +22,8 @@ use crate::rule::Rule;
 
 /// Every rule: normalisers, then filters, then redactors, each group in the order in which it runs.
 pub static RULES: [Rule; 16] = [
-    // normalisers: NFC comes after every rule that removes characters, since a removal may leave two
-    // characters side by side that NFC composes
+    // normalisers: NFC comes after every rule that removes characters, since a removal may leave
+    // two characters side by side that NFC composes
     breaks::RULE,
     controls::RULE,
     bom::RULE,

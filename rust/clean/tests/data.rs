@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 /// Returns the path of the shared file `name`, or `None`, with a message, if it is missing.
 ///
-/// The folder is `LSLM_DATA`, or `../shared/data` beside the repository. With `LSLM_REQUIRE_DATA=1` a
-/// missing file fails the test.
+/// The folder is `LSLM_DATA`, or `../shared/data` beside the repository. With `LSLM_REQUIRE_DATA=1`
+/// a missing file fails the test.
 #[allow(clippy::print_stderr)] // a skipped test says so
 fn data(name: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -66,8 +66,8 @@ pub(crate) struct BufferPool {
 impl BufferPool {
     /// Returns an empty pool for a loader that fills `prefetch` batches ahead.
     ///
-    /// It keeps that many buffers and four more, for batches that the caller holds at the same time;
-    /// further ones are freed.
+    /// It keeps that many buffers and four more, for batches that the caller holds at the same
+    /// time; further ones are freed.
     pub(crate) fn new(prefetch: usize) -> Arc<Self> {
         Arc::new(Self { free: Mutex::default(), max_free: prefetch + 4 })
     }
@@ -77,8 +77,8 @@ impl BufferPool {
     }
 
     fn put(&self, buffer: Buffer) {
-        // After a fork, a thread that does not exist in the child may hold the lock for ever: a buffer
-        // that cannot be put back at once is freed.
+        // After a fork, a thread that does not exist in the child may hold the lock for ever: a
+        // buffer that cannot be put back at once is freed.
         match self.free.try_lock() {
             Ok(mut free) if free.len() < self.max_free => free.push(buffer),
             Ok(_) | Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
@@ -124,7 +124,8 @@ impl BatchFiller {
         &self.pool
     }
 
-    /// Leaks the pool and uses a new one: after a fork, the lock of the old one may be held for ever.
+    /// Leaks the pool and uses a new one: after a fork, the lock of the old one may be held for
+    /// ever.
     pub(crate) fn abandon_pool(&mut self, prefetch: usize) {
         std::mem::forget(std::mem::replace(&mut self.pool, BufferPool::new(prefetch)));
     }

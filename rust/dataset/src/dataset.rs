@@ -58,8 +58,8 @@ struct DatasetInner {
 }
 
 impl Dataset {
-    /// Opens the dataset in `folder`: reads the manifest and the header page of each shard, and maps
-    /// the shards. The payload is not read.
+    /// Opens the dataset in `folder`: reads the manifest and the header page of each shard, and
+    /// maps the shards. The payload is not read.
     ///
     /// [`Error::Io`] for a missing file; [`Error::Format`], with file and byte, for everything that
     /// `docs/format.md` refuses.
@@ -164,7 +164,8 @@ impl Dataset {
         Ok(elements.get(index_in_shard as usize).map_or(0, |bytes| u32::from_le_bytes(*bytes)))
     }
 
-    /// Returns the name of the source of document `index`, or `None` if the manifest lists no sources.
+    /// Returns the name of the source of document `index`, or `None` if the manifest lists no
+    /// sources.
     pub fn source(&self, index: u64) -> Result<Option<&str>> {
         let source = self.source_index(index)? as usize;
         let sources = &self.0.manifest.sources;
@@ -202,7 +203,8 @@ impl Dataset {
         let n = self.n_tokens();
         if start > stop || stop > n {
             return Err(Error::invalid(format!(
-                "tokens {start} to {stop}: the dataset has {n} tokens; choose 0 <= start <= stop <= {n}"
+                "tokens {start} to {stop}: the dataset has {n} tokens; choose \
+                 0 <= start <= stop <= {n}"
             )));
         }
         let mut tokens = vec![T::default(); (stop - start) as usize];
@@ -237,8 +239,8 @@ impl Dataset {
         }
     }
 
-    /// Checks the checksums of all blocks that overlap the `count` tokens from `start` on, each block
-    /// only the first time.
+    /// Checks the checksums of all blocks that overlap the `count` tokens from `start` on, each
+    /// block only the first time.
     pub fn check(&self, start: u64, count: usize) -> Result<()> {
         self.ranges(start, count)?.try_for_each(|(shard, range)| shard.check(range, None))
     }

@@ -142,9 +142,9 @@ impl Header {
 
     /// Parses the header page of the shard at `path`, whose size is `file_size` bytes.
     ///
-    /// `page` must be the first [`PAGE`] bytes of the file, or all of a shorter file. Every rule of the
-    /// format that needs no payload is checked, so the numbers of the result can be used as they are.
-    /// Anything else is an [`Error::Format`] with the byte.
+    /// `page` must be the first [`PAGE`] bytes of the file, or all of a shorter file. Every rule of
+    /// the format that needs no payload is checked, so the numbers of the result can be used as
+    /// they are. Anything else is an [`Error::Format`] with the byte.
     pub fn parse(page: &[u8], path: &Path, file_size: u64) -> Result<Self> {
         let (page, n_sections) = check_page(page, path)?;
         let refuse = |at: usize, reason: String| Err(Error::format(path, at as u64, reason));
@@ -216,7 +216,8 @@ impl Header {
             }
             _ if section.required => {
                 return Err(format!(
-                    "section of kind {kind} is required and unknown, made by a newer lslm; update lslm"
+                    "section of kind {kind} is required and unknown, made by a newer lslm; update \
+                     lslm"
                 ));
             }
             _ => (width, None),

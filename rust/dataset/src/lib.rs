@@ -6,7 +6,8 @@
 //!                                 Windows, Order, Mixture: which sample comes when
 //! ```
 //!
-//! * [`format`]: the header page and section table of a shard; `docs/format.md` is the specification.
+//! * [`mod@format`]: the header page and section table of a shard; `docs/format.md` is the
+//!   specification.
 //! * [`shard`]: the streaming writer of one shard.
 //! * [`manifest`]: the list of shards that makes a folder a dataset.
 //! * [`writer`]: writes such a folder from one stream of documents.

@@ -22,7 +22,8 @@ pub struct LoaderOptions {
     pub global_batch_size: Option<usize>,
     /// The number of passes over the data; `None` for an endless loader.
     pub epochs: Option<u64>,
-    /// The number of batches that a thread fills ahead; 0 fills each batch in the call that returns it.
+    /// The number of batches that a thread fills ahead; 0 fills each batch in the call that returns
+    /// it.
     pub prefetch: usize,
     /// What a batch contains.
     pub layout: Layout,
@@ -30,8 +31,8 @@ pub struct LoaderOptions {
 
 /// Yields this rank's part of the global batches, one after the other.
 ///
-/// The position is one number: the samples that all ranks have consumed. Rank r of R reads rows
-/// r·b … (r + 1)·b of each run of R·b samples. So the sequence of global batches is the same for every
+/// The position is one number: the samples that all ranks have consumed. Rank r of R reads rows r·b
+/// … (r + 1)·b of each run of R·b samples. So the sequence of global batches is the same for every
 /// number of ranks, and a run can resume on another number.
 ///
 /// ```
@@ -149,7 +150,8 @@ impl Loader {
         self.limit.map(|limit| self.usable(limit) / self.per_step())
     }
 
-    /// Returns how many samples at the end of all passes do not fill a global batch and are left out.
+    /// Returns how many samples at the end of all passes do not fill a global batch and are left
+    /// out.
     pub fn left_out(&self) -> u64 {
         self.limit.map_or(0, |limit| limit - self.usable(limit))
     }
@@ -194,8 +196,8 @@ impl Loader {
 
     /// Returns the next batch, or `None` at the end of all passes.
     ///
-    /// While it waits, `idle` is called about 20 times a second; its error is returned, and the batch
-    /// is not lost.
+    /// While it waits, `idle` is called about 20 times a second; its error is returned, and the
+    /// batch is not lost.
     pub fn next(&mut self, idle: &mut dyn FnMut() -> Result<()>) -> Result<Option<Batch>> {
         if self.ended || !self.has_batch() {
             self.ended = true;
@@ -280,8 +282,8 @@ fn samples_of(plan: &Plan, epochs: u64, global_batch_size: usize) -> Result<u64>
     })?;
     if samples < global_batch_size as u64 {
         return Err(Error::invalid(format!(
-            "global_batch_size = {global_batch_size}: {epochs} epochs have only {samples} samples of {} \
-             tokens; choose a smaller batch or a shorter sequence_length",
+            "global_batch_size = {global_batch_size}: {epochs} epochs have only {samples} samples \
+             of {} tokens; choose a smaller batch or a shorter sequence_length",
             plan.options().sequence_length
         )));
     }

@@ -58,7 +58,8 @@ pub struct Manifest {
     pub tokenizer: TokenizerEntry,
     /// The ids that open and close each document.
     pub document_end: DocumentEnd,
-    /// The fingerprint of the cleaning configuration, in hexadecimal; `None` if nothing was cleaned.
+    /// The fingerprint of the cleaning configuration, in hexadecimal; `None` if nothing was
+    /// cleaned.
     pub clean: Option<String>,
     /// The names of the inputs; the source of a document is an index into this list.
     pub sources: Vec<String>,
@@ -124,7 +125,8 @@ pub fn shard_name(partition: u64, index: u64) -> String {
 }
 
 impl Manifest {
-    /// Returns a manifest without shards for a vocabulary of `vocab_size`; its other members are empty.
+    /// Returns a manifest without shards for a vocabulary of `vocab_size`; its other members are
+    /// empty.
     pub fn new(vocab_size: u32) -> Self {
         Self {
             format: FORMAT.into(),
@@ -152,8 +154,8 @@ impl Manifest {
         self.shards.push(entry);
     }
 
-    /// Returns the hash that identifies the content: equal for equal tokens in equal shards, whatever
-    /// their files are called.
+    /// Returns the hash that identifies the content: equal for equal tokens in equal shards,
+    /// whatever their files are called.
     pub fn fingerprint(&self) -> [u8; 32] {
         let or_dash = |id: Option<TokenId>| id.map_or("-".to_owned(), |id| id.to_string());
         let mut text = format!(
@@ -172,7 +174,8 @@ impl Manifest {
 
     /// Reads and checks the manifest of `folder`, without the shards.
     ///
-    /// A folder without one is an [`Error::Format`], and so is anything that `docs/format.md` refuses.
+    /// A folder without one is an [`Error::Format`], and so is anything that `docs/format.md`
+    /// refuses.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let file = match File::open(&path) {
@@ -180,7 +183,7 @@ impl Manifest {
                 return Err(Error::format(
                     folder,
                     None,
-                    "there is no manifest.json: this is not a dataset, or its writing did not finish",
+                    "there is no manifest.json: this is not a dataset, or writing did not finish",
                 ));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {

@@ -103,8 +103,8 @@ impl MappedShard {
         }
     }
 
-    /// Checks the checksums of the blocks that overlap the bytes `range` of the tokens, each block only
-    /// the first time.
+    /// Checks the checksums of the blocks that overlap the bytes `range` of the tokens, each block
+    /// only the first time.
     pub(crate) fn check(&self, range: Range<usize>, file: Option<&File>) -> Result<()> {
         let Some(section) = self.header.section(kind::TOKENS) else { return Ok(()) };
         let block_size = BLOCK as usize;
@@ -128,8 +128,8 @@ impl MappedShard {
         Ok(())
     }
 
-    /// Returns the bytes `range` of the file: read from `file` into `buffer` if a file is given, else
-    /// from the map.
+    /// Returns the bytes `range` of the file: read from `file` into `buffer` if a file is given,
+    /// else from the map.
     pub(crate) fn read<'a>(
         &'a self,
         range: Range<usize>,
@@ -210,13 +210,14 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Files that a [`ShardFiles`] keeps open, at most: a quarter of 1,024, the usual limit of a process.
+/// Files that a [`ShardFiles`] keeps open, at most: a quarter of 1,024, the usual limit of a
+/// process.
 const MAX_OPEN_FILES: usize = 256;
 
 /// Shards opened as files, for reading without maps.
 ///
-/// Random windows of a large dataset are cheaper to read than to map: the first access to a page costs
-/// more than a system call, and mapped pages count as this process's memory.
+/// Random windows of a large dataset are cheaper to read than to map: the first access to a page
+/// costs more than a system call, and mapped pages count as this process's memory.
 #[derive(Debug, Default)]
 pub(crate) struct ShardFiles {
     open: HashMap<PathBuf, File>,

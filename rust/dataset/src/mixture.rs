@@ -1,10 +1,10 @@
 //! Which source each sample of a mixture comes from.
 //!
-//! The samples are divided into blocks of B. The first m blocks contain
-//! D_s(m) = ⌊m·B·(w_1 + … + w_s)⌋ samples of the sources up to s, computed in 128-bit integers, so
-//! source s has D_s(m) − D_{s−1}(m) of them: less than one from m·B·w_s, for every m, without a table
-//! and without going through earlier blocks. B is at least 1 / w for the smallest weight w, so these
-//! numbers never decrease. Within a block the samples of the sources are permuted:
+//! The samples are divided into blocks of B. The first m blocks contain D_s(m) = ⌊m·B·(w_1 + … +
+//! w_s)⌋ samples of the sources up to s, computed in 128-bit integers, so source s has D_s(m) −
+//! D_{s−1}(m) of them: less than one from m·B·w_s, for every m, without a table and without going
+//! through earlier blocks. B is at least 1 / w for the smallest weight w, so these numbers never
+//! decrease. Within a block the samples of the sources are permuted:
 //!
 //! ```text
 //! locate(sample):
@@ -17,8 +17,8 @@ use lslm_runtime::{Error, Result};
 
 use crate::order::{Order, stream};
 
-/// Weights are multiples of 1 / PARTS, rounded once. 2^40 keeps a weight of 2^-32 exact to 8 bits, and
-/// m·B times it within 128 bits.
+/// Weights are multiples of 1 / PARTS, rounded once. 2^40 keeps a weight of 2^-32 exact to 8 bits,
+/// and m·B times it within 128 bits.
 const PARTS: u64 = 1 << 40;
 /// Samples in a block, at least: with fewer, sources would alternate almost regularly.
 const MIN_BLOCK: u64 = 1 << 10;
@@ -55,7 +55,8 @@ pub struct MixtureBlock {
 }
 
 impl Mixture {
-    /// Returns a mixture of `weights.len()` sources in these proportions, which need not sum to one.
+    /// Returns a mixture of `weights.len()` sources in these proportions, which need not sum to
+    /// one.
     ///
     /// A weight that is not a positive number, or below 2^-32 of the sum, is an
     /// [`Error::Invalid`].
@@ -83,8 +84,8 @@ impl Mixture {
         Ok(Self { sums, block: block.max(MIN_BLOCK), seed })
     }
 
-    /// Returns the number of samples of a block. At each multiple of it, the samples of every source
-    /// are less than one from its share.
+    /// Returns the number of samples of a block. At each multiple of it, the samples of every
+    /// source are less than one from its share.
     pub fn block_size(&self) -> u64 {
         self.block
     }
@@ -94,7 +95,8 @@ impl Mixture {
         self.sum(source + 1, blocks) - self.sum(source, blocks)
     }
 
-    /// Returns D: how many samples of the first `sources` sources the first `blocks` blocks contain.
+    /// Returns D: how many samples of the first `sources` sources the first `blocks` blocks
+    /// contain.
     fn sum(&self, sources: usize, blocks: u64) -> u64 {
         let samples = u128::from(blocks) * u128::from(self.block);
         let total = self.sums[self.sums.len() - 1];
@@ -125,8 +127,8 @@ impl MixtureBlock {
         sample / self.order.n() == self.number
     }
 
-    /// Returns the source of `sample`, which must be in this block, and which sample of that source it
-    /// is, from 0.
+    /// Returns the source of `sample`, which must be in this block, and which sample of that source
+    /// it is, from 0.
     pub fn locate(&self, sample: u64) -> (usize, u64) {
         let slot = self.order.at(sample % self.order.n());
         let source = self.starts.partition_point(|start| *start <= slot) - 1;
@@ -140,8 +142,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Each source yields its samples in order without a gap, and its count stays within one of its
-        /// share.
+        /// Each source yields its samples in order without a gap, and its count stays within one of
+        /// its share.
         #[test]
         fn counts_stay_within_one_of_the_shares(
             weights in proptest::collection::vec(prop_oneof![0.01_f64..10.0, Just(1.0)], 1..20),
@@ -168,7 +170,8 @@ mod tests {
             }
         }
 
-        /// Counts never decrease and always sum to the samples, far along and for very unequal weights.
+        /// Counts never decrease and always sum to the samples, far along and for very unequal
+        /// weights.
         #[test]
         fn counts_never_decrease(
             exponents in proptest::collection::vec(-20_i32..0, 1..30), first in 0_u64..1 << 20,

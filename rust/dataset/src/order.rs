@@ -15,13 +15,14 @@
 //!         until x < n
 //! ```
 //!
-//! The round function `mix` multiplies in 128 bits and folds, so every bit of one half depends on every
-//! bit of the other, and not linearly. The inverse runs the rounds backwards. An order never changes
-//! between versions: it is part of the contract of version 1 of the loader's state.
+//! The round function `mix` multiplies in 128 bits and folds, so every bit of one half depends on
+//! every bit of the other, and not linearly. The inverse runs the rounds backwards. An order never
+//! changes between versions: it is part of the contract of version 1 of the loader's state.
 
 use sha2::{Digest, Sha256};
 
-/// Rounds, in each of which one half changes. Six pass the tests of this crate; eight leave a margin.
+/// Rounds, in each of which one half changes. Six pass the tests of this crate; eight leave a
+/// margin.
 const ROUNDS: usize = 8;
 /// 2^64 divided by the golden ratio, made odd: the usual multiplier of Fibonacci hashing.
 const MULTIPLIER: u128 = 0x9e37_79b9_7f4a_7c15;
@@ -80,7 +81,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// Returns the permutation of the numbers below `n` that belongs to (`seed`, `epoch`, `stream`).
+    /// Returns the permutation of the numbers below `n` that belongs to (`seed`, `epoch`,
+    /// `stream`).
     pub fn new(n: u64, seed: u64, epoch: u64, stream: u64) -> Self {
         let width = u64::BITS - n.saturating_sub(1).leading_zeros();
         let low_bits = width.div_ceil(2);

@@ -23,8 +23,8 @@ use crate::mapped_shard::ShardFiles;
 use crate::mixture::{Mixture, MixtureBlock};
 use crate::windows::{Epoch, Windows};
 
-/// Bytes of files that [`Access::Auto`] reads through maps, at most: maps are fastest, but their pages
-/// count as this process's memory.
+/// Bytes of files that [`Access::Auto`] reads through maps, at most: maps are fastest, but their
+/// pages count as this process's memory.
 const MAX_MAPPED_BYTES: u64 = 256 << 20;
 
 /// What the sequence depends on besides the datasets.
@@ -48,8 +48,8 @@ pub enum Access {
     /// [`Map`](Self::Map) for files of up to 256 MiB together, else [`Call`](Self::Call).
     #[default]
     Auto,
-    /// Through memory maps: fastest once the pages are in memory, where they count as this process's.
-    /// A file that is truncated while it is open ends the process.
+    /// Through memory maps: fastest once the pages are in memory, where they count as this
+    /// process's. A file that is truncated while it is open ends the process.
     Map,
     /// By one system call per sample: uses no memory, and every fault of the disk is an error. For
     /// large data and network file systems.
@@ -78,11 +78,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns the sequence over `sources`, mixed in proportion to `weights`, one for each source, or
-    /// to their numbers of tokens if that is `None`.
+    /// Returns the sequence over `sources`, mixed in proportion to `weights`, one for each source,
+    /// or to their numbers of tokens if that is `None`.
     ///
-    /// [`Error::Mismatch`] if the sources have different tokenizers, [`Error::Invalid`] if one is too
-    /// short for a sample or a weight cannot be used.
+    /// [`Error::Mismatch`] if the sources have different tokenizers, [`Error::Invalid`] if one is
+    /// too short for a sample or a weight cannot be used.
     pub fn new(
         sources: Vec<Dataset>,
         weights: Option<&[f64]>,
@@ -128,13 +128,14 @@ impl Plan {
         &self.sources
     }
 
-    /// Returns the hash that identifies the data: the fingerprint of the dataset, or one over those of
-    /// a mixture and their weights.
+    /// Returns the hash that identifies the data: the fingerprint of the dataset, or one over those
+    /// of a mixture and their weights.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
 
-    /// Returns the number of samples of one pass, or `None` for a mixture, which has no pass of its own.
+    /// Returns the number of samples of one pass, or `None` for a mixture, which has no pass of its
+    /// own.
     pub fn samples_per_epoch(&self) -> Option<u64> {
         self.mixture.is_none().then(|| self.windows[0].n_windows())
     }
@@ -215,8 +216,8 @@ fn check_same_tokenizer(first: &Dataset, other: &Dataset) -> Result<()> {
     })
 }
 
-/// Reads samples of a [`Plan`]. Consecutive samples share the mixture's block, the epochs' orders and
-/// open files, so a reader is kept.
+/// Reads samples of a [`Plan`]. Consecutive samples share the mixture's block, the epochs' orders
+/// and open files, so a reader is kept.
 #[derive(Debug)]
 pub struct SampleReader {
     plan: Arc<Plan>,

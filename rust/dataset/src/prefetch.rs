@@ -10,14 +10,14 @@ use lslm_runtime::{Error, Result};
 
 use crate::batch::{Batch, BatchFiller};
 
-/// Between two calls of `idle` while a caller waits for a batch: 20 a second, so that Ctrl-C acts within
-/// 0.2 s.
+/// Between two calls of `idle` while a caller waits for a batch: 20 a second, so that Ctrl-C acts
+/// within 0.2 s.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A thread that fills batches, and the channel that they come through.
 ///
-/// Dropping it stops and joins the thread. In a forked process neither the thread nor its locks can be
-/// used; there the parts are leaked.
+/// Dropping it stops and joins the thread. In a forked process neither the thread nor its locks can
+/// be used; there the parts are leaked.
 #[derive(Debug)]
 pub(crate) struct PrefetchThread {
     /// The process that started the thread.
@@ -30,8 +30,8 @@ pub(crate) struct PrefetchThread {
 impl PrefetchThread {
     /// Starts a thread that keeps `ahead` batches filled, from sample `first` on.
     ///
-    /// The last batch ends at sample `end` at the latest; `None` never ends. After an error the thread
-    /// sends it and ends.
+    /// The last batch ends at sample `end` at the latest; `None` never ends. After an error the
+    /// thread sends it and ends.
     pub(crate) fn start(
         mut filler: BatchFiller,
         first: u64,
@@ -75,7 +75,8 @@ impl PrefetchThread {
 
     /// Waits for the next batch, and calls `idle` about 20 times a second meanwhile.
     ///
-    /// The outer error is that of `idle`: the batch is still to come. The inner error ends the thread.
+    /// The outer error is that of `idle`: the batch is still to come. The inner error ends the
+    /// thread.
     pub(crate) fn receive(&self, idle: &mut dyn FnMut() -> Result<()>) -> Result<Result<Batch>> {
         loop {
             match self.batches.as_ref().map(|batches| batches.recv_timeout(POLL_INTERVAL)) {

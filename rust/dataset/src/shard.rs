@@ -35,7 +35,8 @@ pub struct ShardSummary {
 }
 
 impl ShardSummary {
-    /// Returns the summary and the header of the finished shard at `path`, from its header page alone.
+    /// Returns the summary and the header of the finished shard at `path`, from its header page
+    /// alone.
     ///
     /// For resuming after a kill: finished shards need not be written again.
     pub fn read(path: &Path) -> Result<(Self, Header)> {
@@ -121,7 +122,8 @@ impl ShardWriter {
     /// Appends a document: its ids with those that open and close it, the bytes of its text (0 if
     /// unknown), its source as an index into the manifest's list, and its id, if it has one.
     ///
-    /// An id that is not below the vocabulary size is an [`Error::Invalid`], and nothing is appended.
+    /// An id that is not below the vocabulary size is an [`Error::Invalid`], and nothing is
+    /// appended.
     pub fn push_document(
         &mut self,
         tokens: &[TokenId],
@@ -189,8 +191,8 @@ impl ShardWriter {
         Ok(ShardSummary { path, tokens, documents, text_bytes: header.text_bytes, size, digest })
     }
 
-    /// Writes the sections after the tokens, each aligned; returns all sections in file order, without
-    /// the positions of their checksums.
+    /// Writes the sections after the tokens, each aligned; returns all sections in file order,
+    /// without the positions of their checksums.
     fn write_sections(&mut self) -> Result<Vec<(Section, BlockChecksums)>> {
         let tokens = std::mem::take(&mut self.tokens);
         let width = token_width(self.options.vocab_size) as u8;
@@ -223,8 +225,8 @@ impl ShardWriter {
         Ok(sections)
     }
 
-    /// Writes the checksums of each section after the last one; returns the section table and the size
-    /// of the file.
+    /// Writes the checksums of each section after the last one; returns the section table and the
+    /// size of the file.
     fn write_checksums(
         &mut self,
         sections: Vec<(Section, BlockChecksums)>,

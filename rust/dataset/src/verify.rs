@@ -36,8 +36,8 @@ impl Dataset {
     /// Reads and checks everything: checksums, gaps, document ends, ids, token and source numbers,
     /// sums. `threads` is a number of threads, or `None` for all cores.
     ///
-    /// It reads files, not maps, so a fault of the disk is an error and does not end the process. Of
-    /// several faults, the first in the order of the files is returned.
+    /// It reads files, not maps, so a fault of the disk is an error and does not end the process.
+    /// Of several faults, the first in the order of the files is returned.
     pub fn verify(&self, threads: Option<usize>, task: &Task) -> Result<Verified> {
         let pool = pool(resolve(threads)?)?;
         let bytes = self.manifest().shards.iter().map(|shard| shard.size).sum();
@@ -155,7 +155,8 @@ impl Dataset {
     }
 }
 
-/// Returns the index of the first id in `bytes` that is not below `vocab_size`; ids have `width` bytes.
+/// Returns the index of the first id in `bytes` that is not below `vocab_size`; ids have `width`
+/// bytes.
 fn first_at_least(vocab_size: u32, width: u8, bytes: &[u8]) -> Option<usize> {
     // the maximum first: it needs no branch per token, and a good block needs nothing else
     if width == 2 {

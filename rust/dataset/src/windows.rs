@@ -6,10 +6,10 @@ use crate::order::{Order, keys, stream};
 
 /// Windows of T + 1 tokens at stride T over the tokens of one source.
 ///
-/// The first T tokens of a window are inputs, the last T are targets, so neighbours share a token and
-/// no target is lost between them. With shuffling, each epoch starts at another token, so that windows
-/// split documents at other positions; the tokens before it and an incomplete window at the end are
-/// left out. Every epoch has the same number n of windows, so sample k is in epoch k / n.
+/// The first T tokens of a window are inputs, the last T are targets, so neighbours share a token
+/// and no target is lost between them. With shuffling, each epoch starts at another token, so that
+/// windows split documents at other positions; the tokens before it and an incomplete window at the
+/// end are left out. Every epoch has the same number n of windows, so sample k is in epoch k / n.
 ///
 /// ```
 /// use lslm_dataset::Windows;
@@ -41,8 +41,8 @@ pub struct Epoch {
 }
 
 impl Windows {
-    /// Returns the windows of `length` + 1 tokens over `n_tokens` tokens. `source` is the index of the
-    /// source in its mixture; it gives equal sources different orders.
+    /// Returns the windows of `length` + 1 tokens over `n_tokens` tokens. `source` is the index of
+    /// the source in its mixture; it gives equal sources different orders.
     ///
     /// [`Error::Invalid`] if the tokens are too few for one window.
     pub fn new(
@@ -59,13 +59,13 @@ impl Windows {
         let max = n_tokens.saturating_sub(1) / length;
         if max == 0 {
             return Err(Error::invalid(format!(
-                "sequence_length = {length}: a sample needs {} tokens, the dataset has {n_tokens}; choose a \
-                 shorter one",
+                "sequence_length = {length}: a sample needs {} tokens, the dataset has {n_tokens}; \
+                 choose a shorter one",
                 length.saturating_add(1)
             )));
         }
-        // after any of T first tokens there is room for ⌊n/T⌋ − 1 windows; with fewer than 2 T tokens
-        // that is none, so an epoch starts where one window fits
+        // after any of T first tokens there is room for ⌊n/T⌋ − 1 windows; with fewer than 2 T
+        // tokens that is none, so an epoch starts where one window fits
         let (count, n_offsets) = match (shuffle, n_tokens / length - 1) {
             (false, _) => (max, 1),
             (true, 0) => (max, n_tokens - max * length),

@@ -24,8 +24,8 @@ fn remove_shards(folder: &Path) -> Result<()> {
 
 /// Writes a whole dataset from one stream of documents, in shards of bounded size.
 ///
-/// The folder is locked meanwhile, and must not hold a dataset. Files that a killed writer left there
-/// are removed.
+/// The folder is locked meanwhile, and must not hold a dataset. Files that a killed writer left
+/// there are removed.
 ///
 /// ```
 /// use lslm_dataset::{DatasetWriter, Manifest};
@@ -49,8 +49,8 @@ pub struct DatasetWriter {
 }
 
 impl DatasetWriter {
-    /// Starts a dataset in `folder`. `template` is its manifest without shards and totals; a shard that
-    /// has reached `shard_bytes` is followed by a new one.
+    /// Starts a dataset in `folder`. `template` is its manifest without shards and totals; a shard
+    /// that has reached `shard_bytes` is followed by a new one.
     pub fn create(
         folder: impl Into<PathBuf>,
         template: Manifest,
@@ -72,7 +72,8 @@ impl DatasetWriter {
         Ok(Self { folder, manifest: template, options, shard_bytes, open: None, lock })
     }
 
-    /// Returns the index of the source `name` in the manifest's list, to which a new name is appended.
+    /// Returns the index of the source `name` in the manifest's list, to which a new name is
+    /// appended.
     pub fn source(&mut self, name: &str) -> u32 {
         let sources = &mut self.manifest.sources;
         // documents of one source follow each other, so search from the end

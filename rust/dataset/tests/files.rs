@@ -196,7 +196,8 @@ fn a_changed_byte_or_a_truncation_is_noticed() {
     assert!(matches!(check().unwrap_err(), Error::Format { .. }));
 }
 
-/// Changes the header page at byte `at`, corrects its checksum, and returns the error of parsing it.
+/// Changes the header page at byte `at`, corrects its checksum, and returns the error of parsing
+/// it.
 fn refusal(page: &[u8], file_size: u64, at: usize, bytes: &[u8]) -> String {
     let mut page = page.to_vec();
     page[at..at + bytes.len()].copy_from_slice(bytes);

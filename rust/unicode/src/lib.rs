@@ -1,8 +1,9 @@
 //! Unicode tables: the general category of every character, and the properties that cleaning needs.
 //!
-//! [`general_category`] costs two loads from [`tables`], which are generated and state their Unicode
-//! [`VERSION`]; they are public, so that other crates can derive tables of their own at compile time.
-//! [`properties`] has scripts, ends of sentences, invisible characters and what NFC may change.
+//! [`general_category`] costs two loads from [`tables`], which are generated and state their
+//! Unicode [`VERSION`]; they are public, so that other crates can derive tables of their own at
+//! compile time. [`properties`] has scripts, ends of sentences, invisible characters and what NFC
+//! may change.
 //!
 //! ```
 //! use lslm_unicode::{GeneralCategory, general_category};

@@ -1,7 +1,7 @@
 //! The character properties that cleaning needs, all of them in one table lookup.
 //!
-//! [`Properties`] holds what [`crate::GeneralCategory`] lacks: scripts, ends of sentences, what NFC may
-//! change, what is invisible. `properties.py` derives each of them and writes the table.
+//! [`Properties`] holds what [`crate::GeneralCategory`] lacks: scripts, ends of sentences, what NFC
+//! may change, what is invisible. `properties.py` derives each of them and writes the table.
 //!
 //! A two-level table: `code >> 7` selects a block of 128 code points, and equal blocks are stored
 //! once. It is built at first use from 2,867 runs of code points with equal properties, so the

@@ -1,8 +1,8 @@
 //! The quality heuristics of FineWeb (Penedo et al. 2024), as datatrove computes them.
 //!
 //! Equal to datatrove 0.10's `FineWebQualityFilter` except for two inputs: words are those of
-//! [`Words`](crate::view::words::Words) instead of spaCy's, and its list of sentence ends is extended
-//! by those of a newer Unicode.
+//! [`Words`](crate::view::words::Words) instead of spaCy's, and its list of sentence ends is
+//! extended by those of a newer Unicode.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! Removes invisible characters, except where spelling needs them.
 //!
-//! Removed: zero width spaces, word joiners, soft hyphens, direction marks and overrides, deprecated
-//! format characters, stray tags and variation selectors. Kept: joiners and non-joiners after a
-//! letter of a script whose spelling uses them (Arabic, Indic and others), ZWJ after a pictograph,
-//! one variation selector after a visible character, tags after a black flag.
+//! Removed: zero width spaces, word joiners, soft hyphens, direction marks and overrides,
+//! deprecated format characters, stray tags and variation selectors. Kept: joiners and non-joiners
+//! after a letter of a script whose spelling uses them (Arabic, Indic and others), ZWJ after a
+//! pictograph, one variation selector after a visible character, tags after a black flag.
 //!
 //! ```text
 //! base = none; selectable = false

@@ -1,7 +1,7 @@
 //! Unicode normalisation form C.
 //!
-//! Most characters neither change nor compose with their neighbours, in any version of Unicode. Text
-//! of such inert characters is skipped; ICU4X normalises the rest:
+//! Most characters neither change nor compose with their neighbours, in any version of Unicode.
+//! Text of such inert characters is skipped; ICU4X normalises the rest:
 //!
 //! ```text
 //! at = 0

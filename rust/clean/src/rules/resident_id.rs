@@ -50,7 +50,8 @@ impl PrivateData for ResidentId {
     }
 }
 
-/// Returns whether the region exists, the date of birth is a date, and the check character is right.
+/// Returns whether the region exists, the date of birth is a date, and the check character is
+/// right.
 fn is_valid(number: &[u8]) -> bool {
     /// Of the digits in the sum modulo 11: GB 11643-1999, the ISO 7064 system MOD 11-2.
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];

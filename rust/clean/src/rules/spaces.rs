@@ -1,8 +1,8 @@
 //! Normalises white space, but keeps indentation.
 //!
-//! Within a line, a run of blanks becomes one tab if it has a tab, else one space. Blanks at the end
-//! of a line are removed. Indentation keeps its width: each blank becomes a space, except tabs and
-//! U+3000, with which Chinese and Japanese paragraphs start. Of consecutive empty lines at most
+//! Within a line, a run of blanks becomes one tab if it has a tab, else one space. Blanks at the
+//! end of a line are removed. Indentation keeps its width: each blank becomes a space, except tabs
+//! and U+3000, with which Chinese and Japanese paragraphs start. Of consecutive empty lines at most
 //! `empty_lines` stay, at the start and the end of the text none.
 
 use std::ops::Range;

@@ -2,9 +2,9 @@
 
 /// How often each 64-bit hash was added since the last [`HashCounts::clear`].
 ///
-/// An open-addressing table with linear probing. The low bits of a key select its slot: the keys are
-/// XXH3 hashes or products of them, which need no further mixing. At most half of the slots are in
-/// use.
+/// An open-addressing table with linear probing. The low bits of a key select its slot: the keys
+/// are XXH3 hashes or products of them, which need no further mixing. At most half of the slots are
+/// in use.
 #[derive(Debug, Default)]
 pub(crate) struct HashCounts {
     slots: Vec<CountedHash>,

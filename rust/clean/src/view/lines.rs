@@ -76,8 +76,8 @@ impl Lines {
         &self.lines
     }
 
-    /// Returns the lines as Python's `str.splitlines` does: without an empty line after a line feed at
-    /// the end of the text.
+    /// Returns the lines as Python's `str.splitlines` does: without an empty line after a line feed
+    /// at the end of the text.
     pub fn without_last_empty(&self) -> &[TextLine] {
         match self.lines.split_last() {
             Some((last, before)) if last.start == last.end => before,

@@ -49,7 +49,8 @@ pub struct NGrams<'a> {
 }
 
 impl NGrams<'_> {
-    /// Returns the code points in all occurrences of the most frequent n-gram, the first among equals.
+    /// Returns the code points in all occurrences of the most frequent n-gram, the first among
+    /// equals.
     ///
     /// The spaces between its words count too, unless words are single characters.
     pub fn top_chars(&self, words: &Words) -> usize {
@@ -61,7 +62,8 @@ impl NGrams<'_> {
         (words.chars(first, self.n) + spaces) * count
     }
 
-    /// Returns the code points in n-grams that occurred before; the search continues after each one.
+    /// Returns the code points in n-grams that occurred before; the search continues after each
+    /// one.
     ///
     /// It marks the n-grams it passes, so a second call returns more.
     pub fn duplicate_chars(&mut self, words: &Words) -> usize {

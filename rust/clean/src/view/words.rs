@@ -102,8 +102,8 @@ impl Words {
     }
 }
 
-/// Calls `each` with the bytes of each word, its number of code points, the union of its characters'
-/// properties, and whether it is plain: not only punctuation.
+/// Calls `each` with the bytes of each word, its number of code points, the union of its
+/// characters' properties, and whether it is plain: not only punctuation.
 #[inline]
 fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Properties, bool)) {
     let splitter = WordSplitter { text, table: property_table(), single: single_properties(unit) };
@@ -149,8 +149,8 @@ struct WordSplitter<'t> {
 }
 
 impl WordSplitter<'_> {
-    /// Returns the properties of the character at `at` and its length in bytes; both are empty at the
-    /// end of the text.
+    /// Returns the properties of the character at `at` and its length in bytes; both are empty at
+    /// the end of the text.
     #[inline(always)]
     fn properties(&self, at: usize) -> (Properties, usize) {
         let bytes = self.text.as_bytes();
@@ -176,8 +176,8 @@ impl WordSplitter<'_> {
         }
     }
 
-    /// Returns the end of the word that starts at `start`, its number of code points, the union of its
-    /// characters' properties, and whether one of them is not a symbol.
+    /// Returns the end of the word that starts at `start`, its number of code points, the union of
+    /// its characters' properties, and whether one of them is not a symbol.
     #[inline(always)]
     fn word(&self, start: usize) -> (usize, usize, Properties, bool) {
         let bytes = self.text.as_bytes();
