@@ -84,20 +84,20 @@ clean:                       ## remove everything that was made here
 $(VENV)/maturin: pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lslm needs Python >= 3.11: make PYTHON=python3.11"'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@.ci/quietly 'Setting up $(VENV): pip and maturin, about 12 MB.' \
+	@sh .ci/quietly 'Setting up $(VENV): pip and maturin, about 12 MB.' \
 		sh -c "$(BIN)/python -m pip install --upgrade 'pip>=25.1' && $(BIN)/python -m pip install --group build"
 	@touch $@
 
 # what tests and lints; after the build, since two pip at once would disturb each other
 $(VENV)/tools: $(VENV)/maturin | $(BUILD)
-	@.ci/quietly 'Installing the tools for tests and lints, about 90 MB.' $(BIN)/python -m pip install --group dev
+	@sh .ci/quietly 'Installing the tools for tests and lints, about 90 MB.' $(BIN)/python -m pip install --group dev
 	@touch $@
 
 # one build is installed at a time: the stamp says of which profile
 $(BUILD): $(VENV)/maturin $(RUST)
 	@$(BIN)/python -c 'import importlib.util as u; assert u.find_spec("torch")' 2> /dev/null || printf '%s\n' \
 		'The first build downloads $(SIZE).' 'Also about 20 MB of Rust crates. A torch that is in $(VENV) already is kept.'
-	@.ci/quietly 'Compiling and installing lslm, profile $(LSLM_PROFILE).' \
+	@sh .ci/quietly 'Compiling and installing lslm, profile $(LSLM_PROFILE).' \
 		$(BIN)/maturin develop --profile $(LSLM_PROFILE) --locked --extras train
 	@rm -f $(VENV)/build $(VENV)/build-*
 	@touch $@
