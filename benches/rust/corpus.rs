@@ -1,4 +1,4 @@
-//! Reading and writing documents, MB of text a second, one thread.
+//! Reads and writes documents in every format: MB of text per second, one thread.
 
 use criterion::{Criterion, Throughput};
 use lslm_benches::{harness, texts, write};
@@ -22,15 +22,15 @@ fn corpus(c: &mut Criterion) {
             let corpus = Corpus::open(&[name], options).expect("a corpus");
             let mut reader = corpus.read_all();
             for expected in &kind.documents {
-                let found = reader.next_document(&task).expect("whole").expect("a document");
-                assert!(found.text == *expected, "{format}: a document came back changed");
+                let found = reader.next_document(&task).expect("no error").expect("a document");
+                assert!(found.text == *expected, "{format}: a document changed on its way");
             }
-            assert!(reader.next_document(&task).expect("whole").is_none());
+            assert!(reader.next_document(&task).expect("no error").is_none());
             group.bench_function(format!("read {format}"), |b| {
                 b.iter(|| {
                     let mut reader = corpus.read_all();
                     let mut bytes = 0;
-                    while let Some(document) = reader.next_document(&task).expect("whole") {
+                    while let Some(document) = reader.next_document(&task).expect("no error") {
                         bytes += document.text.len();
                     }
                     bytes

@@ -82,6 +82,7 @@ impl<'o> Discovery<'o> {
         }
     }
 
+    /// Returns the files that match a glob, which must be at least one.
     fn find_glob(&mut self, pattern: &str) -> Result<Vec<FoundFile>> {
         let options = glob::MatchOptions {
             case_sensitive: true,

@@ -11,6 +11,9 @@ use crate::stream::Stream;
 const HEAD: usize = 1 << 13;
 
 /// Returns the format of a decompressed stream. Data that cannot be text is an error.
+///
+/// In order: the format of the options; Parquet by its magic number; the extension; JSONL if the
+/// text starts like an object; plain text.
 pub(crate) fn sniff_format(
     path: &Path,
     stream: &mut Stream,
@@ -42,7 +45,8 @@ pub(crate) fn sniff_format(
             (false, _) => Err(Error::format(
                 path,
                 0,
-                "not a Parquet file (it does not start with PAR1): check what it is, or name its format",
+                "not a Parquet file (it does not start with PAR1): \
+                 check what it is, or name its format",
             )),
         };
     }
@@ -86,7 +90,8 @@ fn refuse_binary(path: &Path, head: &[u8], first: &[u8]) -> Result<()> {
         // a NUL in one line of JSONL makes that line bad, not the file
         Some(offset) if !starts_with_object(first) => refuse(
             offset,
-            "binary data, or UTF-16 without a mark (a NUL byte): leave it out, or convert it to UTF-8",
+            "binary data, or UTF-16 without a mark (a NUL byte): \
+             leave it out, or convert it to UTF-8",
         ),
         _ => Ok(()),
     }

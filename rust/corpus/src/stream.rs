@@ -14,7 +14,7 @@ use crate::options::Compression;
 /// Bytes per read of the decoder or the file: few calls, and a small window per open stream.
 const READ_SIZE: usize = 1 << 18;
 
-/// The state of the reader below the decoder, which owns that reader.
+/// Facts about the reader below the decoder, shared because the decoder owns that reader.
 #[derive(Debug, Default)]
 struct SourceState {
     /// The stored bytes that were read.
@@ -66,7 +66,7 @@ pub(crate) struct Stream {
     end: usize,
     /// The offset of `window[start]` in the decompressed file.
     position: u64,
-    /// Whether the reader returned its last byte.
+    /// Whether the reader has returned its last byte.
     ended: bool,
 }
 
@@ -99,7 +99,7 @@ impl Stream {
             Compression::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::new(counting).map_err(Error::io(path))?;
-                // a frame of a few bytes may declare a window of 2 GiB, which zstd allocates at once
+                // a frame of a few bytes can declare a window of 2 GiB, which zstd then allocates
                 decoder.window_log_max(zstd_long).map_err(Error::io(path))?;
                 Box::new(decoder)
             }
@@ -270,11 +270,11 @@ impl Stream {
                 &self.path,
                 self.stored_bytes(),
                 "the zstd data needs more memory than is allowed: if you trust it, allow it with \
-                 zstd_long=31 (2 GiB a stream), or compress it without --long",
+                 zstd_long=31 (2 GiB per stream), or compress it without --long",
             );
         }
         let reason = if error.kind() == io::ErrorKind::UnexpectedEof {
-            format!("the {name} data ends too early: the file is cut off, get it again")
+            format!("the {name} data ends too early: the file is truncated, get it again")
         } else {
             format!("the {name} data is broken ({error}): get the file again")
         };

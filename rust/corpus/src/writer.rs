@@ -17,8 +17,8 @@ use crate::options::{Compression, Format, Split};
 use crate::parquet::footer::METADATA_COLUMN;
 use crate::parquet::write::ParquetWriter;
 
-/// The levels of gzip and zstd: their defaults. Fixed, so that the same documents are the same bytes
-/// everywhere.
+/// The levels of gzip and zstd: their defaults. They are fixed, so that the same documents are the
+/// same bytes everywhere.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
 

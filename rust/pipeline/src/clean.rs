@@ -75,8 +75,10 @@ impl PartitionRecord for CleanRecord {
 ///
 /// Each partition of the corpus becomes one file, the same bytes for any number of threads; of
 /// equal documents the first in the order of the corpus is kept. After a kill the same call resumes
-/// after the finished partitions. A folder with a finished job, or with an unfinished job of another
-/// call, is an [`Error::Invalid`].
+/// after the finished partitions.
+///
+/// Returns an [`Error::Invalid`] for a folder with a finished job, or with an unfinished job of
+/// another call.
 ///
 /// ```
 /// use lslm_clean::CleanConfig;

@@ -78,8 +78,10 @@ impl PartitionRecord for TokenizeRecord {
 /// A document is held out when the hash of its cleaned text and the seed falls below the fraction,
 /// so equal texts are in the same part. Each partition of the corpus becomes its own shards, and
 /// the manifests are written last; all are the same bytes for any number of threads. After a kill
-/// the same call resumes after the finished partitions. A folder with a finished dataset, or with an
-/// unfinished job of another call, is an [`Error::Invalid`].
+/// the same call resumes after the finished partitions.
+///
+/// Returns an [`Error::Invalid`] for a folder with a finished dataset, or with an unfinished job of
+/// another call.
 ///
 /// The [crate documentation](crate) has an example.
 pub fn tokenize(

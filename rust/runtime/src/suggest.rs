@@ -24,7 +24,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 /// Returns the Levenshtein distance in bytes, by the usual table of which one row is kept.
 fn edit_distance(a: &str, b: &str) -> usize {
-    // beside Python's difflib, which lslm.config uses: an error of the Rust API is complete without it
+    // not Python's difflib, as in lslm.config: errors of the Rust API are complete without Python
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut diagonal = row[0];

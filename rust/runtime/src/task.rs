@@ -76,6 +76,7 @@ pub struct Task {
     done: AtomicU64,
     /// `u64::MAX` if it is unknown.
     total: AtomicU64,
+    /// The name of the stage, and the unit.
     stage: Mutex<(String, &'static str)>,
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 /// Limit of `threads`: above the cores of any machine today, so a larger number is a mistake.
 const MAX_THREADS: usize = 4096;
 
+/// The pools of one process, by their number of threads.
 struct Pools {
     process: u32,
     by_size: HashMap<usize, Arc<ThreadPool>>,

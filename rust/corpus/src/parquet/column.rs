@@ -154,38 +154,34 @@ impl ParquetColumn {
             }
             Ok(total)
         }
+        macro_rules! read_values {
+            ($($reader:ident => $values:ident),+ $(,)?) => {
+                match (&mut self.reader, &mut self.values) {
+                    $((Some(ColumnReader::$reader(reader)), Values::$values(values)) => {
+                        read(reader, rows, &mut self.levels, values)
+                    })+
+                    // a reader of another type than the schema's: as if the column had ended
+                    _ => Ok(0),
+                }
+            };
+        }
         self.levels.clear();
         self.next_value = 0;
-        let levels = &mut self.levels;
-        match (&mut self.reader, &mut self.values) {
-            (Some(ColumnReader::BoolColumnReader(r)), Values::Bool(v)) => read(r, rows, levels, v),
-            (Some(ColumnReader::Int32ColumnReader(r)), Values::Int32(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::Int64ColumnReader(r)), Values::Int64(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::Int96ColumnReader(r)), Values::Int96(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::FloatColumnReader(r)), Values::Float(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::DoubleColumnReader(r)), Values::Double(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::ByteArrayColumnReader(r)), Values::Bytes(v)) => {
-                read(r, rows, levels, v)
-            }
-            (Some(ColumnReader::FixedLenByteArrayColumnReader(r)), Values::Fixed(v)) => {
-                read(r, rows, levels, v)
-            }
-            _ => Ok(0),
+        read_values! {
+            BoolColumnReader => Bool,
+            Int32ColumnReader => Int32,
+            Int64ColumnReader => Int64,
+            Int96ColumnReader => Int96,
+            FloatColumnReader => Float,
+            DoubleColumnReader => Double,
+            ByteArrayColumnReader => Bytes,
+            FixedLenByteArrayColumnReader => Fixed,
         }
     }
 
-    /// Returns the index in `values` of row `row` of the batch, or `None` for a null. Must be called
-    /// once for each row, in order.
+    /// Returns the index in `values` of row `row` of the batch, or `None` for a null.
+    ///
+    /// Must be called once for each row, in order.
     pub(super) fn value_index(&mut self, row: usize) -> Option<usize> {
         if self.defined_level > 0 && self.levels.get(row).copied() != Some(self.defined_level) {
             return None;

@@ -43,8 +43,8 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
 
 /// Returns the date `days` after 1970-01-01 as ISO 8601, in the Gregorian calendar.
 ///
-/// The algorithm is Howard Hinnant's `civil_from_days`: years start on 1 March, so that the leap day
-/// is the last of its year.
+/// The algorithm is Howard Hinnant's `civil_from_days`: years start on 1 March, so that the leap
+/// day is the last of its year.
 pub(super) fn date(days: i64) -> String {
     // 719,468 days lie between 0000-03-01 and 1970-01-01, and an era of 400 years has 146,097
     let days = i128::from(days) + 719_468;

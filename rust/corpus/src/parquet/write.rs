@@ -22,7 +22,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// unit in which a reader splits the file.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
-/// Bytes that a row counts beside its text and metadata, so that rows without text fill a group too.
+/// Bytes that a row counts besides text and metadata, so that empty rows fill a group too.
 const ROW_OVERHEAD: usize = 64;
 
 /// Values between two checks of the page size: few, since one text may be larger than a page.
