@@ -1,4 +1,4 @@
-"""lslm.Cleaner."""
+"""lslm.Cleaner: what it changes, keeps and drops, and the rules it accepts."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from lslm import Cleaner
 text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def test_a_result_says_what_became_of_the_text():
+def test_a_cleaned_text_has_changes_or_a_reason_with_its_measure():
     result = Cleaner().clean("a\r\nb\u200b  c")
     assert result.text == "a\nb c"
     assert result.keep
@@ -30,7 +30,7 @@ def test_a_result_says_what_became_of_the_text():
     assert "top_2_gram" in repr(dropped)
 
 
-def test_clean_text_is_the_same_object():
+def test_a_text_without_changes_is_returned_as_the_same_object():
     for text in ["plain\n", "中文，全角！", "naïve 👩\u200d💻"]:
         assert Cleaner().clean(text).text is text
 
@@ -46,7 +46,7 @@ def test_cleaning_is_idempotent_and_bounded(text):
 
 
 @given(st.lists(text, max_size=20))
-def test_a_batch_is_its_texts(texts):
+def test_a_batch_gives_the_result_of_each_text(texts):
     cleaner = Cleaner("gopher", redact=True)
     expected = [cleaner.clean(text) for text in texts]
     for threads in (1, 2, None):
@@ -56,7 +56,7 @@ def test_a_batch_is_its_texts(texts):
         ]
 
 
-def test_a_large_batch_runs_on_threads_in_order():
+def test_a_large_batch_keeps_its_order_on_two_threads():
     texts = [f"text {n}\r\n" * 40 for n in range(2000)]
     found = Cleaner().clean_batch(texts, threads=2)
     assert [r.text for r in found] == [text.replace("\r", "") for text in texts]
@@ -73,7 +73,7 @@ def test_overrides_change_the_profile():
     assert Cleaner("default", spaces=False).clean("a  b").text == "a  b"
 
 
-def test_redaction_masks_what_is_private():
+def test_redaction_masks_addresses_and_numbers():
     text = "me@site.org, 8.8.8.8, 10.0.0.1, 11010519491231002X, 13812345678"
     result = Cleaner("none", redact=True).clean(text)
     assert result.text == (
@@ -97,17 +97,17 @@ def test_redaction_masks_what_is_private():
         ([], {"length": {"min_chars": float("nan")}}, "overrides"),
     ],
 )
-def test_mistakes_are_named(arguments, overrides, message):
+def test_the_error_names_the_mistake_and_the_nearest_name(arguments, overrides, message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace("[", r"\[")):
         Cleaner(*arguments, **overrides)
 
 
-def test_values_that_are_no_data_are_refused():
+def test_a_value_that_json_cannot_hold_is_a_type_error():
     with pytest.raises(TypeError):
         Cleaner(length=object())
 
 
-def test_lone_surrogates_are_refused():
+def test_a_lone_surrogate_is_an_error():
     with pytest.raises(UnicodeEncodeError):
         Cleaner().clean("\ud800")
 
@@ -130,7 +130,7 @@ def test_pickle_copy_and_config_give_an_equal_cleaner(profile):
     assert Cleaner(profile, length={"min_chars": 8}) != cleaner
 
 
-def test_explain_gives_every_measure():
+def test_explain_continues_after_the_first_failed_measure():
     cleaner = Cleaner("fineweb")
     document = "x\n" * 20
     measures = cleaner.explain(document)

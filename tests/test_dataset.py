@@ -1,4 +1,4 @@
-"""Datasets: written, read by two readers, damaged, and refused."""
+"""Datasets: written, read by two readers, and refused when they are damaged."""
 
 import copy
 import json
@@ -67,7 +67,7 @@ documents = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(documents=documents, vocab_size=st.sampled_from([100, 65_536, 65_537]))
-def test_both_readers_see_what_was_written(tmp_path_factory, documents, vocab_size):
+def test_both_readers_return_what_was_written(tmp_path_factory, documents, vocab_size):
     folder = tmp_path_factory.mktemp("data") / "set"
     ds = write_dataset(folder, documents, vocab_size=vocab_size, shard_bytes=4100)
     assert ds.verify(threads=1, progress=False) == sum(s["size"] for s in ds.manifest["shards"])
@@ -109,7 +109,7 @@ def make(folder, n=5000, **options):
     return write_dataset(folder, items, **{"vocab_size": 1000, "shard_bytes": 5000} | options)
 
 
-def test_version_1_files_are_read_and_written_for_ever(tmp_path):
+def test_version_1_files_stay_readable_and_are_written_byte_for_byte(tmp_path):
     ds = lslm.TokenDataset(GOLDEN)
     ds.verify(progress=False)
     assert ds.n_tokens == 12
@@ -126,7 +126,7 @@ def test_version_1_files_are_read_and_written_for_ever(tmp_path):
     assert again.fingerprint == ds.fingerprint
     shard = "part-000000-000.lslm"
     assert (tmp_path / "again" / shard).read_bytes() == (GOLDEN / shard).read_bytes()
-    # later programs have other names, and nothing else changes
+    # only the name and version of the program may differ
     written, golden = ((path / "manifest.json").read_text() for path in (again.path, GOLDEN))
     name = ds.manifest["created_by"]
     assert written.replace(again.manifest["created_by"], name) == golden
@@ -141,7 +141,7 @@ def write_golden(folder):
     return write_dataset(folder, documents, vocab_size=257, eos_id=256, split="golden")
 
 
-def test_properties(tmp_path):
+def test_properties_are_those_of_the_manifest(tmp_path):
     ds = make(tmp_path / "set", split="train")
     assert ds.path == tmp_path / "set"
     assert (ds.n_tokens, ds.n_documents, ds.n_bytes) == (5000, 41, 15000)
@@ -158,7 +158,7 @@ def test_properties(tmp_path):
     assert unknown.source(0) is None
 
 
-def test_positions_outside_are_errors(tmp_path):
+def test_a_position_outside_of_the_dataset_is_an_error(tmp_path):
     ds = make(tmp_path / "set")
     for index in (41, -42, 2**62):
         with pytest.raises(IndexError, match="the dataset has 41 documents"):
@@ -170,14 +170,14 @@ def test_positions_outside_are_errors(tmp_path):
     assert list(ds)[-1].tolist() == ds[-1].tolist()
 
 
-def test_pickle_and_copies(tmp_path):
+def test_pickle_and_copies_open_the_same_dataset(tmp_path):
     ds = make(tmp_path / "set")
     for other in (pickle.loads(pickle.dumps(ds)), copy.copy(ds), copy.deepcopy(ds)):
         assert other.fingerprint == ds.fingerprint
         assert other.path == ds.path
 
 
-def test_arrays_of_any_integer_type(tmp_path):
+def test_tokens_are_written_from_arrays_of_any_integer_type(tmp_path):
     arrays = [np.array([1, 2], dtype) for dtype in ("int8", "uint16", ">i4", "int64", "uint64")]
     ds = write_dataset(tmp_path / "set", [*arrays, np.arange(8)[::4], [], (5,)], vocab_size=9)
     assert ds.tokens().tolist() == [1, 2] * 5 + [0, 4, 5]
@@ -195,7 +195,7 @@ def test_arrays_of_any_integer_type(tmp_path):
         ([], 3, "does not end with eos_id = 3"),
     ],
 )
-def test_bad_documents_are_refused_and_nothing_is_left(tmp_path, document, eos_id, message):
+def test_a_bad_document_is_refused_and_no_file_stays(tmp_path, document, eos_id, message):
     with pytest.raises(ValueError, match=message):
         write_dataset(tmp_path / "set", [[3], document], vocab_size=9, eos_id=eos_id)
     assert [p for p in (tmp_path / "set").iterdir() if p.name != ".lock"] == []
@@ -216,13 +216,13 @@ def test_bad_documents_are_refused_and_nothing_is_left(tmp_path, document, eos_i
         ({"vocab_size": 9, "eos_id": 9}, "token 9 of 9"),
     ],
 )
-def test_bad_arguments_are_named(tmp_path, options, message):
+def test_the_error_names_a_bad_argument(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         write_dataset(tmp_path / "set", [[3]], **options)
     assert not (tmp_path / "set").exists()
 
 
-def test_tokenizer_lies_beside_the_shards(tmp_path):
+def test_the_tokenizer_is_copied_into_the_dataset(tmp_path):
     class Tokenizer:
         vocab_size = 7
         fingerprint = "ab" * 32
@@ -236,7 +236,7 @@ def test_tokenizer_lies_beside_the_shards(tmp_path):
     assert ds.tokenizer_fingerprint == "ab" * 32
 
 
-def test_progress_is_called(tmp_path):
+def test_verify_calls_progress(tmp_path):
     calls = []
     ds = write_dataset(
         tmp_path / "set", [[1]] * 10, vocab_size=2, progress=lambda *call: calls.append(call)
@@ -247,7 +247,7 @@ def test_progress_is_called(tmp_path):
     assert calls[-1][1] == calls[-1][2]
 
 
-def test_missing_and_foreign_files(tmp_path):
+def test_a_missing_or_foreign_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         lslm.TokenDataset(tmp_path / "nowhere")
     with pytest.raises(lslm.FormatError, match=r"no manifest\.json"):
@@ -266,7 +266,7 @@ def test_missing_and_foreign_files(tmp_path):
         lslm.TokenDataset(tmp_path / "set")
 
 
-def test_damage_is_found_with_file_and_byte(tmp_path):
+def test_verify_finds_damage_with_file_and_byte(tmp_path):
     ds = make(tmp_path / "set")
     shard = tmp_path / "set" / ds.manifest["shards"][1]["file"]
     good = shard.read_bytes()
@@ -313,13 +313,13 @@ def test_a_killed_writer_leaves_no_dataset(tmp_path):
     assert "manifest.json" not in names
     with pytest.raises(lslm.FormatError, match="writing did not finish"):
         lslm.TokenDataset(folder)
-    # whoever comes next finds the folder free and takes the rest away
+    # the next writer gets the lock and removes the leftovers
     write_dataset(folder, [[1, 2]], vocab_size=7).verify(progress=False)
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "part-000000-000.lslm"}
 
 
 def test_opening_does_not_read_the_tokens(tmp_path):
-    """A shard of 64 GiB, nearly all of it a hole, opens at once and takes no memory."""
+    """A sparse shard of 64 GiB opens at once and takes no memory."""
     ds = write_dataset(tmp_path / "set", [[1, 2]], vocab_size=70_000)
     name = ds.manifest["shards"][0]["file"]
     shard = tmp_path / "set" / name

@@ -97,7 +97,7 @@ def test_type_checkers_report_a_wrong_name_and_a_wrong_keyword(tmp_path):
 
 
 def test_every_class_of_the_binding_is_frozen():
-    """A class that can change under a reader on another thread would need a lock in each method."""
+    """A mutable class would need a lock in each method, for readers on other threads."""
     sources = sorted((ROOT / "rust/python/src").glob("*.rs"))
     classes = [
         m for s in sources for m in re.findall(r"#\[pyclass\((.*?)\)\]", s.read_text(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Files to files: the same bytes for any number of threads, after a kill, and nothing half-written."""
+"""clean, train_tokenizer and tokenize over files: the same bytes for any threads and after a kill."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ import lslm
 
 
 def documents(n=400):
-    """Documents of very different lengths, some equal, some bad, some in Chinese."""
+    """Yield documents of very different lengths, some equal, some in Chinese."""
     for i in range(n):
         words = " ".join(f"word{(i * 7 + j) % 97}" for j in range(i % 50))
         text = f"Document {i}.\n{words}\n语言模型{i}" if i % 3 else f"the same text {i % 5}"
@@ -25,7 +25,7 @@ def documents(n=400):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Five files: plain, gzip, zstd, one with a broken line, one empty."""
+    """Return a folder of five files: plain, gzip, zstd, one with a broken line, one empty."""
     folder = tmp_path_factory.mktemp("corpus")
     rows = [json.dumps(d, ensure_ascii=False) for d in documents()]
     (folder / "a.jsonl").write_text("\n".join(rows[:150]) + "\n", encoding="utf-8")
@@ -47,7 +47,7 @@ def tokenizer(corpus):
 
 
 def files_of(folder):
-    """The content of every file below ``folder``."""
+    """Return the content of every file below ``folder``."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(Path(folder).rglob("*"))
@@ -91,20 +91,20 @@ def test_the_tokens_are_those_of_the_documents(corpus, tokenizer, tmp_path):
     ds.verify()
 
 
-def test_validation_takes_equal_texts_to_the_same_side(corpus, tokenizer, tmp_path):
+def test_equal_texts_are_in_the_same_part(corpus, tokenizer, tmp_path):
     lslm.tokenize(
         [str(corpus)], output=tmp_path / "d", tokenizer=tokenizer, validation_fraction=0.3
     )
-    sides = []
-    for split in ("train", "validation"):
-        ds = lslm.TokenDataset(tmp_path / "d" / split)
-        sides.append({tokenizer.decode(ds.document(i)) for i in range(ds.n_documents)})
-    assert sides[0]
-    assert sides[1]
-    assert not sides[0] & sides[1]
+    parts = []
+    for name in ("train", "validation"):
+        ds = lslm.TokenDataset(tmp_path / "d" / name)
+        parts.append({tokenizer.decode(ds.document(i)) for i in range(ds.n_documents)})
+    assert parts[0]
+    assert parts[1]
+    assert not parts[0] & parts[1]
 
 
-def test_a_finished_job_is_not_done_again_and_not_overwritten(corpus, tokenizer, tmp_path):
+def test_a_finished_job_is_not_overwritten(corpus, tokenizer, tmp_path):
     out = tmp_path / "data"
     first = lslm.tokenize([str(corpus)], output=out, tokenizer=tokenizer)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.lslm")}
@@ -114,7 +114,7 @@ def test_a_finished_job_is_not_done_again_and_not_overwritten(corpus, tokenizer,
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.lslm")} == before
 
 
-# a child of a job in the background would inherit that SIGINT is ignored
+# a background job ignores SIGINT, and its children inherit that
 TOKENIZE = """
 import signal, sys, lslm
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -125,7 +125,7 @@ lslm.tokenize([sys.argv[1]], output=sys.argv[2], tokenizer=lslm.Tokenizer.load(s
 
 @pytest.fixture(scope="module")
 def larger(tmp_path_factory, tokenizer):
-    """Enough text that a job can be killed in the middle, and the tokenizer as a file."""
+    """Return a folder with enough text to kill a job in the middle, and the tokenizer as a file."""
     folder = tmp_path_factory.mktemp("larger")
     rows = [json.dumps(d, ensure_ascii=False) for d in documents(400)] * 60
     (folder / "text.jsonl").write_text("\n".join(rows), encoding="utf-8")
@@ -154,7 +154,7 @@ def wait_for_records(out, n):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(larger, tmp_path):
+def test_a_killed_job_continues_and_ends_with_the_same_bytes(larger, tmp_path):
     straight = tmp_path / "straight"
     finish(larger, straight)
     out = tmp_path / "killed"
@@ -177,14 +177,14 @@ def test_ctrl_c_stops_at_once_and_keeps_finished_work(larger, tmp_path):
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - began < 2  # the interpreter's own end included
+    assert time.monotonic() - began < 2  # with the time in which the interpreter ends
     assert "KeyboardInterrupt" in errors
     assert not (out / "train/manifest.json").exists()
     assert not [p for p in out.rglob("*") if p.name.endswith(".tmp")]
     finish(larger, out)
 
 
-def test_another_plan_on_an_unfinished_folder_is_refused(larger, tokenizer, tmp_path):
+def test_other_options_on_an_unfinished_folder_are_refused(larger, tokenizer, tmp_path):
     out = tmp_path / "out"
     options = {"output": out, "tokenizer": tokenizer, "partition_bytes": 4000}
 
@@ -197,7 +197,7 @@ def test_another_plan_on_an_unfinished_folder_is_refused(larger, tokenizer, tmp_
         lslm.tokenize([str(larger / "text.jsonl")], **options, seed=5)
 
 
-def test_bad_input_is_an_error_that_names_it(corpus, tokenizer, tmp_path):
+def test_the_error_names_a_bad_input_or_option(corpus, tokenizer, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing\.jsonl"):
         lslm.tokenize(["missing.jsonl"], output=tmp_path / "a", tokenizer=tokenizer)
     with pytest.raises(ValueError, match=r"nothing\*\.txt"):
@@ -273,9 +273,7 @@ def test_exact_dedup_keeps_the_first_for_any_number_of_threads(corpus, tmp_path)
     assert made[0] == made[1]
 
 
-def test_training_a_tokenizer_does_not_depend_on_threads_or_on_where_text_comes_from(
-    corpus, tokenizer
-):
+def test_the_same_documents_train_the_same_tokenizer(corpus, tokenizer):
     again = lslm.train_tokenizer(
         [str(corpus / "*.jsonl")], vocab_size=400, special_tokens=["<|endoftext|>"], threads=1
     )

@@ -1,4 +1,4 @@
-"""`lslm.train_tokenizer` against Hugging Face's trainer, made in the test itself."""
+"""lslm.train_tokenizer: the merges of Hugging Face's trainer, which runs in the tests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATTERNS = ["gpt2", "cl100k_base", "o200k_base", "qwen2.5"]
 
 
 def reference() -> types.ModuleType:
-    """The script that made the stored results."""
+    """Return the script that made the stored results, as a module."""
     pytest.importorskip("tokenizers")
     pytest.importorskip("zstandard")
     spec = importlib.util.spec_from_file_location("make", ROOT / "testdata/train/make.py")
@@ -48,7 +48,7 @@ def reference() -> types.ModuleType:
 
 
 def model(text: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The vocabulary and the merges in a tokenizer.json."""
+    """Return the vocabulary and the merges in a tokenizer.json."""
     content = json.loads(text)["model"]
     merges = [
         tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in content["merges"]
@@ -113,7 +113,9 @@ def test_merges_are_those_of_hugging_face(pattern: str, options: dict[str, objec
         "none",
     ],
 )
-def test_code_with_every_published_pattern(pattern: str, tmp_path: pathlib.Path) -> None:
+def test_merges_of_code_with_every_published_pattern_are_those_of_hugging_face(
+    pattern: str, tmp_path: pathlib.Path
+) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     modules = ("argparse", "ast", "datetime", "decimal", "doctest", "inspect", "typing", "turtle")
     library = pathlib.Path(json.__file__ or "").parent.parent
@@ -122,13 +124,13 @@ def test_code_with_every_published_pattern(pattern: str, tmp_path: pathlib.Path)
         for name in modules
         if (library / f"{name}.py").exists()
     ] + TEXTS
-    if pattern == "none":  # a text is one word, and the reference is quadratic in its length
+    if pattern == "none":  # a text is one pre-token, and the reference is quadratic in its length
         texts = [text[:20_000] for text in texts]
     ours = lslm.train_tokenizer(
         texts=texts, vocab_size=3000, pattern=pattern, special_tokens=[], min_frequency=0
     )
     ours.save(tmp_path / "tokenizer.json")
-    # the expressions of the pattern run in their engine
+    # the reference runs the pattern's expressions in its own engine
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     file = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     theirs.pre_tokenizer = file.pre_tokenizer
@@ -147,7 +149,9 @@ def test_code_with_every_published_pattern(pattern: str, tmp_path: pathlib.Path)
     merges=st.integers(0, 60),
     pattern=st.sampled_from(PATTERNS),
 )
-def test_merges_of_any_texts(texts: list[str], merges: int, pattern: str) -> None:
+def test_merges_of_any_texts_are_those_of_hugging_face(
+    texts: list[str], merges: int, pattern: str
+) -> None:
     expected = reference().train(iter(texts), pattern, 256 + merges)
     ours = lslm.train_tokenizer(
         texts=texts, pattern=pattern, vocab_size=256 + merges, special_tokens=[], min_frequency=0
@@ -155,7 +159,7 @@ def test_merges_of_any_texts(texts: list[str], merges: int, pattern: str) -> Non
     assert model(ours.to_json())[1] == model(expected.to_str())[1]
 
 
-def test_special_tokens_come_last_unless_asked() -> None:
+def test_special_tokens_have_the_last_ids_or_the_first() -> None:
     specials = ["<|endoftext|>", "<|pad|>"]
     last = lslm.train_tokenizer(texts=TEXTS, vocab_size=400, special_tokens=specials)
     assert last.special_tokens == {"<|endoftext|>": 398, "<|pad|>": 399}
@@ -181,7 +185,7 @@ def test_the_file_loads_in_hugging_face_with_equal_ids(tmp_path: pathlib.Path) -
     assert theirs.token_to_id("<|endoftext|>") == ours.special_tokens["<|endoftext|>"]
 
 
-def test_nothing_but_the_documents_matters(tmp_path: pathlib.Path) -> None:
+def test_order_files_and_threads_change_nothing(tmp_path: pathlib.Path) -> None:
     documents = TEXTS * 5
     expected = lslm.train_tokenizer(texts=iter(documents), vocab_size=500, threads=1).fingerprint
     random.Random(0).shuffle(documents)
@@ -205,7 +209,7 @@ def write(path: pathlib.Path, texts: Iterable[str]) -> str:
 
 
 def test_a_sample_is_uniform(tmp_path: pathlib.Path) -> None:
-    # each document has a letter of its own, so the learned pairs say which were drawn
+    # each document has a letter of its own, so the learned pairs show which were drawn
     letters = string.ascii_letters[:50]
     inputs = write(tmp_path / "letters.jsonl", (f"{letter}{letter}\n" * 100 for letter in letters))
     times = dict.fromkeys(letters, 0)
@@ -223,7 +227,7 @@ def test_a_sample_is_uniform(tmp_path: pathlib.Path) -> None:
     assert 20 < deviation < 90
 
 
-def test_little_memory_gives_the_same_and_too_little_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_memory_limit_changes_nothing_or_is_refused(tmp_path: pathlib.Path) -> None:
     rng = random.Random(0)
     texts = [
         " ".join(f"{rng.randrange(10**6):x}{rng.choice('xyz')}" for _ in range(2000))
@@ -233,13 +237,13 @@ def test_little_memory_gives_the_same_and_too_little_is_refused(tmp_path: pathli
     options = {"vocab_size": 600, "pattern": "gpt2", "threads": 2}
     expected = lslm.train_tokenizer(inputs, **options).fingerprint
     assert lslm.train_tokenizer(inputs, memory=10**9, **options).fingerprint == expected
-    # the words alone take more than this
+    # the pre-tokens alone take more than this
     assert lslm.train_tokenizer(inputs, memory=12 * 10**6, **options).fingerprint == expected
     with pytest.raises(ValueError, match=r"memory = 1000000: .* about \d+ MB"):
         lslm.train_tokenizer(inputs, memory=10**6, **options)
 
 
-def test_held_out_documents_are_those_of_tokenize(tmp_path: pathlib.Path) -> None:
+def test_validation_documents_are_those_of_tokenize(tmp_path: pathlib.Path) -> None:
     texts = [f"document {number} " * (1 + number % 5) for number in range(400)]
     inputs = write(tmp_path / "texts.jsonl", texts)
     share = {"validation_fraction": 0.25, "seed": 3}
@@ -262,7 +266,7 @@ def test_held_out_documents_are_those_of_tokenize(tmp_path: pathlib.Path) -> Non
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_figures_are_sums_over_words(tmp_path: pathlib.Path, pattern: str) -> None:
+def test_a_report_has_the_sums_over_pre_tokens(tmp_path: pathlib.Path, pattern: str) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     tok = lslm.train_tokenizer(texts=TEXTS, vocab_size=600, pattern=pattern)
     tok.save(tmp_path / "tokenizer.json")
@@ -316,7 +320,7 @@ def test_figures_are_sums_over_words(tmp_path: pathlib.Path, pattern: str) -> No
         ({"vocab_size": 300, "validation_fraction": 1.0}, "validation_fraction = 1"),
     ],
 )
-def test_contradictions_are_named(options: dict[str, object], message: str) -> None:
+def test_the_error_names_a_contradiction(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         lslm.train_tokenizer(texts=TEXTS, **options)
 
@@ -324,10 +328,10 @@ def test_contradictions_are_named(options: dict[str, object], message: str) -> N
 TRAIN = """
 import signal, sys, threading, time, lslm
 signal.signal(signal.SIGINT, signal.default_int_handler)
-def tell(stage, done, total, unit):
+def report(stage, done, total, unit):
     print(stage, flush=True)
 try:
-    lslm.train_tokenizer([sys.argv[1]], vocab_size=60_000, pattern="gpt2", threads=2, progress=tell)
+    lslm.train_tokenizer([sys.argv[1]], vocab_size=60_000, pattern="gpt2", threads=2, progress=report)
 except KeyboardInterrupt:
     print("stopped", time.monotonic(), flush=True)
 else:
@@ -336,8 +340,8 @@ else:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
-def test_ctrl_c_is_heard_in_both_phases(tmp_path: pathlib.Path) -> None:
-    # many different words without spaces: both phases take a while, and rounds have much to sort
+def test_ctrl_c_stops_counting_and_merging(tmp_path: pathlib.Path) -> None:
+    # many distinct pre-tokens: both phases take seconds, and each round has many pairs to sort
     rng = random.Random(0)
     syllables = [f"{rng.choice('bdfgklmnprst')}{rng.choice('aeiou')}{n}" for n in "abcdefghij" * 9]
     inputs = write(
