@@ -293,11 +293,11 @@ mod tests {
 
     /// Text in which the targets of all normalisers occur side by side.
     fn dirty() -> impl Strategy<Value = String> {
-        let pieces = "(a|b| |  |\t|\n|\n\n\n|\r\n|\r|\u{b}|\u{85}|\u{2028}|\u{0}|\u{7f}|\u{ffff}|\u{feff}|\
+        let parts = "(a|b| |  |\t|\n|\n\n\n|\r\n|\r|\u{b}|\u{85}|\u{2028}|\u{0}|\u{7f}|\u{ffff}|\u{feff}|\
             \u{200b}|\u{200c}|\u{200d}|\u{202e}|\u{ad}|\u{fe0f}|\u{e0061}|\u{e0100}|🏴|👩|👍|🏽|\u{a0}|\u{3000}|\
             中|，|ن|می|क|\u{94d}|\u{93c}|e|\u{301}|\u{323}|\u{308}|\u{212b}|\u{1100}|\u{1161}|\u{11a8}|\u{fffd}|\
             \u{180e}|\u{1d15e}|\u{37e}|\u{2000}|\\PC){0,30}";
-        pieces.prop_map(|text: String| text)
+        parts.prop_map(|text: String| text)
     }
 
     #[test]

@@ -34,7 +34,7 @@ macro_rules! profiles {
 /// converted from jieba's words to characters. On 1,698 documents of Chinese Wikipedia and modern
 /// prose, a word of jieba's is 1.6 of our units (1.74 without punctuation); counts, ratios and the
 /// n of n-grams are scaled by that. Two limits were chosen to drop as many of these documents as
-/// the peer drops: that of the most frequent n-grams, since the peer counts a space between two
+/// datatrove drops: that of the most frequent n-grams, since datatrove counts a space between two
 /// words, and that of words with a letter.
 ///
 /// A new profile is a file in `profiles/` and its name here.

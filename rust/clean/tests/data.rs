@@ -1,4 +1,4 @@
-//! Published test cases and the verdicts of a peer, from the folder that `data` finds.
+//! Published test cases and the verdicts of datatrove, from the folder that `data` finds.
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 

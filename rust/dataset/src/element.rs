@@ -2,9 +2,9 @@
 
 /// An integer type that stored ids can be read as: `u16`, `u32` or `i64`.
 pub trait Element: Copy + Default + Send + 'static {
-    /// Converts ids of two bytes, one for each place in `out`; returns false if they do not fit.
+    /// Converts ids of two bytes into `out`, one each; returns false if they do not fit.
     fn from_narrow(bytes: &[[u8; 2]], out: &mut [Self]) -> bool;
-    /// Converts ids of four bytes, one for each place in `out`; returns false if they may not fit.
+    /// Converts ids of four bytes into `out`, one each; returns false if they may not fit.
     fn from_wide(bytes: &[[u8; 4]], out: &mut [Self]) -> bool;
 }
 

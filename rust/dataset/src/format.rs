@@ -309,7 +309,7 @@ fn check_page<'a>(page: &'a [u8], path: &Path) -> Result<(&'a [u8; PAGE], usize)
         return refuse(0, "not a shard of lslm: it does not start with the magic bytes".into());
     }
     let Ok(page) = <&[u8; PAGE]>::try_from(page) else {
-        let text = format!("cut short: the header page has {PAGE} bytes; copy the file again");
+        let text = format!("truncated: the header page has {PAGE} bytes; copy the file again");
         return refuse(page.len(), text);
     };
     let version = u32_at(page, 8);

@@ -3,7 +3,7 @@
 //! Equal to datatrove 0.10's `GopherRepetitionFilter`, except that words are those of
 //! [`Words`](crate::view::words::Words) instead of spaCy's. Shares are in code points of the whole
 //! text. Of equally frequent n-grams the first counts, and its length includes the spaces between
-//! its words (not between characters of a script without spaces, where the peer's segmenter inserts
+//! its words (not between characters of a script without spaces, where datatrove inserts
 //! them). A duplicate n-gram is one that occurred before; the search continues after it.
 
 use std::ops::RangeInclusive;
@@ -99,8 +99,8 @@ impl Filter for GopherRepetition {
         if self.lengths.is_empty() {
             return Flow::Continue(());
         }
-        // the shares of duplicates are compared after those of the most frequent n-grams, as the
-        // peer does, but both are computed in one pass over all n
+        // the shares of duplicates are compared after those of the most frequent n-grams, as
+        // datatrove does, but both are computed in one pass over all n
         let mut duplicate_chars = [0; MAX_N + 1];
         let words = document.words();
         document.for_n_grams(self.lengths.clone(), |n, grams| {

@@ -1,4 +1,4 @@
-//! Masks private data that a pattern finds; the patterns are in files of their own.
+//! Masks private data. What to find is a [`PrivateData`], each in a file of its own.
 
 use std::marker::PhantomData;
 use std::ops::Range;
