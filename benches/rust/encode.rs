@@ -1,8 +1,9 @@
-//! Encoding and decoding, MB of text a second, with a vocabulary learned from the same text.
+//! Throughput of encoding and decoding, in MB of text a second, with a vocabulary trained on the
+//! same text.
 
 use criterion::{Criterion, Throughput};
 use lslm_benches::{harness, learned, texts};
-use lslm_bpe::Special;
+use lslm_bpe::{Special, Unit};
 use lslm_runtime::{Task, threads};
 
 fn encode(c: &mut Criterion) {
@@ -22,7 +23,14 @@ fn encode(c: &mut Criterion) {
         let long = tok.encode(whole.as_bytes(), &Special::None, &task).expect("ids");
         let mut bytes = Vec::new();
         tok.decode_into(&long, &mut bytes).expect("known ids");
-        assert!(bytes == whole.as_bytes(), "one long text came back changed");
+        assert!(bytes == whole.as_bytes(), "decode(encode(text)) differs from the long text");
+        let count = || tok.count(whole.as_bytes(), &Special::None, &task).expect("a count");
+        assert_eq!(count(), long.len());
+        let offsets = || {
+            tok.encode_with_offsets(whole.as_bytes(), &Special::None, Unit::Byte, &task)
+                .expect("ids with offsets")
+        };
+        assert!(offsets().ids == long);
 
         group.bench_function("encode documents, 1 thread", |b| b.iter(|| batch(1)));
         group.bench_function("encode documents, all threads", |b| {
@@ -31,6 +39,8 @@ fn encode(c: &mut Criterion) {
         group.bench_function("encode one long text", |b| {
             b.iter(|| tok.encode(whole.as_bytes(), &Special::None, &task));
         });
+        group.bench_function("count one long text", |b| b.iter(count));
+        group.bench_function("encode one long text with offsets", |b| b.iter(offsets));
         group.bench_function("decode", |b| {
             b.iter(|| {
                 bytes.clear();

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_token_at_the_leftmost_place_is_found() {
+    fn the_leftmost_token_and_the_longest_there_is_found() {
         let tokens = vec![token(1, "ab"), token(2, "abc"), token(3, "bcd")];
         assert_eq!(
             parts(tokens, "xabcdab"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each id:
-//!     prefetch the slot of the id 32 places on
+//!     prefetch the slot of the 32nd id after it
 //!     copy all 16 bytes of the id's slot to the output; advance by the length in its last byte
 //!     if that is LONG: copy the bytes from where all tokens lie end to end
 //! ```

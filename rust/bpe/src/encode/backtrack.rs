@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What has been taken is always what merging makes of the text so far, and that is one row of
-//! tokens and no other. So a place from which nothing fits is not a token border of any
+//! tokens and no other. So an offset from which nothing fits is not a token border of any
 //! continuation, and is never tried again: the work is linear in the length of the piece. (The
 //! method is that of van Antwerpen and Neubeck, "So many tokens, so little time", GitHub 2024.)
 
@@ -61,7 +61,7 @@ pub(crate) struct Scratch {
     valid_pairs: PairCache,
     /// The tokens taken, each with its length.
     taken: Vec<(Symbol, u32)>,
-    /// One bit for each place of the piece: no token fits there.
+    /// One bit for each offset in the piece: no token fits there.
     dead: Vec<u64>,
 }
 

@@ -6,8 +6,8 @@
 //! three characters between boundaries have mostly been seen before, and most are one id.
 //!
 //! ```text
-//! build:  for each token, for each place in it between two three-byte characters a, b:
-//!             Bloom filter ← (a, b); of a character that is cut off, its byte next to the place
+//! build:  for each token, for each position in it between two three-byte characters a, b:
+//!             Bloom filter ← (a, b); of a character that is cut off, its byte next to the position
 //! split:  for each two adjacent three-byte characters a, b of a piece:
 //!             if the filter has neither (a, b) nor a part of them: a boundary
 //! ```
@@ -17,7 +17,7 @@
 //! Hence the second bit; and hence tokens with partial characters are in the filter with all that
 //! is known, not just by two bytes, which joined one pair in fifteen.
 
-use crate::encode::char3::{Char3, char3_of_window, first_char3, is_continuation, is_lead};
+use crate::encode::char3::{Char3, char3_at, char3_of, first_char3, is_continuation, is_lead};
 use crate::vocab::hash::fibonacci;
 use crate::vocab::vocabulary::Vocabulary;
 
@@ -28,7 +28,7 @@ const FILTER_BITS: u32 = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct BoundaryFilter {
     words: Vec<u64>,
-    /// By the last byte before a place (its low six bits): the first bytes after it (their low four
+    /// By the last byte before a position (its low six bits): the first bytes after it (their low four
     /// bits) in the tokens that span it with a partial character. Only these pairs need lookups of
     /// partial characters.
     partial: [u16; 64],
@@ -63,14 +63,14 @@ impl BoundaryFilter {
         }
     }
 
-    /// Whether some token may span the place between `left` and `right`.
+    /// Whether some token may span the position between `left` and `right`.
     #[inline(always)]
     fn has_pair(&self, left: u32, right: u32) -> bool {
         let (word, bits) = position(left, right);
         self.words[word] & bits == bits
     }
 
-    /// Whether no token spans the place between two characters.
+    /// Whether no token spans the position between two characters.
     #[inline(always)]
     fn is_boundary_between(&self, left: Char3, right: Char3) -> bool {
         let has_partial = self.partial[usize::from(left & 0x3F)] >> (right >> 12) & 1 == 1;
@@ -104,7 +104,7 @@ impl BoundaryFilter {
     ) -> (usize, usize) {
         let mut before = 0;
         while start < end {
-            let Some(character) = first_char3(&text[start..end]) else {
+            let Some(character) = char3_at(text, start, end) else {
                 // Not a three-byte character: never split next to it.
                 start += 1;
                 before = 0;
@@ -122,11 +122,11 @@ impl BoundaryFilter {
         (end, count + 1)
     }
 
-    /// Whether `window` begins with two three-byte characters and no token spans the place between
-    /// them.
+    /// Whether `window` begins with two three-byte characters and no token spans the position
+    /// between them.
     #[inline(always)]
     pub(crate) fn is_boundary(&self, window: u128) -> bool {
-        match (char3_of_window(window), char3_of_window(window >> 24)) {
+        match (char3_of(window as u32), char3_of((window >> 24) as u32)) {
             (Some(left @ 1..), Some(right @ 1..)) => self.is_boundary_between(left, right),
             _ => false,
         }

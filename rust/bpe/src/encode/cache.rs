@@ -158,10 +158,10 @@ impl<E: Entry> Table<E> {
         if self.count >= self.lines.len() && self.lines.len() < max_entries / 2 {
             self.grow();
         }
-        self.place(entry);
+        self.insert_in_place(entry);
     }
 
-    fn place(&mut self, entry: E) {
+    fn insert_in_place(&mut self, entry: E) {
         let hash = E::hash(entry.key());
         let line = self.line_of(entry.key());
         let lines = &mut self.lines[line..line + 2];
@@ -185,7 +185,7 @@ impl<E: Entry> Table<E> {
         self.count = 0;
         let entries = lines.into_iter().flat_map(|line| line.0);
         for entry in entries.filter(|entry| !entry.is_empty()) {
-            self.place(entry);
+            self.insert_in_place(entry);
         }
     }
 

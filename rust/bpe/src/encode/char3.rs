@@ -20,12 +20,24 @@ pub(crate) fn first_char3(text: &[u8]) -> Option<Char3> {
     }
 }
 
-/// Returns the three-byte character in the lowest bytes of `window`.
+/// Returns the three-byte character in the lowest three bytes of `bytes`.
 #[inline(always)]
-pub(crate) fn char3_of_window(window: u128) -> Option<Char3> {
-    let bytes = window as u32;
+pub(crate) fn char3_of(bytes: u32) -> Option<Char3> {
     let character = bytes << 12 | (bytes >> 8 & 0x3F) << 6 | (bytes >> 16 & 0x3F);
     (bytes & 0xC0_C0F0 == 0x80_80E0).then_some(character as Char3)
+}
+
+/// Returns the three-byte character that `start..end` of `text` begins with.
+#[inline(always)]
+pub(crate) fn char3_at(text: &[u8], start: usize, end: usize) -> Option<Char3> {
+    if start + 3 > end {
+        return None;
+    }
+    // One read, except at the end of the text.
+    match text.get(start..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => char3_of(u32::from_le_bytes(*bytes)),
+        None => first_char3(&text[start..end]),
+    }
 }
 
 /// Whether `byte` begins a three-byte character.
@@ -54,14 +66,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_char3_is_read_alike_from_bytes_and_from_a_window() {
+    fn a_char3_is_the_same_from_bytes_and_from_a_number() {
         for text in ["\u{4E2D}x", "\u{FFFD}", "\u{800}", "abc", "\u{E9}a", "\u{1F600}"] {
-            let mut window = [0; 16];
-            window[..text.len()].copy_from_slice(text.as_bytes());
+            let bytes = [text.as_bytes(), &[0; 4]].concat();
             let expected = text.chars().next().filter(|c| c.len_utf8() == 3).map(|c| c as Char3);
             assert_eq!(first_char3(text.as_bytes()), expected);
-            assert_eq!(char3_of_window(u128::from_le_bytes(window)), expected);
+            assert_eq!(char3_of(u32::from_le_bytes(*bytes.first_chunk().unwrap())), expected);
+            assert_eq!(char3_at(&bytes, 0, text.len()), expected);
+            assert_eq!(char3_at(text.as_bytes(), 0, text.len()), expected);
         }
         assert_eq!(first_char3(b"\xE4\xB8"), None);
+        assert_eq!(char3_at("\u{4E2D}x".as_bytes(), 0, 2), None);
     }
 }

@@ -154,6 +154,9 @@ impl<'a, 't> Encoder<'a, 't> {
 
     /// Encodes the pieces that end at `ends`, of which the first begins where the last one ended.
     pub(crate) fn pieces(&mut self, ends: &[usize]) {
+        if self.failure.is_some() {
+            return; // A cancelled text of gigabytes ends soon.
+        }
         let Some(boundaries) = self.boundaries else {
             self.parts::<false>(ends);
             return;

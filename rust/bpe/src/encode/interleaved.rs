@@ -12,7 +12,7 @@
 //! 1. Alone, one piece is a chain of dependent steps: the lowest rank, the merge, two reads of a
 //!    table that misses the cache, the lowest rank again. 16 pieces are 16 independent chains, and
 //!    a processor works on several at a time.
-//! 2. That a piece is finished is a branch that can not be predicted. It is taken once a piece.
+//! 2. That a piece is finished is a branch that cannot be predicted. It is taken once a piece.
 //! 3. As in [`super::merge`], rank and slot are one number.
 
 use lslm_runtime::TokenId;

@@ -38,7 +38,7 @@ pub(crate) struct Offsets<'a> {
 
 /// A piece whose ids are pending.
 struct Piece {
-    /// Its place in the normalised part.
+    /// Its range in the normalised part.
     range: Range<usize>,
     /// The bytes at its start that are not in the text: a space that pre-tokenisation has added.
     n_added: usize,

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::encode::char3::{char3_of_window, first_char3};
+use crate::encode::char3::{char3_of, first_char3};
 use crate::encode::merge_tree::MergeTree;
 use crate::vocab::hash::{fibonacci, fibonacci_u32};
 use crate::vocab::piece_key::{PieceKey, window};
@@ -109,7 +109,7 @@ impl LongestPrefix {
             self.three[bit / 64] |= 1 << (bit % 64);
         }
         let len_bit = 1 << token.len();
-        if token.len() >= 4 && char3_of_window(window).is_none() {
+        if token.len() >= 4 && char3_of(window as u32).is_none() {
             self.by_start[four(window)] |= len_bit;
         } else if token.len() >= 6 {
             self.by_start[six(window)] |= len_bit;
@@ -127,7 +127,7 @@ impl LongestPrefix {
     /// `window` begins with, and its length. Bytes of `window` after those do not matter.
     #[inline(always)]
     pub(crate) fn find(&self, tree: &MergeTree, window: u128, max_len: usize) -> (Symbol, usize) {
-        let character = char3_of_window(window);
+        let character = char3_of(window as u32);
         let lengths = match character {
             Some(character) => {
                 let begun = self.by_char3[usize::from(character)];

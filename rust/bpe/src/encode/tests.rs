@@ -5,13 +5,20 @@ use std::ops::Range;
 
 use lslm_runtime::{Task, TokenId};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::boundary::BoundaryFilter;
 use super::interleaved::{self, PieceRef};
 use super::model::{Model, Rules};
 use super::{backtrack, merge};
+use crate::added_tokens::Special;
+use crate::encode::offsets::Unit;
+use crate::encode::workspace::Workspace;
 use crate::naive;
+use crate::post_processor::Template;
+use crate::pretokenize::Pattern;
 use crate::simd::Level;
+use crate::tokenizer::Tokenizer;
 use crate::vocab::piece_key::LongKey;
 use crate::vocab::symbol::Merge;
 use crate::vocab::vocabulary::Vocabulary;
@@ -66,7 +73,7 @@ fn encode(model: &Model, piece: &[u8]) -> Vec<TokenId> {
         assert!(backtrack.encode(&model.table, piece, &mut scratch, &task, &mut again).unwrap());
         assert_eq!(out, again, "{piece:?}");
     }
-    // Short parts of it from each place on, interleaved.
+    // Short parts of it from each offset on, interleaved.
     let len = |start: usize| 1 + start * 7 % LongKey::MAX_LEN.min(piece.len() - start);
     let parts: Vec<_> = (0..piece.len()).map(|start| start..start + len(start)).collect();
     let found = interleaved(model, piece, &parts);
@@ -199,4 +206,80 @@ proptest! {
         }
         prop_assert_eq!(whole, parts);
     }
+}
+
+/// A tokenizer with added tokens, with and without a normaliser and a space before each text.
+fn tokenizers() -> Vec<Tokenizer> {
+    let tokens = bytes_and(&[b"ab".to_vec(), b"abc".to_vec(), "\u{E9}".as_bytes().to_vec()]);
+    let merges = [(97, 98), (256, 99), (0xC3, 0xA9)];
+    let plain =
+        Tokenizer::new(&tokens, &merges, Pattern::named("gpt2").unwrap(), &[]).unwrap().to_json();
+    let token = |id: u32, content: &str, normalized: bool| {
+        json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": normalized, "special": !normalized,
+        })
+    };
+    let prefix = json!({"type": "ByteLevel", "add_prefix_space": true, "use_regex": true});
+    let nfc = json!({"type": "NFC"});
+    let variants = [(false, false), (true, false), (false, true), (true, true)];
+    let edited = variants.map(|(has_normalizer, has_prefix)| {
+        let mut file: serde_json::Value = serde_json::from_str(&plain).unwrap();
+        file["added_tokens"] = json!([token(300, "<x>", false), token(301, "bc", true)]);
+        if has_normalizer {
+            file["normalizer"] = nfc.clone();
+        }
+        if has_prefix {
+            file["pre_tokenizer"] = prefix.clone();
+        }
+        Tokenizer::from_json(&file.to_string()).unwrap()
+    });
+    edited.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn all_ways_to_encode_give_the_same_ids(
+        texts in proptest::collection::vec("(ab?c?|<x>| |e\u{301}|\u{E9}|\u{4E2D}|x{20,40}){0,12}", 0..6),
+    ) {
+        let task = Task::default();
+        let template = Template::new([7], [8]);
+        for tokenizer in tokenizers() {
+            for special in [Special::None, Special::All] {
+                let mut workspace = Workspace::new();
+                let mut framed = Vec::new();
+                let bytes = texts.iter().map(String::as_bytes);
+                let ends = tokenizer.encode_texts_into(
+                    bytes, &template, &special, &mut workspace, &task, &mut framed,
+                ).unwrap();
+                let mut start = 0;
+                for (text, end) in texts.iter().zip(ends) {
+                    let text = text.as_bytes();
+                    let ids = tokenizer.encode(text, &special, &task).unwrap();
+                    prop_assert_eq!(&framed[start..end], [&[7][..], &ids, &[8]].concat());
+                    start = end;
+                    prop_assert_eq!(tokenizer.count(text, &special, &task).unwrap(), ids.len());
+                    let located =
+                        tokenizer.encode_with_offsets(text, &special, Unit::Byte, &task).unwrap();
+                    prop_assert_eq!(&located.ids, &ids);
+                    prop_assert_eq!(located.offsets.len(), ids.len());
+                    prop_assert!(located.offsets.is_sorted_by_key(|range| range.start));
+                }
+                prop_assert_eq!(start, framed.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_in_one_text_is_that_of_the_earliest_place() {
+    let file = tokenizers()[0].to_json().replace("\"x\": 120,", "");
+    let tokenizer = Tokenizer::from_json(&file).unwrap();
+    let encode = |text: &str| tokenizer.encode(text.as_bytes(), &Special::Raise, &Task::default());
+    let error = encode("a x a <x>").unwrap_err().to_string();
+    assert!(error.contains("0x78"), "{error}");
+    let error = encode("a <x> x").unwrap_err().to_string();
+    assert!(error.contains("special token"), "{error}");
 }

@@ -5,7 +5,7 @@
 //!     an added token: its id
 //!     text: normalise it; for each part, cut at the added tokens found in normalised text:
 //!         an added token: its id
-//!         text: pre-tokenise it; hand the pieces to the encoder
+//!         text: pre-tokenise it; encode the pieces
 //! ```
 //!
 //! Encoding, counting, offsets and batches are all this walk: they differ in what the [`Encoder`]
@@ -31,10 +31,10 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Hands `text` to `encoder`, and the place of each of its ids to `offsets`.
+    /// Encodes `text` with `encoder`, and adds the range of each id to `offsets`.
     ///
-    /// An error of the encoder may come later, from `finish`; it is then about text before the one
-    /// that an error from here is about.
+    /// Errors of the encoder are returned by its `finish`; they are about text before that of an
+    /// error from here.
     pub(crate) fn encode<'t>(
         &self,
         text: &'t [u8],
@@ -96,7 +96,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Hands the pieces of normalised text without added tokens to `encoder`.
+    /// Encodes the pieces of normalised text without added tokens.
     fn encode_segment<'t>(&self, text: &'t [u8], encoder: &mut Encoder<'_, 't>) -> Result<()> {
         if let Some(pattern) = self.pretokenizer.only_pattern() {
             encoder.set_text(text);
@@ -113,7 +113,7 @@ impl Walk<'_> {
     }
 
     /// [`Self::encode_segment`] for a segment that begins at `start` of the normalised text, with
-    /// the place of each id.
+    /// the range of each id.
     fn encode_segment_with_offsets<'t>(
         &self,
         text: &'t [u8],

@@ -9,13 +9,15 @@
 //! equal pre-tokens, and no key of a pre-token is zero. [`PieceKey::read`] reads 16 bytes of text
 //! whatever the length and masks the rest off, so it has no branch on the length.
 
+use std::hash::{Hash, Hasher};
+
 use crate::vocab::hash;
 
 /// A pre-token of 1 to [`PieceKey::MAX_LEN`] bytes: its bytes and their number.
 ///
 /// Two 64-bit halves instead of one `u128`, so that a table entry of a key and a 64-bit count has
 /// 24 bytes, not 32.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, Eq)]
 pub(crate) struct PieceKey {
     /// Bytes 0 to 7, the first one lowest.
     pub(crate) low: u64,
@@ -28,6 +30,13 @@ impl PartialEq for PieceKey {
     #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
         (self.low ^ other.low) | (self.high ^ other.high) == 0
+    }
+}
+
+impl Hash for PieceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.low);
+        state.write_u64(self.high);
     }
 }
 

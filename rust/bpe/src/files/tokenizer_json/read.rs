@@ -124,7 +124,7 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
     Ok(Parts { model, normalizer, pretokenizer, added, unspellable, passthrough })
 }
 
-/// Fails for options that change ids and are not supported; an empty value is no option.
+/// Fails for options that change ids and are not supported; an empty value is allowed.
 fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return Err(format!(
@@ -133,7 +133,7 @@ fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
     }
     if model.byte_fallback == Some(true) {
         return Err("the model's \"byte_fallback\" is not supported: it is for vocabularies of \
-                    characters, and only byte-level ones are known here"
+                    characters, and only byte-level ones are supported"
             .to_owned());
     }
     for (name, value) in [

@@ -33,7 +33,7 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
         let added = inner.added.by_id(id).map(|token| token.content.clone());
         added.or_else(|| names.get(&model.vocabulary, id))
     });
-    write_model(model, &names, unknown, &mut out);
+    write_model(model, &names, unknown.as_deref(), &mut out);
     out.push_str("}\n");
     out
 }
@@ -47,7 +47,7 @@ fn added_tokens(added: &[AddedToken]) -> Value {
 }
 
 /// Appends the entry "model".
-fn write_model(model: &Model, names: &Names<'_>, unknown: Option<String>, out: &mut String) {
+fn write_model(model: &Model, names: &Names<'_>, unknown: Option<&str>, out: &mut String) {
     out.push_str("  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n");
     out.extend(["    \"unk_token\": ", &json!(unknown).to_string(), ",\n"]);
     out.push_str("    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n");
