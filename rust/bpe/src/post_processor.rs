@@ -71,8 +71,9 @@ impl Template {
     /// Adds the ids that the post-processor `value` adds around a text.
     fn add(&mut self, value: &Value, depth: usize) -> std::result::Result<(), String> {
         let kind = value.get("type").and_then(Value::as_str).unwrap_or("of no type");
-        let broken =
-            || format!("the post-processor {kind:?} lacks an entry or has one of another type");
+        let broken = || {
+            format!("the post-processor {kind:?} is broken: an entry is missing or of another type")
+        };
         match kind {
             _ if value.is_null() => Ok(()),
             // It changes only offsets.
