@@ -27,7 +27,7 @@ pub struct Input {
     source: InputSource,
 }
 
-/// Where the bytes of an input come from.
+/// The source of the bytes of an input.
 #[derive(Debug)]
 enum InputSource {
     /// A file that is opened for each reading.

@@ -267,7 +267,7 @@ impl TextReader {
         loop {
             let mut bytes = Vec::new();
             let mut position = None;
-            // the bytes that belong to the document whatever follows
+            // the bytes that are certain to belong to the document
             let mut len = 0;
             loop {
                 if position.is_none() && self.position() >= self.end {
@@ -277,7 +277,7 @@ impl TextReader {
                 match (&self.framing, line.kind) {
                     (_, LineKind::Separator) => {
                         position = position.or(Some(line.position));
-                        // the line break before the separator goes too, at most as long as its own
+                        // remove the line break before the separator, at most as long as its own
                         let own = if line.break_len == 0 { 2 } else { line.break_len };
                         len -= trailing_break(&bytes[..len]).min(own);
                         break;
@@ -303,7 +303,7 @@ impl TextReader {
             if let Framing::Separator(_) = self.framing
                 && len == bytes.len()
             {
-                // the file ends without a separator: its last line break goes
+                // the file ends without a separator: remove its last line break
                 len -= trailing_break(&bytes);
             }
             bytes.truncate(len);

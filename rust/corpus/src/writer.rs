@@ -156,8 +156,8 @@ impl DocumentWriter {
         };
         let compression = options.compression.or(compression).unwrap_or(Compression::None);
         let reserved = if format == Format::Parquet { METADATA_COLUMN } else { "" };
-        let taken = [options.id_key.as_str(), "", reserved];
-        if taken.contains(&options.text_key.as_str()) || options.id_key.is_empty() {
+        let refused = [options.id_key.as_str(), "", reserved];
+        if refused.contains(&options.text_key.as_str()) || options.id_key.is_empty() {
             return Err(Error::invalid(format!(
                 "text key {:?}, id key {:?}: name two different fields",
                 options.text_key, options.id_key
@@ -221,7 +221,7 @@ impl DocumentWriter {
         self.text_bytes += document.text.len() as u64;
     }
 
-    /// Completes the file, syncs it to the disk, and gives it its name.
+    /// Completes the file, syncs it to the disk, and renames it to its final name.
     pub fn finish(self) -> Result<()> {
         let path = &self.path;
         let file = match self.sink {

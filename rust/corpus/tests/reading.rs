@@ -112,7 +112,7 @@ fn several_gzip_members_or_zstd_frames_are_one_file() {
     for (name, content) in [
         ("a.jsonl.gz", [gzip(a), gzip(b)].concat()),
         ("a.jsonl.zst", [zstd(a), b"\x50\x2a\x4d\x18\x01\0\0\0!".to_vec(), zstd(b)].concat()),
-        // the content goes before the name
+        // the content has precedence over the name
         ("b.jsonl", [gzip(a), gzip(b)].concat()),
         ("b.jsonl.gz", [zstd(a), zstd(b)].concat()),
         ("part-0000", zstd(b"{\"text\":\"a\"}\n{\"text\":\"b\"}")),

@@ -145,7 +145,7 @@ fn unusable_names_and_keys_are_refused() {
     assert!(create("a.jsonl", same).contains("two different fields"));
     let taken = WriteOptions { text_key: "metadata".into(), ..default() };
     assert!(create("a.parquet", taken).contains("two different fields"));
-    // options go before the name
+    // options have precedence over the name
     let path = folder.path().join("b.doc");
     let options = WriteOptions {
         format: Some(Format::Jsonl),

@@ -18,8 +18,8 @@ use crate::per_thread::PerThread;
 use crate::reading::Batches;
 use crate::staging::{KeptDocument, StagedFiles};
 
-/// The result of a finished job, in its output folder. `Corpus` reads no uncompressed `.json` of a
-/// folder, so it is not taken for documents.
+/// The result of a finished job, in its output folder. A corpus of that folder skips it, as it skips
+/// every uncompressed `.json`.
 const RESULT: &str = "_clean.json";
 /// The reason of a document that is equal to an earlier one.
 const DUPLICATE: &str = "duplicate.exact";

@@ -7,7 +7,7 @@
 //! * [`parallel`]: indexed work on several threads, with results in order.
 //! * [`files`]: files that get their name only once they are complete.
 //! * [`lock`]: one writer per folder.
-//! * [`hex`]: bytes as hexadecimal text.
+//! * [`mod@hex`]: bytes as hexadecimal text.
 //! * [`panics`]: catches panics of third-party parsers.
 //! * [`partition`]: divides the inputs of a job into units of work.
 //!

@@ -2,7 +2,7 @@
 //!
 //! A partition is a run of small inputs, one input, or a part of a large one. Partitions are a pure
 //! function of the inputs' sizes, in their order, and one target size; threads and machines play no
-//! part. So a partition has the same output whoever computes it, a killed job resumes at the first
+//! part. So a partition has the same output on any machine, a killed job resumes at the first
 //! partition that is missing, and a cluster writes the same bytes as one machine.
 
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub struct InputSize {
 pub enum SplitPoints {
     /// Nowhere: a compressed stream, or a file that is one document.
     Nowhere,
-    /// At any byte; a reader then starts at the first document that begins in its range.
+    /// At any byte; a reader then starts at the first document that starts in its range.
     Bytes,
     /// Between units of these sizes in bytes, such as the row groups of a Parquet file.
     Units(Vec<u64>),

@@ -233,7 +233,7 @@ fn fields_of(
     Ok(LineFields { text, id, metadata: metadata.finish(), replaced })
 }
 
-/// Returns the value of `key`, and the members without it. The whole name goes before the path.
+/// Returns the value of `key`, and the members without it. The whole name has precedence over the path.
 ///
 /// Of several members with one name the last counts, and all are removed. An object that is empty
 /// without the value is removed too.
@@ -360,7 +360,7 @@ mod tests {
         let record = read(line, "data.text", "meta.id").unwrap();
         assert_eq!((record.text.as_str(), record.id.as_deref()), ("t", Some("12")));
         assert_eq!(metadata(&record), r#"{"data":{"n":1}}"#);
-        // a field of the whole name goes first
+        // a field of the whole name has precedence
         let record = read(r#"{"a":{"b":"in"},"a.b":"out"}"#, "a.b", "id").unwrap();
         assert_eq!((record.text.as_str(), metadata(&record)), ("out", r#"{"a":{"b":"in"}}"#));
         let (reason, _) = read(r#"{"a":"b"}"#, "a.b", "id").unwrap_err();

@@ -72,7 +72,7 @@ impl ParquetWriter {
         })
     }
 
-    /// Adds a document; `metadata` takes the place of its own.
+    /// Adds a document, with `metadata` instead of its own.
     pub(crate) fn push(&mut self, document: &Document, metadata: Option<String>) -> Result<()> {
         let metadata_len = metadata.as_ref().map_or(0, String::len);
         self.size += document.text.len() + metadata_len + ROW_OVERHEAD;
@@ -82,7 +82,7 @@ impl ParquetWriter {
         if self.size >= ROW_GROUP_BYTES { self.write_group() } else { Ok(()) }
     }
 
-    /// Writes the last row group and the footer, and gives the file its name.
+    /// Writes the last row group and the footer, and renames the file to its final name.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.write_group()?;
         let file = self.writer.into_inner().map_err(|error| write_error(&self.path, error))?;
