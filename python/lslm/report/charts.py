@@ -1,7 +1,7 @@
-"""Line charts and bars as inline SVG and HTML: crisp at any size, text that can be selected.
+"""Line charts and bars as inline SVG and HTML: sharp at any size, with selectable text.
 
-Drawn by hand and not by a plotting library: two kinds of chart are needed, they must follow the
-reader's light or dark setting, and the cleaning report has to work in the base install.
+Not by a plotting library: two kinds of chart are needed, they must follow the reader's light or
+dark setting, and the cleaning report must work in the base install.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ __all__ = ["Bar", "Reference", "Series", "bars", "line_chart", "smooth", "ticks"
 
 Point = tuple[float, float]
 
-# One viewBox for all charts: at 400 units a 12-unit letter is still 10 pixels high on a phone.
-_WIDTH, _HEIGHT = 400.0, 250.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 10.0, 12.0, 38.0
-_MOST_POINTS = 240
-_MOST_STRIPES = 80
+WIDTH, HEIGHT = 400.0, 250.0
+"""The viewBox of every chart: at 400 units, a 12-unit letter is 10 pixels high on a phone."""
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 12.0, 38.0
+"""Margins around the plot, in the same units."""
+MAX_POINTS = 240
+"""Points of a curve to draw: more than one per 1.5 units are not seen."""
+MAX_STRIPES = 80
+"""Columns with a tooltip of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: ``value`` decides its length, ``shown`` is written beside it."""
+    """One bar: ``value`` is its length, ``shown`` the text beside it, ``note`` the text below."""
 
     label: Child
     value: float
@@ -73,7 +76,7 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
 def smooth(points: Sequence[Point], *, width: int) -> list[Point]:
     """Return the mean over a centred window of ``width`` points, narrower towards both ends.
 
-    Points that are not finite count for nothing; a window without a finite point has mean NaN.
+    Points that are not finite are left out; a window without a finite point has mean NaN.
     """
     sums, counts = [0.0], [0]
     for _, y in points:
@@ -99,9 +102,11 @@ def line_chart(
     from_zero: bool = False,
     format_y: Callable[[float], str] | None = None,
 ) -> Markup:
-    """Return a figure with axes, the curves, a legend, and the values under the pointer.
+    """Return a figure with axes, curves, a legend, and the values as tooltips.
 
-    Points that are not finite leave a gap. Without any finite point the figure says so.
+    ``references`` are horizontal lines; ``from_zero`` starts the y axis at 0; ``format_y`` turns a
+    value into text. Points that are not finite leave a gap. Without any finite point, the figure is
+    a sentence that says so.
     """
     write = format_y or compact
     finite = [p for s in series for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]
@@ -115,32 +120,32 @@ def line_chart(
     x_span, y_span = (x_high - x_low) or 1.0, y_high - y_low
 
     def x_of(x: float) -> float:
-        return _LEFT + (x - x_low) / x_span * (_WIDTH - _LEFT - _RIGHT)
+        return LEFT + (x - x_low) / x_span * (WIDTH - LEFT - RIGHT)
 
     def y_of(y: float) -> float:
-        return _HEIGHT - _BOTTOM - (y - y_low) / y_span * (_HEIGHT - _TOP - _BOTTOM)
+        return HEIGHT - BOTTOM - (y - y_low) / y_span * (HEIGHT - TOP - BOTTOM)
 
     drawn: list[Markup] = []
     for y in ticks(y_low, y_high):
-        drawn.append(_line(_LEFT, y_of(y), _WIDTH - _RIGHT, y_of(y), "grid"))
-        drawn.append(_text(_LEFT - 6, y_of(y) + 4, write(y), "end"))
+        drawn.append(_line(LEFT, y_of(y), WIDTH - RIGHT, y_of(y), "grid"))
+        drawn.append(_text(LEFT - 6, y_of(y) + 4, write(y), "end"))
     for x in ticks(x_low, x_high, about=4):
-        drawn.append(_line(x_of(x), _HEIGHT - _BOTTOM, x_of(x), _HEIGHT - _BOTTOM + 4, "axis"))
-        drawn.append(_text(x_of(x), _HEIGHT - _BOTTOM + 17, compact(x), "middle"))
-    drawn.append(_line(_LEFT, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM, "axis"))
-    drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, x_label, "middle"))
+        drawn.append(_line(x_of(x), HEIGHT - BOTTOM, x_of(x), HEIGHT - BOTTOM + 4, "axis"))
+        drawn.append(_text(x_of(x), HEIGHT - BOTTOM + 17, compact(x), "middle"))
+    drawn.append(_line(LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM, "axis"))
+    drawn.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, "middle"))
     for reference in references:
         if math.isfinite(reference.y):
             y = y_of(reference.y)
-            drawn.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "reference"))
-            drawn.append(_text(_WIDTH - _RIGHT - 2, y - 4, reference.label, "end"))
+            drawn.append(_line(LEFT, y, WIDTH - RIGHT, y, "reference"))
+            drawn.append(_text(WIDTH - RIGHT - 2, y - 4, reference.label, "end"))
     for one in series:
         drawn.extend(_curve(one, x_of, y_of))
     drawn.extend(_stripes(series, x_of, x_label, write))
     svg = element(
         "svg",
         drawn,
-        viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}",
+        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
         role="img",
         aria_label=f"{y_label} against {x_label}",
     )
@@ -155,7 +160,7 @@ def line_chart(
 
 
 def bars(rows: Sequence[Bar], *, most: float | None = None) -> Markup:
-    """Return horizontal bars, each as long as its value is in relation to ``most``."""
+    """Return horizontal bars; one of ``most`` (None: the largest value) fills the width."""
     largest = most if most is not None else max((r.value for r in rows), default=0.0)
     drawn = []
     for row in rows:
@@ -211,10 +216,10 @@ def _curve(
 
 
 def _thin(points: Sequence[Point]) -> Sequence[Point]:
-    """Return at most about _MOST_POINTS points, the lowest and highest of each group among them."""
-    if len(points) <= _MOST_POINTS:
+    """Return about MAX_POINTS points at most: the lowest and highest of each group, in order."""
+    if len(points) <= MAX_POINTS:
         return points
-    size = math.ceil(len(points) / (_MOST_POINTS // 2))
+    size = math.ceil(len(points) / (MAX_POINTS // 2))
     kept: list[Point] = []
     for start in range(0, len(points), size):
         group = points[start : start + size]
@@ -233,9 +238,9 @@ def _stripes(
     x_label: str,
     write: Callable[[float], str],
 ) -> list[Markup]:
-    """Return invisible columns whose tooltips give the values of every curve at that place."""
+    """Return invisible columns over the plot whose tooltips are the values of every curve there."""
     places = sorted({p[0] for s in series if s.style != "faint" for p in s.points})
-    places = places[:: math.ceil(len(places) / _MOST_STRIPES)] if places else []
+    places = places[:: math.ceil(len(places) / MAX_STRIPES)] if places else []
     drawn = []
     for i, x in enumerate(places):
         left = x_of(x) if i == 0 else (x_of(places[i - 1]) + x_of(x)) / 2
@@ -251,9 +256,9 @@ def _stripes(
                 "rect",
                 element("title", "\n".join(lines)),
                 x=f"{left:.1f}",
-                y=f"{_TOP:g}",
+                y=f"{TOP:g}",
                 width=f"{max(right - left, 1.0):.1f}",
-                height=f"{_HEIGHT - _TOP - _BOTTOM:g}",
+                height=f"{HEIGHT - TOP - BOTTOM:g}",
                 class_="stripe",
             )
         )

@@ -1,8 +1,8 @@
-"""HTML out of nested calls: whatever is not markup already is escaped, without exception.
+"""HTML from nested calls: every string that is not markup already is escaped.
 
-A report shows text that nobody has vetted: web pages, file names, what a model made up. With an
-element builder the safe way is the only way; with a template it is a setting. The page also
-carries a content security policy that forbids scripts and every network request.
+A report shows untrusted text: web pages, file names, what a model generated. With an element
+builder escaping is the only way; with a template it is a setting. The page also has a content
+security policy that forbids scripts and every network request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 class Markup(str):
-    """Text that is HTML already and goes into a page as it is."""
+    """Text that is HTML already: it is not escaped again."""
 
     __slots__ = ()
 
@@ -42,14 +42,14 @@ Child: TypeAlias = "str | Markup | Iterable[Child] | None"
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with each character that would act instead of being seen shown by its number.
+    """Return ``text`` with each control character as its number, such as ⟨U+202E⟩.
 
-    Controls other than tab and newline, line separators, surrogates, non-characters and the marks
-    that turn the writing direction become ⟨U+202E⟩; the rest stays.
+    These are controls other than tab and newline, line separators, surrogates, non-characters and
+    the marks that change the writing direction.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(f"⟨U+{ord(c):04X}⟩" if _acts(c) else c for c in text)
+    return "".join(f"⟨U+{ord(c):04X}⟩" if _is_control(c) else c for c in text)
 
 
 def shortened(text: str, letters: int) -> str:
@@ -57,7 +57,7 @@ def shortened(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[:letters] + " …"
 
 
-def _acts(character: str) -> bool:
+def _is_control(character: str) -> bool:
     if character in "\n\t":
         return False
     if (
@@ -70,7 +70,7 @@ def _acts(character: str) -> bool:
 
 
 def join(children: Child) -> Markup:
-    """Return the children in a row, escaped where they are not markup; None is nothing."""
+    """Return the children one after the other, escaped unless they are markup; None is empty."""
     if children is None:
         return Markup()
     if isinstance(children, Markup):
@@ -98,9 +98,9 @@ def element(tag: str, *children: Child, **attributes: str | float | None) -> Mar
 def table(
     head: Sequence[str], rows: Iterable[Sequence[Child]], *, text_columns: Iterable[int] = (0,)
 ) -> Markup:
-    """Return a table that scrolls sideways by itself when the screen is narrow.
+    """Return a table that scrolls sideways on a narrow screen.
 
-    Columns in ``text_columns`` are set flush left, the others right, as numbers are.
+    Columns in ``text_columns`` are aligned left, the others, numbers, right.
     """
     left = set(text_columns)
 
@@ -123,12 +123,12 @@ def table(
 
 
 def details(summary: Child, *children: Child) -> Markup:
-    """Return a part that is folded away until the reader opens it."""
+    """Return a part that is closed until the reader opens it; ``summary`` is always shown."""
     return element("details", element("summary", summary), *children)
 
 
 def page(title: str, *body: Child) -> str:
-    """Return the whole document: one file, no network, light or dark as the reader's system is."""
+    """Return the whole document: one file, no network, light or dark like the reader's system."""
     style = importlib.resources.files("lslm.report").joinpath("style.css").read_text("utf-8")
     head = element(
         "head",

@@ -1,4 +1,4 @@
-"""Numbers the way people read them."""
+"""Numbers as text for readers: sizes, times, shares."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def size(n_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time: "0.8 s", "12.3 s", "3 min 05 s", "2 h 04 min"."""
+    """Return a time: "0.8 s", "12.3 s", "3 min 05 s", "2 h 04 min"; "n/a" if not finite."""
     if not math.isfinite(seconds):
         return "n/a"
     if seconds < 59.95:
@@ -30,7 +30,7 @@ def duration(seconds: float) -> str:
 
 
 def compact(value: float) -> str:
-    """Return ``value`` in few letters: 1.5k, 2M, 3e-4."""
+    """Return ``value`` in at most about six letters: 1.5k, 2M, 3e-4."""
     size = abs(value)
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= limit:
@@ -42,17 +42,17 @@ def compact(value: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """Return a share: "12.5 %"."""
+    """Return ``part`` as a share of ``whole``: "12.5 %"; "n/a" of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "n/a"
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as its size deserves."""
+    """Return a number with two decimals below 1000, and none above."""
     if not math.isfinite(value):
         return str(value)
     return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def fixed(value: float | None) -> str:
-    """Return a loss to four places."""
+    """Return a loss with four decimals; "n/a" for None."""
     return "n/a" if value is None else f"{value:.4f}"
