@@ -85,7 +85,7 @@ def test_without_state_json_a_checkpoint_does_not_exist(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
-def test_damage_is_named(tmp_path, name, damage):
+def test_a_damaged_file_is_named(tmp_path, name, damage):
     model, optimizers = trained()
     folder = ck.save_checkpoint(tmp_path, 1, model, optimizers, STATE)
     path = folder / name
@@ -138,7 +138,15 @@ def test_prune_keeps_the_last_the_best_and_the_milestones(tmp_path):
         ck.find_checkpoint(tmp_path, 3)
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(tmp_path):
+    model, optimizers = trained(steps=0)
+    for step, loss in enumerate([2.0, None], 1):
+        state = STATE | {"validation": {"loss": loss}}
+        ck.save_checkpoint(tmp_path, step, model, optimizers, state)
+    assert ck.find_checkpoint(tmp_path, "best").name == "step-000001"
+
+
+def test_a_missing_run_or_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none"):
         ck.find_checkpoint(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):

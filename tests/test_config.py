@@ -58,10 +58,10 @@ def test_overrides_win_over_the_file_and_short_keys_work(tmp_path):
         ("activation=relu", "model.activation = 'relu': must be one of relu2, swiglu, gelu"),
         ("batch_size=0", "train.batch_size = 0: must be at least 1"),
         ("minutes=nan", "train.minutes = nan: must be at least 0"),
-        ("width=100", "model.width = 100 must be heads × an even size (heads = 4)"),
+        ("width=100", "model.width = 100: must be model.heads = 4 × an even size"),
     ],
 )
-def test_a_mistake_is_named_with_what_was_meant(override, message):
+def test_a_wrong_override_is_named_with_the_nearest_key(override, message):
     with pytest.raises(ValueError) as caught:
         load_config(None, [override])
     assert str(caught.value) == message
@@ -120,7 +120,7 @@ def test_what_is_written_reads_back_equal(tmp_path_factory, out, steps, norm, be
 
 
 @given(key=st.text(string.ascii_lowercase + "._", max_size=12), value=st.text(max_size=12))
-def test_any_override_is_taken_or_refused_in_one_line(key, value):
+def test_any_override_is_accepted_or_refused_in_one_line(key, value):
     try:
         load_config(None, [f"{key}={value}"])
     except ValueError as error:
@@ -131,7 +131,7 @@ def test_any_override_is_taken_or_refused_in_one_line(key, value):
     assert len(message.splitlines()) == 1
 
 
-def test_every_key_has_a_short_or_a_full_way_and_replace_takes_both():
+def test_replace_takes_short_and_full_keys():
     assert "train.checkpoint_every" in config_keys()
     assert replace(Config(), train__steps=3, model__width=512, lr=0.1) == Config(
         train=TrainConfig(steps=3),

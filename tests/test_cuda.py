@@ -81,8 +81,8 @@ def test_a_bfloat16_loss_and_gradient_are_near_those_of_the_cpu(compiled):
         assert torch.norm(one.grad - other.grad.cpu()) < 0.05 * torch.norm(one.grad)
 
 
-def test_pieces_of_a_compiled_loss_equal_one_piece():
-    """A last piece of other size, an ignored row, and a weight whose gradient is needed."""
+def test_chunks_of_a_compiled_loss_equal_one_chunk():
+    """A last chunk of another size, an ignored row, and a weight whose gradient is needed."""
     from lslm.loss import linear_cross_entropy
 
     hidden = torch.randn(1000, 64, device="cuda", requires_grad=True)

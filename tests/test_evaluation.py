@@ -148,7 +148,12 @@ def test_scoring_leaves_the_model_in_its_mode(validation, tokenizer):
         assert model.training == mode
 
 
-@pytest.mark.parametrize("stride", [-1, 25])
+def test_no_tokens_are_refused(validation, tokenizer):
+    with pytest.raises(ValueError, match="n_tokens = 0: must be at least 1"):
+        score(random_model(), validation, token_lengths(tokenizer), n_tokens=0)
+
+
+@pytest.mark.parametrize("stride", [-1, 0, 25])
 def test_a_stride_that_leaves_gaps_is_refused(validation, tokenizer, stride):
     with pytest.raises(ValueError, match="stride"):
         score(random_model(), validation, token_lengths(tokenizer), stride=stride)

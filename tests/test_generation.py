@@ -35,7 +35,7 @@ def random_model(**changes):
     ids=str,
 )
 @pytest.mark.parametrize("prompt", [[3], list(range(11)), list(range(30))], ids=len)
-def test_cached_and_uncached_choose_the_same(changes, prompt):
+def test_the_cache_changes_no_token(changes, prompt):
     """Also past the model's length, where the context is cut."""
     model = random_model(**changes)
     cached = list(generate_ids(model, prompt, max_tokens=40))
@@ -52,7 +52,7 @@ def test_generation_follows_the_largest_logit_of_the_whole_context():
     assert model.training
 
 
-def test_no_ids_are_refused():
+def test_empty_ids_are_refused():
     with pytest.raises(ValueError, match="at least one"):
         next(generate_ids(random_model(), [], max_tokens=1))
 

@@ -70,6 +70,8 @@ reveal_type(lslm.train)
 reveal_type(lslm.Corpus("a").n_bytes)
 lslm.clean("raw", output="clean", cleaner=lslm.Cleaner("none")).funnel.n_documents_kept
 lslm.tokenize(lslm.Corpus("a"), output="b", tokenizer="c", clean="web")
+reveal_type(next(lslm.TokenLoader("a", batch_size=1, sequence_length=2)).inputs)
+reveal_type(next(lslm.TokenLoader("a", batch_size=1, sequence_length=2, output="numpy")).inputs)
 """
 
 
@@ -93,6 +95,8 @@ def test_type_checkers_report_a_wrong_name_and_a_wrong_keyword(tmp_path):
     assert rows[1].startswith('4: note: Revealed type is "def (config:')
     assert rows[2] == '5: note: Revealed type is "int"'
     assert rows[3].startswith('7: error: Unexpected keyword argument "clean" for "tokenize"')
+    assert '8: note: Revealed type is "torch._tensor.Tensor"' in rows
+    assert any(row.startswith('9: note: Revealed type is "numpy.ndarray[') for row in rows)
     assert done.stdout.splitlines()[-1].startswith("Found 2 errors in 1 file")
 
 

@@ -68,7 +68,7 @@ def test_kept_batches_are_not_overwritten(path):
     assert torch.equal(view, expected)
 
 
-def test_memory_serves_again(path):
+def test_buffers_are_reused(path):
     loader = load(path, prefetch=2)
     places = {batch.inputs.ctypes.data for batch in islice(loader, 300)}
     assert len(places) <= 10
@@ -83,7 +83,7 @@ def test_batches_may_be_changed_in_place(path):
         batch.targets.fill_(-1)
 
 
-def test_every_target_once_an_epoch(path):
+def test_an_epoch_has_every_target_once(path):
     loader = load(path, batch_size=1, epochs=1)
     assert len(loader) == loader.samples_per_epoch
     seen = np.concatenate([batch.targets.ravel() for batch in loader])
@@ -96,7 +96,7 @@ def test_every_target_once_an_epoch(path):
     assert seen.min() % T != other.min() % T
 
 
-def test_file_order(path):
+def test_without_shuffle_samples_are_in_file_order(path):
     loader = load(path, shuffle=False, epochs=1, batch_size=7)
     flat = np.concatenate([batch.inputs.ravel() for batch in loader])
     assert flat.tolist() == list(range(len(flat)))
@@ -188,7 +188,7 @@ def test_states_of_other_data_are_refused(path, tmp_path):
         weighted.load_state_dict(load(Mixture({path: 1, other: 3})).state_dict())
 
 
-def test_epochs_end_and_go_on(path):
+def test_iterating_again_continues_with_the_next_epochs(path):
     loader = load(path, epochs=2, batch_size=100)
     assert len(loader) == 2 * loader.samples_per_epoch // 100
     first = rows(loader, None)
@@ -296,7 +296,7 @@ def test_pickle_and_deepcopy_keep_the_position(path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 @pytest.mark.filterwarnings("ignore:This process")
-def test_a_forked_loader_goes_on(path):
+def test_a_forked_loader_continues(path):
     loader = load(path)
     expected = rows(load(path), 20)
     kept = [next(loader) for _ in range(6)]

@@ -16,6 +16,7 @@ from lslm.optim import (
     OptimConfig,
     ScheduleConfig,
     build_optimizers,
+    default_newton_schulz_steps,
     learning_rate_factor,
     newton_schulz,
 )
@@ -82,7 +83,7 @@ def test_muon_equals_torch(decay):
         torch.testing.assert_close(exact, rounded, atol=5e-3, rtol=5e-3)
 
 
-def test_newton_schulz_moves_singular_values_to_one_and_keeps_the_vectors():
+def test_newton_schulz_sets_singular_values_to_one_and_keeps_the_vectors():
     matrices = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, vh = torch.linalg.svd(matrices, full_matrices=False)
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -94,6 +95,11 @@ def test_newton_schulz_moves_singular_values_to_one_and_keeps_the_vectors():
     torch.testing.assert_close(result, u @ (s[..., None] * vh))
     torch.testing.assert_close(newton_schulz(matrices.mT), result.mT)
     assert torch.equal(newton_schulz(torch.zeros(1, 3, 4)), torch.zeros(1, 3, 4))
+
+
+@pytest.mark.parametrize(("device", "steps"), [("cpu", 3), ("cuda:1", 5), ("mps", 5)])
+def test_newton_schulz_steps_depend_on_the_device(device, steps):
+    assert default_newton_schulz_steps(device) == steps
 
 
 def test_muon_refuses_vectors():

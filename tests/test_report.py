@@ -222,7 +222,7 @@ def test_nothing_in_a_page_comes_through_unescaped():
     assert sum(part.count(shown) for part in outline.text) >= 12
 
 
-def test_pages_forbid_scripts_and_reach_for_nothing(tmp_path):
+def test_pages_forbid_scripts_and_load_nothing(tmp_path):
     write_run(tmp_path, [{"step": 1, "loss": 2.0}])
     pages = (
         report.demo_report(demo_results()),
@@ -259,7 +259,7 @@ def test_links_of_a_page_lead_to_its_own_sections():
         ("中文 עברית 🙂", "中文 עברית 🙂"),
     ],
 )
-def test_characters_that_act_are_shown_by_number(text, shown):
+def test_control_characters_are_shown_by_number(text, shown):
     assert markup.printable(text) == shown
 
 
@@ -271,13 +271,13 @@ def test_attributes_are_escaped_and_none_is_left_out():
 # Metrics
 
 
-def test_line_that_was_being_written_is_left_out(tmp_path):
+def test_a_last_line_without_its_end_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "loss": 2.0, "tokens": 5}\n{"step": 2, "lo')
     assert report.read_metrics(path) == [report.MetricRow(step=1, loss=2.0, n_tokens=5)]
 
 
-def test_rows_of_one_step_become_one(tmp_path):
+def test_rows_of_one_step_are_merged(tmp_path):
     write_run(
         tmp_path,
         [

@@ -21,7 +21,9 @@ from lslm.loss import IGNORE
 from lslm.model import ModelConfig, Transformer
 from lslm.optim import SGD, OptimConfig, build_optimizers
 from lslm.planning import estimate
+from lslm.scores import EvaluationResult
 from lslm.training import train, train_step
+from lslm.training.metrics import MetricsFile, drop_rows_after
 from small_data import documents, write_small, write_splits
 
 CURVE = Path(__file__).parent.parent / "testdata" / "training" / "losses.json"
@@ -80,7 +82,7 @@ def whole(data, tmp_path_factory):
     return run, result
 
 
-def test_a_run_learns_and_writes_what_it_should(data, whole):
+def test_a_run_learns_and_writes_its_files(data, whole):
     run, result = whole
     assert sorted(path.name for path in run.iterdir()) == [
         "checkpoints",
@@ -261,7 +263,7 @@ def test_the_loss_curve_is_the_stored_one(data, tmp_path):
     assert result.validation.bits_per_byte == pytest.approx(stored["bits_per_byte"], abs=0.02)
 
 
-def test_a_step_is_one_move_against_the_gradient():
+def test_a_step_of_sgd_subtracts_the_gradient():
     model = Transformer(ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2))
     tokens = torch.randint(20, (4, 9), generator=torch.Generator().manual_seed(0))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -311,7 +313,7 @@ def test_clipping_bounds_the_gradient():
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_what_is_not_finite_moves_nothing(where):
+def test_a_loss_or_gradient_that_is_not_finite_updates_nothing(where):
     model = Transformer(ModelConfig(vocab_size=20, sequence_length=8, width=16, layers=1, heads=2))
     optimizers = build_optimizers(model, OptimConfig())
     tokens = torch.zeros(2, 9, dtype=torch.int64)
@@ -326,7 +328,7 @@ def test_what_is_not_finite_moves_nothing(where):
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_a_run_that_diverges_says_so_and_keeps_its_checkpoints(data, tmp_path):
+def test_a_run_that_diverges_raises_and_keeps_its_checkpoints(data, tmp_path):
     with pytest.raises(
         FloatingPointError, match=r"step \d+ of .*: loss (nan|inf), .* lower optim.lr than 1e\+38"
     ):
@@ -357,7 +359,7 @@ def test_time_becomes_a_number_of_steps_that_resume_keeps(data, tmp_path):
     assert len([row for row in rows(tmp_path) if "loss" in row]) == 4
 
 
-def test_the_trial_of_the_speed_leaves_no_trace(data, tmp_path):
+def test_measuring_the_speed_changes_no_loss(data, tmp_path):
     train(
         config(
             data,
@@ -384,7 +386,7 @@ def test_the_trial_of_the_speed_leaves_no_trace(data, tmp_path):
     assert timed == counted
 
 
-def test_old_checkpoints_go(data, tmp_path):
+def test_only_the_checkpoints_to_keep_remain(data, tmp_path):
     train(
         config(
             data, tmp_path, "steps=9", "checkpoint_every=1", "validate_every=100", "keep_every=4"
@@ -396,7 +398,7 @@ def test_old_checkpoints_go(data, tmp_path):
     assert steps == [4, 8, 9]
 
 
-def test_what_does_not_belong_together_is_refused(data, whole, tmp_path):
+def test_another_configuration_dataset_or_tokenizer_is_refused(data, whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole[0], run)
     with pytest.raises(ValueError, match="already holds a run: resume it"):
@@ -427,20 +429,63 @@ def test_what_does_not_belong_together_is_refused(data, whole, tmp_path):
         (["sequence_length=1000000"], ValueError, "1000000"),
     ],
 )
-def test_what_is_missing_is_named(data, tmp_path, changes, error, message):
+def test_a_missing_or_wrong_setting_is_named(data, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         train(config(data, tmp_path / "run", "steps=2", *changes))
     assert not (tmp_path / "run" / "config.toml").exists()
 
 
-def test_progress_is_told(data, tmp_path):
+def test_train_takes_a_file_a_config_or_nothing_and_settings_on_top(data, tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("[model]\nwidth = 32\nlayers = 1\nheads = 2\nsequence_length = 32\n")
+    small = {"model__width": 32, "layers": 1, "heads": 2, "model__sequence_length": 32}
+    results = [
+        train(path, data=data, out=tmp_path / "a", steps=2, device="cpu"),
+        train(load_config(path), data=Path(data), out=str(tmp_path / "b"), steps=2, device="cpu"),
+        train(data=data, out=tmp_path / "c", steps=2, device="cpu", **small),
+    ]
+    assert [result.run for result in results] == [tmp_path / name for name in "abc"]
+    assert len({result.loss for result in results}) == 1
+    assert len({result.validation for result in results}) == 1
+    with pytest.raises(ValueError, match=r"unknown key 'minuets': did you mean train\.minutes\?"):
+        train(path, data=data, out=tmp_path / "d", minuets=3)
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_result_is_plain_data_and_shows_its_scores(whole):
+    result = whole[1]
+    plain = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert (plain["step"], plain["n_tokens"]) == (12, 12 * 256)
+    assert plain["validation"]["perplexity"] == result.validation.perplexity
+    assert f"validation loss: {result.validation.loss:.4f}" in repr(result)
+    assert "tokens/s" in result._repr_html_()
+
+
+def test_metrics_are_json_without_nan_or_infinity(tmp_path):
+    with MetricsFile(tmp_path) as metrics:
+        metrics.write(1, {"loss": 2.5})
+        metrics.write_validation(1, EvaluationResult(nats=800.0, n_tokens=1, n_bytes=0))
+    assert rows(tmp_path) == [
+        {"step": 1, "loss": 2.5},
+        {
+            "step": 1,
+            "validation_loss": 800.0,
+            "validation_perplexity": None,
+            "validation_bits_per_byte": None,
+        },
+    ]
+    drop_rows_after(tmp_path, 0)
+    assert rows(tmp_path) == []
+
+
+def test_progress_is_called_with_step_and_loss(data, tmp_path):
     calls = []
     train(config(data, tmp_path, "steps=3"), progress=lambda *call: calls.append(call))
     assert calls[-1][:3] == ("train", 3, 3)
     assert calls[-1][3].startswith("steps, loss ")
 
 
-def test_without_validation_data_a_run_is_shorter(tmp_path):
+def test_a_run_without_validation_data_has_no_validation(tmp_path):
     alone = write_small(tmp_path / "alone", documents(60))
     result = train(config(alone, tmp_path / "run", "steps=3"))
     assert result.validation is None
