@@ -2,21 +2,21 @@
 
 import ast
 import doctest
+import importlib
 import inspect
 import json
 import pathlib
-import typing
+import pkgutil
 
 import pytest
 
 import lslm
-import lslm.data
 import lslm.files
 from lslm import _lslm
 
 STUB = pathlib.Path(lslm.__file__).parent / "_lslm.pyi"
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
-POINTERS = ["stands in", "see the stub", "_lslm.pyi", "docstring"]
+POINTERS = ["stands in", "see the stub", "_lslm.pyi"]
 
 
 def documented():
@@ -90,51 +90,43 @@ def test_signature_of_a_compiled_item_is_that_of_the_stub(name, node):
     assert shown == parameters(node)
 
 
-def public():
-    """Every public name with its object: of lslm, lslm.data and lslm.files."""
-    for module in (lslm, lslm.data, lslm.files):
-        for name in module.__all__:
-            yield f"{module.__name__}.{name}", module, name
+MODULES = [
+    "lslm",
+    *(
+        module.name
+        for module in pkgutil.walk_packages(lslm.__path__, "lslm.")
+        if "._" not in module.name and not module.name.startswith("lslm.cli")
+    ),
+]
 
 
 def members(value):
-    """The public methods and properties that a class of ours defines."""
+    """The public methods and properties that a class of ours defines, by name."""
     for name, member in vars(value).items():
         inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        is_method = inspect.isroutine(inner) or inspect.isdatadescriptor(inner)
-        if not name.startswith("_") and is_method and not inspect.ismemberdescriptor(inner):
+        if not name.startswith("_") and (inspect.isroutine(inner) or isinstance(inner, property)):
             yield name, inner
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), [pytest.param(m, n, id=i) for i, m, n in public() if n != "__version__"]
-)
-def test_every_public_item_is_documented_itself(module, name):
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_item_of_a_module_has_a_text_of_its_own(name):
     try:
-        value = getattr(module, name)
+        module = importlib.import_module(name)
+        values = {public: getattr(module, public) for public in module.__all__}
     except ImportError as error:
         pytest.skip(f"needs {error.name}")
-    if not callable(value) or typing.get_origin(value) is not None:
-        return  # an alias of types, which holds no text
-    items = {name: value}
-    if inspect.isclass(value):
-        items |= {f"{name}.{member}": inner for member, inner in members(value)}
-    for item, one in items.items():
-        text = one.__doc__
-        assert text, item
-        assert text.strip(), item
-        assert not [pointer for pointer in POINTERS if pointer in text], item
-
-
-def test_no_public_class_shows_the_signature_that_dataclass_writes():
-    """dataclass gives a class without a docstring its signature as text."""
-    for _, module, name in public():
-        try:
-            value = getattr(module, name)
-        except ImportError:
-            continue
+    items = {name: module}
+    for public, value in values.items():
+        if inspect.isclass(value) or inspect.isroutine(value):
+            items[public] = value
         if inspect.isclass(value):
-            assert not (value.__doc__ or "").startswith(f"{name}("), name
+            items |= {f"{public}.{member}": inner for member, inner in members(value)}
+    for item, value in items.items():
+        text = value.__doc__ or ""
+        assert text.strip(), f"{name}: {item} has no docstring"
+        assert not [pointer for pointer in POINTERS if pointer in text], f"{name}: {item}"
+        # what dataclass writes for a class without a docstring
+        assert not text.startswith(f"{item}("), f"{name}: {item} has no docstring"
 
 
 @pytest.fixture

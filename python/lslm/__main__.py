@@ -1,4 +1,4 @@
-"""``python -m lslm`` is the command ``lslm``."""
+"""The command ``lslm``, also as ``python -m lslm``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 
-    A user's mistake is one line on standard error. ``LSLM_TRACEBACK=1`` shows where it was raised.
+    An error is one line on standard error; ``LSLM_TRACEBACK=1`` prints the traceback instead.
     """
     if hasattr(signal, "SIGTERM"):
-        # a polite stop ends like Ctrl-C: what is half written goes away, what is finished stays
+        # SIGTERM stops like Ctrl-C: half-written files are removed, finished ones stay
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     from lslm.cli import app
 
@@ -25,7 +25,7 @@ def main() -> None:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # the reader of our output has gone (`lslm ... | head`); Python would complain at exit
+        # standard output was closed (lslm … | head): without this, Python prints an error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return what ``error`` says, with its file where the operating system names one."""
+    """Return the message of ``error``, with the file of an error of the operating system."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:

@@ -1,4 +1,4 @@
-"""The documents to read: :class:`Corpus`, and the types of what stands for one."""
+"""Documents to read: :class:`Corpus`, and the type of every argument ``inputs=``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lslm.files import StrPath
 __all__ = ["Corpus", "Document", "DocumentIterator", "Inputs", "Skipped"]
 
 Inputs: TypeAlias = Corpus | StrPath | Iterable[StrPath]
-"""What the verbs read: a :class:`Corpus`, or files, folders, globs and ``-`` for standard input."""
+"""A :class:`Corpus`, or files, folders, globs and ``-`` for standard input."""
 
 
 class Skipped(NamedTuple):
-    """A file or folder that a :class:`Corpus` met and does not read."""
+    """A file or folder that a :class:`Corpus` found and does not read, and why."""
 
     path: Path
     reason: str

@@ -1,4 +1,4 @@
-"""The exceptions that are lslm's own; everywhere else the built-in ones are raised."""
+"""Exceptions of lslm's own, for errors that Python has no built-in exception for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ __all__ = ["FormatError", "LslmError", "MismatchError"]
 
 
 class LslmError(Exception):
-    """The base of lslm's own exceptions."""
+    """The base class of lslm's own exceptions."""
 
 
 class FormatError(LslmError, ValueError):
-    """A file is not what its format asks for: of another kind, cut short, or damaged.
+    """A file does not follow its format: it is of another kind, truncated, or damaged.
 
-    ``path`` is the file, ``offset`` the place in it in bytes, or None where no place is known.
+    ``path`` is the file, ``offset`` the byte where the fault is, or None if it is unknown.
     """
 
     def __init__(self, message: str, path: str | None = None, offset: int | None = None) -> None:

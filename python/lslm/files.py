@@ -1,4 +1,4 @@
-"""Writing files and folders so that neither a kill nor a second process breaks them."""
+"""Locks on folders and atomic writes, which survive a kill and a second process."""
 
 from __future__ import annotations
 

@@ -6,7 +6,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 __all__ = ["Callback", "Progress", "Reporter", "reporting", "resolve"]
 
@@ -18,20 +21,21 @@ Progress: TypeAlias = bool | Callback | None
 
 
 class Reporter(Protocol):
-    """What a long call tells about itself while it runs."""
+    """Receives the progress of a long call."""
 
     def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
-        """``done`` of ``total`` (None: unknown) ``unit`` of ``stage`` are finished."""
+        """Record that ``done`` of ``total`` (None: unknown) ``unit`` of ``stage`` are finished."""
 
     def close(self, completed: bool) -> None:
-        """The call has ended, in success or not."""
+        """End the report; ``completed`` is false after an exception."""
 
 
 def resolve(progress: Progress) -> Reporter | None:
-    """Return the reporter that ``progress`` asks for.
+    """Return the reporter for ``progress``, or None for no report.
 
-    None means a bar if standard error is a terminal; True a bar in any case; False none; a callable
-    is called as ``f(stage, done, total, unit)``, about ten times a second and when a stage ends.
+    None is a bar if standard error is a terminal, True a bar in any case, False no report. A
+    function is called as ``f(stage, done, total, unit)``, at most ten times a second, and at the
+    end of each stage.
     """
     if progress is None:
         progress = sys.stderr.isatty()
@@ -53,7 +57,7 @@ def reporting(progress: Progress) -> Iterator[Reporter | None]:
 
 
 class _Calls:
-    """Hands progress to a function, at most ten times a second."""
+    """Passes progress on to a function, at most ten times a second."""
 
     def __init__(self, callback: Callback) -> None:
         self._callback = callback
@@ -88,7 +92,7 @@ class _Bar:
         )
         from rich.progress import Progress as RichProgress
 
-        self._bars: dict[str, Any] = {}
+        self._bars: dict[str, TaskID] = {}
         self._progress = RichProgress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=30),

@@ -1,4 +1,4 @@
-"""The results of the verbs: frozen dataclasses that print what one came for."""
+"""Results of the verbs: frozen dataclasses with ``as_dict()`` and a summary as their repr."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ __all__ = [
 
 
 class Result:
-    """The base of all results: plain data in and out, and a summary instead of every field."""
+    """The base class of all results: to plain data and back, with a summary as its repr."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the result that :meth:`as_dict` described; keys without a field are ignored.
+        """Return a result with the fields in ``data``, as :meth:`as_dict` returns them.
+
+        Keys that are not fields are ignored.
 
         Raises:
             TypeError: a field without a default is missing.
@@ -47,7 +49,7 @@ class Result:
         return typing.cast("dict[str, Any]", _plain(self))
 
     def summary(self) -> dict[str, str]:
-        """Return what one reads first, as labels and short texts; repr and notebooks show it."""
+        """Return the main figures as labels and short texts, for the repr and for notebooks."""
         return {name: str(value) for name, value in self.as_dict().items()}
 
     def __repr__(self) -> str:
