@@ -11,7 +11,9 @@ ACTIVATE := source $(VENV)/bin/activate
 endif
 RUST   := $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null | grep -v '^rust/fuzz') Cargo.toml Cargo.lock python/lslm/_lslm.pyi
 ARGS   ?=
-SLOW   := -m "not slow"
+# what make test leaves out: Rust's ignored tests, and Python's marked as slow
+RUST_TESTS   :=
+PYTHON_TESTS := -m "not slow"
 # Environments of the peers, unless these variables name some that are there.
 PEERS  := $(if $(LSLM_PEERS),,.venv-peers/installed) $(if $(LSLM_PEERS_V1),,.venv-peers-v1/installed)
 # how the extension is compiled: release is what wheels have, quick compiles in half the time
@@ -34,16 +36,17 @@ demo: $(BUILD)               ## raw text to a measured language model on this ma
 	@printf '\nTo go on, in this folder:\n  %s\n  lslm --help\n' '$(ACTIVATE)'
 	@printf 'Tutorial: docs/tutorial.md (docs/tutorial.zh.md). Command line and Python: README.md.\n'
 
-test: test-rust test-python  ## run the Rust tests, and the Python tests but the slow ones
+test: test-rust test-python  ## run the Rust and the Python tests but the slow ones
 
-test-all: SLOW :=
-test-all: test-rust test-python  ## run all tests: the slow ones start many processes or build the wheel
+test-all: RUST_TESTS := -- --include-ignored
+test-all: PYTHON_TESTS :=
+test-all: test-rust test-python  ## run all tests: the slow ones start processes, compile, or read much
 
-test-rust:                   ## run the Rust tests
-	cargo test --workspace --locked
+test-rust:                   ## run the Rust tests but the slow ones
+	cargo test --workspace --locked $(RUST_TESTS)
 
 test-python: $(BUILD) $(VENV)/tools  ## run the Python tests but the slow ones; ARGS="-k name"
-	$(BIN)/python -m pytest $(SLOW) $(ARGS)
+	$(BIN)/python -m pytest $(PYTHON_TESTS) $(ARGS)
 
 lint: $(BUILD) $(VENV)/tools  ## formatting, clippy, ruff, mypy, stubtest
 	cargo fmt --all --check

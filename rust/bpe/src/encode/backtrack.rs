@@ -102,6 +102,8 @@ impl Backtrack {
         let mut max_len = piece.len();
         let mut steps = 0_u32;
         while at < piece.len() {
+            #[cfg(test)]
+            crate::encode::steps::count(1);
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(1 << 16) {
                 task.check()?;

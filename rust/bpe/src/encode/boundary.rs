@@ -104,6 +104,8 @@ impl BoundaryFilter {
     ) -> (usize, usize) {
         let mut before = 0;
         while start < end {
+            #[cfg(test)]
+            crate::encode::steps::count(1);
             let Some(character) = char3_at(text, start, end) else {
                 // Not a three-byte character: never split next to it.
                 start += 1;

@@ -162,6 +162,8 @@ fn run<L: Lowest, const SLOTS: usize>(
         let mut count = 0;
         for (i, (lane, lowest)) in lanes.iter_mut().zip(lowest).enumerate() {
             if lowest != NONE {
+                #[cfg(test)]
+                crate::encode::steps::count(1);
                 let step = &mut steps[count % LANES];
                 lane.merge(table, lowest, step);
                 step.lane = i as u8;

@@ -89,6 +89,8 @@ fn merge_scanned<const N: usize, const BITS: u32>(
         if lowest == NONE {
             break;
         }
+        #[cfg(test)]
+        crate::encode::steps::count(1);
         let slot = lowest as usize % N;
         let second = usize::from(next[slot]) % N;
         let third = usize::from(next[second]);
@@ -165,6 +167,8 @@ fn queued_parts(
     *heap = BinaryHeap::from(entries);
     let mut steps = 0_u32;
     while let Some(Reverse(entry)) = heap.pop() {
+        #[cfg(test)]
+        crate::encode::steps::count(1);
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(1 << 16) {
             task.check()?;

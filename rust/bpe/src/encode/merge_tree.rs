@@ -145,6 +145,8 @@ impl MergeTree {
         // When the part on each side is merged into the one around it.
         let (mut left_limit, mut right_limit) = (until, until);
         loop {
+            #[cfg(test)]
+            crate::encode::steps::count(1);
             let (one, other) = (&self.tokens[left as usize], &self.tokens[right as usize]);
             // Back in time by one merge. Of two at the same moment the left one happened first.
             if other.made >= one.made {

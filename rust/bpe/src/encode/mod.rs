@@ -25,6 +25,8 @@ pub(crate) mod offsets;
 pub(crate) mod prefix;
 pub(crate) mod rank_rule;
 #[cfg(test)]
+pub(crate) mod steps;
+#[cfg(test)]
 mod tests;
 mod text;
 pub(crate) mod walk;

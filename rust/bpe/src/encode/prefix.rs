@@ -138,6 +138,8 @@ impl LongestPrefix {
         };
         let mut lengths = lengths & ((2 << max_len) - 2) as u16;
         while lengths != 0 {
+            #[cfg(test)]
+            crate::encode::steps::count(1);
             let len = lengths.ilog2() as usize;
             lengths ^= 1 << len;
             if len == 2 {
@@ -177,7 +179,11 @@ impl LongestPrefix {
         let tokens = self.long.get(&PieceKey::read(text, 0, PieceKey::MAX_LEN))?;
         tokens
             .iter()
-            .find(|(token, _)| token.len() <= max_len && text.starts_with(token))
+            .find(|(token, _)| {
+                #[cfg(test)]
+                crate::encode::steps::count(1);
+                token.len() <= max_len && text.starts_with(token)
+            })
             .map(|(token, symbol)| (*symbol, token.len()))
     }
 }

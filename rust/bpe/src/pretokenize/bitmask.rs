@@ -47,6 +47,8 @@ pub(super) fn ends<R: Rules, C: Classify>(text: &[u8], flush: &mut dyn FnMut(&[u
     masks::add_characters::<R>(text, 0, &mut blocks[..2]);
     while first < count {
         let now = CHUNK.min(count - first);
+        #[cfg(test)]
+        crate::encode::steps::count(now);
         masks::classify::<R, C>(text, (first + AHEAD) * 64, &mut blocks[AHEAD..now + AHEAD]);
         for i in 1..=now {
             masks::add_characters::<R>(text, (first + i) * 64, &mut blocks[i..i + 2]);
