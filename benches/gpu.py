@@ -3,14 +3,14 @@
     python benches/gpu.py                 # into benches/record/DATE-MACHINE-GPU.json
     python benches/gpu.py --print-only    # nothing written
 
-Three things are measured, all through the public API, from text on:
+Three things are measured, all through the public API, starting from text:
 
-- the speed of models of GPT-2's size on half a million tokens an update, the 124 million parameters
-  that other trainers publish figures for; a share of the GPU's peak is worked out from
-  ``Transformer.flops_per_token``, which counts attention whole;
-- the time in which tinyshakespeare is learned to a loss, letters as tokens, beside the 1.4697 nats
-  in three minutes of an A100 that nanoGPT's README gives for ten million parameters;
-- what a model trained here says of the validation text, with the same figure on the CPU.
+- tokens per second of models of GPT-2's size (124 million parameters, which other trainers publish
+  figures for) with half a million tokens per update; the share of the GPU's peak follows from
+  ``Transformer.flops_per_token``, which counts both halves of attention;
+- time and validation loss of ten million parameters on tinyshakespeare, letters as tokens;
+  nanoGPT's README has 1.4697 nats in three minutes of an A100;
+- the loss of that model on the whole validation text, on the GPU and on the CPU.
 
 Needs the corpora of ../shared/data or ``LSLM_DATA``.
 """
@@ -50,7 +50,7 @@ SHAKESPEARE = [
 
 
 def speed(name: str, data: Path, folder: Path, settings: list[str]) -> Iterator[tuple[str, dict]]:
-    """Yield tokens a second of the later steps, the share of the peak, and the memory."""
+    """Yield tokens per second after the first steps, the share of the peak, and the memory."""
     torch.cuda.reset_peak_memory_stats()
     run = folder / name.replace("/", "-").replace(" ", "-")
     wanted = [f"data={data}", f"out={run}", "batch_size=512", "steps=12"]
@@ -73,12 +73,12 @@ def speed(name: str, data: Path, folder: Path, settings: list[str]) -> Iterator[
 
 
 def quality(folder: Path) -> Iterator[tuple[str, dict]]:
-    """Yield what is learned of tinyshakespeare, in how long, and what it measures like."""
+    """Yield time and losses on tinyshakespeare, and the speeds of evaluation and generation."""
     text = (DATA / "english/tinyshakespeare.txt").read_text(encoding="utf-8")
     cut = len(text) * 9 // 10
     parts = {}
-    for part, piece in {"train": text[:cut], "validation": text[cut:]}.items():
-        (folder / f"{part}.txt").write_text(piece, encoding="utf-8", newline="")
+    for part, content in {"train": text[:cut], "validation": text[cut:]}.items():
+        (folder / f"{part}.txt").write_text(content, encoding="utf-8", newline="")
         parts[part] = str(folder / f"{part}.txt")
     letters = lslm.train_tokenizer([parts["train"]], vocab_size=257, progress=False)
     for part, path in parts.items():

@@ -1,4 +1,4 @@
-"""The machine that a record was made on, and where records lie."""
+"""The machine that a record was made on, and the path of the record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
 
 
 def machine() -> dict:
-    """Return what a reader must know to judge the figures."""
+    """Return what the figures depend on: machine, versions, commit."""
     facts = {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -35,7 +35,7 @@ def machine() -> dict:
 
 
 def commit() -> str:
-    """Return the commit, with "+" behind it when the sources differ from it."""
+    """Return the commit, with "+" after it if the sources differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -3,9 +3,9 @@
     python benches/stages.py                      # into benches/record/DATE-MACHINE.json
     python benches/stages.py --print-only encode  # some stages, nothing written
 
-The text is the real corpora of ../shared/data where they are present, else the sources of the
-running Python's own library. Each figure is the median of several runs, with the extremes beside
-it; what is timed is checked first. Absolute figures belong to the machine that the record names.
+The text is the sources of the running Python's own library and, if they are present, the corpora
+of ../shared/data. Each figure is the median of several runs, with the lowest and highest beside it;
+results are checked before they are timed. Figures hold for the machine that the record names.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from machine import DATA, ROOT, record_path, write_record
 import lslm
 
 RUNS = 5
+"""Runs of one figure."""
 
 
 def median_rate(amount: float, unit: str, work: Callable[[], object], runs: int = RUNS) -> dict:
-    """Return ``amount`` per second of ``work``: median, least and most of ``runs`` runs."""
+    """Return ``amount`` per second of ``work``: median, lowest and highest of ``runs`` runs."""
     rates = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -47,7 +48,7 @@ def median_rate(amount: float, unit: str, work: Callable[[], object], runs: int 
 
 def texts() -> dict[str, list[str]]:
     """Return documents of about 4 kB: English, Chinese and code."""
-    found = {"code": _pieces(_library_sources())}
+    found = {"code": _documents(_library_sources())}
     if DATA.is_dir():
         import zstandard
 
@@ -58,7 +59,7 @@ def texts() -> dict[str, list[str]]:
             with (DATA / path).open("rb") as file:
                 reader = zstandard.ZstdDecompressor().stream_reader(file)
                 text = io.TextIOWrapper(reader, encoding="utf-8", newline="").read(20_000_000)
-            found[name] = _pieces(text)
+            found[name] = _documents(text)
     return found
 
 
@@ -68,21 +69,21 @@ def _library_sources() -> str:
     return "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in files)[:20_000_000]
 
 
-def _pieces(text: str, size: int = 4096, total: int = 10_000_000) -> list[str]:
-    """Cut ``text`` at line ends into pieces of about ``size`` bytes, ``total`` bytes in all."""
-    pieces: list[str] = []
+def _documents(text: str, size: int = 4096, total: int = 10_000_000) -> list[str]:
+    """Return documents of about ``size`` bytes, cut at line ends, of ``total`` bytes in all."""
+    documents: list[str] = []
     lines: list[str] = []
     length = done = 0
     for line in text.splitlines(keepends=True):
         lines.append(line)
         length += len(line.encode())
         if length >= size:
-            pieces.append("".join(lines))
+            documents.append("".join(lines))
             done += length
             lines, length = [], 0
             if done >= total:
                 break
-    return pieces
+    return documents
 
 
 def n_bytes(documents: list[str]) -> int:

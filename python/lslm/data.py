@@ -1,18 +1,14 @@
-"""Token datasets as batches: the loader and mixtures; and datasets from ids made elsewhere."""
+"""Token datasets as batches: the loader and mixtures; writing them is in :mod:`lslm.writing`."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
     Literal,
-    NamedTuple,
-    Protocol,
     Required,
     TypeAlias,
     TypedDict,
@@ -21,28 +17,28 @@ from typing import (
     overload,
 )
 
-import numpy as np
-
-from lslm._lslm import DatasetWriter, LoaderCore, TokenDataset, Tokenizer
+from lslm._lslm import LoaderCore, TokenDataset
 from lslm.exceptions import MismatchError
 from lslm.feed import ArrayT, Batch, CudaFeed
-from lslm.progress import reporting
+from lslm.writing import TokenizedDocument, write_dataset
 
 if TYPE_CHECKING:
-    import torch
-    from numpy.typing import ArrayLike, NDArray
+    from pathlib import Path
 
-    from lslm.progress import Progress
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
 
 __all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "write_dataset"]
 
 DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
 """A dataset, or the path of one."""
 
+Weights: TypeAlias = "Mapping[str, float] | Mapping[Path, float] | Mapping[TokenDataset, float]"
+"""Datasets and their weights."""
+
 _STATE_VERSION = 1
 """Of ``TokenLoader.state_dict``; a loader refuses any other."""
-_REPORT_SECONDS = 0.05
-"""Shortest time between two progress reports of :func:`write_dataset`."""
 
 
 class Mixture:
@@ -56,7 +52,7 @@ class Mixture:
 
     def __init__(
         self,
-        datasets: Mapping[Any, float] | Sequence[DatasetLike],
+        datasets: Weights | Sequence[DatasetLike],
         *,
         weights: Sequence[float] | None = None,
     ) -> None:
@@ -190,14 +186,7 @@ class TokenLoader(Generic[ArrayT]):
             "verify": verify,
             "access": access,
         }
-        counts = {"batch_size": batch_size, "sequence_length": sequence_length, "epochs": epochs}
-        counts |= {"global_batch_size": global_batch_size, "world_size": world_size}
-        for name, value in counts.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1")
-        for name, value in {"seed": seed, "rank": rank, "prefetch": prefetch}.items():
-            if value is not None and not 0 <= value < 2**64:
-                raise ValueError(f"{name} = {value}: must be 0 or more")
+        _check_ranges(self._arguments)
         self.datasets: list[TokenDataset] = datasets
         self.batch_size = batch_size
         self.sequence_length = sequence_length
@@ -366,118 +355,16 @@ class TokenLoader(Generic[ArrayT]):
         )
 
 
-class TokenizedDocument(NamedTuple):
-    """A document as ids, for :func:`write_dataset`."""
-
-    tokens: ArrayLike
-    """Its ids, including those that open and close it; one-dimensional."""
-    n_bytes: int = 0
-    """Bytes of its text in UTF-8, without special tokens; 0: unknown."""
-    source: str | None = None
-    """The name of the input it is from."""
-    id: str | None = None
-    """Its name in that input."""
-
-
-class _Tokenizer(Protocol):
-    """What :func:`write_dataset` needs of a tokenizer."""
-
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def fingerprint(self) -> str: ...
-    def save(self, path: Any) -> object: ...
-
-
-def write_dataset(
-    path: str | os.PathLike[str],
-    documents: Iterable[ArrayLike | TokenizedDocument],
-    *,
-    vocab_size: int | None = None,
-    tokenizer: _Tokenizer | str | os.PathLike[str] | None = None,
-    eos_id: int | None = None,
-    bos_id: int | None = None,
-    split: str | None = None,
-    shard_bytes: int = 1 << 28,
-    progress: Progress = None,
-) -> TokenDataset:
-    """Write documents that are ids already as a dataset, in the new folder ``path``; return it.
-
-    ``documents`` are one-dimensional arrays of ids, or :class:`TokenizedDocument` where more is
-    known. Each id must be below ``vocab_size``, by default that of ``tokenizer`` (or its path),
-    which is saved in the folder. ``eos_id`` and ``bos_id`` state what closes and opens every
-    document; they are checked, not added. ``split`` is recorded in the manifest: "train" or
-    "validation". A new shard starts once one has ``shard_bytes``; memory does not grow with the
-    number of tokens. The folder is a dataset only when all is written.
-    """
-    if isinstance(tokenizer, str | os.PathLike):
-        tokenizer = Tokenizer.load(tokenizer)
-    if vocab_size is None:
-        if tokenizer is None:
-            raise ValueError("vocab_size and tokenizer are both None: give one of them")
-        vocab_size = tokenizer.vocab_size
-    if not 1 <= vocab_size < 2**32:
-        raise ValueError(f"vocab_size = {vocab_size}: must be at least 1 and below 2**32")
-    if shard_bytes < 1:
-        raise ValueError(f"shard_bytes = {shard_bytes}: must be at least 1")
-    path = Path(path)
-    writer = DatasetWriter(
-        path,
-        vocab_size=vocab_size,
-        shard_bytes=shard_bytes,
-        eos_id=eos_id,
-        bos_id=bos_id,
-        split=split,
-        tokenizer_file="tokenizer.json" if tokenizer is not None else None,
-        tokenizer_fingerprint=tokenizer.fingerprint if tokenizer is not None else None,
-    )
-    try:
-        with reporting(progress) as reporter:
-            if tokenizer is not None:
-                tokenizer.save(path / "tokenizer.json")
-            total = len(documents) if isinstance(documents, Sequence) else None
-            count, reported = 0, 0.0
-            for item in documents:
-                document = item if isinstance(item, TokenizedDocument) else TokenizedDocument(item)
-                ids = _checked_ids(document.tokens, count, eos_id=eos_id, bos_id=bos_id)
-                writer.push(ids, document.n_bytes, document.source, document.id)
-                count += 1
-                if reporter is not None and time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    reporter.update("write", count, total, "documents")
-            writer.finish()
-            if reporter is not None:
-                reporter.update("write", count, count, "documents")
-    finally:
-        writer.close()
-    return TokenDataset(path)
-
-
-def _checked_ids(
-    tokens: ArrayLike, index: int, *, eos_id: int | None, bos_id: int | None
-) -> NDArray[np.uint32]:
-    """Return the ids of document ``index``; ``ValueError`` if they are not ids."""
-    array = np.asarray(tokens)
-    if array.size == 0:
-        array = array.astype(np.uint32)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"document {index} has {array.ndim} dimensions of {array.dtype}: give a "
-            f"one-dimensional array of whole numbers"
-        )
-    if array.dtype.kind == "i" and array.size and array.min() < 0:
-        raise ValueError(f"document {index}: id {array.min()} is negative")
-    if array.dtype.itemsize == 8 and array.size and array.max() >= 2**32:
-        raise ValueError(f"document {index}: id {array.max()} does not fit in 32 bits")
-    ids = np.ascontiguousarray(array, dtype=np.uint32)
-    for name, expected, at in (("eos_id", eos_id, -1), ("bos_id", bos_id, 0)):
-        if expected is not None and (not ids.size or ids[at] != expected):
-            side = "end" if at else "begin"
-            raise ValueError(
-                f"document {index} does not {side} with {name} = {expected}: add it, or leave "
-                f"{name} out if documents do not {side} with one"
-            )
-    return ids
+def _check_ranges(arguments: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a loader's argument that is out of its range."""
+    for name in ("batch_size", "sequence_length", "epochs", "global_batch_size", "world_size"):
+        value = arguments[name]
+        if value is not None and value < 1:
+            raise ValueError(f"{name} = {value}: must be at least 1")
+    for name in ("seed", "rank", "prefetch"):
+        value = arguments[name]
+        if value is not None and not 0 <= value < 2**64:
+            raise ValueError(f"{name} = {value}: must be at least 0 and below 2**64")
 
 
 def _open(dataset: DatasetLike) -> TokenDataset:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+
+if TYPE_CHECKING:
+    from torch.optim.optimizer import ParamsT
 
 __all__ = [
     "SGD",
@@ -109,7 +112,7 @@ class SGD(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Any, lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0
+        self, params: ParamsT, lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -137,7 +140,7 @@ class AdamW(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -200,7 +203,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: ParamsT,
         lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,

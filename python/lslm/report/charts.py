@@ -112,36 +112,17 @@ def line_chart(
     finite = [p for s in series for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]
     if not finite:
         return element("p", f"no {y_label} was recorded", class_="note")
-    x_low, x_high = min(p[0] for p in finite), max(p[0] for p in finite)
     heights = [p[1] for p in finite] + [r.y for r in references if math.isfinite(r.y)]
-    y_low, y_high = (0.0 if from_zero else min(heights)), max(heights)
-    margin = 0.06 * (y_high - y_low) or 0.5 * abs(y_high) or 1.0
-    y_low, y_high = (y_low if from_zero else y_low - margin), y_high + margin
-    x_span, y_span = (x_high - x_low) or 1.0, y_high - y_low
-
-    def x_of(x: float) -> float:
-        return LEFT + (x - x_low) / x_span * (WIDTH - LEFT - RIGHT)
-
-    def y_of(y: float) -> float:
-        return HEIGHT - BOTTOM - (y - y_low) / y_span * (HEIGHT - TOP - BOTTOM)
-
-    drawn: list[Markup] = []
-    for y in ticks(y_low, y_high):
-        drawn.append(_line(LEFT, y_of(y), WIDTH - RIGHT, y_of(y), "grid"))
-        drawn.append(_text(LEFT - 6, y_of(y) + 4, write(y), "end"))
-    for x in ticks(x_low, x_high, about=4):
-        drawn.append(_line(x_of(x), HEIGHT - BOTTOM, x_of(x), HEIGHT - BOTTOM + 4, "axis"))
-        drawn.append(_text(x_of(x), HEIGHT - BOTTOM + 17, compact(x), "middle"))
-    drawn.append(_line(LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM, "axis"))
-    drawn.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, "middle"))
+    scale = _Scale.around([p[0] for p in finite], heights, from_zero=from_zero)
+    drawn = _axes(scale, x_label, write)
     for reference in references:
         if math.isfinite(reference.y):
-            y = y_of(reference.y)
+            y = scale.y(reference.y)
             drawn.append(_line(LEFT, y, WIDTH - RIGHT, y, "reference"))
             drawn.append(_text(WIDTH - RIGHT - 2, y - 4, reference.label, "end"))
     for one in series:
-        drawn.extend(_curve(one, x_of, y_of))
-    drawn.extend(_stripes(series, x_of, x_label, write))
+        drawn.extend(_curve(one, scale))
+    drawn.extend(_stripes(series, scale, x_label, write))
     svg = element(
         "svg",
         drawn,
@@ -182,6 +163,48 @@ def bars(rows: Sequence[Bar], *, most: float | None = None) -> Markup:
     return element("div", drawn, class_="bars")
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """The range of values that the plot shows, and where a value is in the viewBox."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+
+    @classmethod
+    def around(cls, xs: Sequence[float], ys: Sequence[float], *, from_zero: bool) -> _Scale:
+        """Return the scale that holds all values, with 6 % of space above and below."""
+        low, high = (0.0 if from_zero else min(ys)), max(ys)
+        margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
+        return cls(min(xs), max(xs), low if from_zero else low - margin, high + margin)
+
+    def x(self, value: float) -> float:
+        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.y_low) / (self.y_high - self.y_low)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+
+def _axes(scale: _Scale, x_label: str, write: Callable[[float], str]) -> list[Markup]:
+    """Return grid lines, ticks, and their numbers."""
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    drawn: list[Markup] = []
+    for value in ticks(scale.y_low, scale.y_high):
+        y = scale.y(value)
+        drawn.append(_line(LEFT, y, right, y, "grid"))
+        drawn.append(_text(LEFT - 6, y + 4, write(value), "end"))
+    for value in ticks(scale.x_low, scale.x_high, about=4):
+        x = scale.x(value)
+        drawn.append(_line(x, bottom, x, bottom + 4, "axis"))
+        drawn.append(_text(x, bottom + 17, compact(value), "middle"))
+    drawn.append(_line(LEFT, bottom, right, bottom, "axis"))
+    drawn.append(_text((LEFT + right) / 2, HEIGHT - 4, x_label, "middle"))
+    return drawn
+
+
 def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     return element(
         "line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", class_=class_
@@ -192,9 +215,8 @@ def _text(x: float, y: float, text: str, anchor: str) -> Markup:
     return element("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
 
 
-def _curve(
-    series: Series, x_of: Callable[[float], float], y_of: Callable[[float], float]
-) -> list[Markup]:
+def _curve(series: Series, scale: _Scale) -> list[Markup]:
+    """Return a curve as lines, interrupted where a point is not finite, and its dots."""
     runs: list[list[Point]] = [[]]
     for x, y in _thin(series.points):
         if math.isfinite(x) and math.isfinite(y):
@@ -204,12 +226,14 @@ def _curve(
     colour = f"c{series.colour}"
     drawn = []
     for run in runs:
-        path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in run)
+        path = " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in run)
         if len(run) > 1:
             drawn.append(element("polyline", points=path, class_=f"{series.style} {colour}"))
         if series.style == "dots" or len(run) == 1:
             drawn.extend(
-                element("circle", cx=f"{x_of(x):.1f}", cy=f"{y_of(y):.1f}", r="2.6", class_=colour)
+                element(
+                    "circle", cx=f"{scale.x(x):.1f}", cy=f"{scale.y(y):.1f}", r="2.6", class_=colour
+                )
                 for x, y in run
             )
     return drawn
@@ -234,17 +258,18 @@ def _thin(points: Sequence[Point]) -> Sequence[Point]:
 
 def _stripes(
     series: Sequence[Series],
-    x_of: Callable[[float], float],
+    scale: _Scale,
     x_label: str,
     write: Callable[[float], str],
 ) -> list[Markup]:
     """Return invisible columns over the plot whose tooltips are the values of every curve there."""
-    places = sorted({p[0] for s in series if s.style != "faint" for p in s.points})
-    places = places[:: math.ceil(len(places) / MAX_STRIPES)] if places else []
+    columns = sorted({p[0] for s in series if s.style != "faint" for p in s.points})
+    columns = columns[:: math.ceil(len(columns) / MAX_STRIPES)] if columns else []
+    middles = [scale.x(x) for x in columns]
     drawn = []
-    for i, x in enumerate(places):
-        left = x_of(x) if i == 0 else (x_of(places[i - 1]) + x_of(x)) / 2
-        right = x_of(x) if i == len(places) - 1 else (x_of(x) + x_of(places[i + 1])) / 2
+    for i, x in enumerate(columns):
+        left = middles[i] if i == 0 else (middles[i - 1] + middles[i]) / 2
+        right = middles[i] if i == len(columns) - 1 else (middles[i + 1] + middles[i]) / 2
         lines = [f"{x_label} {x:,.0f}"]
         for one in series:
             near = min(one.points, key=lambda p: abs(p[0] - x), default=None)
