@@ -34,7 +34,7 @@ __all__ = [
     "to_toml",
 ]
 
-Setting: TypeAlias = "str | float | bool | os.PathLike[str] | tuple[float, float]"
+Setting: TypeAlias = str | float | bool | os.PathLike[str] | tuple[float, float]
 """The value of a key, or its text as on the command line."""
 
 
