@@ -1,4 +1,5 @@
-//! Learning a vocabulary: counting words, and finding merges, MB of text a second, one thread.
+//! Training a vocabulary: counting words, and finding merges, in MB of text per second, on one
+//! thread.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use lslm_benches::{Texts, harness, learned, texts};
@@ -7,12 +8,14 @@ use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{TrainOptions, WordCounter, WordCounts, train};
 use lslm_runtime::Task;
 
+/// Ids of the vocabulary.
 const VOCAB_SIZE: usize = 32_768;
 
+/// Returns the counted words of all documents.
 fn count(kind: &Texts, pattern: &Pattern, task: &Task) -> WordCounts {
     let mut counter = WordCounter::new(pattern);
     for text in &kind.documents {
-        counter.add(text.as_bytes(), task).expect("nobody stops it");
+        counter.add(text.as_bytes(), task).expect("not cancelled");
     }
     WordCounter::finish(vec![counter], 1, task).expect("counts")
 }
@@ -29,7 +32,7 @@ fn learn(c: &mut Criterion) {
                 Ok(())
             })
             .expect("counts");
-        assert_eq!(bytes, kind.size(), "the counted words are not the text");
+        assert_eq!(bytes, kind.size(), "the counted words together are not the text");
         let tok = learned(&kind, VOCAB_SIZE);
         assert_eq!(tok.vocab_size(), VOCAB_SIZE);
         let text = kind.documents[0].as_bytes();

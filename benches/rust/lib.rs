@@ -15,6 +15,45 @@ use lslm_bpe::train::{TrainOptions, WordCounter, train};
 use lslm_corpus::{Document, DocumentWriter, WriteOptions};
 use lslm_runtime::Task;
 
+// The tables that `table_jobs.rs` compares are private to lslm-bpe, so their source files are compiled
+// into this library, in modules of the same names: lslm-bpe needs no feature and no hidden module for
+// it. Not into the bench itself, which cargo compiles with `cfg(test)`.
+#[path = "../../rust/bpe/src/prefetch.rs"]
+mod prefetch;
+
+#[path = "../../rust/bpe/src/vocab"]
+#[allow(dead_code)]
+mod vocab {
+    pub(crate) mod hash;
+    pub(crate) mod key_index;
+    pub(crate) mod pair_ranks;
+    pub(crate) mod piece_key;
+    pub(crate) mod symbol;
+    pub(crate) mod vocabulary;
+}
+
+#[path = "../../rust/bpe/src/encode"]
+#[allow(dead_code)]
+mod encode {
+    pub(crate) mod cache;
+    pub(crate) mod char3;
+    pub(crate) mod merge_tree;
+    pub(crate) mod prefix;
+}
+
+#[path = "../../rust/bpe/src/train"]
+#[allow(dead_code)]
+mod train {
+    mod hot_words;
+    mod pair_counts;
+    mod word_table;
+
+    #[path = "../../../../benches/rust/train_table_jobs.rs"]
+    pub(crate) mod jobs;
+}
+
+pub mod table_jobs;
+
 /// How much text of each kind is used, in bytes.
 const TOTAL: usize = 8 << 20;
 /// About how long a document is, in bytes.
@@ -115,7 +154,7 @@ pub fn learned(texts: &Texts, vocab_size: usize) -> Tokenizer {
     let task = Task::default();
     let mut counter = WordCounter::new(&pattern);
     for text in &texts.documents {
-        counter.add(text.as_bytes(), &task).expect("nobody stops it");
+        counter.add(text.as_bytes(), &task).expect("not cancelled");
     }
     let words = WordCounter::finish(vec![counter], 1, &task).expect("counts");
     let options = TrainOptions {

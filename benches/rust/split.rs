@@ -1,6 +1,6 @@
-//! Splitting into pieces by the published patterns, MB of text a second, one thread.
+//! Pre-tokenization by the published patterns, in MB of text per second, on one thread.
 //!
-//! `LSLM_SIMD=scalar|avx2|avx512` measures one of the vector paths.
+//! `LSLM_SIMD=scalar|avx2|avx512` measures one of the vector levels.
 
 use std::hint::black_box;
 
@@ -17,7 +17,7 @@ fn split(c: &mut Criterion) {
             for text in &kind.documents {
                 let mut pieces = Vec::new();
                 pattern.for_each(text.as_bytes(), |piece| pieces.extend_from_slice(piece));
-                assert!(pieces == text.as_bytes(), "{name}: the pieces are not the text");
+                assert!(pieces == text.as_bytes(), "{name}: the pieces together are not the text");
             }
             group.bench_function(*name, |b| {
                 b.iter(|| {

@@ -59,7 +59,7 @@ pub use decode::StreamDecoder;
 pub use encode::offsets::{Encoding, Unit};
 pub use encode::workspace::Workspace;
 pub use lslm_runtime::TokenId;
-pub use metrics::{Figures, Measure};
+pub use metrics::{Measurer, TextStatistics};
 pub use post_processor::Template;
 pub use simd::simd_level;
 pub use tokenizer::Tokenizer;

@@ -1,125 +1,147 @@
-//! What a vocabulary makes of a text, in numbers.
+//! [`TextStatistics`]: bytes per token and tokens per word of a tokenizer on texts.
 
-use lslm_runtime::{Result, Task};
-use serde::Serialize;
+use lslm_runtime::{Result, Task, TokenId};
 
-use crate::{Special, TokenId, Tokenizer, Workspace};
+use crate::added_tokens::Special;
+use crate::encode::workspace::Workspace;
+use crate::tokenizer::Tokenizer;
 
-/// Sums over texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Figures {
-    /// How many texts there are.
-    pub documents: u64,
+/// Sums over texts, and their ratios.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextStatistics {
+    /// Texts.
+    pub n_documents: u64,
     /// Bytes of text.
-    pub bytes: u64,
-    /// Words, as the pattern cuts them.
-    pub words: u64,
+    pub n_bytes: u64,
+    /// Words: the pieces of the tokenizer's pattern.
+    pub n_words: u64,
     /// Words that are one token.
-    pub whole_words: u64,
+    pub n_whole_words: u64,
     /// Tokens.
-    pub tokens: u64,
+    pub n_tokens: u64,
 }
 
-impl Figures {
+impl TextStatistics {
     /// Adds the sums of other texts.
     pub fn add(&mut self, other: &Self) {
-        self.documents += other.documents;
-        self.bytes += other.bytes;
-        self.words += other.words;
-        self.whole_words += other.whole_words;
-        self.tokens += other.tokens;
+        self.n_documents += other.n_documents;
+        self.n_bytes += other.n_bytes;
+        self.n_words += other.n_words;
+        self.n_whole_words += other.n_whole_words;
+        self.n_tokens += other.n_tokens;
     }
 
-    /// Bytes of text in a token, on average; 0 without text. More is better.
+    /// Returns the mean number of bytes of text in a token, 0 without text. More is better.
     pub fn bytes_per_token(&self) -> f64 {
-        ratio(self.bytes, self.tokens)
+        ratio(self.n_bytes, self.n_tokens)
     }
 
-    /// Tokens in a word, on average ("fertility"); 0 without text. 1 is the least.
+    /// Returns the mean number of tokens in a word ("fertility"), 0 without text. 1 is the best.
     pub fn tokens_per_word(&self) -> f64 {
-        ratio(self.tokens, self.words)
+        ratio(self.n_tokens, self.n_words)
     }
 
-    /// The share of words that are one token, between 0 and 1.
+    /// Returns the share of words that are one token, from 0 to 1.
     pub fn whole_word_share(&self) -> f64 {
-        ratio(self.whole_words, self.words)
+        ratio(self.n_whole_words, self.n_words)
     }
 }
 
-fn ratio(above: u64, below: u64) -> f64 {
-    if below == 0 { 0.0 } else { above as f64 / below as f64 }
+/// Returns `numerator / denominator`, 0 for a denominator of 0.
+fn ratio(numerator: u64, denominator: u64) -> f64 {
+    if denominator == 0 { 0.0 } else { numerator as f64 / denominator as f64 }
 }
 
 /// Measures texts with a tokenizer; one for each thread.
+///
+/// ```
+/// use lslm_bpe::{Measurer, Tokenizer, pretokenize::Pattern};
+/// use lslm_runtime::Task;
+///
+/// let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+/// tokens.extend([b"th".to_vec(), b"the".to_vec()]);
+/// let merges = [(b't'.into(), b'h'.into()), (256, b'e'.into())];
+/// let pattern = Pattern::named("gpt2").unwrap();
+/// let tokenizer = Tokenizer::new(&tokens, &merges, pattern, &[])?;
+///
+/// let mut measurer = Measurer::new(&tokenizer);
+/// let statistics = measurer.measure(b"the cat", &Task::default())?;
+/// // "the" is one token, " cat" is four.
+/// assert_eq!((statistics.n_words, statistics.n_tokens), (2, 5));
+/// assert_eq!(statistics.whole_word_share(), 0.5);
+/// assert_eq!(measurer.token_counts()[257], 1);
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 #[derive(Debug)]
-pub struct Measure<'a> {
+pub struct Measurer<'a> {
     tokenizer: &'a Tokenizer,
-    /// The bytes of each id; zero where there is no token.
+    /// The bytes of each id; zero for an id without a token.
     lengths: Vec<usize>,
-    /// How often each id came.
-    uses: Vec<u64>,
+    /// How often each id occurred.
+    token_counts: Vec<u64>,
     workspace: Workspace,
+    /// The ids of a text.
     ids: Vec<TokenId>,
-    spelled: Vec<u8>,
+    /// The bytes of those ids.
+    decoded: Vec<u8>,
 }
 
-impl<'a> Measure<'a> {
-    /// A measure that has seen nothing.
+impl<'a> Measurer<'a> {
+    /// Returns a measurer that has seen no text.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
         let ids = 0..tokenizer.vocab_size() as TokenId;
         let length = |id| tokenizer.token_bytes(id).map_or(0, <[u8]>::len);
         Self {
             tokenizer,
             lengths: ids.map(length).collect(),
-            uses: vec![0; tokenizer.vocab_size()],
+            token_counts: vec![0; tokenizer.vocab_size()],
             workspace: Workspace::default(),
             ids: Vec::new(),
-            spelled: Vec::new(),
+            decoded: Vec::new(),
         }
     }
 
-    /// The figures of one text, in which special tokens are text like any other.
+    /// Returns the statistics of one text, in which special tokens are ordinary text.
     ///
-    /// Words are counted in the text that the ids spell, which a tokenizer with a normalizer may
-    /// have changed.
-    pub fn text(&mut self, text: &[u8], task: &Task) -> Result<Figures> {
-        let Self { tokenizer, lengths, uses, workspace, ids, spelled } = self;
+    /// Words are those of the decoded ids, which a tokenizer with a normalizer may have changed.
+    pub fn measure(&mut self, text: &[u8], task: &Task) -> Result<TextStatistics> {
+        let Self { tokenizer, lengths, token_counts, workspace, ids, decoded } = self;
         ids.clear();
-        spelled.clear();
+        decoded.clear();
         tokenizer.encode_into_task(text, &Special::None, workspace, task, ids)?;
         for &id in &*ids {
-            spelled.extend_from_slice(tokenizer.token_bytes(id)?);
-            uses[id as usize] += 1;
+            decoded.extend_from_slice(tokenizer.token_bytes(id)?);
+            token_counts[id as usize] += 1;
         }
-        let mut figures = Figures {
-            documents: 1,
-            bytes: text.len() as u64,
-            tokens: ids.len() as u64,
-            ..Figures::default()
+        let mut statistics = TextStatistics {
+            n_documents: 1,
+            n_bytes: text.len() as u64,
+            n_tokens: ids.len() as u64,
+            ..TextStatistics::default()
         };
         let mut rest = ids.iter();
         let mut at = 0;
         let mut start = 0;
-        tokenizer.pattern().for_each_batch(spelled, |ends| {
+        tokenizer.pattern().for_each_batch(decoded, |ends| {
             for &end in ends {
-                let mut tokens = 0;
-                let begins = at == start;
+                let mut n_tokens = 0;
+                let is_token_start = at == start;
                 while at < end
                     && let Some(&id) = rest.next()
                 {
                     at += lengths[id as usize];
-                    tokens += 1;
+                    n_tokens += 1;
                 }
-                figures.words += 1;
-                figures.whole_words += u64::from(begins && tokens == 1 && at == end);
+                statistics.n_words += 1;
+                statistics.n_whole_words += u64::from(is_token_start && n_tokens == 1 && at == end);
                 start = end;
             }
         });
-        Ok(figures)
+        Ok(statistics)
     }
 
-    /// How often each id came in all texts.
-    pub fn uses(&self) -> &[u64] {
-        &self.uses
+    /// Returns, by id, how often each token occurred in all texts.
+    pub fn token_counts(&self) -> &[u64] {
+        &self.token_counts
     }
 }

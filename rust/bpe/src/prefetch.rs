@@ -1,7 +1,7 @@
-//! A hint to the processor to fetch memory that will be read soon.
+//! [`prefetch`]: a hint to load memory into the cache before it is read.
 #![allow(unsafe_code)]
 
-/// Asks for the cache line that holds `value`. It changes nothing but time, and does nothing on
+/// Starts loading the cache line of `value`. Only a hint: it changes no result, and does nothing on
 /// processors other than x86-64 and AArch64.
 #[inline(always)]
 pub(crate) fn prefetch<T>(value: &T) {

@@ -1,52 +1,60 @@
-//! Which vector instructions the machine has, and which `LSLM_SIMD` chooses.
+//! [`Level`]: the vector instructions of this machine, and the choice of `LSLM_SIMD`.
 
 use std::sync::OnceLock;
 
 use lslm_runtime::{Error, Result};
 
-/// The name of the vector instructions that the published patterns are cut with: the best of the
-/// machine's, or what the environment variable `LSLM_SIMD` asks for. [`lslm_runtime::Error::Invalid`]
-/// when the machine has nothing of that name; cutting then uses the best, so programs that heed the
-/// variable should ask here first.
+/// Returns the name of the vector instructions in use: the value of the environment variable
+/// `LSLM_SIMD`, or the best that this machine has.
+///
+/// [`Error::Invalid`] if `LSLM_SIMD` names none that this machine has. Without a call of this
+/// function such a value is ignored, so programs that support the variable should call it first.
+///
+/// ```
+/// let level = lslm_bpe::simd_level()?;
+/// assert!(["scalar", "avx2", "avx512"].contains(&level));
+/// # Ok::<(), lslm_runtime::Error>(())
+/// ```
 pub fn simd_level() -> Result<&'static str> {
-    Level::wanted().map(Level::name)
+    Level::requested().map(Level::name)
 }
 
-/// The instructions that are used.
+/// A set of vector instructions. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// No vector instructions.
     Scalar,
-    /// AVX2, and the bit instructions that came with it
+    /// AVX2, and the bit instructions of the same processors.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 with byte instructions
+    /// AVX-512 with byte instructions (BW).
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
 impl Level {
-    /// The best the machine has, or what `LSLM_SIMD` says if the machine has it.
+    /// Returns the level of `LSLM_SIMD` if this machine has it, else the best; the same each time.
     pub(crate) fn current() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
-        *LEVEL.get_or_init(|| Self::wanted().unwrap_or_else(|_| Self::best()))
+        *LEVEL.get_or_init(|| Self::requested().unwrap_or_else(|_| Self::best()))
     }
 
-    /// What `LSLM_SIMD` asks for, the best when it is not set; an error for anything that this
-    /// machine cannot do, since who sets it means to measure or test that one path.
-    pub(crate) fn wanted() -> Result<Self> {
+    /// Returns the level of `LSLM_SIMD`, the best if it is not set. An unsupported one is an error,
+    /// since the variable exists to measure or test that one path.
+    pub(crate) fn requested() -> Result<Self> {
         match std::env::var_os("LSLM_SIMD") {
             None => Ok(Self::best()),
             Some(name) => Self::named(&name.to_string_lossy()),
         }
     }
 
+    /// Returns the level of this machine with the name `name`.
     fn named(name: &str) -> Result<Self> {
         let levels = Self::available();
         levels.iter().find(|level| level.name() == name).copied().ok_or_else(|| {
             let names: Vec<_> = levels.into_iter().map(Self::name).collect();
             Error::invalid(format!(
-                "LSLM_SIMD={name:?}: this machine has {}; unset it for the best of them",
+                "LSLM_SIMD={name:?}: this machine has {}; unset it to use the best of them",
                 names.join(", ")
             ))
         })
@@ -56,7 +64,7 @@ impl Level {
         Self::available().last().copied().unwrap_or(Self::Scalar)
     }
 
-    /// What the machine has, the best last.
+    /// Returns the levels that this machine has, the best last.
     pub(crate) fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut levels = vec![Self::Scalar];
@@ -77,7 +85,7 @@ impl Level {
         levels
     }
 
-    /// As `LSLM_SIMD` spells it.
+    /// Returns the value of `LSLM_SIMD` for this level.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -94,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_go_by_their_names() {
+    fn a_level_is_found_by_its_name_and_no_other() {
         for level in Level::available() {
             assert_eq!(Level::named(level.name()).unwrap(), level);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lslm_bpe::{Figures, Measure, Tokenizer};
+use lslm_bpe::{Measurer, TextStatistics, Tokenizer};
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
 use lslm_corpus::{Corpus, Document};
 use lslm_runtime::parallel::for_each_index;
@@ -34,11 +34,11 @@ pub struct MeasureOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// The figures of each file with documents, in the order of the inputs.
-    pub files: Vec<(String, Figures)>,
+    pub files: Vec<(String, TextStatistics)>,
     /// The figures of all documents.
-    pub total: Figures,
+    pub total: TextStatistics,
     /// The figures of the held-out documents, which are part of `total`.
-    pub validation: Figures,
+    pub validation: TextStatistics,
     /// The number of occurrences of each id in all documents.
     pub uses: Vec<u64>,
     /// The number of occurrences of each id in the held-out documents.
@@ -111,15 +111,15 @@ pub fn measure_tokenizer(
         )
     })?;
     let mut measured = Measured::default();
-    let mut files: HashMap<Arc<str>, Figures> = HashMap::new();
+    let mut files: HashMap<Arc<str>, TextStatistics> = HashMap::new();
     for thread in figures.into_values() {
         for (file, figures) in thread.files {
             files.entry(file).or_default().add(&figures);
         }
         measured.validation.add(&thread.validation_figures);
-        add_uses(&mut measured.uses, thread.train.uses());
-        add_uses(&mut measured.uses, thread.validation.uses());
-        add_uses(&mut measured.validation_uses, thread.validation.uses());
+        add_uses(&mut measured.uses, thread.train.token_counts());
+        add_uses(&mut measured.uses, thread.validation.token_counts());
+        add_uses(&mut measured.validation_uses, thread.validation.token_counts());
     }
     for input in corpus.inputs() {
         if let Some(figures) = files.remove(input.name()) {
@@ -132,10 +132,10 @@ pub fn measure_tokenizer(
 
 /// The figures of one thread.
 struct ThreadFigures<'a> {
-    files: HashMap<Arc<str>, Figures>,
-    validation_figures: Figures,
-    train: Measure<'a>,
-    validation: Measure<'a>,
+    files: HashMap<Arc<str>, TextStatistics>,
+    validation_figures: TextStatistics,
+    train: Measurer<'a>,
+    validation: Measurer<'a>,
     buffers: CleanBuffers,
 }
 
@@ -143,9 +143,9 @@ impl<'a> ThreadFigures<'a> {
     fn new(tokenizer: &'a Tokenizer) -> Self {
         Self {
             files: HashMap::new(),
-            validation_figures: Figures::default(),
-            train: Measure::new(tokenizer),
-            validation: Measure::new(tokenizer),
+            validation_figures: TextStatistics::default(),
+            train: Measurer::new(tokenizer),
+            validation: Measurer::new(tokenizer),
             buffers: CleanBuffers::default(),
         }
     }
@@ -162,11 +162,11 @@ impl<'a> ThreadFigures<'a> {
             return Ok(());
         };
         let figures = if validation.contains(&text) {
-            let figures = self.validation.text(text.as_bytes(), task)?;
+            let figures = self.validation.measure(text.as_bytes(), task)?;
             self.validation_figures.add(&figures);
             figures
         } else {
-            self.train.text(text.as_bytes(), task)?
+            self.train.measure(text.as_bytes(), task)?
         };
         self.files.entry(document.source).or_default().add(&figures);
         Ok(())

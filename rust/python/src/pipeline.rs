@@ -210,7 +210,7 @@ pub(crate) fn measure_tokenizer<'py>(
         .iter()
         .map(|(file, figures)| results::text_statistics(Some(file), figures))
         .collect();
-    let has_validation = measured.validation.documents > 0;
+    let has_validation = measured.validation.n_documents > 0;
     let fields = json!({
         "total": results::text_statistics(None, &measured.total),
         "validation": has_validation
@@ -224,7 +224,7 @@ pub(crate) fn measure_tokenizer<'py>(
 /// Returns the ids, except special ones, that occur in no validation document, or without these in
 /// no document.
 fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
-    let has_validation = measured.validation.documents > 0;
+    let has_validation = measured.validation.n_documents > 0;
     let uses = if has_validation { &measured.validation_uses } else { &measured.uses };
     let special: Vec<TokenId> = tokenizer.special_tokens().map(|(_, id)| id).collect();
     (0..)

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use lslm_bpe::Figures;
+use lslm_bpe::TextStatistics;
 use lslm_clean::Funnel;
 use lslm_corpus::Statistics;
 use lslm_dataset::Manifest;
@@ -94,14 +94,14 @@ pub(crate) fn part(path: &Path, manifest: &Manifest) -> Value {
 }
 
 /// Returns the fields of a `TextStatistics`, of one file or of several.
-pub(crate) fn text_statistics(file: Option<&str>, figures: &Figures) -> Value {
+pub(crate) fn text_statistics(file: Option<&str>, figures: &TextStatistics) -> Value {
     json!({
         "file": file,
-        "n_documents": figures.documents,
-        "n_bytes": figures.bytes,
-        "n_words": figures.words,
-        "n_whole_words": figures.whole_words,
-        "n_tokens": figures.tokens,
+        "n_documents": figures.n_documents,
+        "n_bytes": figures.n_bytes,
+        "n_words": figures.n_words,
+        "n_whole_words": figures.n_whole_words,
+        "n_tokens": figures.n_tokens,
         "bytes_per_token": figures.bytes_per_token(),
         "tokens_per_word": figures.tokens_per_word(),
         "whole_word_share": figures.whole_word_share(),

@@ -24,8 +24,8 @@ use self::state::{BATCH, Carry, Ends, Window};
 use super::masks::{self, ClassMasks, Classify};
 use super::scheme::Rules;
 
-/// Blocks whose pieces are found before the masks of the next ones are made: 8 × 64 bytes, so that
-/// each of the two loops runs long enough to be predicted and the masks stay in the first cache.
+/// Blocks whose pieces are found before the masks of the next ones are made. With [`AHEAD`], 1.6 KB
+/// of masks.
 const CHUNK: usize = 8;
 /// Further blocks whose masks are needed: the next one for look-ahead, and the one after it for the
 /// characters that the next one begins.

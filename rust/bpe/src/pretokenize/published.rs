@@ -88,11 +88,11 @@ pub(super) const DEEPSEEK_REST: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~
 
 /// Other expressions with the same pieces as a published one: (other, published).
 pub(super) const SYNONYMS: &[(&str, &str)] = &[
-    // GPT-2 in tiktoken, in the first GPT-2 release, and in files of GPT-NeoX
+    // GPT-2 as tiktoken spells it, and the first GPT-2 release
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s", GPT2),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", GPT2),
-    // cl100k_base in tiktoken up to 0.7, and a variant of it with Hugging Face's contractions
+    // cl100k_base in tiktoken up to 0.7
     (
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
         CL100K,

@@ -212,41 +212,41 @@ impl SequenceReader {
                 self.steps.push(Step::Digits { individual: flag("individual_digits", false)? });
                 Ok(())
             }
-            "Split" => {
-                let regex = matcher::expression(value.get("pattern"))?;
-                let invert = flag("invert", false)?;
-                let behavior = match value.get("behavior").and_then(Value::as_str) {
-                    Some("Isolated") => Behavior::Isolated,
-                    Some("Contiguous") => Behavior::Contiguous,
-                    Some("MergedWithPrevious") => Behavior::MergedWithPrevious,
-                    Some("MergedWithNext") => Behavior::MergedWithNext,
-                    Some("Removed") => {
-                        if !self.steps.is_empty() {
-                            self.flush()?;
-                        }
-                        let matcher = Matcher::new(&regex)?;
-                        self.stages.push(Stage::Remove { matcher, invert });
-                        return Ok(());
-                    }
-                    other => {
-                        return Err(format!(
-                            "the behavior {other:?} of the pre-tokenizer \"Split\" is unknown"
-                        ));
-                    }
-                };
-                match Pattern::named("cl100k_base_tiktoken") {
-                    Some(own) if regex == CL100K_TIKTOKEN => {
-                        self.steps.extend_from_slice(own.steps());
-                    }
-                    _ => self.steps.push(Step::Split { regex, behavior, invert }),
-                }
-                Ok(())
-            }
+            "Split" => self.add_split(value, flag("invert", false)?),
             _ => Err(format!(
                 "the pre-tokenizer {kind:?} is not supported; known are ByteLevel, Split, Digits \
                  and Sequence"
             )),
         }
+    }
+
+    /// Reads a "Split": a step, or for "Removed" a stage.
+    fn add_split(&mut self, value: &Value, invert: bool) -> Result<(), String> {
+        let regex = matcher::expression(value.get("pattern"))?;
+        let behavior = match value.get("behavior").and_then(Value::as_str) {
+            Some("Isolated") => Behavior::Isolated,
+            Some("Contiguous") => Behavior::Contiguous,
+            Some("MergedWithPrevious") => Behavior::MergedWithPrevious,
+            Some("MergedWithNext") => Behavior::MergedWithNext,
+            Some("Removed") => {
+                if !self.steps.is_empty() {
+                    self.flush()?;
+                }
+                let matcher = Matcher::new(&regex)?;
+                self.stages.push(Stage::Remove { matcher, invert });
+                return Ok(());
+            }
+            other => {
+                return Err(format!(
+                    "the behavior {other:?} of the pre-tokenizer \"Split\" is unknown"
+                ));
+            }
+        };
+        match Pattern::named("cl100k_base_tiktoken") {
+            Some(own) if regex == CL100K_TIKTOKEN => self.steps.extend_from_slice(own.steps()),
+            _ => self.steps.push(Step::Split { regex, behavior, invert }),
+        }
+        Ok(())
     }
 }
 

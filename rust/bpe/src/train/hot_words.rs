@@ -12,7 +12,8 @@
 //! Few distinct words make up most of a text, and the cache fits the second-level cache; the table
 //! does not.
 
-use super::word_table::{EMPTY, Key, SHORT, WordEntry, WordTable, hash_long};
+use super::word_table::{EMPTY, WordEntry, WordTable, hash_long};
+use crate::vocab::piece_key::PieceKey;
 
 /// Slots: 2^14 of 24 bytes are 384 KiB, which fit a second-level cache.
 const SLOTS: usize = if cfg!(test) { 1 << 5 } else { 1 << 14 };
@@ -63,22 +64,20 @@ impl HotWords {
         for ends in ends.chunks(BATCH) {
             for &end in ends {
                 let length = end - start;
-                let key = match text.get(start..).and_then(<[u8]>::first_chunk) {
-                    Some(window) if (1..=SHORT).contains(&length) => Key::window(*window, length),
-                    _ if (1..=SHORT).contains(&length) => Key::short(&text[start..end]),
-                    _ => {
-                        if length > 0 {
-                            let hash = hash_long(&text[start..end]);
-                            table.prefetch(hash);
-                            self.long.push((hash, start, end));
-                        }
-                        start = end;
-                        continue;
+                let Some(word) = text.get(start..) else { break };
+                if !(1..=PieceKey::MAX_LEN).contains(&length) {
+                    if length > 0 {
+                        let hash = hash_long(&word[..length]);
+                        table.prefetch(hash);
+                        self.long.push((hash, start, end));
                     }
-                };
+                    start = end;
+                    continue;
+                }
                 start = end;
+                let key = PieceKey::read(word, 0, length);
                 // Bits that select neither the part of a table nor, in a small one, the slot.
-                let slot = &mut self.slots[(key.hash_short() >> 16) as usize % SLOTS];
+                let slot = &mut self.slots[(key.hash() >> 16) as usize % SLOTS];
                 if slot.key == key {
                     slot.count += 1;
                 } else {
@@ -101,7 +100,7 @@ impl HotWords {
         let mut hashes = [0; QUEUE];
         let queue = &self.queue[..self.queued];
         for (entry, hash) in queue.iter().zip(&mut hashes) {
-            *hash = entry.key.hash_short();
+            *hash = entry.key.hash();
             table.prefetch(*hash);
         }
         for (entry, &hash) in queue.iter().zip(&hashes) {
@@ -114,7 +113,7 @@ impl HotWords {
     pub(super) fn flush(&mut self, table: &mut WordTable) {
         self.empty_queue(table);
         for entry in &mut *self.slots {
-            table.add_short(entry, entry.key.hash_short());
+            table.add_short(entry, entry.key.hash());
             *entry = EMPTY;
         }
     }

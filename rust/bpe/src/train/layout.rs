@@ -11,14 +11,12 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use lslm_runtime::{Error, Result, Task};
+use lslm_runtime::{Error, Result, Task, TokenId};
 
 use super::shard::{Shard, Slot};
 use super::word_counts::WordCounts;
-use crate::TokenId;
 
-/// Fewest slots of a shard if there are several: about a megabyte, below which starting a thread
-/// costs more than it saves.
+/// Fewest slots of a shard, if there are several: 1 MB of 16-bit ids.
 const MIN_SHARD: usize = if cfg!(test) { 64 } else { 1 << 19 };
 /// Most slots of a shard, in which positions have 32 bits.
 const MAX_SHARD: usize = u32::MAX as usize;
@@ -26,7 +24,7 @@ const MAX_SHARD: usize = u32::MAX as usize;
 /// the round, and about 50 for each distinct pair while a round begins. Measured on text of several
 /// languages: 10 on average, and always below 16.
 const BYTES_PER_SLOT: usize = 16;
-/// Words between two checks of the task, some milliseconds of work.
+/// Words between two checks of the task for cancellation: some milliseconds of work.
 const CHECK_STRIDE: usize = 1 << 18;
 
 /// Returns the words in shards for `threads` threads, each with its words sorted by count.

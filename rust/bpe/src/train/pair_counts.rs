@@ -7,9 +7,9 @@
 //!                        then find each pair by linear probing and add its count
 //! ```
 
-use lslm_runtime::{Result, Task};
+use lslm_runtime::{Result, Task, TokenId};
 
-use crate::TokenId;
+use crate::vocab::hash;
 
 /// Most tokens for which the counts are a square array: 512² entries of 24 bytes are 6 MiB.
 const MAX_SQUARE: usize = 512;
@@ -63,8 +63,7 @@ impl PairCounts {
 
     #[inline(always)]
     fn home(&self, key: u64) -> usize {
-        let mixed = u128::from(key ^ 0x9E37_79B9_7F4A_7C15) * 0xD1B5_4A32_D192_ED03;
-        ((mixed >> 64) as u64 ^ mixed as u64) as usize & (self.entries.len() - 1)
+        hash::fold(key, 0) as usize & (self.entries.len() - 1)
     }
 
     /// Adds one position with `count` to a pair; visible after [`Self::flush`].

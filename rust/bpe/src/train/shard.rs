@@ -12,10 +12,9 @@
 //! slot where the right part began becomes [`Slot::HOLE`], so that outdated positions of pairs
 //! match nothing there; other slots inside a token are never read.
 
-use lslm_runtime::{Result, Task};
+use lslm_runtime::{Result, Task, TokenId};
 
 use super::trained::Merge;
-use crate::TokenId;
 
 /// Positions between two checks of the task, about 1 ms of work.
 const CHECK_STRIDE: usize = 1 << 17;

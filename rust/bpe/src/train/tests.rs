@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::pretokenize::Pattern;
-use crate::{Figures, Measure, Tokenizer};
+use crate::{Measurer, TextStatistics, Tokenizer};
 
 fn learned(words: &WordCounts, options: &TrainOptions, threads: usize) -> Trained {
     train(words.clone(), options, threads, &Task::default()).unwrap()
@@ -381,36 +381,41 @@ fn the_tokenizer_has_the_trained_vocabulary() {
         }
         let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
         assert_eq!(again.fingerprint(), tokenizer.fingerprint());
-        // The figures of a text are the sums over its words.
+        // The statistics of a text are the sums over its words.
         let task = Task::default();
         let text = text.repeat(2);
-        let mut expected = Figures { documents: 1, bytes: text.len() as u64, ..Figures::default() };
-        let mut uses = vec![0; tokenizer.vocab_size()];
+        let mut expected = TextStatistics {
+            n_documents: 1,
+            n_bytes: text.len() as u64,
+            ..TextStatistics::default()
+        };
+        let mut token_counts = vec![0; tokenizer.vocab_size()];
         pattern.for_each(text.as_bytes(), |word| {
             let ids = tokenizer.encode(word, &crate::Special::None, &task).unwrap();
-            expected.words += 1;
-            expected.tokens += ids.len() as u64;
-            expected.whole_words += u64::from(ids.len() == 1);
+            expected.n_words += 1;
+            expected.n_tokens += ids.len() as u64;
+            expected.n_whole_words += u64::from(ids.len() == 1);
             for &id in &ids {
-                uses[id as usize] += 1;
+                token_counts[id as usize] += 1;
             }
         });
-        let mut measure = Measure::new(&tokenizer);
-        let figures = measure.text(text.as_bytes(), &task).unwrap();
-        assert_eq!(figures, expected);
-        assert!(0 < figures.whole_words && figures.whole_words < figures.words);
-        assert_eq!(measure.uses(), uses);
-        let mut twice = figures.clone();
-        twice.add(&measure.text(b"", &task).unwrap());
-        assert_eq!(twice, Figures { documents: 2, ..figures });
+        let mut measurer = Measurer::new(&tokenizer);
+        let statistics = measurer.measure(text.as_bytes(), &task).unwrap();
+        assert_eq!(statistics, expected);
+        assert!(0 < statistics.n_whole_words && statistics.n_whole_words < statistics.n_words);
+        assert_eq!(measurer.token_counts(), token_counts);
+        let mut twice = statistics.clone();
+        twice.add(&measurer.measure(b"", &task).unwrap());
+        assert_eq!(twice, TextStatistics { n_documents: 2, ..statistics });
     }
 }
 
 #[test]
-fn figures_have_the_published_ratios() {
-    let figures = Figures { documents: 1, bytes: 13, words: 7, whole_words: 4, tokens: 10 };
-    assert_eq!(figures.bytes_per_token().to_string(), "1.3");
-    assert!((figures.tokens_per_word() - 10.0 / 7.0).abs() < 1e-12);
-    assert!((figures.whole_word_share() - 4.0 / 7.0).abs() < 1e-12);
-    assert_eq!(Figures::default().bytes_per_token().to_string(), "0");
+fn ratios_are_of_the_sums() {
+    let statistics =
+        TextStatistics { n_documents: 1, n_bytes: 13, n_words: 7, n_whole_words: 4, n_tokens: 10 };
+    assert_eq!(statistics.bytes_per_token().to_string(), "1.3");
+    assert!((statistics.tokens_per_word() - 10.0 / 7.0).abs() < 1e-12);
+    assert!((statistics.whole_word_share() - 4.0 / 7.0).abs() < 1e-12);
+    assert_eq!(TextStatistics::default().bytes_per_token().to_string(), "0");
 }

@@ -20,7 +20,7 @@ use std::collections::BinaryHeap;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use lslm_runtime::{Result, Task, threads};
+use lslm_runtime::{Result, Task, TokenId, threads};
 use rayon::prelude::*;
 
 use super::layout::lay_out;
@@ -30,7 +30,6 @@ use super::shard::{NONE, Neighbours, Shard, Slot, Targets};
 use super::trained::{Merge, Trained};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_counts::WordCounts;
-use crate::TokenId;
 
 /// Positions of a merge from which it runs on several threads: fewer take less time than waking
 /// them.

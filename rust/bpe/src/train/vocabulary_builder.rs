@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, TokenId};
 
 use super::options::{Placement, TrainOptions};
 use super::trained::{Merge, Trained};
-use crate::TokenId;
 use crate::files::byte_alphabet;
 
 /// Returns the bytes that the characters of `text` stand for in a `tokenizer.json`, if all of them

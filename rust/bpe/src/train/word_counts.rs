@@ -86,8 +86,10 @@ impl WordCounts {
     pub fn for_each(&self, mut f: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
         let mut result = Ok(());
         self.table.for_each(|word, count| {
-            if result.is_ok() {
-                result = f(word, count);
+            if result.is_ok()
+                && let Err(error) = f(word, count)
+            {
+                result = Err(error);
             }
         });
         result?;

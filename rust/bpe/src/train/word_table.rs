@@ -15,103 +15,45 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::prefetch::prefetch;
+use crate::vocab::piece_key::PieceKey;
 
+/// The bits of the hash that select a part.
 const PART_BITS: u32 = 6;
-/// Parts of a table: 64, some for each thread.
+/// Parts of a table: several for each of up to a few dozen threads.
 pub(super) const PARTS: usize = 1 << PART_BITS;
-/// Most bytes of a word that is its own key.
-pub(super) const SHORT: usize = 15;
-/// The bit of a key's last byte that marks a word in the arena.
+/// The bit of a key's last byte, the length of a short word, that marks a word in the arena. The
+/// key of such a word is its hash, and its offset in the arena with this bit.
 const LONG: u64 = 1 << 63;
+/// The bits of a long word's key that are its offset in the arena.
 const OFFSET: u64 = (1 << 56) - 1;
+/// The hash of long words. Any fixed seed does; a fixed one gives the same order of words each
+/// time.
 const HASHER: FixedState = FixedState::with_seed(0x776f_7264);
-
-/// A short word: its bytes, padded with zeros, and its length in the last byte. A long one: its
-/// hash, and its offset in the arena with [`LONG`] set.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
-    low: u64,
-    high: u64,
-}
 
 /// A word and its count.
 #[derive(Clone, Copy)]
 pub(super) struct WordEntry {
-    pub(super) key: Key,
+    pub(super) key: PieceKey,
     /// Zero for an empty entry.
     pub(super) count: u64,
 }
 
-/// The bits of the first n bytes.
-const MASKS: [u128; SHORT + 1] = {
-    let mut masks = [0; SHORT + 1];
-    let mut length = 1;
-    while length <= SHORT {
-        masks[length] = masks[length - 1] << 8 | 0xFF;
-        length += 1;
-    }
-    masks
-};
-
-impl PartialEq for Key {
-    /// Compares both halves at once: two branches are mispredicted more often than one.
-    #[inline(always)]
-    fn eq(&self, other: &Self) -> bool {
-        (self.low ^ other.low) | (self.high ^ other.high) == 0
-    }
-}
-
 /// The empty entry.
-pub(super) const EMPTY: WordEntry = WordEntry { key: Key { low: 0, high: 0 }, count: 0 };
+pub(super) const EMPTY: WordEntry = WordEntry { key: PieceKey::EMPTY, count: 0 };
 
-impl Key {
-    /// Returns the key of a word of 1 to 15 bytes.
-    #[inline(always)]
-    pub(super) fn short(word: &[u8]) -> Self {
-        let length = word.len();
-        let tag = (length as u64) << 56;
-        if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
-            let rest = u64::from_le_bytes(*last).checked_shr(128 - 8 * length as u32).unwrap_or(0);
-            return Self { low: u64::from_le_bytes(*first), high: rest | tag };
-        }
-        // The two halves may overlap; the same bytes then have the same bits.
-        let low = if let (Some(first), Some(last)) = (word.first_chunk(), word.last_chunk()) {
-            let last = u64::from(u32::from_le_bytes(*last));
-            u64::from(u32::from_le_bytes(*first)) | last << (8 * (length - 4))
-        } else {
-            let byte = |at: usize| u64::from(word[at]) << (8 * at);
-            byte(0) | byte(length / 2) | byte(length - 1)
-        };
-        Self { low, high: tag }
-    }
-
-    /// Returns the key of the first `length` bytes of a window of text, without branches.
-    #[inline(always)]
-    pub(super) fn window(window: [u8; 16], length: usize) -> Self {
-        let bits = u128::from_le_bytes(window) & MASKS[length];
-        Self { low: bits as u64, high: (bits >> 64) as u64 | (length as u64) << 56 }
-    }
-
-    #[inline(always)]
-    fn is_long(self) -> bool {
-        self.high & LONG != 0
-    }
-
-    #[inline(always)]
-    fn hash(self) -> u64 {
-        if self.is_long() { self.low } else { self.hash_short() }
-    }
-
-    /// Returns the hash of a short word, or of the empty key.
-    #[inline(always)]
-    pub(super) fn hash_short(self) -> u64 {
-        let product = u128::from(self.low ^ 0x9E37_79B9_7F4A_7C15)
-            * u128::from(self.high ^ 0xD1B5_4A32_D192_ED03);
-        (product >> 64) as u64 ^ product as u64
-    }
+/// Returns whether the word of `key` is in the arena.
+#[inline(always)]
+fn is_long(key: PieceKey) -> bool {
+    key.high & LONG != 0
 }
 
-/// Returns the hash of a word of more than [`SHORT`] bytes.
+/// Returns the hash of the word of `key`.
+#[inline(always)]
+fn hash_of(key: PieceKey) -> u64 {
+    if is_long(key) { key.low } else { key.hash() }
+}
+
+/// Returns the hash of a word of more than [`PieceKey::MAX_LEN`] bytes.
 #[inline(always)]
 pub(super) fn hash_long(word: &[u8]) -> u64 {
     HASHER.hash_one(word)
@@ -142,7 +84,7 @@ impl TablePart {
     }
 
     #[inline(always)]
-    fn add_short(&mut self, key: Key, hash: u64, count: u64) -> u64 {
+    fn add_short(&mut self, key: PieceKey, hash: u64, count: u64) -> u64 {
         if self.entries.is_empty() {
             self.grow();
         }
@@ -168,10 +110,10 @@ impl TablePart {
 
     /// Adds `count` to a word of this part, and returns the sum.
     pub(super) fn add(&mut self, word: &[u8], count: u64) -> u64 {
-        if word.len() > SHORT {
+        if word.len() > PieceKey::MAX_LEN {
             self.add_long(word, hash_long(word), count)
         } else {
-            let key = Key::short(word);
+            let key = PieceKey::new(word);
             self.add_short(key, key.hash(), count)
         }
     }
@@ -185,14 +127,14 @@ impl TablePart {
         loop {
             let entry = &mut self.entries[at];
             if entry.key.low == hash
-                && entry.key.is_long()
+                && is_long(entry.key)
                 && in_arena(&self.arena, entry.key) == word
             {
                 entry.count = entry.count.saturating_add(count);
                 return entry.count;
             }
             if entry.count == 0 {
-                let key = Key { low: hash, high: LONG | self.arena.len() as u64 };
+                let key = PieceKey { low: hash, high: LONG | self.arena.len() as u64 };
                 *entry = WordEntry { key, count };
                 self.arena.extend_from_slice(&(word.len() as u32).to_le_bytes());
                 self.arena.extend_from_slice(word);
@@ -214,7 +156,7 @@ impl TablePart {
         let mask = self.entries.len() - 1;
         for entry in old {
             if entry.count > 0 {
-                let mut at = self.home(entry.key.hash());
+                let mut at = self.home(hash_of(entry.key));
                 while self.entries[at].count > 0 {
                     at = (at + 1) & mask;
                 }
@@ -226,13 +168,10 @@ impl TablePart {
     /// Calls `f` with each word and its count.
     pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], u64)) {
         for entry in self.entries.iter().filter(|entry| entry.count > 0) {
-            if entry.key.is_long() {
+            if is_long(entry.key) {
                 f(in_arena(&self.arena, entry.key), entry.count);
             } else {
-                let mut bytes = [0; 16];
-                bytes[..8].copy_from_slice(&entry.key.low.to_le_bytes());
-                bytes[8..].copy_from_slice(&entry.key.high.to_le_bytes());
-                f(&bytes[..usize::from(bytes[SHORT])], entry.count);
+                f(&entry.key.bytes()[..entry.key.len()], entry.count);
             }
         }
     }
@@ -240,8 +179,8 @@ impl TablePart {
     /// Adds all words of `other`.
     pub(super) fn add_all(&mut self, other: &Self) {
         for entry in other.entries.iter().filter(|entry| entry.count > 0) {
-            let hash = entry.key.hash();
-            if entry.key.is_long() {
+            let hash = hash_of(entry.key);
+            if is_long(entry.key) {
                 self.add_long(in_arena(&other.arena, entry.key), hash, entry.count);
             } else {
                 self.add_short(entry.key, hash, entry.count);
@@ -255,7 +194,7 @@ impl TablePart {
 }
 
 /// Returns the bytes of a long word.
-fn in_arena(arena: &[u8], key: Key) -> &[u8] {
+fn in_arena(arena: &[u8], key: PieceKey) -> &[u8] {
     let rest = arena.get((key.high & OFFSET) as usize..).unwrap_or_default();
     match rest.split_first_chunk() {
         Some((length, rest)) => &rest[..u32::from_le_bytes(*length) as usize],
@@ -290,14 +229,15 @@ impl WordTable {
         if word.is_empty() || count == 0 {
             return 0;
         }
-        if word.len() > SHORT {
+        if word.len() > PieceKey::MAX_LEN {
             return self.add_long(word, hash_long(word), count);
         }
-        let key = Key::short(word);
-        self.add_short(&WordEntry { key, count }, key.hash_short())
+        let key = PieceKey::new(word);
+        self.add_short(&WordEntry { key, count }, key.hash())
     }
 
-    /// Adds `count` to a word of more than [`SHORT`] bytes with hash `hash`, and returns the sum.
+    /// Adds `count` to a word of more than [`PieceKey::MAX_LEN`] bytes with hash `hash`, and
+    /// returns the sum.
     #[inline(always)]
     pub(super) fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
         let word = &word[..word.len().min(u32::MAX as usize)];
@@ -337,23 +277,5 @@ impl WordTable {
     /// Returns the number of words.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.used).sum()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_keys_have_the_bytes_and_the_length() {
-        let text = b"0123456789abcdef";
-        for length in 1..=SHORT {
-            let key = Key::short(&text[..length]);
-            assert!(key == Key::window(*text, length));
-            let bytes = [key.low.to_le_bytes(), key.high.to_le_bytes()].concat();
-            assert_eq!(&bytes[..length], &text[..length]);
-            assert!(bytes[length..SHORT].iter().all(|&byte| byte == 0));
-            assert_eq!(usize::from(bytes[SHORT]), length);
-        }
     }
 }

@@ -4,8 +4,8 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use lslm_runtime::TokenId;
 
-use crate::TokenId;
 use crate::vocab::key_index::KeyIndex;
 use crate::vocab::piece_key::PieceKey;
 

@@ -58,8 +58,8 @@ pub(super) fn starts<R: Rules>(window: &Window<'_>, carry: &mut Carry, ends: &mu
     }
     starts |= after_line_ends::<R>(window, blank, line, carry, ends);
     let ending = |block: &ClassMasks| block.of(CharClass::Number) | block.cjk;
-    let (here, there) = (ending(block), ending(next));
-    starts |= last_blanks(window, blank, here, there, block.inner, block.non_ascii);
+    let (stops, next_stops) = (ending(block), ending(next));
+    starts |= last_blanks(window, blank, stops, next_stops, block.inner, block.non_ascii);
 
     carry.word = word >> 63;
     carry.punctuation = symbol >> 63;
@@ -86,19 +86,19 @@ fn word_mask(block: &ClassMasks) -> u64 {
 }
 
 /// Returns the start of the last of several gaps, which begins the word after it: the gaps whose
-/// next character, one to four bytes on, is in `here` or in the next block's words.
+/// next character, one to four bytes on, is in `words` or in the next block's words.
 #[inline(always)]
-fn last_gaps(window: &Window<'_>, gap: u64, here: u64) -> u64 {
+fn last_gaps(window: &Window<'_>, gap: u64, words: u64) -> u64 {
     let Window { block, next, .. } = window;
-    let there = word_mask(next) & !(next.cjk ^ (next.cjk << 1 | block.cjk >> 63));
-    let mut starts = gap & !block.non_ascii & (here >> 1 | there << 63);
+    let next_words = word_mask(next) & !(next.cjk ^ (next.cjk << 1 | block.cjk >> 63));
+    let mut starts = gap & !block.non_ascii & (words >> 1 | next_words << 63);
     let long = gap & block.non_ascii & !block.inner;
     if long != 0 {
         let third = block.inner >> 2 | next.inner << 62;
         let fourth = third & (block.inner >> 3 | next.inner << 61);
-        starts |= long & !third & (here >> 2 | there << 62);
-        starts |= long & third & !fourth & (here >> 3 | there << 61);
-        starts |= long & fourth & (here >> 4 | there << 60);
+        starts |= long & !third & (words >> 2 | next_words << 62);
+        starts |= long & third & !fourth & (words >> 3 | next_words << 61);
+        starts |= long & fourth & (words >> 4 | next_words << 60);
     }
     starts
 }

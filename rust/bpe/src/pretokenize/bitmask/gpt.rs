@@ -98,8 +98,8 @@ pub(super) fn starts<R: Rules, const ASCII: bool>(
     }
     let ending = |block: &ClassMasks| if R::DIGITS { block.of(CharClass::Number) } else { 0 };
     let last = if R::GPT2 { blank | line } else { blank };
-    let (here, there) = (ending(block), ending(next));
-    starts |= last_blanks(window, last, here, there, inner, non_ascii);
+    let (stops, next_stops) = (ending(block), ending(next));
+    starts |= last_blanks(window, last, stops, next_stops, inner, non_ascii);
 
     carry.word = classes.word() >> 63;
     carry.punctuation = classes.punctuation >> 63;

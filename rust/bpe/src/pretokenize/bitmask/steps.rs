@@ -66,27 +66,27 @@ pub(super) fn after_line_ends<R: Rules>(
 }
 
 /// Returns the start of the last character of each run of white space (`\s+(?!\S)`), among those of
-/// `last` that do not end the text. Bytes of `here` in the block and of `there` in the next one end
-/// a run as the end of the text does.
+/// `last` that do not end the text. Bytes of `stops` in the block and of `next_stops` in the next
+/// one end a run as the end of the text does.
 #[inline(always)]
 pub(super) fn last_blanks(
     window: &Window<'_>,
     last: u64,
-    here: u64,
-    there: u64,
+    stops: u64,
+    next_stops: u64,
     inner: u64,
     non_ascii: u64,
 ) -> u64 {
     let white = |block: &ClassMasks| {
         block.of(CharClass::Space) | block.of(CharClass::Newline) | !block.valid
     };
-    let (here, there) = (here | white(window.block), there | white(window.next));
-    let mut starts = last & !non_ascii & !(here >> 1 | there << 63);
+    let (stops, next_stops) = (stops | white(window.block), next_stops | white(window.next));
+    let mut starts = last & !non_ascii & !(stops >> 1 | next_stops << 63);
     let long = last & non_ascii & !inner;
     if long != 0 {
         let third = inner >> 2 | window.next.inner << 62;
-        starts |= long & !third & !(here >> 2 | there << 62);
-        starts |= long & third & !(here >> 3 | there << 61);
+        starts |= long & !third & !(stops >> 2 | next_stops << 62);
+        starts |= long & third & !(stops >> 3 | next_stops << 61);
     }
     starts
 }
