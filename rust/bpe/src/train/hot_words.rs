@@ -64,6 +64,7 @@ impl HotWords {
         for ends in ends.chunks(BATCH) {
             for &end in ends {
                 let length = end - start;
+                // Always `Some`. Sliced here, the bounds of the read below cost one comparison.
                 let Some(word) = text.get(start..) else { break };
                 if !(1..=PieceKey::MAX_LEN).contains(&length) {
                     if length > 0 {
