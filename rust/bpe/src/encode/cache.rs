@@ -65,6 +65,8 @@ struct Long {
     ids: [TokenId; LONG_IDS],
 }
 
+const _: () = assert!(size_of::<Short>() == 32 && size_of::<Long>() == 64);
+
 /// An entry of a table; the default one is empty.
 trait Entry: Copy + Default {
     type Key: Copy + PartialEq;
@@ -137,6 +139,7 @@ impl<E: Entry> Table<E> {
         E::hash(key) as usize & (self.lines.len() - 2)
     }
 
+    /// Returns the entry with `key`, whose line is `line`.
     #[inline(always)]
     fn find(&self, line: usize, key: E::Key) -> Option<&E> {
         let [one, other] = &self.lines[line].0;
@@ -161,6 +164,7 @@ impl<E: Entry> Table<E> {
         self.insert_in_place(entry);
     }
 
+    /// Inserts `entry` in place of a free one, or of one chosen by its hash.
     fn insert_in_place(&mut self, entry: E) {
         let hash = E::hash(entry.key());
         let line = self.line_of(entry.key());

@@ -12,7 +12,8 @@
 //! 1. Alone, one piece is a chain of dependent steps: the lowest rank, the merge, two reads of a
 //!    table that misses the cache, the lowest rank again. 16 pieces are 16 independent chains, and
 //!    a processor works on several at a time.
-//! 2. That a piece is finished is a branch that cannot be predicted. It is taken once a piece.
+//! 2. When a piece is finished is unpredictable; that branch is mispredicted once a piece, not once
+//!    a merge.
 //! 3. As in [`super::merge`], rank and slot are one number.
 
 use lslm_runtime::TokenId;
@@ -53,6 +54,7 @@ pub(crate) fn merge<'a, 't: 'a>(
     merge_at(Level::current(), table, pieces, ids);
 }
 
+/// [`merge`] with the instructions of `level`.
 pub(super) fn merge_at<'a, 't: 'a>(
     level: Level,
     table: &MergeTable,
@@ -98,6 +100,7 @@ struct Lane<const SLOTS: usize> {
 /// least number of a lane is the pair to merge, the leftmost of equals.
 struct Numbers<const SLOTS: usize>([Row; SLOTS]);
 
+/// One number of each lane, aligned for vector loads.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Row([u32; LANES]);
@@ -123,6 +126,7 @@ trait Lowest {
     fn lowest(rows: &[Row]) -> Row;
 }
 
+/// [`Lowest`] without vector instructions.
 struct Scalar;
 
 impl Lowest for Scalar {
@@ -138,6 +142,7 @@ impl Lowest for Scalar {
     }
 }
 
+/// Merges pieces of less than `SLOTS` bytes; inlined into a function for each instruction set.
 #[inline(always)]
 fn run<L: Lowest, const SLOTS: usize>(
     table: &MergeTable,
@@ -192,6 +197,7 @@ fn run<L: Lowest, const SLOTS: usize>(
 impl<const SLOTS: usize> Numbers<SLOTS> {
     const BITS: u32 = SLOTS.ilog2();
 
+    /// Sets the rank of the pair that begins in `slot` of `lane`.
     #[inline(always)]
     fn set(&mut self, slot: u8, lane: usize, rank: u32) {
         // Ranks have 21 bits.

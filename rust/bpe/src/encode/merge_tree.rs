@@ -48,6 +48,8 @@ struct Token {
     made: u32,
 }
 
+const _: () = assert!(size_of::<Token>() == 32);
+
 /// All tokens, by symbol. Symbols ascend by rank, so that frequent tokens lie together.
 #[derive(Clone, Debug)]
 pub(crate) struct MergeTree {
