@@ -22,16 +22,27 @@ use crate::vocab::vocabulary::Vocabulary;
 
 /// A byte-level BPE tokenizer. Immutable, shared between threads, cheap to clone.
 ///
-/// ```no_run
+/// ```
+/// use lslm_bpe::pretokenize::Pattern;
 /// use lslm_bpe::{Special, Tokenizer};
 /// use lslm_runtime::Task;
 ///
 /// # fn main() -> lslm_runtime::Result<()> {
-/// let tokenizer = Tokenizer::load("tokenizer.json")?;
-/// let ids = tokenizer.encode("Some text.".as_bytes(), &Special::None, &Task::default())?;
+/// // The 256 bytes, and two merges: l + o, lo + w.
+/// let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+/// tokens.extend([b"lo".to_vec(), b"low".to_vec()]);
+/// let merges = [(u32::from(b'l'), u32::from(b'o')), (256, u32::from(b'w'))];
+/// let pattern = Pattern::named("gpt2").expect("a published pattern");
+/// let tokenizer = Tokenizer::new(&tokens, &merges, pattern, &[])?;
+///
+/// let ids = tokenizer.encode(b"low lows", &Special::None, &Task::default())?;
+/// assert_eq!(ids, [257, 32, 257, 115]);
 /// let mut bytes = Vec::new();
 /// tokenizer.decode_into(&ids, &mut bytes)?;
-/// assert_eq!(bytes, b"Some text.");
+/// assert_eq!(bytes, b"low lows");
+///
+/// let again = Tokenizer::from_json(&tokenizer.to_json())?; // or load() and save()
+/// assert_eq!(again, tokenizer);
 /// # Ok(())
 /// # }
 /// ```

@@ -71,6 +71,6 @@ fn read_text(path: &Path) -> Result<String> {
     let content = std::fs::read(path).map_err(Error::io(path))?;
     String::from_utf8(content).map_err(|error| {
         let offset = error.utf8_error().valid_up_to() as u64;
-        Error::format(path, offset, "not a tokenizer.json: it is not text in UTF-8")
+        Error::format(path, offset, "not a vocabulary file: it is not text in UTF-8")
     })
 }
