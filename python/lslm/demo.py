@@ -76,7 +76,7 @@ def demo(
 
     Raises ``ValueError`` if ``output`` holds something else, or if there is too little text.
     """
-    way = _Demo(
+    stages = _Stages(
         corpus=_listed(corpus),
         output=Path(output),
         profile=profile,
@@ -85,31 +85,31 @@ def demo(
         threads=threads,
         progress=progress,
     )
-    way.prepare_output()
-    cleaned = way.clean()
-    tokenizer, measured = way.train_tokenizer(cleaned)
-    datasets = way.tokenize(cleaned, tokenizer)
-    config = way.train(minutes, steps)
-    result = way.evaluate()
-    samples = way.generate(tokenizer)
-    metrics = report.read_metrics(way.run / "metrics.jsonl")
+    stages.prepare_output()
+    cleaned = stages.clean()
+    tokenizer, measured = stages.train_tokenizer(cleaned)
+    datasets = stages.tokenize(cleaned, tokenizer)
+    config = stages.train(minutes, steps)
+    result = stages.evaluate()
+    samples = stages.generate(tokenizer)
+    metrics = report.read_metrics(stages.run / "metrics.jsonl")
     results = report.DemoResults(
-        corpus=way.name,
-        folder=str(way.output),
+        corpus=stages.name,
+        folder=str(stages.output),
         funnel=cleaned.funnel,
-        stages=way.stages,
-        tokenizer=way.tokenizer_figures(tokenizer, measured),
+        stages=stages.figures,
+        tokenizer=stages.tokenizer_figures(tokenizer, measured),
         metrics=metrics,
         evaluation=result,
-        baselines=way.baselines(tokenizer),
+        baselines=stages.baselines(tokenizer),
         samples=samples,
-        commands=way.commands(cleaned),
+        commands=stages.commands(cleaned),
         model=_model_facts(config),
         facts=_machine_facts(seed),
     )
-    write_atomically(way.output / "report.html", report.demo_report(results))
-    (way.output / MARKER).write_text("finished\n", encoding="utf-8")
-    _print_summary(way, cleaned, datasets, results)
+    write_atomically(stages.output / "report.html", report.demo_report(results))
+    (stages.output / MARKER).write_text("finished\n", encoding="utf-8")
+    _print_summary(stages, cleaned, datasets, results)
     return result
 
 
@@ -124,8 +124,8 @@ def library_sources() -> list[Path]:
 
 
 @dataclass(kw_only=True)
-class _Demo:
-    """The stages of the demo, one method each, and the time each has taken."""
+class _Stages:
+    """The stages of the demo, one method each, and the time and amount of each."""
 
     corpus: lslm.Corpus | list[str] | None
     output: Path
@@ -135,7 +135,7 @@ class _Demo:
     threads: int | None
     progress: Progress
     console: Console = field(default_factory=Console)
-    stages: list[report.StageFigure] = field(default_factory=list)
+    figures: list[report.StageFigure] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -244,7 +244,7 @@ class _Demo:
         result = self._timed(
             "train", self.run, lambda: train(config, progress=self.progress), unit="tokens"
         )
-        self.stages[-1] = dataclasses.replace(self.stages[-1], amount=result.n_tokens)
+        self.figures[-1] = dataclasses.replace(self.figures[-1], amount=result.n_tokens)
         return load_config(self.run / "config.toml")
 
     def evaluate(self) -> EvaluationResult:
@@ -321,12 +321,12 @@ class _Demo:
         amount: float = 0,
         unit: str = "bytes",
     ) -> T:
-        """Return ``work()``, under a heading, and record its time and ``amount``."""
+        """Print ``name``, return ``work()``, and record its time and ``amount``."""
         self.console.rule(f"[bold]{name}", align="left", style="dim")
         start = time.perf_counter()
         value = work()
         seconds = time.perf_counter() - start
-        self.stages.append(
+        self.figures.append(
             report.StageFigure(
                 name=name, seconds=seconds, amount=amount, unit=unit, output=str(output)
             )
@@ -371,7 +371,7 @@ def _machine_facts(seed: int) -> dict[str, str]:
 
 
 def _print_summary(
-    way: _Demo,
+    stages: _Stages,
     cleaned: lslm.CleanResult,
     datasets: lslm.TokenizeResult,
     results: report.DemoResults,
@@ -380,14 +380,14 @@ def _print_summary(
     table = Table(show_header=False, title="Results", title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    rows = [*_text_rows(cleaned, datasets), *_stage_rows(way.stages), *_score_rows(results)]
+    rows = [*_text_rows(cleaned, datasets), *_stage_rows(stages.figures), *_score_rows(results)]
     for row in rows:
         table.add_row(*row)
-    way.console.print(table)
+    stages.console.print(table)
     if results.samples:
-        way.console.rule("[bold]sample", align="left", style="dim")
+        stages.console.rule("[bold]sample", align="left", style="dim")
         print(results.samples[0].prompt + results.samples[0].text)
-    way.console.rule("[bold]files", align="left", style="dim")
+    stages.console.rule("[bold]files", align="left", style="dim")
     for name, what in (
         ("report.html", "the report: open it in a browser"),
         ("clean", "the cleaned documents"),
@@ -395,7 +395,7 @@ def _print_summary(
         ("data", "the tokens"),
         ("run", "the model, its metrics and checkpoints"),
     ):
-        print(f"{way.output / name}: {what}")
+        print(f"{stages.output / name}: {what}")
 
 
 def _text_rows(cleaned: lslm.CleanResult, datasets: lslm.TokenizeResult) -> list[tuple[str, str]]:
