@@ -168,7 +168,7 @@ def test_standard_input_cannot_be_pickled():
         (["nothing*.txt"], {}, ValueError, "nothing"),
         ([[]], {}, ValueError, "no input"),
         (["."], {"split": "lines"}, ValueError, "choose file, line or blank-lines"),
-        (["."], {"split": "line", "separator": "x"}, ValueError, "split= or separator=, not both"),
+        (["."], {"split": "line", "separator": "x"}, ValueError, "both set: set one of them"),
         (["."], {"utf8": "ignore"}, ValueError, "choose replace or refuse"),
         (["."], {"zstd_long": 40}, ValueError, "zstd_long = 40"),
         (["."], {"text_key": "id"}, ValueError, "two different fields"),

@@ -48,10 +48,10 @@ _Tokens: TypeAlias = NDArray[np.unsignedinteger[Any]]
 class Corpus:
     """The documents of some files, and how they are read.
 
-    Iterating yields each :class:`Document`, in the order of the inputs and with memory for little
-    more than one; every loop begins anew. Every function that takes paths takes a corpus instead.
-    The files are found and recognised when the corpus is made, and nothing about it changes later.
-    It can be copied, pickled (not with standard input) and shared between threads.
+    Iterating yields each :class:`Document` in the order of the inputs; every loop starts from the
+    first. Memory holds the largest document and 1 MiB of others. Functions that read paths accept a
+    corpus instead. The files are found and checked when the corpus is made; a corpus is immutable
+    and can be copied, pickled (except with standard input) and shared between threads.
 
     Arguments:
         inputs: a file, a folder with all that is in it, a glob, ``-`` for standard input, or
@@ -694,7 +694,7 @@ class DatasetWriter:
     Arguments:
         path: the folder to write.
         vocab_size: the size of the vocabulary; every id must be smaller.
-        shard_bytes: the size of a shard file in bytes, about.
+        shard_bytes: the approximate size of a shard file in bytes.
         eos_id, bos_id: the ids that end and begin each document, for the manifest.
         split: the name of the part, such as "train", for the manifest.
         tokenizer_file: the name of the tokenizer's file in the folder.
@@ -829,9 +829,9 @@ def clean(
         output: a folder; each partition of the inputs becomes the file ``part-NNNNNN.FORMAT``.
         cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
         dedup: "exact" keeps only the first of documents whose cleaned text is equal.
-        format: the extension of the files, which decides their format: jsonl, parquet or txt, with
-            .gz or .zst after it for compression.
-        partition_bytes: the size of a partition in bytes of input, about.
+        format: the extension of the files, which decides their format: jsonl or txt, with .gz or
+            .zst after it for compression, or parquet.
+        partition_bytes: the approximate size of a partition, in bytes of input.
         threads: how many threads work; None is all cores.
         progress: None shows a bar on a terminal, True always, False never; a function is called
             with stage, done, total and unit.
@@ -886,11 +886,12 @@ def train_tokenizer(
             profile.
         validation_fraction: the share of documents that nothing is learned from: those that
             :func:`tokenize` puts into the validation part with the same fraction and seed.
-        sample_bytes: learn from a uniform sample of the other documents of about this many bytes.
+        sample_bytes: the approximate size of a uniform sample of the other documents to learn from,
+            in bytes of text; None learns from all of them.
         seed: chooses the validation part and the sample.
-        memory: the most bytes of memory, about. Counted pre-tokens that do not fit go to temporary
-            files, and the result stays the same; merging needs about 16 bytes for each byte of
-            distinct pre-tokens, and ValueError names the size if that is more.
+        memory: the approximate limit of memory in bytes; None is no limit. Counted pre-tokens that
+            do not fit go to temporary files, with the same result. Merging needs about 16 bytes for
+            each byte of distinct pre-tokens; if that is more, ValueError names the size.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
 
@@ -921,8 +922,8 @@ def measure_tokenizer(
         inputs: paths, or a :class:`Corpus` for other ways of reading.
         tokenizer: a :class:`Tokenizer`, or the path of one.
         cleaner: as in :func:`train_tokenizer`.
-        validation_fraction: the share of documents that are measured by themselves too: those of
-            the validation part of :func:`tokenize` with the same fraction and seed.
+        validation_fraction: the share of documents with sums of their own: the validation part of
+            :func:`tokenize` with the same fraction and seed.
         seed: chooses the validation part.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
@@ -965,13 +966,13 @@ def tokenize(
         cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
             profile; None does not clean.
         validation_fraction: the share of documents in the validation part, from 0 to below 1. A
-            document belongs to it if the hash of its cleaned text and ``seed`` falls below, so
-            equal texts are in the same part.
+            document belongs to it if the hash of its cleaned text and ``seed``, as a number from 0
+            to 1, is below the fraction; so equal texts are in the same part.
         seed: chooses the documents of the validation part.
         eos_token: the special token that ends each document; None is the tokenizer's own.
         bos_token: the special token that begins each document; None adds nothing.
-        partition_bytes: the size of a partition in bytes of input, about; each becomes shards of
-            its own.
+        partition_bytes: the approximate size of a partition, in bytes of input; each becomes shards
+            of its own.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
 

@@ -55,7 +55,9 @@ impl PyCorpus {
             (None, split) => split,
             (Some(line), Split::File) => Split::Separator(line),
             (Some(_), _) => {
-                return Err(PyValueError::new_err("give split= or separator=, not both"));
+                return Err(PyValueError::new_err(
+                    "split and separator are both set: set one of them",
+                ));
             }
         };
         let options = ReadOptions {
