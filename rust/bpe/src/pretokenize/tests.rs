@@ -240,11 +240,16 @@ fn every_name_has_the_steps_of_a_distinct_pattern() {
     }
 }
 
-#[test]
-fn every_code_point_splits_as_by_the_engine() {
+/// Whether a code point is in a plane with assigned characters; planes 4 to 13 have none, and 15
+/// and 16 are for private use.
+fn is_in_used_plane(c: char) -> bool {
+    matches!(c, '\0'..'\u{34000}' | '\u{E0000}'..'\u{E1000}')
+}
+
+fn check_in_context(is_checked: fn(char) -> bool) {
     // 500 code points a text: starting the engine costs more than its search.
     let mut texts: Vec<String> = Vec::new();
-    for (i, c) in ('\0'..=char::MAX).enumerate() {
+    for (i, c) in ('\0'..=char::MAX).filter(|&c| is_checked(c)).enumerate() {
         if i % 500 == 0 {
             texts.push(String::new());
         }
@@ -258,10 +263,9 @@ fn every_code_point_splits_as_by_the_engine() {
     }
 }
 
-#[test]
-fn a_code_point_alone_is_one_piece() {
+fn check_alone(is_checked: fn(char) -> bool) {
     for (pair, level) in Pair::all().iter().flat_map(|pair| levels().map(move |l| (pair, l))) {
-        for c in '\0'..=char::MAX {
+        for c in ('\0'..=char::MAX).filter(|&c| is_checked(c)) {
             let mut buffer = [0; 4];
             let text = c.encode_utf8(&mut buffer).as_bytes();
             let mut whole = false;
@@ -269,6 +273,28 @@ fn a_code_point_alone_is_one_piece() {
             assert!(whole, "{} U+{:04X} by {}", pair.name, c as u32, level.name());
         }
     }
+}
+
+#[test]
+fn every_code_point_splits_as_by_the_engine() {
+    check_in_context(is_in_used_plane);
+}
+
+#[test]
+#[ignore = "slow: 897,024 code points; make test-all runs it"]
+fn code_points_of_unused_planes_split_as_by_the_engine() {
+    check_in_context(|c| !is_in_used_plane(c));
+}
+
+#[test]
+fn a_code_point_alone_is_one_piece() {
+    check_alone(is_in_used_plane);
+}
+
+#[test]
+#[ignore = "slow: 897,024 code points; make test-all runs it"]
+fn a_code_point_of_an_unused_plane_alone_is_one_piece() {
+    check_alone(|c| !is_in_used_plane(c));
 }
 
 /// Returns the vector levels of this machine.
