@@ -6,6 +6,9 @@ first token is predicted from an end-of-document token. Windows of ``sequence_le
 ``stride`` tokens apart (default: the whole length); in each, the tokens that no earlier window
 scored are scored, so with a smaller stride every token has at least ``sequence_length − stride``
 tokens of context, except at the very start. Sums are float64 and int64, divided once at the end.
+
+Probabilities are those of the tokenizer's ids: where ``model.vocab_size`` is padded above its
+vocabulary, the ids that no token has are left out of the softmax.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from lslm import TokenDataset, Tokenizer
     from lslm.model import Transformer
@@ -70,7 +74,8 @@ def evaluate(
     ``stride`` are at most, and by default, the model's length. ``checkpoint`` is best, last or a
     step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with. The
     result depends on neither ``batch_size`` nor the number of torchrun's processes, up to the
-    order of float32 sums. A dataset of another tokenizer is a ``MismatchError``.
+    order of float32 sums. A dataset of another tokenizer is a ``MismatchError``, one without a
+    token to score a ``ValueError``.
     """
     from lslm import TokenDataset
 
@@ -137,7 +142,7 @@ def score(
     """Return the scores of ``model`` on the first ``n_tokens`` of ``dataset`` (None: all).
 
     ``lengths`` are those of :func:`token_lengths`. Under torchrun each process scores a part, and
-    all of them return the sum.
+    all of them return the sum. Nothing to score is a ``ValueError`` that names the dataset.
     """
     if n_tokens is not None and n_tokens < 1:
         raise ValueError(f"n_tokens = {n_tokens}: must be at least 1, or None for all")
@@ -151,6 +156,7 @@ def score(
         sequence_length=sequence_length,
         stride=stride,
         batch_size=batch_size,
+        n_ids=len(lengths),
     )
     for targets, nats in windows:
         counted = targets != IGNORE
@@ -160,6 +166,11 @@ def score(
             reporter.update("evaluate", min(n, int(counts[0]) * group.world_size), n, "tokens")
     nats_sum = group.sum(torch.tensor(own_nats, dtype=torch.float64))
     sums = group.sum(torch.from_numpy(counts))
+    if not sums[0]:
+        raise ValueError(
+            f"{dataset.path} has {dataset.n_tokens:,} tokens, and none of them can be scored: "
+            f"evaluate another dataset, or tokenize with more held-out text"
+        )
     return EvaluationResult(nats=nats_sum.item(), n_tokens=int(sums[0]), n_bytes=int(sums[1]))
 
 
@@ -172,11 +183,12 @@ def token_nats(
     sequence_length: int | None = None,
     stride: int | None = None,
     batch_size: int | None = None,
+    n_ids: int | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield targets and their −log p in nats, (B, T) each, of the windows of this process.
 
     Those of all processes hold each of the first ``n_tokens`` once; positions that are not scored
-    have target IGNORE and 0 nats.
+    have target IGNORE and 0 nats. ``n_ids`` is that of the model's ``forward``.
     """
     T = min(sequence_length or model.config.sequence_length, model.config.sequence_length)
     stride = T if stride is None else stride
@@ -195,9 +207,17 @@ def token_nats(
             ]
             inputs, targets = (np.stack(arrays) for arrays in zip(*rows, strict=True))
             ids, wanted = (torch.from_numpy(a).to(parameter.device) for a in (inputs, targets))
-            yield targets, model(ids, wanted, reduction="none").float().cpu().numpy()
+            yield targets, _nats(model, ids, wanted, n_ids)
     finally:
         model.train(training)
+
+
+def _nats(
+    model: Transformer, inputs: Tensor, targets: Tensor, n_ids: int | None
+) -> NDArray[np.float32]:
+    """Return −log p of ``targets`` (B, T) in nats."""
+    nats: Tensor = model(inputs, targets, reduction="none", n_ids=n_ids)
+    return nats.float().cpu().numpy()
 
 
 def _window(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from lslm import Tokenizer
     from lslm.model import Transformer
 
 __all__ = ["generate", "generate_ids", "sample"]
@@ -40,8 +42,9 @@ def generate(
     The prompt is the beginning of a document; with ``stop_at_eos``, the text ends where the model
     ends the document. ``stream`` is called with each part of the text, in whole characters.
     ``temperature``, ``top_k`` and ``top_p`` are those of :func:`sample`; equal arguments give equal
-    text on one device. ``checkpoint`` is best, last or a step; a :class:`lslm.checkpoint.Run` keeps
-    the checkpoint and device it was opened with.
+    text on one device. An id that the tokenizer has no token for, such as the padding of
+    ``model.vocab_size`` above its vocabulary, is never drawn. ``checkpoint`` is best, last or a
+    step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with.
     """
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     tokenizer = opened.tokenizer
@@ -55,12 +58,17 @@ def generate(
         )
     decoder, parts = tokenizer.decoder(), []
     generator = torch.Generator().manual_seed(seed)
+    unused = torch.tensor(_unused_ids(tokenizer), dtype=torch.int64)
     tokens = generate_ids(
         opened.model,
         ids,
         max_tokens=max_tokens,
         choose=lambda logits: sample(
-            logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator
+            logits[: tokenizer.vocab_size].index_fill(0, unused.to(logits.device), -math.inf),
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            generator=generator,
         ),
     )
     for token in tokens:
@@ -73,6 +81,17 @@ def generate(
     if stream is not None and parts[-1]:
         stream(parts[-1])
     return "".join(parts)
+
+
+def _unused_ids(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids below ``vocab_size`` that no token has, as some ``.tiktoken`` files leave."""
+    unused = []
+    for token in range(tokenizer.vocab_size):
+        try:
+            tokenizer.token_bytes(token)
+        except KeyError:
+            unused.append(token)
+    return unused
 
 
 @torch.no_grad()

@@ -41,7 +41,8 @@ class ModelConfig:
     """The shape of a Transformer."""
 
     vocab_size: int = 0
-    """Number of token ids; 0: the tokenizer's, filled in by training."""
+    """Number of token ids; 0: the tokenizer's, filled in by training. More than it has, such as a
+    multiple of 64 for a GPU, is padding: never sampled, and without a share in scores."""
     sequence_length: int = 256
     """Positions that the model sees at once, in tokens (T)."""
     width: int = 256
@@ -319,11 +320,14 @@ class Transformer(nn.Module):
         *,
         reduction: Literal["mean", "sum", "none"] = "mean",
         cache: Cache | None = None,
+        n_ids: int | None = None,
     ) -> Tensor:
         """Return float32 logits (B, T, V) of ``inputs`` (B, T), or the loss in nats of ``targets``.
 
         ``reduction`` is that of :func:`cross_entropy`. With ``cache`` the inputs follow the
-        positions in it, and are appended. Raises ``ValueError`` beyond ``sequence_length``.
+        positions in it, and are appended. V is ``n_ids`` if it is given: only these ids have a
+        logit and a share in the softmax, not the padding of ``vocab_size`` above a tokenizer's.
+        Raises ``ValueError`` beyond ``sequence_length``.
         """
         T = inputs.size(1)
         start = cache.length if cache is not None else 0
@@ -348,6 +352,7 @@ class Transformer(nn.Module):
             cache.length += T
         x = self.norm(x)
         weight = self.embedding.weight if self.config.tied else self.head.weight
+        weight = weight if n_ids is None else weight[:n_ids]
         if targets is not None:
             return linear_cross_entropy(x, weight, targets, reduction, compiled=self._compiled)
         logits = F.linear(x, weight)

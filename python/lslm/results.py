@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,8 @@ class Result:
     def as_dict(self) -> dict[str, Any]:
         """Return all fields as plain data for ``json.dumps``: dicts, lists, str, numbers, None.
 
-        This is what the command line prints with ``--json``.
+        A number that is not finite, which JSON does not have, is None. This is what the command
+        line prints with ``--json``.
         """
         return typing.cast("dict[str, Any]", _plain(self))
 
@@ -305,6 +307,8 @@ def _build(kind: Any, value: Any) -> Any:
         return tuple(_build(arguments[0], item) for item in value)
     if origin is Mapping:
         return {key: _build(arguments[1], item) for key, item in value.items()}
+    if kind is float and value is None:  # of as_dict, which has no number that is not finite
+        return math.nan
     return Path(value) if kind is Path else value
 
 
@@ -316,4 +320,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path) else finite(value)
+
+
+def finite(value: Any) -> Any:
+    """Return ``value``, or None if it is a float that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

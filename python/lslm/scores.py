@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lslm.results import Result
+from lslm.results import Result, finite
 
 __all__ = ["EvaluationResult", "bits_per_byte", "perplexity"]
 
@@ -61,9 +61,9 @@ class EvaluationResult(Result):
         return bits_per_byte(self.nats, self.n_bytes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return totals and ratios by name, as plain data for ``json.dumps``."""
+        """Return totals and ratios by name, for ``json.dumps``; None for what is not finite."""
         ratios = ("loss", "perplexity", "bits_per_byte")
-        return super().as_dict() | {name: getattr(self, name) for name in ratios}
+        return super().as_dict() | {name: finite(getattr(self, name)) for name in ratios}
 
     def summary(self) -> dict[str, str]:
         """Return the ratios, and the number of tokens."""

@@ -87,11 +87,11 @@ def evaluate(
 ) -> None:
     """Measure a model on a whole dataset: loss, perplexity, bits per byte."""
     _require_torch()
-    facts = lslm.evaluate(run, data=data).as_dict()
+    result = lslm.evaluate(run, data=data)
     if as_json:
-        show.print_json(facts)
+        show.print_json(result.as_dict())
     else:
-        show.print_facts(str(run), facts)
+        show.print_facts(str(run), result.summary())
 
 
 @verbs.command(epilog="Example: lslm generate runs/first --prompt 'def main' --seed 1")

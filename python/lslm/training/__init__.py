@@ -18,7 +18,8 @@ from lslm.config import Config, Setting, load_config, replace
 from lslm.files import lock
 from lslm.parallel import process_group, resolve_device
 from lslm.progress import reporting
-from lslm.results import Result
+from lslm.results import Result, finite
+from lslm.scores import EvaluationResult  # noqa: TC001  (from_dict reads the fields' types)
 from lslm.training.loop import training_loop
 from lslm.training.run import adopt_config, start_run
 from lslm.training.step import train_step
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import os
 
     from lslm.progress import Progress
-    from lslm.scores import EvaluationResult
 
 __all__ = ["TrainResult", "train", "train_step"]
 
@@ -56,9 +56,9 @@ class TrainResult(Result):
         return self.n_tokens / self.seconds if self.seconds else math.nan
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the values by name, as plain data for ``json.dumps``."""
+        """Return the values by name, for ``json.dumps``; None for what is not finite."""
         validation = None if self.validation is None else self.validation.as_dict()
-        speed = {"tokens_per_second": self.tokens_per_second}
+        speed = {"tokens_per_second": finite(self.tokens_per_second)}
         return super().as_dict() | {"validation": validation} | speed
 
     def summary(self) -> dict[str, str]:

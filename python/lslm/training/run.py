@@ -94,9 +94,10 @@ class TrainingData:
 
     @classmethod
     def open(cls, config: Config) -> TrainingData:
-        """Return the data that ``config`` names; an empty validation set is None.
+        """Return the data that ``config`` names.
 
-        Raises ``MismatchError`` if validation set and training set have different tokenizers.
+        Raises ``MismatchError`` if validation set and training set have different tokenizers,
+        ``ValueError`` if one of them is empty.
         """
         from lslm import TokenDataset, Tokenizer
 
@@ -111,13 +112,19 @@ class TrainingData:
                 f"{path} has no tokenizer.json, which a run needs to generate text: write the "
                 f"dataset with tokenizer="
             )
+        if not train.n_tokens:
+            raise ValueError(f"{path} has 0 tokens to train on: tokenize more text")
         tokenizer = Tokenizer.load(train.tokenizer_path)
         check_tokenizer(train, tokenizer, path)
         validation, beside = None, config.data.validation_path()
         if beside is not None:
             validation = TokenDataset(beside)
             check_tokenizer(validation, tokenizer, beside)
-            validation = validation if validation.n_tokens else None
+            if not validation.n_tokens:
+                raise ValueError(
+                    f"{beside} has 0 tokens to validate on: tokenize with more held-out text, or "
+                    f"train without validation, data={path}"
+                )
         return cls(
             path=path,
             train=train,
