@@ -91,14 +91,12 @@ impl PieceKey {
 
     /// Returns the number of bytes of the pre-token, the first bytes of [`Self::bytes`].
     #[inline(always)]
-    #[allow(dead_code)] // the word table of training reads words back
     pub(crate) fn len(self) -> usize {
         (self.high >> 56) as usize
     }
 
     /// Returns the bytes of the pre-token, padded with zeros to 15, and their number.
     #[inline(always)]
-    #[allow(dead_code)] // the same
     pub(crate) fn bytes(self) -> [u8; 16] {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
     }
