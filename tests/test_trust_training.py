@@ -1,8 +1,10 @@
 """Nothing is scored, resumed, moved or stopped without saying so."""
 
 import base64
+import contextlib
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +14,12 @@ import torch
 
 import lslm
 from lslm import checkpoint
-from lslm.config import load_config
+from lslm.config import config_keys, load_config
 from lslm.evaluation import score, token_lengths
 from lslm.model import ModelConfig, Transformer
 from lslm.scores import EvaluationResult
 from lslm.training import TrainResult, train
+from lslm.training.run import KEY_OWNERS
 from small_data import write_small, write_splits
 
 SHAPE = {"device": "cpu", "width": 32, "layers": 1, "heads": 2, "sequence_length": 32}
@@ -119,3 +122,132 @@ def test_padded_ids_have_no_share_in_scores(data):
     padded = score(model, dataset, lengths, n_tokens=200)
     model.head.weight = torch.nn.Parameter(model.head.weight[:257])
     assert padded.nats == pytest.approx(score(model, dataset, lengths, n_tokens=200).nats)
+
+
+# -- resuming --------------------------------------------------------------------------------------
+
+
+def logged(run):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [row["step"] for row in map(json.loads, lines) if "loss" in row]
+
+
+def saved(run):
+    folders = checkpoint.list_checkpoints(run)
+    return [checkpoint.read_state(folder)["step"] for folder in folders]
+
+
+@pytest.fixture
+def halted(data, tmp_path):
+    """A run of 9 steps that was stopped after 4, with settings that are not the defaults."""
+    train(
+        data=data,
+        out=tmp_path / "run",
+        steps=9,
+        stop_after=4,
+        seed=5,
+        log_every=2,
+        keep_last=4,
+        keep_best=False,
+        checkpoint_every=1,
+        **SHAPE,
+    )
+    assert saved(tmp_path / "run") == [1, 2, 3, 4]
+    return tmp_path / "run"
+
+
+def test_a_bare_resume_continues_to_the_end(halted):
+    assert train(out=halted, resume=True).step == 9
+    assert logged(halted) == [2, 4, 6, 8, 9]
+    assert saved(halted) == [6, 7, 8, 9]
+
+
+def test_settings_given_with_their_default_take_effect(halted):
+    config = load_config(None, [f"out={halted}", "stop_after=6", "keep_last=2", "log_every=1"])
+    assert train(config, resume=True).step == 6
+    assert train(out=halted, resume=True, stop_after=0, device="auto").step == 9
+    assert logged(halted) == [2, 4, 5, 6, 7, 8, 9]
+    assert saved(halted) == [8, 9]
+    kept = load_config(halted / "config.toml").train
+    assert (kept.keep_last, kept.log_every, kept.stop_after) == (2, 1, 0)
+    assert kept.device == "auto"
+
+
+def test_a_default_of_another_run_is_refused_like_any_value(halted):
+    with pytest.raises(lslm.MismatchError, match=r"started with train.seed = 5, not 0"):
+        train(out=halted, resume=True, seed=0)
+    with pytest.raises(lslm.MismatchError, match=r"has 9 steps .* train.minutes = 3.0 does not"):
+        train(out=halted, resume=True, minutes=3)
+
+
+def test_settings_of_a_file_are_given_and_others_are_the_runs(halted, tmp_path):
+    """The width of the run is in no file, and is not taken for a change to the default."""
+    (tmp_path / "log.toml").write_text("[train]\nlog_every = 1\nstop_after = 5\n")
+    assert train(tmp_path / "log.toml", out=halted, resume=True).step == 5
+    assert logged(halted) == [2, 4, 5]
+
+
+def test_the_page_on_runs_has_the_table_of_the_code():
+    page = (Path(__file__).parent.parent / "docs/training.md").read_text(encoding="utf-8")
+    listed = [re.findall(r"`([a-z]+\.[a-z_]+)`", line) for line in page.splitlines() if "|" in line]
+    owners = dict.fromkeys(listed[2], "call") | dict.fromkeys(listed[3], "both")
+    assert owners == KEY_OWNERS
+    assert KEY_OWNERS.keys() < {*config_keys()}
+
+
+# -- data that moved -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project folder with data and a run that was stopped, made with relative paths."""
+    home = tmp_path / "project"
+    write_splits(home / "data")
+    with contextlib.chdir(home):
+        train(data="data", out="runs/a", steps=4, stop_after=2, checkpoint_every=1, **SHAPE)
+    return home
+
+
+def test_a_run_finds_its_data_from_another_directory(project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        assert lslm.evaluate("../project/runs/a").n_tokens > 0
+        assert train(out="../project/runs/a", resume=True).validation is not None
+
+
+def test_a_run_finds_its_data_after_both_were_moved(project, tmp_path):
+    project.rename(tmp_path / "renamed")
+    run = tmp_path / "renamed" / "runs" / "a"
+    assert lslm.evaluate(run).n_tokens > 0
+    result = train(out=run, resume=True)
+    assert (result.step, result.validation is None) == (4, False)
+    assert load_config(run / "config.toml").data.path == str(tmp_path / "renamed" / "data")
+
+
+def test_data_that_is_missing_is_named_with_what_to_give(project):
+    run = project / "runs" / "a"
+    (project / "data").rename(project / "moved")
+    for call in (lambda: lslm.evaluate(run), lambda: train(out=run, resume=True)):
+        with pytest.raises(FileNotFoundError, match=r"missing here and at .*give data=") as caught:
+            call()
+        assert caught.value.filename == str(project / "data")
+    assert lslm.evaluate(run, data=project / "moved").n_tokens > 0
+    assert train(out=run, data=project / "moved", resume=True).step == 4
+
+
+def test_a_missing_validation_set_is_named_and_not_left_out(project):
+    run = project / "runs" / "a"
+    (project / "data" / "validation").rename(project / "held-out")
+    with pytest.raises(FileNotFoundError) as caught:
+        lslm.evaluate(run)
+    assert caught.value.filename == str(project / "data" / "validation")
+    with pytest.raises(lslm.MismatchError, match=r"with a validation set, and .*data has no"):
+        train(out=run, resume=True)
+    assert train(out=run, validation=project / "held-out", resume=True).validation is not None
+    assert lslm.evaluate(run).n_tokens > 0
+
+
+def test_a_run_without_validation_data_says_so(data, tmp_path):
+    train(data=Path(data) / "train", out=tmp_path / "run", steps=1, **SHAPE)
+    with pytest.raises(ValueError, match="was trained without validation data: give data="):
+        lslm.evaluate(tmp_path / "run")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from lslm.config import Config, load_config
+from lslm.config import Config, load_config, locate_data
 from lslm.exceptions import FormatError, MismatchError
 from lslm.files import sync, write_atomically
 from lslm.model import Transformer
@@ -202,6 +202,8 @@ class Run:
     model: Transformer
     """In evaluation mode, on the device it was opened for."""
     tokenizer: Tokenizer
+    validation_dataset: str | None = None
+    """Fingerprint of the validation set that it was trained with; None: without one."""
 
 
 def open_run(
@@ -210,8 +212,9 @@ def open_run(
     """Return the model of a run, ready to evaluate or generate.
 
     ``run`` is a run's folder, or the folder of one of its checkpoints, which then wins over
-    ``checkpoint``; see :func:`find_checkpoint`. Raises ``MismatchError`` if the folder's tokenizer
-    is not the one that the model was trained with.
+    ``checkpoint``; see :func:`find_checkpoint`. Datasets in its ``config`` are where they are now,
+    also if they were moved together with the run. Raises ``MismatchError`` if the folder's
+    tokenizer is not the one that the model was trained with.
     """
     from lslm import Tokenizer
 
@@ -219,7 +222,7 @@ def open_run(
     if (folder / "state.json").is_file():
         folder, checkpoint = folder.parent.parent, _step(folder)
     chosen = find_checkpoint(folder, checkpoint)
-    config = load_config(folder / "config.toml")
+    config = locate_data(load_config(folder / "config.toml"), folder)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     model = Transformer(config.model)
     state = load_checkpoint(chosen, model)
@@ -228,7 +231,7 @@ def open_run(
             f"{folder}/tokenizer.json is not the tokenizer that {chosen} was trained with"
         )
     model.to(device).eval()
-    return Run(folder, state["step"], config, model, tokenizer)
+    return Run(folder, state["step"], config, model, tokenizer, state.get("validation_dataset"))
 
 
 def _step(folder: Path) -> int:

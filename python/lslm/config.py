@@ -29,6 +29,7 @@ __all__ = [
     "Setting",
     "TrainConfig",
     "config_keys",
+    "given_keys",
     "load_config",
     "replace",
     "to_toml",
@@ -71,7 +72,7 @@ class TrainConfig:
     minutes: float = 0.0
     """Time for training with its validations and checkpoints, where ``steps`` is 0."""
     stop_after: int = 0
-    """Save and stop after this step, on the schedule of all ``steps``; 0: do not."""
+    """Save and stop this call after this step, on the schedule of all ``steps``; 0: do not."""
     batch_size: int = 16
     """Sequences per update, over all processes and micro-batches."""
     micro_batch_size: int = 0
@@ -120,6 +121,9 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Full keys that were set by a file, by ``key=value`` or by :func:`replace`; see
+    :func:`given_keys`."""
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -159,6 +163,57 @@ def replace(config: Config, **settings: Setting) -> Config:
     Raises ``ValueError`` as :func:`load_config` does.
     """
     return _with_values(config, {key.replace("__", "."): v for key, v in settings.items()})
+
+
+def given_keys(config: Config) -> set[str]:
+    """Return the full keys that were given, also with the value that is the default.
+
+    In a configuration that was made field by field, ``Config(train=TrainConfig(…))``, these are
+    the keys that differ from the default.
+    """
+    default = Config()
+    return {key for key in config_keys() if get_value(config, key) != get_value(default, key)} | {
+        *config.given
+    }
+
+
+def get_value(config: Config, key: str) -> Any:
+    """Return the value of a full key."""
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return ``config`` with absolute paths of its data and run, as config.toml has them."""
+    keys = ("data.path", "data.validation", "train.out")
+    paths = {key: get_value(config, key) for key in keys}
+    return _with_values(config, {key: _absolute(path) for key, path in paths.items() if path})
+
+
+def locate_data(config: Config, run: Path) -> Config:
+    """Return ``config``, of the run in the folder ``run``, with its datasets where they are now.
+
+    A dataset that is not at its path is looked for at the same path relative to the run's folder,
+    where it is if both were moved together. A path that is at neither is left.
+    """
+    found: dict[str, Path] = {}
+    for key in ("data.path", "data.validation"):
+        path = get_value(config, key)
+        if path and not Path(path).exists():
+            moved = moved_path(path, config, run)
+            found |= {key: moved} if moved.exists() else {}
+    return _with_values(config, found)
+
+
+def moved_path(path: str, config: Config, run: Path) -> Path:
+    """Return where ``path`` of ``config`` is if it was moved together with the run to ``run``."""
+    relative = os.path.relpath(path, config.train.out or run)
+    return Path(_absolute(Path(run, relative)))
+
+
+def _absolute(path: str | Path) -> str:
+    """Return ``path`` without ``..`` from the root; symbolic links stay."""
+    return os.path.normpath(Path(path).absolute())
 
 
 def config_keys() -> list[str]:
@@ -206,15 +261,18 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _with_values(config: Config, values: Mapping[str, Any], where: str = "") -> Config:
     """Return ``config`` with ``values`` by key, each converted to the type of its field."""
     changes: dict[str, dict[str, Any]] = {}
+    given = set(config.given)
     for key, value in values.items():
-        section, name = _full_key(key, where, is_table=isinstance(value, dict)).split(".")
+        full = _full_key(key, where, is_table=isinstance(value, dict))
+        section, name = full.split(".")
         kind = get_type_hints(SECTIONS[section])[name]
-        changes.setdefault(section, {})[name] = _convert(value, kind, f"{section}.{name}", where)
+        changes.setdefault(section, {})[name] = _convert(value, kind, full, where)
+        given.add(full)
     parts = {
         section: dataclasses.replace(getattr(config, section), **fields)
         for section, fields in changes.items()
     }
-    return dataclasses.replace(config, **parts)
+    return dataclasses.replace(config, given=frozenset(given), **parts)
 
 
 def _full_key(key: str, where: str, *, is_table: bool = False) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from lslm.checkpoint import Run, open_run
-from lslm.config import DataConfig
+from lslm.config import DataConfig, moved_path
 from lslm.exceptions import MismatchError
 from lslm.loss import IGNORE
 from lslm.parallel import autocast, process_group, ranks, resolve_device, resolve_dtype
@@ -81,11 +81,7 @@ def evaluate(
 
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     device = str(next(opened.model.parameters()).device)
-    where = opened.config.data if data is None else DataConfig(path=str(data))
-    path = where.validation_path()
-    if path is None and data is None:
-        raise ValueError(f"{opened.path} was trained without validation data: give data=")
-    path = path or Path(where.path)
+    path = _own_validation(opened) if data is None else _validation_in(data)
     dataset = TokenDataset(path)
     check_tokenizer(dataset, opened.tokenizer, path)
     with (
@@ -103,6 +99,28 @@ def evaluate(
             batch_size=batch_size,
             reporter=reporter,
         )
+
+
+def _validation_in(folder: str | os.PathLike[str]) -> Path:
+    """Return the dataset ``validation`` in ``folder``, or else ``folder``."""
+    return DataConfig(path=str(folder)).validation_path() or Path(folder)
+
+
+def _own_validation(run: Run) -> Path:
+    """Return the validation set of ``run``; raise an error that says what is missing."""
+    where = run.config.data
+    path = where.validation_path()
+    if path is not None and path.exists():
+        return path
+    missing = where.validation or where.path
+    if Path(missing).exists():
+        if run.validation_dataset is None:
+            raise ValueError(f"{run.path} was trained without validation data: give data=")
+        missing = str(Path(missing, "validation"))
+    moved = moved_path(missing, run.config, run.path)
+    raise FileNotFoundError(
+        2, f"validation data of {run.path}, missing here and at {moved}: give data=", missing
+    )
 
 
 def check_tokenizer(dataset: TokenDataset, tokenizer: Tokenizer, path: str | Path) -> None:

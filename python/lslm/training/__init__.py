@@ -95,9 +95,12 @@ def train(
     it: ``steps=100``, ``lr=0.01``, ``model__width=256`` for ``model.width``. An unknown key raises
     ``ValueError`` with the nearest known one.
 
-    ``resume`` continues from the last checkpoint in ``out``, if there is one. Settings must then be
-    those of the run or be left out, or it is a ``MismatchError``; how long to train, how often to
-    log, validate and save, and on which device may change.
+    ``resume`` continues from the last checkpoint in ``out``, if there is one, with the settings of
+    the run; what is given must be one of them, or it is a ``MismatchError``. How long to train and
+    how often to log, validate and save may change, also back to a default. ``stop_after``,
+    ``device`` and ``threads`` are those of this call. ``docs/training.md`` has the table. A dataset
+    of the run that is neither where it was nor at the same place relative to ``out`` is a
+    ``FileNotFoundError``.
 
     Ctrl-C and SIGTERM save a checkpoint after the current step and raise ``KeyboardInterrupt``; a
     second Ctrl-C stops at once. Under torchrun all processes train one model. A loss that is not

@@ -18,7 +18,8 @@ import dataclasses
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch.compiler import set_stance
@@ -31,7 +32,19 @@ from lslm.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from lslm.config import Config, Setting, config_keys, load_config, replace, to_toml
+from lslm.config import (
+    Config,
+    Setting,
+    config_keys,
+    get_value,
+    given_keys,
+    load_config,
+    locate_data,
+    moved_path,
+    replace,
+    to_toml,
+    with_absolute_paths,
+)
 from lslm.data import TokenLoader
 from lslm.evaluation import check_tokenizer, score, token_lengths
 from lslm.exceptions import MismatchError
@@ -44,8 +57,6 @@ from lslm.training.metrics import drop_rows_after
 from lslm.training.trial import fitting_steps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
@@ -54,14 +65,36 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingData", "TrainingRun", "TrainingState", "adopt_config", "start_run"]
 
-FREE_KEYS = {
-    *("data.path", "data.validation", "train.out", "train.steps", "train.minutes"),
-    *("train.stop_after", "train.micro_batch_size", "train.device", "train.compile"),
-    *("train.threads", "train.log_every", "train.validate_every", "train.validation_tokens"),
-    *("train.checkpoint_every", "train.keep_last", "train.keep_best", "train.keep_every"),
+KEY_OWNERS: dict[str, Literal["call", "both"]] = {
+    "train.out": "call",
+    "train.stop_after": "call",
+    "train.device": "call",
+    "train.threads": "call",
+    "data.path": "both",
+    "data.validation": "both",
+    "train.steps": "both",
+    "train.minutes": "both",
+    "train.micro_batch_size": "both",
+    "train.compile": "both",
+    "train.log_every": "both",
+    "train.validate_every": "both",
+    "train.validation_tokens": "both",
+    "train.checkpoint_every": "both",
+    "train.keep_last": "both",
+    "train.keep_best": "both",
+    "train.keep_every": "both",
 }
-"""Keys that may change when a run is resumed; any other change would make it another run."""
-UNRESOLVED = {"model.vocab_size": 0, "train.dtype": "auto", "optim.newton_schulz_steps": 0}
+"""Whose value counts when a run is resumed.
+
+``call``: that of this call, or the default. ``both``: that of this call if it is given, which the
+run then keeps; else that of the run. All other keys belong to the run: to change one would make it
+another run.
+"""
+UNRESOLVED: dict[str, object] = {
+    "model.vocab_size": 0,
+    "train.dtype": "auto",
+    "optim.newton_schulz_steps": 0,
+}
 """Values that the run's own config.toml replaces by what they resolved to."""
 
 
@@ -180,6 +213,7 @@ class TrainingRun:
                 "validation": None if validation is None else _validation_record(validation),
                 "loader": self.loader.state_dict(),
                 "dataset": self.data.train.fingerprint,
+                "validation_dataset": self.data.validation and self.data.validation.fingerprint,
                 "tokenizer": self.data.tokenizer.fingerprint,
             }
             save_checkpoint(self.folder, state.step, self.model, self.optimizers, record)
@@ -202,6 +236,11 @@ class TrainingRun:
                 raise MismatchError(
                     f"{checkpoint} was trained with another {what} than {self.data.path}"
                 )
+        if record.get("validation_dataset") and self.data.validation is None:
+            raise MismatchError(
+                f"{checkpoint} was trained with a validation set, and {self.config.data.path} has "
+                f"no validation: give it, validation=DATASET"
+            )
         self.loader.load_state_dict(record["loader"])
         sums = record["validation"]
         return TrainingState(
@@ -246,7 +285,7 @@ def start_run(
         run = dataclasses.replace(run, config=replace(config, steps=steps), optimizers=optimizers)
     run = dataclasses.replace(run, config=_with_cadence(run.config))
     if group.first:
-        write_atomically(folder / "config.toml", to_toml(run.config))
+        write_atomically(folder / "config.toml", to_toml(_stored(run.config)))
         if not (folder / "tokenizer.json").is_file():
             data.tokenizer.save(folder / "tokenizer.json")
         drop_rows_after(folder, state.step)
@@ -257,35 +296,52 @@ def start_run(
 def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
     """Return the configuration to train with: the one of the run in ``folder``, else ``config``.
 
-    Of ``config``, values of FREE_KEYS that are not the default win over the run's. Other values
-    must be those of the run, or all be defaults; else it is a ``MismatchError``. A run in
-    ``folder`` without ``resume`` is a ``ValueError``.
+    KEY_OWNERS says which values are those of ``config``. A given value of another key that is not
+    the run's is a ``MismatchError``, a dataset that cannot be found a ``FileNotFoundError``, and a
+    run in ``folder`` without ``resume`` a ``ValueError``.
     """
     path = folder / "config.toml"
     if not path.is_file():
         return config
     if not resume:
         raise ValueError(f"{folder} already holds a run: resume it, or choose another out=")
-    stored, default = load_config(path), Config()
-    given = {key: _get(config, key) for key in config_keys()}
-    bare = all(v == _get(default, key) for key, v in given.items() if key not in FREE_KEYS)
+    stored, given = locate_data(load_config(path), folder), given_keys(config)
     changes: dict[str, Setting] = {}
-    for key, value in given.items():
-        kept = _get(stored, key)
-        if key in FREE_KEYS:
-            if value != _get(default, key):
-                changes[key.replace(".", "__")] = value
-        elif not bare and value != kept and value != UNRESOLVED.get(key, kept):
+    for key in config_keys():
+        value, kept, owner = get_value(config, key), get_value(stored, key), KEY_OWNERS.get(key)
+        if owner == "call" or (owner == "both" and key in given):
+            changes[key.replace(".", "__")] = value
+        elif key in given and value not in {kept, UNRESOLVED.get(key, kept)}:
             raise MismatchError(
                 f"{folder} was started with {key} = {kept!r}, not {value!r}: leave it out, or "
                 f"start another run"
             )
+    if not config.train.steps:  # the run knows how many fitted into its minutes
+        changes["train__steps"] = stored.train.steps
+        minutes = changes.get("train__minutes")
+        if minutes and minutes != stored.train.minutes:
+            raise MismatchError(
+                f"{folder} has {stored.train.steps} steps since its start, which train.minutes = "
+                f"{minutes} does not change: give steps="
+            )
+    _check_data_exists(stored, given, folder)
     return replace(stored, **changes)
 
 
-def _get(config: Config, key: str) -> Any:
-    section, name = key.split(".")
-    return getattr(getattr(config, section), name)
+def _check_data_exists(stored: Config, given: set[str], folder: Path) -> None:
+    """Raise ``FileNotFoundError`` for a dataset of the run that is missing and was not given."""
+    for key, setting in (("data.path", "data="), ("data.validation", "validation=")):
+        path = get_value(stored, key)
+        if path and key not in given and not Path(path).exists():
+            moved = moved_path(path, stored, folder)
+            raise FileNotFoundError(
+                2, f"data of {folder}, missing here and at {moved}: give {setting}", path
+            )
+
+
+def _stored(config: Config) -> Config:
+    """Return ``config`` as the run's config.toml has it: absolute paths, without stop_after."""
+    return replace(with_absolute_paths(config), stop_after=0)
 
 
 def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
