@@ -218,7 +218,7 @@ def test_a_signal_saves_and_exits(data, tmp_path, number):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     last = rows(tmp_path / "run")[-1]["step"]
-    assert f"stopped after step {last} of 100000" in output
+    assert f"saved at step {last} in {tmp_path / 'run'}: resume with " in output
     assert checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / "run"))["step"] == last
     assert not (tmp_path / "run" / ".lock").exists()
 

@@ -5,8 +5,10 @@ import contextlib
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ import torch
 
 import lslm
 from lslm import checkpoint
+from lslm.__main__ import main
 from lslm.config import config_keys, load_config
 from lslm.evaluation import score, token_lengths
+from lslm.exceptions import Interrupted
 from lslm.model import ModelConfig, Transformer
 from lslm.scores import EvaluationResult
 from lslm.training import TrainResult, train
@@ -251,3 +255,101 @@ def test_a_run_without_validation_data_says_so(data, tmp_path):
     train(data=Path(data) / "train", out=tmp_path / "run", steps=1, **SHAPE)
     with pytest.raises(ValueError, match="was trained without validation data: give data="):
         lslm.evaluate(tmp_path / "run")
+
+
+# -- stopping --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _same_handlers():
+    """Restore the handlers of signals that the command line sets."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def command_line(monkeypatch, *arguments):
+    """Run ``main`` in this process; return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lslm", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.usefixtures("_same_handlers")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_training_that_a_signal_stops_says_where_it_saved(
+    data, tmp_path, monkeypatch, capsys, number
+):
+    run, calls = tmp_path / "a run", []
+
+    def stop_at_second_step(stage, done, total, unit):
+        calls.append(done)
+        if len(calls) == 2:
+            signal.raise_signal(number)
+
+    def interrupted_train(config, **options):
+        return train(config, progress=stop_at_second_step, **options)
+
+    monkeypatch.setattr(lslm, "train", interrupted_train)
+    shape = [f"{key.replace('__', '.')}={value}" for key, value in SHAPE.items()]
+    code = command_line(monkeypatch, "train", f"data={data}", f"out={run}", "steps=100000", *shape)
+    (step,) = saved(run)
+    assert code == SIGNALS[number]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"saved at step {step} in {run}: resume with `lslm train --resume out='{run}'`"
+    assert train(out=run, steps=step + 1, resume=True).step == step + 1
+
+
+@pytest.mark.usefixtures("_same_handlers")
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (Interrupted("stopped", signal.SIGTERM), 143, "stopped"),
+        (FloatingPointError("step 3 of run: loss nan"), 1, "error: step 3 of run: loss nan"),
+        (OverflowError("int too large"), 1, "error: int too large"),
+    ],
+)
+def test_what_ends_a_verb_is_one_line_and_its_exit_code(monkeypatch, capsys, error, code, said):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(lslm, "evaluate", fail)
+    assert command_line(monkeypatch, "eval", "run") == code
+    assert capsys.readouterr().err == said + "\n"
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_a_sighup_that_nohup_ignores_stays_ignored(data, tmp_path):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def hang_up(*_):
+        signal.raise_signal(signal.SIGHUP)
+
+    assert train(data=data, out=tmp_path / "run", steps=2, progress=hang_up, **SHAPE).step == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_process_that_a_signal_stops_has_its_exit_code(data, tmp_path, number):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip("this process ignores SIGHUP, and so do those it starts")
+    shape = [f"{key.replace('__', '.')}={value}" for key, value in SHAPE.items()]
+    run, command = tmp_path / "run", [sys.executable, "-m", "lslm", "train", *shape]
+    command += [f"data={data}", f"out={run}", "steps=1000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (run / "metrics.jsonl").is_file():
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == SIGNALS[number], errors
+    (step,) = saved(run)
+    assert errors.endswith(
+        f"saved at step {step} in {run}: resume with `lslm train --resume out={run}`\n"
+    )

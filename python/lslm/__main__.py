@@ -5,34 +5,50 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import NoReturn
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n.
 
-    An error is one line on standard error; ``LSLM_TRACEBACK=1`` prints the traceback instead.
+    130 is Ctrl-C, 143 SIGTERM, 129 SIGHUP. An error is one line on standard error;
+    ``LSLM_TRACEBACK=1`` prints the traceback instead.
     """
-    if hasattr(signal, "SIGTERM"):
-        # SIGTERM stops like Ctrl-C: half-written files are removed, finished ones stay
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from lslm.cli import app
+    # These stop like Ctrl-C: half-written files are removed, finished ones stay.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(number, _interrupt)
+    from lslm.cli import Ended, app
 
     try:
         app()
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # standard output was closed (lslm … | head): without this, Python prints an error at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Ended as ended:
+        _end(ended.reason)
+    except (OSError, ValueError, KeyError, ArithmeticError, ImportError) as error:
         if os.environ.get("LSLM_TRACEBACK"):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _interrupt(number: int, _: object) -> None:
+    """Raise ``Interrupted``: the handler of signal ``number``."""
+    from lslm.exceptions import Interrupted
+
+    raise Interrupted("stopped", number)
+
+
+def _end(reason: BaseException) -> NoReturn:
+    """Exit after a signal, or after standard output was closed."""
+    if isinstance(reason, BrokenPipeError):
+        # lslm … | head: without this, Python prints an error at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    print(str(reason) or "stopped", file=sys.stderr)
+    sys.exit(128 + getattr(reason, "signal_number", signal.SIGINT))
 
 
 def _one_line(error: BaseException) -> str:

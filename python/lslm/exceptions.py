@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FormatError", "LslmError", "MismatchError"]
+__all__ = ["FormatError", "Interrupted", "LslmError", "MismatchError"]
 
 
 class LslmError(Exception):
@@ -19,6 +19,17 @@ class FormatError(LslmError, ValueError):
         super().__init__(message)
         self.path = path
         self.offset = offset
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended a call after its work was saved; the message says how to resume.
+
+    ``signal_number`` is that of SIGINT (Ctrl-C), SIGTERM or SIGHUP (a closed terminal).
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 class MismatchError(LslmError, ValueError):

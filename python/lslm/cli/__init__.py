@@ -13,17 +13,39 @@ tables and JSON.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import lslm
 from lslm.cli import artifacts, model, text
 
-__all__ = ["app"]
+__all__ = ["Ended", "app"]
+
+
+class Ended(BaseException):
+    """Carries an interrupt or a closed pipe past typer, which would exit silently."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class _Verbs(TyperGroup):
+    """The group of all verbs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; raise ``Ended`` for what ``__main__`` reports."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as error:
+            raise Ended(error) from error
+
 
 app = typer.Typer(
     name="lslm",
+    cls=_Verbs,
     help="Raw text to a measured language model: clean, tokenize, train, evaluate.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

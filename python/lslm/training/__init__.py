@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lslm.config import Config, Setting, load_config, replace
+from lslm.exceptions import Interrupted
 from lslm.files import lock
 from lslm.parallel import process_group, resolve_device
 from lslm.progress import reporting
@@ -102,9 +104,10 @@ def train(
     of the run that is neither where it was nor at the same place relative to ``out`` is a
     ``FileNotFoundError``.
 
-    Ctrl-C and SIGTERM save a checkpoint after the current step and raise ``KeyboardInterrupt``; a
-    second Ctrl-C stops at once. Under torchrun all processes train one model. A loss that is not
-    finite raises ``FloatingPointError`` and leaves the last checkpoint as it is.
+    Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the current step and raise
+    :class:`lslm.exceptions.Interrupted`, a ``KeyboardInterrupt``; a second Ctrl-C stops at once.
+    Under torchrun all processes train one model. A loss that is not finite raises
+    ``FloatingPointError`` and leaves the last checkpoint as it is.
     """
     config = config if isinstance(config, Config) else load_config(config)
     given = {"data": data, "out": out}
@@ -122,8 +125,9 @@ def train(
         run, state = start_run(config, folder, device=device, group=group, resume=resume)
         training_loop(run, state, stop, reporter)
         if state.step < run.last_step:
-            raise KeyboardInterrupt(
-                f"stopped after step {state.step} of {run.config.train.steps}; saved in {folder}: "
-                f"resume to continue"
+            raise Interrupted(
+                f"saved at step {state.step} in {folder}: resume with "
+                f"`lslm train --resume out={shlex.quote(str(folder))}`",
+                stop.number,
             )
     return TrainResult(run=folder, **vars(state))

@@ -1,4 +1,4 @@
-"""Stopping a run after the current step: Ctrl-C and SIGTERM."""
+"""Stopping a run after the current step: Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """Catches Ctrl-C and SIGTERM as a context; a second Ctrl-C raises ``KeyboardInterrupt``.
+    """Catches Ctrl-C, SIGTERM and SIGHUP as a context; a second Ctrl-C is ``KeyboardInterrupt``.
 
-    Python runs signal handlers in the main thread only: elsewhere nothing is caught.
+    A SIGHUP that is ignored, as under ``nohup``, stays ignored. Python runs signal handlers in the
+    main thread only: elsewhere nothing is caught.
     """
 
     def __init__(self) -> None:
         self._is_set = False
+        self.number: int = signal.SIGINT
+        """The signal that came first; SIGINT if it came to another process of the group."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self._signals():
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -33,11 +36,21 @@ class StopSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @staticmethod
+    def _signals() -> list[int]:
+        """Return the signals to catch."""
+        hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hang_up is None or signal.getsignal(hang_up) == signal.SIG_IGN:
+            return [signal.SIGINT, signal.SIGTERM]
+        return [signal.SIGINT, signal.SIGTERM, hang_up]
+
     def _handle(self, number: int, _: object) -> None:
         if self._is_set and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self._is_set and os.isatty(2):
-            os.write(2, b"\nsaving after this step; Ctrl-C again stops at once\n")
+        if not self._is_set:
+            self.number = number
+            if os.isatty(2):
+                os.write(2, b"\nsaving after this step; Ctrl-C again stops at once\n")
         self._is_set = True
 
     def is_set(self, group: Ranks) -> bool:
