@@ -19,6 +19,10 @@ WITH_CODE = [*TRANSLATIONS, *TRANSLATIONS.values()]
 # What a reader gives minutes gets two steps here.
 SHORTER = {"minutes=3": "steps=2"}
 
+# the README names files of the repository in full, since package indexes show it, too
+REPOSITORY = re.compile(
+    r"https://(?:github\.com/lslm/lslm/blob|raw\.githubusercontent\.com/lslm/lslm)/main/"
+)
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DECIMAL = re.compile(r"\d+\.\d+")
 
@@ -206,11 +210,16 @@ def anchors(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_links_inside_the_repository_lead_somewhere(path):
     text = BLOCK.sub("", path.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"https?://", target):
+    targets = re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    for inline, defined in targets:
+        target = inline or defined
+        folder = path.parent
+        if inside := REPOSITORY.match(target):
+            target, folder = target[inside.end() :], ROOT
+        elif re.match(r"https?://", target):
             continue
         file, _, anchor = target.partition("#")
-        aim = (path.parent / file).resolve() if file else path
+        aim = (folder / file).resolve() if file else path
         assert aim.exists(), target
         if anchor:
             assert anchor in anchors(aim), target
