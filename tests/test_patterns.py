@@ -61,7 +61,7 @@ def test_the_general_engine_gives_what_the_scanners_give(tmp_path, testdata, tex
     path = tmp_path / "bytes.json"
     tok = lslm.Tokenizer.from_json(with_steps(path, steps))
     assert tok.pattern == name
-    # a group around the expression changes nothing but that nobody knows it
+    # a group around the expression keeps its matches, but it is no longer recognised
     wrapped = [step if step == "digits" else f"(?:{step})" for step in steps]
     general = lslm.Tokenizer.from_json(with_steps(path, wrapped))
     assert general.pattern not in (name, tok.pattern)
@@ -102,7 +102,7 @@ def test_encodings_as_tiktoken_defines_them(ranks, monkeypatch, tmp_path, texts,
     path = ranks(kind)
     given = load_tiktoken_bpe(str(path))
     if name.startswith("p50k"):
-        # r50k with runs of blanks behind its <|endoftext|>
+        # r50k with runs of spaces after its <|endoftext|>
         words = [b" " * n for n in range(2, 26)]
         given |= {word: 50257 + i for i, word in enumerate(words) if word not in given}
         path = tmp_path / "p50k.tiktoken"
@@ -135,7 +135,7 @@ def test_encodings_as_tiktoken_defines_them(ranks, monkeypatch, tmp_path, texts,
     other = hf.Tokenizer.from_str(tok.to_json())
     for text in texts[:20]:
         if name == "o200k_harmony":
-            # of two names for one id that library knows one
+            # tiktoken finds one of the two names of an id
             text = text.replace("<|reserved_200018|>", "")  # noqa: PLW2901
         expected = tok.encode(text, special="all").tolist()
         assert again.encode(text, special="all").tolist() == expected

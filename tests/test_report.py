@@ -18,7 +18,7 @@ UNIFORM = EvaluationResult(nats=100 * math.log(256), n_tokens=100, n_bytes=400)
 
 
 class Outline(html.parser.HTMLParser):
-    """Checks that every tag is closed where it belongs and keeps what a test asks about."""
+    """Checks that every tag is closed where it belongs and records the elements that tests look at."""
 
     VOID = ("meta", "br", "hr")
 

@@ -28,7 +28,7 @@ def read(path: Path) -> Iterator[str]:
 
 
 class Corpora:
-    """Makes the files in ``folder`` from the corpora in ``data`` when they are first asked for."""
+    """Makes the files in ``folder`` from the corpora in ``data`` on first use."""
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.data, self.folder = data, folder

@@ -1,7 +1,7 @@
-"""Each package that encodes, behind one small face, by its fastest public call for many texts.
+"""One interface to each package that encodes, by its fastest public call for many texts.
 
-This file also runs in the environments of the peers, so it imports a package only when it is asked
-for. ``encode`` is what is timed; it ends when ids lie in an array, a buffer or a list that Python
+This file also runs in the environments of the peers, so each function imports its own package
+only. ``encode`` is what is timed; it ends when ids lie in an array, a buffer or a list that Python
 can read. ``ids`` makes one flat array of that for the comparison and is never timed.
 """
 

@@ -41,7 +41,7 @@ def n_bytes(*paths: Path) -> list[int]:
 
 
 class Rows:
-    """All rows, made when they are asked for, since their inputs are large."""
+    """All rows, each built on first use, since their inputs are large."""
 
     def __init__(self, corpora: Corpora, vocabularies: Path, folder: Path) -> None:
         self.corpora, self.vocabularies, self.folder = corpora, vocabularies, folder

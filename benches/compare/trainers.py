@@ -1,4 +1,4 @@
-"""Each package that learns a vocabulary, behind one small face.
+"""One interface to each package that learns a vocabulary.
 
 This file also runs in the environments of the peers. ``train`` is what is timed, from documents on
 disk to the learned merges; a package that reads files itself reads JSON lines, the others take

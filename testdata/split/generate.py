@@ -52,7 +52,7 @@ def ends(cutter: pre_tokenizers.PreTokenizer, text: str) -> list[int]:
 
 
 def texts(count: int, seed: int) -> list[str]:
-    """Random texts of the sorts of characters any pattern tells apart."""
+    """Return random texts of the character classes that the patterns distinguish."""
     rng = random.Random(seed)
     made = []
     for _ in range(count):

@@ -316,7 +316,7 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
                 f"{folder} was started with {key} = {kept!r}, not {value!r}: leave it out, or "
                 f"start another run"
             )
-    if not config.train.steps:  # the run knows how many fitted into its minutes
+    if not config.train.steps:  # the run's config has the steps that fitted into its minutes
         changes["train__steps"] = stored.train.steps
         minutes = changes.get("train__minutes")
         if minutes and minutes != stored.train.minutes:
