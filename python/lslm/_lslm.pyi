@@ -833,8 +833,9 @@ def clean(
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input.
         threads: how many threads work; None is all cores.
-        progress: None shows a bar on a terminal, True always, False never; a function is called
-            with stage, done, total and unit.
+        progress: None shows a bar on a terminal and in a notebook, True always, False never; a
+            function is called with stage, done, total and unit. Unless it is False, the logger
+            "lslm" gets a line every ten seconds, at INFO.
 
     Raises:
         FileNotFoundError, FormatError: an input is missing or broken.

@@ -173,7 +173,7 @@ class _Stages:
         """Write the cleaned documents."""
         inputs = library_sources() if self.corpus is None else self.corpus
         corpus = inputs if isinstance(inputs, lslm.Corpus) else lslm.Corpus(inputs)
-        found = corpus.count_documents(progress=False)
+        found = corpus.count_documents(progress=self.progress)
         if not isinstance(inputs, lslm.Corpus) and found.n_documents < MIN_FILES:
             corpus = lslm.Corpus(inputs, split="blank-lines")
         cleaned = self._timed(

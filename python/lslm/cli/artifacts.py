@@ -43,6 +43,7 @@ def inspect(
 
 
 @verbs.command(epilog="Example: lslm verify data/web")
+@expand_options
 def verify(
     path: Annotated[Path, typer.Argument(help="Dataset, folder of datasets, run or checkpoint.")],
     *,

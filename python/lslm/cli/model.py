@@ -25,6 +25,7 @@ Run = Annotated[Path, typer.Argument(help="Run or checkpoint.")]
 @verbs.command(
     epilog="Example: lslm train configs/tiny.toml data=data/web out=runs/first steps=120"
 )
+@expand_options
 def train(
     settings: Annotated[
         list[str],
@@ -77,6 +78,7 @@ def train(
 
 
 @verbs.command("eval", epilog="Example: lslm eval runs/first")
+@expand_options
 def evaluate(
     run: Run,
     *,
@@ -95,6 +97,7 @@ def evaluate(
 
 
 @verbs.command(epilog="Example: lslm generate runs/first --prompt 'def main' --seed 1")
+@expand_options
 def generate(
     run: Run,
     *,

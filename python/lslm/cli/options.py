@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 import lslm
+from lslm.progress import to_stderr
 
 __all__ = [
     "AsJson",
@@ -133,10 +134,20 @@ class CleanOptions:
         return None
 
 
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="More messages, such as each file left out.")
+]
+
+
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     """Return ``command`` with each parameter that is a dataclass replaced by its fields.
 
     The default of such a parameter, an instance of the class, gives the defaults of its fields.
+    The options ``--quiet`` and ``--verbose`` are added, and what they choose is in force while
+    ``command`` runs.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, type[Any]] = {}
@@ -158,12 +169,18 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
                 field_name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=annotation
             )
 
+    for name, option in (("quiet", Quiet), ("verbose", Verbose)):
+        parameters[name] = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option
+        )
+
     @functools.wraps(command)
-    def expanded(**values: Any) -> None:
+    def expanded(*, quiet: bool, verbose: bool, **values: Any) -> None:
         for name, kind in groups.items():
             fields = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
             values[name] = kind(**fields)
-        command(**values)
+        with to_stderr(quiet=quiet, verbose=verbose):
+            command(**values)
 
     expanded.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     expanded.__annotations__ = {name: p.annotation for name, p in parameters.items()}

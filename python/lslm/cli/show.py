@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections import Counter
@@ -26,6 +27,8 @@ __all__ = [
     "print_tokenizer_report",
     "quoted",
 ]
+
+_logger = logging.getLogger("lslm.cli")
 
 MAX_FILES = 10
 """Files with a row of their own in the report on a tokenizer: the largest ones."""
@@ -87,6 +90,8 @@ def print_skipped(corpus: lslm.Corpus) -> None:
         listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
         first = corpus.skipped[0].path
         print(f"skipped files: {listed}; the first is {first}", file=sys.stderr)
+        for skipped in corpus.skipped:
+            _logger.debug("skipped: %s (%s)", skipped.path, skipped.reason)
 
 
 def print_funnel(funnel: Funnel) -> None:

@@ -201,6 +201,7 @@ def tokenize(
 
 
 @verbs.command(epilog="Example: echo 'Hello world' | lslm encode -t tokenizer.json --tokens")
+@expand_options
 def encode(
     tokenizer: TokenizerPath,
     file: Annotated[
@@ -243,6 +244,7 @@ def encode(
 
 
 @verbs.command(epilog="Example: echo '39 72 0' | lslm decode -t tokenizer.json")
+@expand_options
 def decode(
     tokenizer: TokenizerPath,
     file: Annotated[

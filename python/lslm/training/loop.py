@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["training_loop"]
 
+_logger = logging.getLogger("lslm.training")
+
 
 def training_loop(
     run: TrainingRun, state: TrainingState, stop: StopSignal, reporter: Reporter | None
@@ -41,6 +44,11 @@ def training_loop(
     settings, group = run.config.train, run.group
     batch_tokens = settings.batch_size * run.config.model.sequence_length
     batches, stopping = iter(run.loader), False
+
+    def show(text: str) -> None:
+        if reporter is not None:
+            reporter.update("train", state.step, settings.steps, text)
+
     with MetricsFile(run.folder, write=group.first) as metrics, _no_garbage_collection(run.device):
         while state.step < run.last_step and not stopping:
             factor = learning_rate_factor(run.config.schedule, state.step, settings.steps)
@@ -62,18 +70,24 @@ def training_loop(
                 }
                 row |= {"tokens": state.n_tokens, "seconds": state.seconds}
                 metrics.write(state.step, row | {"tokens_per_second": batch_tokens / seconds})
-            if reporter is not None:
-                text = f"steps, loss {state.loss:.3f}"
-                reporter.update("train", state.step, settings.steps, text)
+            speed = f"{batch_tokens / seconds:,.0f} tokens/s"
+            show(text := f"steps, loss {state.loss:.3f}, {speed}")
 
             stopping, at_end, validation = stop.is_set(group), state.step == run.last_step, None
             has_validation = run.data.validation is not None
             if has_validation and (at_end or state.step % settings.validate_every == 0):
+                show("steps, validating")
                 state.validation = validation = run.validate()
                 metrics.write_validation(state.step, validation)
+                if group.first:
+                    _logger.info("step %d: validation loss %.4f", state.step, validation.loss)
             if at_end or stopping or state.step % settings.checkpoint_every == 0:
+                show("steps, saving")
                 metrics.sync()
                 run.save(state, validation)
+                if group.first:
+                    _logger.info("step %d: saved in %s", state.step, run.folder)
+                show(text)
 
 
 def set_learning_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
