@@ -55,6 +55,16 @@ def standard_input(data):
                 os.close(saved)
 
 
+NUMBERS = [
+    (command.name or command.callback.__name__.replace("_", "-"), f"--{name.replace('_', '-')}")
+    for group in cli.app.registered_groups
+    for command in group.typer_instance.registered_commands
+    for name, annotation in command.callback.__annotations__.items()
+    if annotation.__origin__ in {int, float, int | None, float | None}
+]
+"""Every verb and option that takes a number."""
+
+
 def run(*arguments, input=b"", cwd=None):
     """Run the command line in this process; return its exit code, output and errors, as bytes."""
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
@@ -517,3 +527,28 @@ def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     assert "defaults: estimate" in lslm_run("train", *TINY, "vocab_size=99", "--dry-run", cwd=work)
     assert "no_such.toml" in lslm_run("train", "no_such.toml", "steps=1", cwd=work, code=1)
     assert "run" in lslm_run("inspect", run, cwd=work)
+
+
+@pytest.mark.parametrize(("verb", "option"), NUMBERS, ids="".join)
+def test_numbers_out_of_range_are_wrong_usage(verb, option):
+    required = [] if verb == "demo" else ["missing"]
+    required += ["-o", "out"] if verb in {"clean", "tokenize", "train-tokenizer"} else []
+    required += ["-t", "missing"] if verb == "tokenize" else []
+    for value in ("-1", "nan", "inf", str(10**23)):
+        code, _, err = run(verb, *required, f"{option}={value}")
+        assert code == 2, (value, err)
+        assert f"Invalid value for '{option}'".encode() in err
+
+
+@pytest.mark.parametrize("size", ["-1", "nan", "inf", "1e23", "9e9T"])
+def test_sizes_out_of_range_are_errors(size):
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(size)
+
+
+def test_an_id_of_23_digits_is_an_error(tmp_path):
+    lslm.train_tokenizer(texts=["a b c"], vocab_size=260).save(tmp_path / "tokenizer.json")
+    code, _, err = run("decode", "-t", tmp_path / "tokenizer.json", input=b"1 " + b"9" * 23)
+    assert code == 1
+    assert err.startswith(b"error: " + b"9" * 23 + b" is not a token id: the largest is ")
+    assert err.count(b"\n") == 1

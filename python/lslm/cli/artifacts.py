@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lslm.cli import show
-from lslm.cli.options import AsJson, ReadOptions, expand_options
+from lslm.cli.options import AsJson, ReadOptions, between, expand_options
 
 __all__ = ["verbs"]
 
@@ -22,7 +22,9 @@ def inspect(
         Path, typer.Argument(help="Tokenizer, dataset, run, or file or folder of documents.")
     ],
     *,
-    samples: Annotated[int, typer.Option(help="Number of samples to print.")] = 2,
+    samples: Annotated[
+        int, typer.Option(callback=between(0), help="Number of samples to print.")
+    ] = 2,
     read: ReadOptions,
     as_json: AsJson = False,
 ) -> None:

@@ -13,7 +13,15 @@ import typer
 
 import lslm
 from lslm.cli import show
-from lslm.cli.options import AsJson, ReadOptions, Threads, expand_options
+from lslm.cli.options import (
+    MAX_MINUTES,
+    MAX_VOCAB_SIZE,
+    AsJson,
+    ReadOptions,
+    Threads,
+    between,
+    expand_options,
+)
 
 __all__ = ["verbs"]
 
@@ -102,17 +110,32 @@ def generate(
     run: Run,
     *,
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
-    max_tokens: Annotated[int, typer.Option(help="Number of tokens to generate at most.")] = 200,
+    max_tokens: Annotated[
+        int, typer.Option(callback=between(0), help="Number of tokens to generate at most.")
+    ] = 200,
     temperature: Annotated[
-        float, typer.Option(help="Sampling temperature; 0: always the most likely token.")
+        float,
+        typer.Option(
+            callback=between(0, 1_000_000),
+            help="Sampling temperature; 0: always the most likely token.",
+        ),
     ] = 0.8,
     top_k: Annotated[
-        int, typer.Option(help="Sample from the k most likely tokens; 0: from all.")
+        int,
+        typer.Option(
+            callback=between(0), help="Sample from the k most likely tokens; 0: from all."
+        ),
     ] = 0,
     top_p: Annotated[
-        float, typer.Option(help="Sample from the most likely tokens of this total probability.")
+        float,
+        typer.Option(
+            callback=between(0, 1),
+            help="Sample from the most likely tokens of this total probability.",
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same text.")] = 0,
+    seed: Annotated[
+        int, typer.Option(callback=between(0), help="Seed; the same seed gives the same text.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Generate text with a model, printed as it comes."""
@@ -144,11 +167,22 @@ def demo(
         typer.Option(help="Files or folders; Python's own standard library by default."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="Minutes to train.")] = 3.0,
-    steps: Annotated[int | None, typer.Option(help="Steps to train, instead of minutes.")] = None,
+    minutes: Annotated[
+        float, typer.Option(callback=between(0, MAX_MINUTES), help="Minutes to train.")
+    ] = 3.0,
+    steps: Annotated[
+        int | None, typer.Option(callback=between(1), help="Steps to train, instead of minutes.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Cleaning profile.")] = "code",
-    vocab_size: Annotated[int, typer.Option(help="Number of tokens in the vocabulary.")] = 4096,
-    seed: Annotated[int, typer.Option(help="Seed of training and sampling.")] = 0,
+    vocab_size: Annotated[
+        int,
+        typer.Option(
+            callback=between(1, MAX_VOCAB_SIZE), help="Number of tokens in the vocabulary."
+        ),
+    ] = 4096,
+    seed: Annotated[
+        int, typer.Option(callback=between(0), help="Seed of training and sampling.")
+    ] = 0,
     read: ReadOptions,
     threads: Threads = None,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import inspect
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -25,6 +26,8 @@ import lslm
 from lslm.progress import to_stderr
 
 __all__ = [
+    "MAX_MINUTES",
+    "MAX_VOCAB_SIZE",
     "AsJson",
     "CleanOptions",
     "Inputs",
@@ -32,16 +35,52 @@ __all__ = [
     "ReadOptions",
     "Threads",
     "TokenizerPath",
+    "between",
     "expand_options",
     "parse_size",
 ]
+
+MAX_COUNT = 2**63 - 1
+"""Largest count and seed: what compiled code, ``itertools.islice`` and torch's seeds can hold."""
+
+MAX_VOCAB_SIZE = 2**32 - 1
+"""Largest number of tokens: ids have 32 bits."""
+
+MAX_THREADS = 4096
+"""Largest number of threads, the limit of the compiled part."""
+
+MAX_MINUTES = 60 * 24 * 365
+"""Longest training in minutes: a year, beyond which a number is a mistake."""
+
+
+def between(smallest: float, largest: float = MAX_COUNT) -> Callable[[float | None], float | None]:
+    """Return the callback of an option whose numbers are ``smallest`` to ``largest``.
+
+    typer's own ``min`` and ``max`` let NaN pass, and print their limits into the help.
+    """
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not smallest <= value <= largest:  # true of NaN
+            limit = (
+                f"at least {smallest}"
+                if largest == MAX_COUNT and value < smallest
+                else (f"{smallest:,} to {largest:,}")
+            )
+            raise typer.BadParameter(f"{value} is out of range: use {limit}")
+        return value
+
+    return check
+
 
 Inputs = Annotated[
     list[str],
     typer.Argument(metavar="INPUT", help="Files, folders, globs, or - for standard input."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
-Threads = Annotated[int | None, typer.Option(help="Number of threads; all cores by default.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(callback=between(1, MAX_THREADS), help="Number of threads; all cores by default."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 TokenizerPath = Annotated[
     Path, typer.Option("--tokenizer", "-t", help="tokenizer.json, or a folder that holds one.")
@@ -76,7 +115,10 @@ class ReadOptions:
     ] = "replace"
     zstd_long: Annotated[
         int,
-        _read_option(help="Largest window of zstd data as a power of two, as in zstd --long=31."),
+        _read_option(
+            callback=between(10, 31),
+            help="Largest window of zstd data as a power of two, as in zstd --long=31.",
+        ),
     ] = 27
 
     def corpus(self, inputs: list[str]) -> lslm.Corpus:
@@ -192,9 +234,12 @@ def parse_size(text: str) -> int:
     number = text.strip().upper().removesuffix("B").rstrip()
     unit = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(number[-1:], 1)
     try:
-        return int(float(number.rstrip("KMGT")) * unit)
+        size = float(number.rstrip("KMGT")) * unit
     except ValueError:
-        raise ValueError(f"{text!r} is not a size: use e.g. 500MB or 2GB") from None
+        size = math.nan
+    if not 0 <= size <= MAX_COUNT:  # true of NaN
+        raise ValueError(f"{text!r} is not a size: use e.g. 500MB or 2GB")
+    return int(size)
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 import lslm
 from lslm.cli import show
 from lslm.cli.options import (
+    MAX_VOCAB_SIZE,
     AsJson,
     CleanOptions,
     Inputs,
@@ -18,6 +19,7 @@ from lslm.cli.options import (
     ReadOptions,
     Threads,
     TokenizerPath,
+    between,
     expand_options,
     parse_size,
 )
@@ -29,7 +31,8 @@ verbs = typer.Typer()
 _DEFAULT_PROFILE = CleanOptions(profile="default")
 
 ValidationFraction = Annotated[
-    float, typer.Option(help="Share of the documents to hold out for validation.")
+    float,
+    typer.Option(callback=between(0, 1), help="Share of the documents to hold out for validation."),
 ]
 
 
@@ -85,7 +88,10 @@ def train_tokenizer(
     output: Annotated[Path, typer.Option("--output", "-o", help="tokenizer.json to write.")],
     *,
     vocab_size: Annotated[
-        int, typer.Option(help="Number of tokens, special tokens included.")
+        int,
+        typer.Option(
+            callback=between(1, MAX_VOCAB_SIZE), help="Number of tokens, special tokens included."
+        ),
     ] = 32_768,
     pattern: Annotated[
         str, typer.Option(help="Pre-tokenization pattern: a published name or a regex.")
@@ -97,16 +103,21 @@ def train_tokenizer(
     special_tokens_first: Annotated[
         bool, typer.Option("--special-tokens-first", help="Give special tokens the first ids.")
     ] = False,
-    min_frequency: Annotated[int, typer.Option(help="Occurrences that a merge needs.")] = 2,
+    min_frequency: Annotated[
+        int, typer.Option(callback=between(0), help="Occurrences that a merge needs.")
+    ] = 2,
     max_token_length: Annotated[
-        int | None, typer.Option(help="Length in bytes that every token stays below.")
+        int | None,
+        typer.Option(callback=between(0), help="Length in bytes that every token stays below."),
     ] = None,
     sample_bytes: Annotated[
         str | None, typer.Option(help="Size of a sample to learn from, such as 2GB.")
     ] = None,
     memory: Annotated[str | None, typer.Option(help="Memory to use, about, such as 2GB.")] = None,
     validation_fraction: ValidationFraction = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sample and of what is held out.")] = 0,
+    seed: Annotated[
+        int, typer.Option(callback=between(0), help="Seed of the sample and of what is held out.")
+    ] = 0,
     report: Annotated[
         bool, typer.Option(help="Read the documents again and measure the tokenizer on them.")
     ] = True,
@@ -159,7 +170,9 @@ def tokenize(
     tokenizer: TokenizerPath,
     *,
     validation_fraction: ValidationFraction = 0.005,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of what is held out.")] = 0,
+    seed: Annotated[
+        int, typer.Option(callback=between(0), help="Seed of the choice of what is held out.")
+    ] = 0,
     eos_token: Annotated[
         str | None,
         typer.Option(help="Token after each document; the tokenizer's own by default."),
@@ -265,6 +278,8 @@ def decode(
     for word in written.replace(",", " ").split():
         if not word.isdecimal():
             raise ValueError(f"{word!r} is not a token id: use whole numbers from 0")
+        if len(word) > 20 or int(word) > MAX_VOCAB_SIZE:
+            raise ValueError(f"{word} is not a token id: the largest is {tok.vocab_size - 1}")
         ids.append(int(word))
     if as_json:
         show.print_json({"text": tok.decode(ids)})
