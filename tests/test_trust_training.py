@@ -232,7 +232,9 @@ def test_data_that_is_missing_is_named_with_what_to_give(project):
     run = project / "runs" / "a"
     (project / "data").rename(project / "moved")
     for call in (lambda: lslm.evaluate(run), lambda: train(out=run, resume=True)):
-        with pytest.raises(FileNotFoundError, match=r"missing here and at .*give data=") as caught:
+        with pytest.raises(
+            FileNotFoundError, match=r"data of .*runs/a not found: give data="
+        ) as caught:
             call()
         assert caught.value.filename == str(project / "data")
     assert lslm.evaluate(run, data=project / "moved").n_tokens > 0

@@ -211,6 +211,15 @@ def moved_path(path: str, config: Config, run: Path) -> Path:
     return Path(_absolute(Path(run, relative)))
 
 
+def missing_data(
+    path: str, config: Config, run: Path, what: str, setting: str
+) -> FileNotFoundError:
+    """Return an error with ``path``, where it was looked for besides, and what to give."""
+    moved = moved_path(path, config, run)
+    also = "" if str(moved) == _absolute(path) else f", also at {moved}"
+    return FileNotFoundError(2, f"{what} of {run} not found{also}: give {setting}", path)
+
+
 def _absolute(path: str | Path) -> str:
     """Return ``path`` without ``..`` from the root; symbolic links stay."""
     return os.path.normpath(Path(path).absolute())

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from lslm.checkpoint import Run, open_run
-from lslm.config import DataConfig, moved_path
+from lslm.config import DataConfig, missing_data
 from lslm.exceptions import MismatchError
 from lslm.loss import IGNORE
 from lslm.parallel import autocast, process_group, ranks, resolve_device, resolve_dtype
@@ -117,10 +117,7 @@ def _own_validation(run: Run) -> Path:
         if run.validation_dataset is None:
             raise ValueError(f"{run.path} was trained without validation data: give data=")
         missing = str(Path(missing, "validation"))
-    moved = moved_path(missing, run.config, run.path)
-    raise FileNotFoundError(
-        2, f"validation data of {run.path}, missing here and at {moved}: give data=", missing
-    )
+    raise missing_data(missing, run.config, run.path, "validation data", "data=")
 
 
 def check_tokenizer(dataset: TokenDataset, tokenizer: Tokenizer, path: str | Path) -> None:

@@ -40,7 +40,7 @@ from lslm.config import (
     given_keys,
     load_config,
     locate_data,
-    moved_path,
+    missing_data,
     replace,
     to_toml,
     with_absolute_paths,
@@ -333,10 +333,7 @@ def _check_data_exists(stored: Config, given: set[str], folder: Path) -> None:
     for key, setting in (("data.path", "data="), ("data.validation", "validation=")):
         path = get_value(stored, key)
         if path and key not in given and not Path(path).exists():
-            moved = moved_path(path, stored, folder)
-            raise FileNotFoundError(
-                2, f"data of {folder}, missing here and at {moved}: give {setting}", path
-            )
+            raise missing_data(path, stored, folder, "data", setting)
 
 
 def _stored(config: Config) -> Config:
