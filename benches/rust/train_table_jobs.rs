@@ -194,7 +194,6 @@ pub(crate) fn pair_counts(c: &mut Criterion, kind: &str, corpus: &Corpus) {
             for &(left, right) in &pairs {
                 counts.add(left, right, 3);
             }
-            counts.flush();
             let mut sum = 0_u64;
             let add = |pair: u64, count: u64| sum = sum.wrapping_add(pair.wrapping_mul(count));
             counts.for_each(&Task::default(), add).expect("not cancelled");

@@ -1,20 +1,17 @@
-//! [`PairCounts`]: a hash table of adjacent pairs with their counts.
+//! [`PairCounts`]: adjacent pairs with their counts and numbers of positions.
 //!
 //! ```text
-//! up to 512 tokens:  entries[left * tokens + right] += count         no hashing
-//! more:              append (pair, count) to a queue; when it has 64:
-//!                        load the home slots of all 64               the cache misses overlap
-//!                        then find each pair by linear probing and add its count
+//! up to 512 tokens:  square[left * tokens + right] += count      twice as fast as hashing
+//! more:              table[key(left, right)] += count            hashbrown (benches/rust/tables.rs)
 //! ```
 
+use hashbrown::HashTable;
 use lslm_runtime::{Result, Task, TokenId};
 
 use crate::vocab::hash;
 
 /// Most tokens for which the counts are a square array: 512² entries of 24 bytes are 6 MiB.
 const MAX_SQUARE: usize = 512;
-/// Additions whose loads overlap; more than the loads a core can have under way.
-const QUEUE: usize = 64;
 /// Entries between two checks of the task, about 100 µs of work.
 const CHECK_STRIDE: usize = 1 << 16;
 
@@ -32,134 +29,81 @@ pub(super) fn unkey(key: u64) -> (TokenId, TokenId) {
 struct PairEntry {
     key: u64,
     count: u64,
-    /// The number of positions of the pair; zero for an empty entry.
+    /// The number of positions of the pair; zero for a pair of the square that does not occur.
     positions: u32,
 }
 
 /// Pairs with their counts and numbers of positions.
 pub(super) struct PairCounts {
-    /// By hash, a power of two of them, at most two thirds in use; or with `side` by
-    /// `left * side + right`.
-    entries: Vec<PairEntry>,
-    side: Option<usize>,
-    n_used: usize,
-    /// Additions not yet in `entries`.
-    queue: Vec<(u64, u64)>,
+    /// By `left * side + right`; empty if `side` is zero.
+    square: Vec<PairEntry>,
+    side: usize,
+    /// By [`key`], if `side` is zero.
+    table: HashTable<PairEntry>,
+}
+
+#[inline(always)]
+fn hash_of(key: u64) -> u64 {
+    hash::fold(key, 0)
 }
 
 impl PairCounts {
     /// Returns an empty table for pairs of `tokens` tokens, with room for `expected` distinct
     /// pairs.
     pub(super) fn new(tokens: usize, expected: usize) -> Self {
-        let side = (tokens <= MAX_SQUARE).then_some(tokens);
-        let size = side.map_or((expected * 2).next_power_of_two().max(1024), |side| side * side);
-        Self {
-            entries: vec![PairEntry::default(); size],
-            side,
-            n_used: 0,
-            queue: Vec::with_capacity(QUEUE),
+        if tokens <= MAX_SQUARE {
+            let square = vec![PairEntry::default(); tokens * tokens];
+            Self { square, side: tokens, table: HashTable::new() }
+        } else {
+            Self { square: Vec::new(), side: 0, table: HashTable::with_capacity(expected) }
         }
     }
 
-    #[inline(always)]
-    fn home(&self, key: u64) -> usize {
-        hash::fold(key, 0) as usize & (self.entries.len() - 1)
-    }
-
-    /// Adds one position with `count` to a pair; visible after [`Self::flush`].
+    /// Adds one position with `count` to a pair.
     #[inline(always)]
     pub(super) fn add(&mut self, left: TokenId, right: TokenId, count: u64) {
-        if let Some(side) = self.side {
-            let entry = &mut self.entries[left as usize * side + right as usize];
-            entry.key = key(left, right);
-            entry.count += count;
-            entry.positions += 1;
-            return;
-        }
-        self.queue.push((key(left, right), count));
-        if self.queue.len() == QUEUE {
-            self.flush();
-        }
-    }
-
-    /// Makes all additions visible.
-    pub(super) fn flush(&mut self) {
-        if (self.n_used + QUEUE) * 3 > self.entries.len() * 2 && self.side.is_none() {
-            self.grow();
-        }
-        let queue = std::mem::take(&mut self.queue);
-        // All loads start before the first is needed.
-        let mut homes = [0; QUEUE];
-        let mut touched = 0;
-        for (home, &(key, _)) in homes.iter_mut().zip(&queue) {
-            *home = self.home(key);
-            touched ^= self.entries[*home].positions;
-        }
-        std::hint::black_box(touched);
-        for (&home, &(key, count)) in homes.iter().zip(&queue) {
-            let at = self.find(key, home);
-            let entry = &mut self.entries[at];
-            self.n_used += usize::from(entry.positions == 0);
-            entry.key = key;
-            entry.count += count;
-            entry.positions += 1;
-        }
-        self.queue = queue;
-        self.queue.clear();
-    }
-
-    /// Returns the index of `key`, or of the empty entry for it, from the slot `home` on.
-    #[inline(always)]
-    fn find(&self, key: u64, home: usize) -> usize {
-        let mut at = home;
-        loop {
-            let entry = &self.entries[at];
-            if entry.key == key || entry.positions == 0 {
-                return at;
-            }
-            at = (at + 1) & (self.entries.len() - 1);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        let larger = vec![PairEntry::default(); self.entries.len() * 2];
-        for entry in std::mem::replace(&mut self.entries, larger) {
-            if entry.positions > 0 {
-                let at = self.find(entry.key, self.home(entry.key));
-                self.entries[at] = entry;
-            }
-        }
+        let key = key(left, right);
+        let entry = if self.side > 0 {
+            &mut self.square[left as usize * self.side + right as usize]
+        } else {
+            let is_pair = |entry: &PairEntry| entry.key == key;
+            self.table
+                .entry(hash_of(key), is_pair, |entry| hash_of(entry.key))
+                .or_insert_with(PairEntry::default)
+                .into_mut()
+        };
+        entry.key = key;
+        entry.count += count;
+        entry.positions += 1;
     }
 
     /// Returns the count of a pair and its number of positions; zeros for an unknown pair.
     pub(super) fn get(&self, key: u64) -> (u64, u32) {
-        let at = match self.side {
-            Some(side) => {
-                let (left, right) = unkey(key);
-                left as usize * side + right as usize
-            }
-            None => self.find(key, self.home(key)),
+        let entry = if self.side > 0 {
+            let (left, right) = unkey(key);
+            self.square.get(left as usize * self.side + right as usize)
+        } else {
+            self.table.find(hash_of(key), |entry| entry.key == key)
         };
-        (self.entries[at].count, self.entries[at].positions)
+        entry.map_or((0, 0), |entry| (entry.count, entry.positions))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &PairEntry> {
+        self.square.iter().chain(&self.table).filter(|entry| entry.positions > 0)
     }
 
     /// Returns the number of distinct pairs.
     pub(super) fn len(&self) -> usize {
-        match self.side {
-            Some(_) => self.entries.iter().filter(|entry| entry.positions > 0).count(),
-            None => self.n_used,
-        }
+        if self.side > 0 { self.entries().count() } else { self.table.len() }
     }
 
     /// Calls `f` with the [`key`] and count of every pair.
     pub(super) fn for_each(&self, task: &Task, mut f: impl FnMut(u64, u64)) -> Result<()> {
-        for entries in self.entries.chunks(CHECK_STRIDE) {
-            task.check()?;
-            for entry in entries.iter().filter(|entry| entry.positions > 0) {
-                f(entry.key, entry.count);
+        for (n_seen, entry) in self.entries().enumerate() {
+            if n_seen.is_multiple_of(CHECK_STRIDE) {
+                task.check()?;
             }
+            f(entry.key, entry.count);
         }
         Ok(())
     }

@@ -328,7 +328,6 @@ impl<'a, T: Slot> Trainer<'a, T> {
                 shard.each_pair(lengths, task, |_, left, right, count| {
                     table.add(left, right, count);
                 })?;
-                table.flush();
                 Ok(table)
             })
             .collect()
