@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from machine import DATA, ROOT, record_path, write_record
+from machine import DATA, record_path, write_record
 
 import lslm
 
@@ -199,7 +199,7 @@ class Stages:
         lslm.tokenize([str(self.files("code"))], output=out, tokenizer=tok, progress=False)
         run = self.folder / "run"
         overrides = [f"data={out}", f"out={run}", "steps=60"]
-        lslm.train(load_config(ROOT / "configs/tiny.toml", overrides), progress=False)
+        lslm.train(load_config("tiny", overrides), progress=False)
         rates = [row.tokens_per_second for row in read_metrics(run / "metrics.jsonl")][1:]
         yield (
             "train/configs/tiny.toml",

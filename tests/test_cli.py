@@ -242,13 +242,12 @@ def example(verb):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A folder with what the examples read: ``raw/*.jsonl.zst`` and ``configs``."""
+    """A folder with what the examples read: ``raw/*.jsonl.zst``."""
     zstandard = pytest.importorskip("zstandard")
     folder = tmp_path_factory.mktemp("examples")
     (folder / "raw").mkdir()
     lines = "\n".join(json.dumps(row) for row in prose(120)).encode()
     (folder / "raw/a.jsonl.zst").write_bytes(zstandard.compress(lines))
-    shutil.copytree(ROOT / "configs", folder / "configs")
     return folder
 
 
@@ -507,9 +506,8 @@ TINY = ["layers=1", "width=32", "heads=2", "batch_size=4", "sequence_length=32"]
 
 def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     pytest.importorskip("torch")
-    config = os.path.join(os.path.dirname(__file__), "../configs/tiny.toml")
     run = tmp_path / "run"
-    common = ["train", os.path.abspath(config), f"data={work / 'data'}", f"out={run}", *TINY]
+    common = ["train", "tiny", f"data={work / 'data'}", f"out={run}", *TINY]
     dry = lslm_run(*common, "--dry-run", cwd=work)
     assert "parameters" in dry
     assert not run.exists()

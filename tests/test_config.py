@@ -2,7 +2,6 @@
 
 import dataclasses
 import string
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lslm import FormatError
-from lslm.config import Config, TrainConfig, config_keys, load_config, replace, to_toml
+from lslm.config import CONFIGS, Config, TrainConfig, config_keys, load_config, replace, to_toml
 from lslm.model import ModelConfig, Transformer
-
-CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def test_overrides_win_over_the_file_and_short_keys_work(tmp_path):
@@ -149,3 +146,20 @@ def test_every_file_of_configs_makes_a_model(path):
     if path.stem == "gpt2-124m":
         assert config.model == ModelConfig.gpt2()
         assert model.n_parameters() == 124_439_808
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.toml", "configs/tiny.toml"])
+def test_configurations_of_the_package_have_names(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert load_config(name) == load_config(CONFIGS / "tiny.toml")
+    (tmp_path / "tiny.toml").write_text("steps = 7")
+    assert (load_config(name).train.steps == 7) == (name == "tiny.toml")
+
+
+@pytest.mark.parametrize("name", ["tinny", "other/tiny.toml", "tiny.json"])
+def test_a_missing_configuration_names_those_of_the_package(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="the package has gpt2-124m, small, tiny") as error:
+        load_config(name)
+    assert error.value.filename == name

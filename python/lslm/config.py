@@ -35,6 +35,9 @@ __all__ = [
     "to_toml",
 ]
 
+CONFIGS = Path(__file__).with_name("configs")
+"""The folder of the configurations that the package has."""
+
 Setting: TypeAlias = str | float | bool | os.PathLike[str] | tuple[float, float]
 """The value of a key, or its text as on the command line."""
 
@@ -143,6 +146,7 @@ def load_config(
 ) -> Config:
     """Return the configuration in a TOML file, with ``key=value`` overrides on top.
 
+    ``path`` is a file, or the name of one in the package: ``tiny``, ``small``, ``gpt2-124m``.
     Without ``path``, the defaults with the overrides. Raises ``ValueError`` for an unknown key,
     with the nearest known one, and for a value of the wrong type; ``FormatError`` for a file that
     is not TOML.
@@ -251,9 +255,26 @@ def _toml(value: str | float | tuple[float, ...]) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
+def _find(path: Path) -> Path:
+    """Return ``path`` if it is a file, else the file of the package that it names.
+
+    ``tiny``, ``tiny.toml`` and ``configs/tiny.toml`` are names of ``tiny``.
+    """
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*.toml"))}
+    if path.suffix in {"", ".toml"} and path.parent in {Path(), Path("configs")}:
+        file = shipped.get(path.stem)
+        if file is not None:
+            return file
+    names = ", ".join(shipped)
+    what = "is a folder" if path.is_dir() else "is missing"
+    raise FileNotFoundError(2, f"the configuration {what}; the package has {names}", str(path))
+
+
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the values in a TOML file by key; those of a section as ``section.name``."""
-    content = Path(path).read_bytes()
+    content = _find(Path(path)).read_bytes()
     try:
         table = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

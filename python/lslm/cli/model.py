@@ -30,16 +30,14 @@ verbs = typer.Typer()
 Run = Annotated[Path, typer.Argument(help="Run or checkpoint.")]
 
 
-@verbs.command(
-    epilog="Example: lslm train configs/tiny.toml data=data/web out=runs/first steps=120"
-)
+@verbs.command(epilog="Example: lslm train tiny data=data/web out=runs/first steps=120")
 @expand_options
 def train(
     settings: Annotated[
         list[str],
         typer.Argument(
             metavar="CONFIG|KEY=VALUE",
-            help="TOML file such as configs/tiny.toml, and values that override it.",
+            help="TOML file, or tiny, small or gpt2-124m; and values that override it.",
         ),
     ],
     *,

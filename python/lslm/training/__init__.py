@@ -90,12 +90,12 @@ def train(
 
     ::
 
-        lslm.train("configs/tiny.toml", data="data/web", out="runs/first", minutes=3)
+        lslm.train("tiny", data="data/web", out="runs/first", minutes=3)
 
-    ``config`` is a TOML file, a :class:`lslm.config.Config`, or None for the defaults. ``data``,
-    the folder that ``tokenize`` wrote, ``out``, the folder of the run, and ``settings`` win over
-    it: ``steps=100``, ``lr=0.01``, ``model__width=256`` for ``model.width``. An unknown key raises
-    ``ValueError`` with the nearest known one.
+    ``config`` is a TOML file, the name of one in the package, a :class:`lslm.config.Config`, or
+    None for the defaults. ``data``, the folder that ``tokenize`` wrote, ``out``, the folder of
+    the run, and ``settings`` win over it: ``steps=100``, ``lr=0.01``, ``model__width=256`` for
+    ``model.width``. An unknown key raises ``ValueError`` with the nearest known one.
 
     ``resume`` continues from the last checkpoint in ``out``, if there is one, with the settings of
     the run; what is given must be one of them, or it is a ``MismatchError``. How long to train and
