@@ -177,7 +177,7 @@ def test_verbs_that_clean_have_all_clean_options():
 def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
     command = [
         "train-tokenizer", "raw.jsonl", "-o", tmp_path / "t.json", "--vocab-size", 400,
-        "--validation-fraction", 0.1, "--memory", "0.5 GB",
+        "--validation-fraction", 0.1, "--memory", "0.5 GB", "--force",
     ]  # fmt: skip
     facts = json.loads(lslm_run(*command, "--json", cwd=work))
     report = facts["report"]
@@ -190,7 +190,7 @@ def test_train_tokenizer_reports_what_it_makes_of_the_text(work, tmp_path):
     assert f"{len(report['unused']):,} of {facts['vocab_size']}" in text
     assert json.loads(lslm_run(*command, "--no-report", "--json", cwd=work))["report"] is None
     given = (work / "raw.jsonl").read_bytes()
-    words = ["train-tokenizer", "-", "-o", tmp_path / "t.json", "--vocab-size", 400, "--json"]
+    words = ["train-tokenizer", "-", "-o", tmp_path / "u.json", "--vocab-size", 400, "--json"]
     assert json.loads(lslm_run(*words, input=given))["report"] is None
 
 

@@ -826,20 +826,23 @@ def clean(
 
     Arguments:
         inputs: paths, or a :class:`Corpus` for other ways of reading.
-        output: a folder; each partition of the inputs becomes the file ``part-NNNNNN.FORMAT``.
+        output: a folder outside the inputs; each partition becomes the file
+            ``part-NNNNNN.FORMAT``.
         cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
         dedup: "exact" keeps only the first of documents whose cleaned text is equal.
         format: the extension of the files, which decides their format: jsonl or txt, with .gz or
             .zst after it for compression, or parquet.
-        partition_bytes: the approximate size of a partition, in bytes of input.
+        partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000
+            partitions are possible.
         threads: how many threads work; None is all cores.
         progress: None shows a bar on a terminal and in a notebook, True always, False never; a
             function is called with stage, done, total and unit. Unless it is False, the logger
             "lslm" gets a line every ten seconds, at INFO.
 
     Raises:
-        FileNotFoundError, FormatError: an input is missing or broken.
-        ValueError: an argument cannot be used, or ``output`` holds other work.
+        FileNotFoundError, FormatError: an input is missing, broken, or changed after it was opened.
+        ValueError: an argument cannot be used, or ``output`` holds other work, is part of an input
+            or holds one.
 
     >>> lslm.clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), output="clean")
     CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 files))
@@ -962,7 +965,7 @@ def tokenize(
 
     Arguments:
         inputs: paths, or a :class:`Corpus` for other ways of reading.
-        output: the folder to write.
+        output: the folder to write, outside the inputs.
         tokenizer: a :class:`Tokenizer`, or the path of one.
         cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
             profile; None does not clean.
@@ -973,14 +976,19 @@ def tokenize(
         eos_token: the special token that ends each document; None is the tokenizer's own.
         bos_token: the special token that begins each document; None adds nothing.
         partition_bytes: the approximate size of a partition, in bytes of input; each becomes shards
-            of its own.
+            of its own, and at most 1,000,000 are possible.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
 
     Raises:
-        FileNotFoundError, FormatError: an input or the tokenizer is missing or broken.
-        ValueError: an argument cannot be used, the tokenizer does not have the special token, or
-            ``output`` holds other work.
+        FileNotFoundError, FormatError: an input or the tokenizer is missing or broken, or an input
+            changed after it was opened.
+        ValueError: an argument cannot be used, the tokenizer does not have the special token,
+            ``output`` holds other work, is part of an input or holds one, or no document is left
+            for the training part.
+
+    Warns:
+        UserWarning: no document was held out although ``validation_fraction`` is not 0.
 
     >>> corpus = lslm.Corpus("corpus/*.jsonl", text_key="content")
     >>> made = lslm.tokenize(corpus, output="data/small", tokenizer=tok, validation_fraction=0)

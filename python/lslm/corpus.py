@@ -21,5 +21,6 @@ class Skipped(NamedTuple):
     path: Path
     reason: str
     """``hidden`` (the name begins with a dot), ``excluded``, ``extension`` (not one of those that
-    are read from folders), ``linked_folder``, ``special`` (neither file nor folder) or
+    are read from folders), ``linked_folder``, ``special`` (neither file nor folder),
+    ``bookkeeping`` (lslm's own records and datasets) or
     ``duplicate`` (the same file as an earlier one)."""

@@ -98,6 +98,8 @@ class Reading(Result):
     """Documents with bytes that were not UTF-8 and became U+FFFD."""
     n_replaced_sequences: int = 0
     """How many U+FFFD these documents got."""
+    n_trailing_bytes: int = 0
+    """Bytes after the end of gzip data, such as zero padding, which were skipped."""
     bad: Mapping[str, BadDocuments]
     """Documents that could not be read, by reason: ``malformed_json``, ``not_an_object``,
     ``missing_text``, ``null_text``, ``text_not_string``, ``ill_formed_utf8``."""
@@ -223,6 +225,8 @@ class TokenizeResult(Result):
     """What cleaning kept and dropped, and why."""
     reading: Reading
     """What was read, with the bad documents."""
+    warnings: tuple[str, ...] = ()
+    """What was also issued as ``UserWarning``, such as an empty validation part."""
 
     def summary(self) -> dict[str, str]:
         """Return tokens, documents and folder of each part."""

@@ -67,7 +67,7 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
 
 
 def print_reading(reading: Reading) -> None:
-    """Print bad documents and ill-formed UTF-8 to standard error."""
+    """Print bad documents, ill-formed UTF-8 and what follows gzip data to standard error."""
     for reason, bad in reading.bad.items():
         first = bad.examples[0]
         print(
@@ -79,6 +79,11 @@ def print_reading(reading: Reading) -> None:
         print(
             f"not UTF-8: {reading.n_replaced_sequences:,} places in "
             f"{reading.n_replaced_documents:,} documents were replaced by U+FFFD",
+            file=sys.stderr,
+        )
+    if reading.n_trailing_bytes:
+        print(
+            f"skipped: {reading.n_trailing_bytes:,} bytes after the end of gzip data",
             file=sys.stderr,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from lslm.cli.options import (
     expand_options,
     parse_size,
 )
+from lslm.cli.outputs import Force, check_output_file
 
 __all__ = ["verbs"]
 
@@ -48,6 +50,7 @@ def clean(
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
     ] = None,
+    force: Force = False,
     rules: CleanOptions = _DEFAULT_PROFILE,
     read: ReadOptions,
     threads: Threads = None,
@@ -55,6 +58,8 @@ def clean(
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
     corpus = read.corpus(inputs)
+    if report is not None:
+        check_output_file(report, option="--report", corpus=corpus, force=force)
     result = lslm.clean(
         corpus,
         output=output,
@@ -118,6 +123,7 @@ def train_tokenizer(
     seed: Annotated[
         int, typer.Option(callback=between(0), help="Seed of the sample and of what is held out.")
     ] = 0,
+    force: Force = False,
     report: Annotated[
         bool, typer.Option(help="Read the documents again and measure the tokenizer on them.")
     ] = True,
@@ -128,6 +134,7 @@ def train_tokenizer(
 ) -> None:
     """Learn a BPE vocabulary from documents, and measure it on them."""
     corpus = read.corpus(inputs)
+    check_output_file(output, option="-o", corpus=corpus, force=force)
     documents: dict[str, Any] = {
         "cleaner": rules.cleaner(),
         "validation_fraction": validation_fraction,
@@ -187,17 +194,20 @@ def tokenize(
 ) -> None:
     """Turn documents into a dataset of tokens, with a validation part."""
     corpus, cleaner = read.corpus(inputs), rules.cleaner()
-    result = lslm.tokenize(
-        corpus,
-        output=output,
-        tokenizer=tokenizer,
-        cleaner=cleaner,
-        validation_fraction=validation_fraction,
-        seed=seed,
-        eos_token=eos_token,
-        bos_token=bos_token,
-        threads=threads,
-    )
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # printed below
+        result = lslm.tokenize(
+            corpus,
+            output=output,
+            tokenizer=tokenizer,
+            cleaner=cleaner,
+            validation_fraction=validation_fraction,
+            seed=seed,
+            eos_token=eos_token,
+            bos_token=bos_token,
+            threads=threads,
+        )
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         show.print_json(result.as_dict())
         return

@@ -1,11 +1,12 @@
 //! A list of inputs that is read in partitions.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use lslm_runtime::partition::{self, InputSize, Partition};
+use lslm_runtime::partition::{self, InputSize, Partition, SplitPoints};
 use lslm_runtime::{Error, Result};
 
-use crate::discover::Skipped;
+use crate::discover::{self, Skipped};
 use crate::input::{self, Input};
 use crate::options::{ReadOptions, Split};
 
@@ -34,13 +35,14 @@ pub struct Corpus {
 
 #[derive(Debug)]
 struct CorpusData {
+    arguments: Vec<String>,
     options: ReadOptions,
     inputs: Vec<Input>,
     skipped: Vec<Skipped>,
 }
 
 impl Corpus {
-    /// Finds `inputs` and determines their formats: files, folders with all files below them,
+    /// Finds the files of `arguments` and determines their formats: files, folders with all files below them,
     /// globs, and `-` for standard input. They keep the order of the arguments; the files of one
     /// argument are in the order of their paths' bytes.
     ///
@@ -52,7 +54,7 @@ impl Corpus {
     /// # Errors
     /// A missing file, a glob without a match, a folder without a file to read, a file of another
     /// format than its name or the options say, broken compression, binary data.
-    pub fn open(inputs: &[String], options: ReadOptions) -> Result<Self> {
+    pub fn open(arguments: &[String], options: ReadOptions) -> Result<Self> {
         if let Split::Separator(line) = &options.split
             && (line.is_empty() || line.contains(['\n', '\r']))
         {
@@ -73,11 +75,12 @@ impl Corpus {
                 options.zstd_long
             )));
         }
-        let (inputs, skipped) = input::open_all(inputs, &options)?;
+        let (inputs, skipped) = input::open_all(arguments, &options)?;
         if inputs.is_empty() {
             return Err(Error::invalid("no input is left to read"));
         }
-        Ok(Self { shared: Arc::new(CorpusData { options, inputs, skipped }) })
+        let arguments = arguments.to_vec();
+        Ok(Self { shared: Arc::new(CorpusData { arguments, options, inputs, skipped }) })
     }
 
     /// Returns the options of the reading.
@@ -95,9 +98,26 @@ impl Corpus {
         &self.shared.skipped
     }
 
+    /// Returns the argument that a file or folder at `path` belongs to, whether it exists or not: it
+    /// is the argument, it lies below it, or the argument is a glob that matches it or a folder
+    /// above it. Links are followed.
+    pub fn argument_of(&self, path: &Path) -> Option<&str> {
+        let path = discover::resolved(path);
+        let mut arguments = self.shared.arguments.iter();
+        arguments.find(|argument| discover::includes(argument, &path)).map(String::as_str)
+    }
+
     /// Returns the size of all inputs in bytes, as stored; a stream counts zero.
     pub fn total_bytes(&self) -> u64 {
         self.inputs().iter().map(Input::size).sum()
+    }
+
+    /// Returns how many partitions of `target` bytes the inputs that can be split anywhere become;
+    /// [`Corpus::partitions`] returns at least as many.
+    pub fn min_partitions(&self, target: u64) -> u64 {
+        let extents = self.inputs().iter().map(|input| &input.extent);
+        let bytes = extents.filter(|extent| extent.split_points == SplitPoints::Bytes);
+        bytes.map(|extent| extent.size / target.max(1)).sum()
     }
 
     /// Divides the inputs into partitions of about `target` bytes, as stored; zero is an error.

@@ -1,13 +1,32 @@
 //! Finds the files that paths, folders and globs stand for.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{self, Path, PathBuf};
 
 use lslm_runtime::{Error, Result};
 use serde::Serialize;
 
 use crate::options::{Compression, Format, ReadOptions};
+
+/// The results of `clean` and of `tokenize` in their output folders, as lslm-pipeline names them.
+const RESULTS: [&str; 2] = ["_clean.json", "_funnel.json"];
+/// The folder of the journal of an unfinished job, as lslm-pipeline names it.
+const JOURNAL: &str = ".progress";
+/// The manifest of a dataset, as lslm-dataset names it.
+const MANIFEST: &str = "manifest.json";
+/// Bytes at the start of a manifest that have its format, the first member.
+const MANIFEST_HEAD: u64 = 256;
+
+/// The characters that make an argument a glob.
+const WILDCARDS: [char; 3] = ['*', '?', '['];
+/// How globs match: as in a shell, `*` stays in one folder and omits hidden names.
+const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// A file or folder that was found and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +53,8 @@ pub enum SkipReason {
     Special,
     /// It is an input already, under this or another name.
     Duplicate,
+    /// It is a record or a dataset that lslm wrote, not a document.
+    Bookkeeping,
 }
 
 impl SkipReason {
@@ -46,6 +67,7 @@ impl SkipReason {
             Self::LinkedFolder => "linked_folder",
             Self::Special => "special",
             Self::Duplicate => "duplicate",
+            Self::Bookkeeping => "bookkeeping",
         }
     }
 }
@@ -76,20 +98,22 @@ impl<'o> Discovery<'o> {
         let path = Path::new(name);
         // an existing file with brackets in its name is that file, not a glob
         match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() && is_bookkeeping(path) => {
+                Err(Error::invalid(format!(
+                    "{}: a file that lslm wrote about its own work, not documents; name the files \
+                     with documents, or their folder",
+                    path.display()
+                )))
+            }
             Ok(metadata) => self.expand(path, &metadata),
-            Err(error) if !name.contains(['*', '?', '[']) => Err(Error::io(path)(error)),
+            Err(error) if !name.contains(WILDCARDS) => Err(Error::io(path)(error)),
             Err(_) => self.find_glob(name),
         }
     }
 
     /// Returns the files that match a glob, which must be at least one.
     fn find_glob(&mut self, pattern: &str) -> Result<Vec<FoundFile>> {
-        let options = glob::MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-        };
-        let matches = glob::glob_with(pattern, options).map_err(|error| {
+        let matches = glob::glob_with(pattern, GLOB_OPTIONS).map_err(|error| {
             Error::invalid(format!("the pattern {pattern:?} is wrong: {error}; correct it"))
         })?;
         let mut paths = Vec::new();
@@ -108,6 +132,10 @@ impl<'o> Discovery<'o> {
         let mut found = Vec::new();
         for path in paths {
             let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
+            if metadata.is_file() && is_bookkeeping(&path) {
+                self.skipped.push(Skipped { path, reason: SkipReason::Bookkeeping });
+                continue;
+            }
             found.append(&mut self.expand(&path, &metadata)?);
         }
         Ok(found)
@@ -160,6 +188,8 @@ impl<'o> Discovery<'o> {
                     continue;
                 } else if !kind.is_file() && !kind.is_symlink() {
                     SkipReason::Special
+                } else if is_bookkeeping(&path) {
+                    SkipReason::Bookkeeping
                 } else if !self.has_wanted_extension(&path) {
                     SkipReason::Extension
                 } else if kind.is_symlink() {
@@ -205,6 +235,70 @@ impl<'o> Discovery<'o> {
         let by_extension = from_folder && self.options.extensions.is_some();
         Some(FoundFile { path, by_extension })
     }
+}
+
+/// Returns whether a file is one of those that lslm writes about its own work: the results of jobs,
+/// the journal of an unfinished job, and the files of a dataset.
+fn is_bookkeeping(path: &Path) -> bool {
+    let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else { return false };
+    let is_dataset_file = name == MANIFEST
+        || name == "tokenizer.json"
+        || path.extension().is_some_and(|extension| extension == "lslm");
+    RESULTS.iter().any(|result| name == *result)
+        || (is_dataset_file && is_dataset(folder))
+        || (folder.ends_with(JOURNAL) && is_journal_file(&name.to_string_lossy()))
+}
+
+/// Returns whether a file with this name in the journal's folder is the plan or the record of a
+/// partition. The other files there are staged documents, which `clean` reads again.
+fn is_journal_file(name: &str) -> bool {
+    let number = name.strip_suffix(".json").unwrap_or_default();
+    name == "plan.json" || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Returns whether a folder is a dataset, by the start of its manifest.
+fn is_dataset(folder: &Path) -> bool {
+    let mut head = Vec::new();
+    let file = File::open(folder.join(MANIFEST));
+    let read = file.and_then(|file| file.take(MANIFEST_HEAD).read_to_end(&mut head));
+    read.is_ok() && memchr::memmem::find(&head, b"\"lslm-dataset\"").is_some()
+}
+
+/// Returns whether `path`, which is [`resolved`], belongs to `argument`; see
+/// [`Corpus::argument_of`](crate::Corpus::argument_of).
+pub(crate) fn includes(argument: &str, path: &Path) -> bool {
+    if argument == "-" {
+        return false;
+    }
+    if fs::metadata(argument).is_ok() {
+        return path.starts_with(resolved(Path::new(argument)));
+    }
+    // the folders before the first wildcard are resolved, as those of `path` are
+    let components: Vec<_> = Path::new(argument).components().collect();
+    let is_glob = |c: &path::Component| c.as_os_str().to_string_lossy().contains(WILDCARDS);
+    let n_literal = components.iter().position(is_glob).unwrap_or(components.len());
+    let base: PathBuf = components[..n_literal].iter().collect();
+    let rest: PathBuf = components[n_literal..].iter().collect();
+    let base = glob::Pattern::escape(&resolved(&base).to_string_lossy());
+    let pattern = Path::new(&base).join(rest);
+    let Ok(pattern) = glob::Pattern::new(&pattern.to_string_lossy()) else { return false };
+    path.ancestors().any(|path| pattern.matches_path_with(path, GLOB_OPTIONS))
+}
+
+/// Returns `path` as absolute and without links, as far as it exists.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = path::absolute(here).unwrap_or_else(|_| path.to_owned());
+    for existing in path.ancestors() {
+        if let Ok(canonical) = fs::canonicalize(existing) {
+            return match path.strip_prefix(existing) {
+                Ok(rest) if rest.as_os_str().is_empty() => canonical,
+                Ok(rest) => canonical.join(rest),
+                Err(_) => canonical,
+            };
+        }
+    }
+    path
 }
 
 /// Returns the sort key of a path, the same on every system.

@@ -1,9 +1,10 @@
 //! The inputs of a job: files and standard input, each with its format.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use lslm_runtime::partition::{InputSize, SplitPoints};
 use lslm_runtime::{Error, Result};
@@ -27,11 +28,24 @@ pub struct Input {
     source: InputSource,
 }
 
+/// What changes when a file is written: its size, and the time where the file system has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileVersion {
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl FileVersion {
+    fn of(metadata: &Metadata) -> Self {
+        Self { size: metadata.len(), modified: metadata.modified().ok() }
+    }
+}
+
 /// The source of the bytes of an input.
 #[derive(Debug)]
 enum InputSource {
-    /// A file that is opened for each reading.
-    File,
+    /// A file that is opened for each reading, and its version when it was found.
+    File(FileVersion),
     /// A stream that can be read once: standard input or a pipe.
     Once(Mutex<Option<Stream>>),
     /// A stream that was copied to a temporary file, since its format needs seeking.
@@ -76,10 +90,29 @@ impl Input {
                     ))
                 })
             }
-            InputSource::File | InputSource::Spooled(_) => {
+            InputSource::File(_) | InputSource::Spooled(_) => {
                 Stream::open(&self.path, self.compression, options.zstd_long, from)
             }
         }
+    }
+
+    /// Returns an error if the file was written after it was found: documents may be missing, or be
+    /// partly from one version and partly from the other.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        let InputSource::File(before) = &self.source else { return Ok(()) };
+        let now = FileVersion::of(&fs::metadata(&self.path).map_err(Error::io(&self.path))?);
+        if now == *before {
+            return Ok(());
+        }
+        Err(Error::format(
+            &self.path,
+            None,
+            format!(
+                "the file was changed after it was opened ({} bytes, now {}): start again when it \
+                 is complete",
+                before.size, now.size
+            ),
+        ))
     }
 
     /// Returns a file with an offset of its own, for a format that needs seeking.
@@ -87,7 +120,7 @@ impl Input {
         match &self.source {
             // not try_clone, whose offset readers on several threads would share
             InputSource::Spooled(file) => file.reopen(),
-            InputSource::File | InputSource::Once(_) => File::open(&self.path),
+            InputSource::File(_) | InputSource::Once(_) => File::open(&self.path),
         }
         .map_err(Error::io(&self.path))
     }
@@ -165,7 +198,8 @@ fn open_file(found: &FoundFile, options: &ReadOptions) -> Result<Input> {
     };
     let name = path.to_string_lossy().into();
     let path = path.clone();
-    Ok(Input { path, name, format, compression, extent, source: InputSource::File })
+    let version = FileVersion::of(&metadata);
+    Ok(Input { path, name, format, compression, extent, source: InputSource::File(version) })
 }
 
 /// Returns the input of a stream that can be read once: standard input or a pipe.

@@ -32,6 +32,7 @@
 mod corpus;
 mod discover;
 mod document;
+mod gzip;
 mod input;
 mod jsonl;
 mod options;
@@ -51,4 +52,4 @@ pub use input::Input;
 pub use options::{Compression, Format, ReadOptions, Split, Utf8Policy};
 pub use reader::DocumentReader;
 pub use statistics::{BadDocument, BadDocuments, BadReason, MAX_EXAMPLES, Statistics};
-pub use writer::{DocumentWriter, WriteOptions};
+pub use writer::{DocumentWriter, WriteOptions, check_extension};

@@ -91,6 +91,13 @@ impl SegmentReader {
         }
     }
 
+    fn trailing_bytes(&self) -> u64 {
+        match self {
+            Self::Text(reader) => reader.trailing_bytes(),
+            Self::Parquet(_) => 0,
+        }
+    }
+
     fn consumed(&self) -> u64 {
         match self {
             Self::Text(reader) => reader.consumed(),
@@ -175,7 +182,9 @@ impl DocumentReader {
                 None => {
                     // of a stream, what was read is the size
                     let read = self.bytes_consumed() - self.consumed;
-                    if let Some((segment, _)) = self.current.take() {
+                    if let Some((segment, reader)) = self.current.take() {
+                        input_of(&self.corpus, &segment)?.check_unchanged()?;
+                        self.statistics.trailing_bytes += reader.trailing_bytes();
                         self.consumed += if segment.size > 0 { segment.size } else { read };
                     }
                 }

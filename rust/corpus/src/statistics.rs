@@ -70,6 +70,9 @@ pub struct Statistics {
     pub replaced_sequences: u64,
     /// Documents with at least one such sequence.
     pub replaced_documents: u64,
+    /// Bytes after the end of gzip data, such as zero padding, which were skipped.
+    #[serde(default)]
+    pub trailing_bytes: u64,
     /// Documents that could not be read, by reason.
     pub bad: BTreeMap<BadReason, BadDocuments>,
 }
@@ -87,6 +90,7 @@ impl Statistics {
         self.bytes += other.bytes;
         self.replaced_sequences += other.replaced_sequences;
         self.replaced_documents += other.replaced_documents;
+        self.trailing_bytes += other.trailing_bytes;
         for (reason, theirs) in &other.bad {
             let ours = self.bad.entry(*reason).or_default();
             ours.documents += theirs.documents;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
 use lslm_runtime::{Error, Result, Task};
 
+use crate::gzip::GzipReader;
 use crate::options::Compression;
 
 /// Bytes per read of the decoder or the file: few calls, and a small window per open stream.
@@ -60,6 +60,8 @@ pub(crate) struct Stream {
     reader: Box<dyn Read + Send>,
     compression: Compression,
     source_state: Arc<SourceState>,
+    /// The bytes after the last gzip member, once they are reached.
+    trailing_bytes: Arc<AtomicU64>,
     window: Vec<u8>,
     /// The bytes `window[start..end]` are read and not yet consumed.
     start: usize,
@@ -91,11 +93,13 @@ impl Stream {
     ) -> Result<Self> {
         let source_state = Arc::new(SourceState::default());
         let counting = CountingReader { reader, source_state: Arc::clone(&source_state) };
+        let trailing_bytes = Arc::new(AtomicU64::new(0));
         let reader: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(counting),
-            Compression::Gzip => {
-                Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_SIZE, counting)))
-            }
+            Compression::Gzip => Box::new(GzipReader::new(
+                BufReader::with_capacity(READ_SIZE, counting),
+                Arc::clone(&trailing_bytes),
+            )),
             Compression::Zstd => {
                 let mut decoder =
                     zstd::stream::read::Decoder::new(counting).map_err(Error::io(path))?;
@@ -109,6 +113,7 @@ impl Stream {
             reader,
             compression,
             source_state,
+            trailing_bytes,
             window: Vec::new(),
             start: 0,
             end: 0,
@@ -141,6 +146,11 @@ impl Stream {
     /// Returns the number of stored bytes that were read.
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.source_state.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes after the last gzip member, which are not data; zero before the end.
+    pub(crate) fn trailing_bytes(&self) -> u64 {
+        self.trailing_bytes.load(Ordering::Relaxed)
     }
 
     /// Returns the next `count` bytes without consuming them; fewer only at the end.

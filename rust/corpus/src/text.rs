@@ -98,6 +98,11 @@ struct LineInfo {
 }
 
 impl TextReader {
+    /// Returns the bytes after the end of gzip data, which are not read.
+    pub(crate) fn trailing_bytes(&self) -> u64 {
+        self.stream.trailing_bytes()
+    }
+
     /// Returns a reader of the byte range `range` of `input`, or of all of it.
     pub(crate) fn open(
         input: &Input,

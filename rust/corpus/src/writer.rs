@@ -72,13 +72,7 @@ impl Sink {
                 &options.text_key,
                 &options.id_key,
             )?)),
-            (Format::Parquet, other) => {
-                return Err(Error::invalid(format!(
-                    "{}: Parquet compresses by itself; leave {} out",
-                    path.display(),
-                    other.name()
-                )));
-            }
+            (Format::Parquet, _) => return Err(parquet_inside(path, compression)),
             (_, Compression::None) => Self::Plain(AtomicFile::create(path)?),
             (_, Compression::Gzip) => {
                 let file = AtomicFile::create(path)?;
@@ -95,6 +89,46 @@ impl Sink {
             }
         })
     }
+}
+
+/// Returns an error for an extension, such as `jsonl.zst`, that a file cannot be written with.
+pub fn check_extension(extension: &str) -> Result<()> {
+    if !extension.chars().all(|c| c.is_ascii_alphanumeric() || c == '.') {
+        return Err(Error::invalid(format!(
+            "the format {extension:?} is not an extension: use jsonl, txt (each also with .gz or \
+             .zst) or parquet"
+        )));
+    }
+    let path = PathBuf::from(format!("documents.{extension}"));
+    match format_of(&path, &WriteOptions::default())? {
+        (Format::Parquet, compression) if compression != Compression::None => {
+            Err(parquet_inside(&path, compression))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the format and compression of a file with this name.
+fn format_of(path: &Path, options: &WriteOptions) -> Result<(Format, Compression)> {
+    let (extension, compression) = extensions(path);
+    let format = options.format.or(extension.as_deref().and_then(Format::of_extension));
+    let Some(format) = format else {
+        return Err(Error::invalid(format!(
+            "{}: the name does not say what to write; use .jsonl, .txt (each also with .gz or \
+             .zst) or .parquet",
+            path.display()
+        )));
+    };
+    Ok((format, options.compression.or(compression).unwrap_or(Compression::None)))
+}
+
+/// Returns the error for Parquet that would be compressed again.
+fn parquet_inside(path: &Path, compression: Compression) -> Error {
+    Error::invalid(format!(
+        "{}: Parquet compresses by itself; leave {} out",
+        path.display(),
+        compression.name()
+    ))
 }
 
 /// Writes documents to one file, which gets its name in [`DocumentWriter::finish`].
@@ -145,16 +179,7 @@ impl DocumentWriter {
     /// Parquet; keys that are equal or empty.
     pub fn create(path: impl AsRef<Path>, options: WriteOptions) -> Result<Self> {
         let path = path.as_ref();
-        let (extension, compression) = extensions(path);
-        let format = options.format.or(extension.as_deref().and_then(Format::of_extension));
-        let Some(format) = format else {
-            return Err(Error::invalid(format!(
-                "{}: the name does not say what to write; use .jsonl, .txt (each also with .gz \
-                 or .zst) or .parquet",
-                path.display()
-            )));
-        };
-        let compression = options.compression.or(compression).unwrap_or(Compression::None);
+        let (format, compression) = format_of(path, &options)?;
         let reserved = if format == Format::Parquet { METADATA_COLUMN } else { "" };
         let refused = [options.id_key.as_str(), "", reserved];
         if refused.contains(&options.text_key.as_str()) || options.id_key.is_empty() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, ExactDedup, Funnel, content_hash};
-use lslm_corpus::{Corpus, DocumentWriter, Statistics, WriteOptions};
+use lslm_corpus::{Corpus, DocumentWriter, Statistics, WriteOptions, check_extension};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
@@ -18,8 +18,8 @@ use crate::per_thread::PerThread;
 use crate::reading::Batches;
 use crate::staging::{KeptDocument, StagedFiles};
 
-/// The result of a finished job, in its output folder. A corpus of that folder skips it, as it skips
-/// every uncompressed `.json`.
+/// The result of a finished job, in its output folder. lslm-corpus has this name too: no corpus
+/// reads it.
 const RESULT: &str = "_clean.json";
 /// The reason of a document that is equal to an earlier one.
 const DUPLICATE: &str = "duplicate.exact";
@@ -112,6 +112,7 @@ pub fn clean(
 ) -> Result<Cleaned> {
     let threads = threads::resolve(options.threads)?;
     let cleaner = Cleaner::new(&options.clean)?;
+    check_extension(&options.extension)?;
     if output.join(RESULT).exists() {
         return Err(Error::invalid(format!(
             "{}: holds a finished job; choose another output or remove this one",
@@ -124,7 +125,8 @@ pub fn clean(
         "exact_dedup": options.exact_dedup,
         "extension": options.extension,
     });
-    let job = Job::open("clean", corpus, output, plan, options.partition_bytes, task)?;
+    let files = [output.join(file_name(0, &options.extension))];
+    let job = Job::open("clean", corpus, output, &files, plan, options.partition_bytes, task)?;
     let step = CleanStep {
         output,
         options,
@@ -161,6 +163,11 @@ pub fn clean(
     Ok(cleaned)
 }
 
+/// Returns the name of the file of one partition.
+fn file_name(partition: usize, extension: &str) -> String {
+    format!("part-{partition:06}.{extension}")
+}
+
 /// Cleans partitions, on any thread.
 struct CleanStep<'a> {
     output: &'a Path,
@@ -174,7 +181,7 @@ struct CleanStep<'a> {
 
 impl CleanStep<'_> {
     fn file_name(&self, partition: usize) -> String {
-        format!("part-{partition:06}.{}", self.options.extension)
+        file_name(partition, &self.options.extension)
     }
 
     fn final_path(&self, partition: usize) -> PathBuf {

@@ -2,7 +2,8 @@
 //! [`tokenize`](crate::tokenize()) have in common.
 //!
 //! ```text
-//! job = open(plan)                 locks the output; refuses an unfinished job of another plan
+//! job = open(plan)                 checks and locks the output; refuses an unfinished job of
+//!                                  another plan
 //! for each partition, on all threads:
 //!     record = the journal's, if an earlier run finished the partition
 //!              else run(partition), then journal it
@@ -11,7 +12,7 @@
 //! close()                          removes the journal; unlocks the output
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use lslm_corpus::{Corpus, Statistics};
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::journal::Journal;
+use crate::output::{check_output, partitions};
 use crate::reading::{begin, require_documents};
 
 /// What the journal keeps of a finished partition.
@@ -36,7 +38,7 @@ pub(crate) struct Job<'a> {
     verb: &'static str,
     corpus: &'a Corpus,
     output: &'a Path,
-    partition_bytes: u64,
+    partitions: Vec<Partition>,
     journal: Journal,
     task: &'a Task,
 }
@@ -45,15 +47,19 @@ impl<'a> Job<'a> {
     /// Starts the job `verb` of `corpus` on `output`, or resumes it.
     ///
     /// The plan is the corpus with its options, `options` (an object), the size of the partitions
-    /// and the version of lslm. Errors are those of [`Journal::open`].
+    /// and the version of lslm. `files` are files that it writes, one of each folder. Errors are
+    /// those of [`check_output`], [`partitions`] and [`Journal::open`].
     pub(crate) fn open(
         verb: &'static str,
         corpus: &'a Corpus,
         output: &'a Path,
+        files: &[PathBuf],
         options: Value,
         partition_bytes: u64,
         task: &'a Task,
     ) -> Result<Self> {
+        check_output(corpus, output, files)?;
+        let partitions = partitions(corpus, partition_bytes)?;
         let mut plan = Map::new();
         plan.insert("verb".into(), verb.into());
         plan.insert("inputs".into(), inputs_of(corpus)?);
@@ -64,7 +70,7 @@ impl<'a> Job<'a> {
         plan.insert("partition_bytes".into(), partition_bytes.into());
         plan.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         let journal = Journal::open(output, &plan.into())?;
-        Ok(Self { verb, corpus, output, partition_bytes, journal, task })
+        Ok(Self { verb, corpus, output, partitions, journal, task })
     }
 
     /// Returns a folder for files that are needed until the job ends.
@@ -80,13 +86,13 @@ impl<'a> Job<'a> {
         work: impl Fn(&Partition) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         begin(self.task, self.verb, self.corpus);
-        let partitions = self.corpus.partitions(self.partition_bytes)?;
-        for_each_index(partitions.len(), threads, |index| {
+        for_each_index(self.partitions.len(), threads, |index| {
+            let partition = &self.partitions[index];
             if let Some(record) = self.journal.load(index)? {
-                self.task.advance(partitions[index].size())?;
+                self.task.advance(partition.size())?;
                 return Ok(record);
             }
-            let record = work(&partitions[index])?;
+            let record = work(partition)?;
             self.journal.record(index, &record)?;
             Ok(record)
         })
@@ -94,7 +100,14 @@ impl<'a> Job<'a> {
 
     /// Ends the job with an error if no partition had a document.
     pub(crate) fn require_documents<R: PartitionRecord>(self, records: &[R]) -> Result<Self> {
-        match require_documents(self.corpus, records.iter().map(PartitionRecord::reading)) {
+        let readings = records.iter().map(PartitionRecord::reading);
+        let checked = require_documents(self.corpus, readings);
+        self.require(checked)
+    }
+
+    /// Ends the job if `checked` is an error, which it returns: a later job may start from nothing.
+    pub(crate) fn require(self, checked: Result<()>) -> Result<Self> {
+        match checked {
             Ok(()) => Ok(self),
             Err(error) => {
                 self.journal.discard(self.output)?;

@@ -64,6 +64,7 @@ mod job;
 mod journal;
 mod learner;
 mod measure;
+mod output;
 mod overlap;
 mod per_thread;
 mod reading;

@@ -1,6 +1,7 @@
 //! Turns documents into datasets of tokens: read, clean, choose the part, encode, write.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,8 +24,12 @@ use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
 use crate::validation::{TRAIN, VALIDATION, ValidationPart};
 
-/// The funnel of a finished job, in its output folder.
+/// The funnel of a finished job, in its output folder. lslm-corpus has this name too: no corpus
+/// reads it.
 const FUNNEL: &str = "_funnel.json";
+/// What to do about an empty part, with the options of the command line.
+const MORE_DOCUMENTS: &str = "make more documents of plain text (--split line or blank-lines), or \
+                              change the fraction (--validation-fraction)";
 
 /// How [`tokenize`] works.
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ pub struct Tokenized {
     pub funnel: Funnel,
     /// The counts of the reading.
     pub reading: Statistics,
+    /// What the caller should see, such as an empty validation part.
+    pub warnings: Vec<String>,
 }
 
 /// The record of a finished partition.
@@ -110,7 +117,8 @@ pub fn tokenize(
         "eos": end.eos,
         "bos": end.bos,
     });
-    let job = Job::open("tokenize", corpus, output, plan, options.partition_bytes, task)?;
+    let files = folders.clone().map(|folder| folder.join(shard_name(0, 0)));
+    let job = Job::open("tokenize", corpus, output, &files, plan, options.partition_bytes, task)?;
     for folder in folders.iter().filter(|folder| folder.exists()) {
         remove_leftovers(folder)?;
     }
@@ -133,6 +141,7 @@ pub fn tokenize(
         job.run(threads, |partition| step.run(partition))
     })?;
     let job = job.require_documents(&records)?;
+    let job = job.require(step.require_train(&records))?;
     let tokenized = step.finish(records, &tokenizer_json)?;
     job.close()?;
     Ok(tokenized)
@@ -307,7 +316,60 @@ impl TokenizeStep<'_> {
         for (part, manifest) in parts {
             manifest.write(&self.folder(part))?;
         }
-        Ok(Tokenized { train, validation, funnel, reading })
+        let is_empty = validation.as_ref().is_some_and(|manifest| manifest.documents == 0);
+        let warnings = if is_empty { vec![self.empty_validation(train.documents)] } else { vec![] };
+        Ok(Tokenized { train, validation, funnel, reading, warnings })
+    }
+
+    /// Returns an error if the training part has no documents, and removes the validation shards.
+    fn require_train(&self, records: &[TokenizeRecord]) -> Result<()> {
+        if records.iter().any(|record| record.shards.contains_key(TRAIN)) {
+            return Ok(());
+        }
+        let mut n_documents = 0;
+        for entry in records.iter().filter_map(|record| record.shards.get(VALIDATION)) {
+            n_documents += entry.documents;
+            // a file that is gone was removed before a kill
+            let _ = fs::remove_file(self.folder(VALIDATION).join(&entry.file));
+        }
+        // refused for a folder that is not empty
+        let _ = fs::remove_dir(self.folder(VALIDATION));
+        if n_documents == 0 {
+            let mut funnel = Funnel::default();
+            records.iter().for_each(|record| funnel.merge(record.funnel.clone()));
+            let most = funnel.dropped.iter().max_by_key(|(_, row)| row.documents);
+            let (reason, n) = most.map_or(("", 0), |(reason, row)| (reason, row.documents));
+            return Err(Error::invalid(format!(
+                "cleaning dropped all {} documents, {n} of them by {reason}: choose another \
+                 profile or change the rule",
+                funnel.documents
+            )));
+        }
+        Err(Error::invalid(format!(
+            "the training part is empty: {} held out for validation \
+             (validation_fraction = {}, seed = {}); {MORE_DOCUMENTS}",
+            if n_documents == 1 {
+                "the only document is".to_owned()
+            } else {
+                format!("all {n_documents} documents are")
+            },
+            self.validation.fraction,
+            self.validation.seed,
+        )))
+    }
+
+    /// Returns the warning about a validation part without documents.
+    fn empty_validation(&self, n_documents: u64) -> String {
+        format!(
+            "the validation part is empty: {} held out (validation_fraction = {}); \
+             {MORE_DOCUMENTS}, or hold out nothing with 0",
+            if n_documents == 1 {
+                "the only document is not".to_owned()
+            } else {
+                format!("none of {n_documents} documents is")
+            },
+            self.validation.fraction,
+        )
     }
 
     /// Returns the manifest of one part, with its shards in the order of the partitions.
@@ -328,5 +390,66 @@ impl TokenizeStep<'_> {
             }
         }
         manifest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use lslm_bpe::pretokenize::Pattern;
+    use lslm_bpe::train::TrainOptions;
+    use lslm_corpus::ReadOptions;
+
+    use crate::learner::{LearnOptions, Learner};
+
+    fn tokenizer() -> Tokenizer {
+        let options = LearnOptions {
+            clean: None,
+            pattern: Pattern::named("gpt2").unwrap(),
+            train: TrainOptions {
+                special_tokens: vec!["<|endoftext|>".into()],
+                ..TrainOptions::new(257)
+            },
+            validation_fraction: 0.0,
+            sample_bytes: None,
+            seed: 0,
+            memory: None,
+            partition_bytes: 1 << 20,
+            threads: Some(1),
+        };
+        let learner = Learner::new(&options).unwrap();
+        learner.learn(&Task::default()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_part_is_an_error_or_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "the only document").unwrap();
+        let corpus = Corpus::open(&[path.display().to_string()], ReadOptions::default()).unwrap();
+        let output = folder.path().join("data");
+        let tokenize = |clean: Option<CleanConfig>, validation_fraction: f64| {
+            let options = TokenizeOptions {
+                clean,
+                validation_fraction,
+                seed: 0,
+                eos_token: None,
+                bos_token: None,
+                partition_bytes: 1 << 20,
+                threads: Some(1),
+            };
+            tokenize(&corpus, &output, &tokenizer(), &options, &Task::default())
+        };
+        let error = tokenize(None, 0.999_999).unwrap_err().to_string();
+        assert!(error.contains("training part is empty: the only document is held out"), "{error}");
+        assert!(!output.exists());
+        let fineweb = CleanConfig::profile("fineweb").unwrap();
+        let error = tokenize(Some(fineweb), 0.0).unwrap_err().to_string();
+        assert!(error.contains("cleaning dropped all 1 documents"), "{error}");
+        assert!(!output.exists());
+        let made = tokenize(None, 0.000_001).unwrap();
+        assert_eq!((made.train.documents, made.warnings.len()), (1, 1));
+        assert!(made.warnings[0].contains("validation part is empty: the only document"));
     }
 }

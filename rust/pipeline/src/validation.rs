@@ -13,8 +13,8 @@ pub const VALIDATION: &str = "validation";
 /// Equal texts are in the same part, and every step with the same fraction and seed chooses alike.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValidationPart {
-    fraction: f64,
-    seed: u64,
+    pub(crate) fraction: f64,
+    pub(crate) seed: u64,
 }
 
 impl ValidationPart {

@@ -1,5 +1,6 @@
 //! The verbs over files: `clean`, `train_tokenizer`, `measure_tokenizer`, `tokenize`.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use lslm_bpe::train::{Placement, TrainOptions};
@@ -9,7 +10,7 @@ use lslm_pipeline::{
     VALIDATION,
 };
 use lslm_runtime::Task;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use serde_json::{Value, json};
@@ -274,7 +275,11 @@ pub(crate) fn tokenize<'py>(
         "validation": made.validation.as_ref().map(|made| part(VALIDATION.as_ref(), made)),
         "funnel": results::funnel(&made.funnel),
         "reading": results::reading(&made.reading),
+        "warnings": made.warnings,
     });
+    for warning in &made.warnings {
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(warning.as_str())?, 1)?;
+    }
     result(py, "TokenizeResult", &fields)
 }
 

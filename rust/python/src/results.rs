@@ -38,6 +38,7 @@ pub(crate) fn reading(statistics: &Statistics) -> Value {
         "n_bytes": statistics.bytes,
         "n_replaced_documents": statistics.replaced_documents,
         "n_replaced_sequences": statistics.replaced_sequences,
+        "n_trailing_bytes": statistics.trailing_bytes,
         "bad": bad,
     })
 }

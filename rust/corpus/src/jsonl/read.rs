@@ -187,6 +187,17 @@ fn refusal(line: &str, error: &serde_json::Error) -> Refusal {
     if !line.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(line).is_ok() {
         return (BadReason::NotAnObject, "the line is JSON, but not an object".into());
     }
+    let at = error.column().saturating_sub(1);
+    let starts_near = |token: &&&str| {
+        (at.saturating_sub(1)..=at)
+            .any(|start| line.get(start..).is_some_and(|rest| rest.starts_with(*token)))
+    };
+    // what Python's json writes for floats that JSON does not have
+    if let Some(token) = ["-Infinity", "Infinity", "NaN"].iter().find(starts_near) {
+        let reason =
+            format!("{token} is not JSON, {} bytes into the line: use null", error.column());
+        return (BadReason::MalformedJson, reason);
+    }
     // serde_json ends with "at line 1 column 7": the line is always 1, and the column is a byte
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);

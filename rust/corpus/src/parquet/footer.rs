@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use lslm_runtime::{Error, Result, panics};
-use parquet::basic::Type as Physical;
+use parquet::basic::{Compression, Type as Physical};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
@@ -37,7 +37,27 @@ pub(crate) fn row_group_sizes(path: &Path, file: &File, text_key: &str) -> Resul
     let file = file.try_clone().map_err(Error::io(path))?;
     let reader = open(path, file)?;
     text_column(path, reader.metadata().file_metadata().schema_descr(), text_key)?;
+    let mut columns = reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
+    if let Some(codec) = columns.find_map(|column| unread_codec(column.compression())) {
+        return Err(Error::format(
+            path,
+            None,
+            format!(
+                "Parquet compressed with {codec}, which is not read: rewrite it, for example with \
+                 pyarrow.parquet.write_table(table, path, compression=\"zstd\")"
+            ),
+        ));
+    }
     catch_broken(path, || Ok(reader.metadata().row_groups().iter().map(stored_bytes).collect()))
+}
+
+/// Returns the name of a compression that this build of the parquet crate does not decode.
+fn unread_codec(compression: Compression) -> Option<&'static str> {
+    match compression {
+        Compression::BROTLI(_) => Some("brotli"),
+        Compression::LZO => Some("LZO"),
+        _ => None,
+    }
 }
 
 /// Returns the stored bytes of a row group, at least one, so that progress advances with each.

@@ -50,3 +50,6 @@ table = pa.table(
 pq.write_table(
     table, Path(__file__).with_name("foreign.parquet"), row_group_size=3, compression="snappy"
 )
+
+brotli = pa.table({"text": ["a", "b"]})
+pq.write_table(brotli, Path(__file__).with_name("brotli.parquet"), compression="brotli")
