@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 __version__: str
+MAX_BATCH_TOKENS: int
+"""Tokens of a rank's batch, at most."""
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _Text = TypeVar("_Text", str, bytes)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from lslm.data import find_part
 from lslm.exceptions import FormatError
 from lslm.model import ModelConfig
 from lslm.optim import OptimConfig, ScheduleConfig
@@ -53,15 +54,13 @@ class DataConfig:
 
     def train_path(self) -> Path:
         """Return the dataset to train on: ``train`` in ``path``, or ``path`` itself."""
-        inner = Path(self.path) / "train"
-        return inner if (inner / "manifest.json").is_file() else Path(self.path)
+        return find_part(self.path, "train") or Path(self.path)
 
     def validation_path(self) -> Path | None:
         """Return the dataset to validate on, or None."""
         if self.validation:
             return Path(self.validation)
-        inner = Path(self.path) / "validation"
-        return inner if (inner / "manifest.json").is_file() else None
+        return find_part(self.path, "validation")
 
 
 @dataclass(frozen=True, kw_only=True)

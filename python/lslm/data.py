@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -19,12 +20,11 @@ from typing import (
 
 from lslm._lslm import LoaderCore, TokenDataset
 from lslm.exceptions import MismatchError
-from lslm.feed import ArrayT, Batch, CudaFeed
+from lslm.feed import ArrayT, Batch, CudaFeed, refuse_workers, register_iterable
+from lslm.limits import check_counts, check_seed
 from lslm.writing import TokenizedDocument, write_dataset
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "write_dataset"]
 
 DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
-"""A dataset, or the path of one."""
+"""A dataset, or the path of one, or of a folder with ``train`` in it."""
 
 Weights: TypeAlias = "Mapping[str, float] | Mapping[Path, float] | Mapping[TokenDataset, float]"
 """Datasets and their weights."""
@@ -101,8 +101,14 @@ class TokenLoader(Generic[ArrayT]):
     ``sequence_length`` only, so the ``state_dict`` of any rank resumes on any number of ranks, at
     any step, with other batch sizes.
 
+    torch's tools take it as an ``IterableDataset`` whose items are whole batches:
+    ``DataLoader(loader, batch_size=None)``. DataLoader's workers are refused: each would yield
+    every batch, and the position of this loader would not move.
+
     Arguments:
-        data: a dataset (path or :class:`lslm.TokenDataset`) or a :class:`Mixture`.
+        data: a dataset (path or :class:`lslm.TokenDataset`) or a :class:`Mixture`. Of a folder that
+            :func:`lslm.tokenize` wrote, which holds the datasets ``train`` and ``validation``, it
+            is ``train``.
         batch_size: rows that this rank yields per step.
         sequence_length: inputs, and targets, per row.
         seed: decides the order; 0 to 2**64 - 1.
@@ -213,9 +219,11 @@ class TokenLoader(Generic[ArrayT]):
         )
         self._samples, self._round = self._core.position
         self._feed: CudaFeed | None = None
+        register_iterable(type(self), needs_torch=output == "torch")
 
     def __iter__(self) -> Iterator[Batch[ArrayT]]:
         """Continue after the last batch; after the end, with the next ``epochs``."""
+        refuse_workers()
         self._core.restart()
         self._round = self._core.position[1]
         return self
@@ -356,19 +364,27 @@ class TokenLoader(Generic[ArrayT]):
 
 
 def _check_ranges(arguments: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for a loader's argument that is out of its range."""
-    for name in ("batch_size", "sequence_length", "epochs", "global_batch_size", "world_size"):
+    """Raise an error for a loader's argument that is out of its range."""
+    counts = ("batch_size", "sequence_length", "epochs", "global_batch_size", "world_size")
+    check_counts(**{name: arguments[name] for name in counts})
+    check_seed(arguments["seed"])
+    for name in ("rank", "prefetch"):
         value = arguments[name]
-        if value is not None and value < 1:
-            raise ValueError(f"{name} = {value}: must be at least 1")
-    for name in ("seed", "rank", "prefetch"):
-        value = arguments[name]
-        if value is not None and not 0 <= value < 2**64:
-            raise ValueError(f"{name} = {value}: must be at least 0 and below 2**64")
+        if value is not None and not 0 <= value < 2**63:
+            raise ValueError(f"{name} = {value}: must be at least 0 and below 2**63")
 
 
 def _open(dataset: DatasetLike) -> TokenDataset:
-    return dataset if isinstance(dataset, TokenDataset) else TokenDataset(dataset)
+    """Return the dataset at a path, or the ``train`` in it if it is a folder of both parts."""
+    if isinstance(dataset, TokenDataset):
+        return dataset
+    return TokenDataset(find_part(dataset, "train") or dataset)
+
+
+def find_part(folder: str | os.PathLike[str], part: Literal["train", "validation"]) -> Path | None:
+    """Return the dataset ``part`` in ``folder``, or None if there is none."""
+    inner = Path(folder) / part
+    return inner if (inner / "manifest.json").is_file() else None
 
 
 def _is_cuda(device: str | torch.device) -> bool:

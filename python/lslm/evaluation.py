@@ -24,6 +24,7 @@ import torch
 from lslm.checkpoint import Run, open_run
 from lslm.config import DataConfig, missing_data
 from lslm.exceptions import MismatchError
+from lslm.limits import check_batch, check_counts
 from lslm.loss import IGNORE
 from lslm.parallel import autocast, process_group, ranks, resolve_device, resolve_dtype
 from lslm.progress import reporting
@@ -75,10 +76,12 @@ def evaluate(
     step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with. The
     result depends on neither ``batch_size`` nor the number of torchrun's processes, up to the
     order of float32 sums. A dataset of another tokenizer is a ``MismatchError``, one without a
-    token to score a ``ValueError``.
+    token to score a ``ValueError``, and an id that the vocabulary does not have, as in a damaged
+    shard, a ``FormatError`` with file and byte.
     """
     from lslm import TokenDataset
 
+    _check_sizes(n_tokens, sequence_length, stride, batch_size)
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     device = str(next(opened.model.parameters()).device)
     path = _own_validation(opened) if data is None else _validation_in(data)
@@ -120,6 +123,15 @@ def _own_validation(run: Run) -> Path:
     raise missing_data(missing, run.config, run.path, "validation data", "data=")
 
 
+def _check_sizes(
+    n_tokens: int | None, sequence_length: int | None, stride: int | None, batch_size: int | None
+) -> None:
+    """Raise ``ValueError`` for a size that scores nothing."""
+    check_counts(
+        n_tokens=n_tokens, sequence_length=sequence_length, stride=stride, batch_size=batch_size
+    )
+
+
 def check_tokenizer(dataset: TokenDataset, tokenizer: Tokenizer, path: str | Path) -> None:
     """Raise ``MismatchError`` unless ``dataset``, which is at ``path``, is of ``tokenizer``."""
     made_with = dataset.tokenizer_fingerprint
@@ -159,8 +171,7 @@ def score(
     ``lengths`` are those of :func:`token_lengths`. Under torchrun each process scores a part, and
     all of them return the sum. Nothing to score is a ``ValueError`` that names the dataset.
     """
-    if n_tokens is not None and n_tokens < 1:
-        raise ValueError(f"n_tokens = {n_tokens}: must be at least 1, or None for all")
+    _check_sizes(n_tokens, sequence_length, stride, batch_size)
     n = min(n_tokens or dataset.n_tokens, dataset.n_tokens)
     group, own_nats = ranks(), 0.0
     counts = np.zeros(2, np.int64)  # targets, bytes
@@ -205,12 +216,18 @@ def token_nats(
     Those of all processes hold each of the first ``n_tokens`` once; positions that are not scored
     have target IGNORE and 0 nats. ``n_ids`` is that of the model's ``forward``.
     """
-    T = min(sequence_length or model.config.sequence_length, model.config.sequence_length)
+    T = model.config.sequence_length if sequence_length is None else sequence_length
+    if not 1 <= T <= model.config.sequence_length:
+        raise ValueError(
+            f"sequence_length = {T}: must be from 1 to the model's, {model.config.sequence_length}"
+        )
     stride = T if stride is None else stride
     if not 1 <= stride <= T:
         raise ValueError(f"stride = {stride}: must be from 1 to the sequence length, {T}")
     parameter = next(model.parameters())
-    batch_size = batch_size or max(1, (65_536 if parameter.is_cuda else 4_096) // T)
+    if batch_size is None:
+        batch_size = max(1, (65_536 if parameter.is_cuda else 4_096) // T)
+    check_batch(batch_size, T)
     starts = range(0, n_tokens, stride)
     group, training = ranks(), model.training
     model.eval()

@@ -1,7 +1,8 @@
-"""Batches, and their copy to a CUDA device one ahead of their use."""
+"""Batches, their copy to a CUDA device one ahead of their use, and a loader in torch's tools."""
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from lslm._lslm import LoaderCore
 
-__all__ = ["Batch", "CudaFeed", "as_signed", "widen"]
+__all__ = ["Batch", "CudaFeed", "as_signed", "refuse_workers", "register_iterable", "widen"]
 
 
 ArrayT = TypeVar("ArrayT")
@@ -110,3 +111,25 @@ def widen(rows: torch.Tensor, mask: int) -> tuple[torch.Tensor, torch.Tensor]:
 
     wide = rows.to(torch.int64).bitwise_and_(mask)
     return wide[:, :-1].contiguous(), wide[:, 1:].contiguous()
+
+
+def register_iterable(loader: type, *, needs_torch: bool) -> None:
+    """Make ``loader`` a virtual subclass of torch's ``IterableDataset``.
+
+    torch's DataLoader and Lightning decide by ``isinstance`` how they read. A real subclass would
+    need torch where :mod:`lslm.data` is imported; this loads it only if ``needs_torch``.
+    """
+    if needs_torch or "torch" in sys.modules:
+        from torch.utils.data import IterableDataset
+
+        IterableDataset.register(loader)
+
+
+def refuse_workers() -> None:
+    """Raise ``RuntimeError`` in a worker process of torch's DataLoader."""
+    torch_data = sys.modules.get("torch.utils.data")
+    if torch_data is not None and torch_data.get_worker_info() is not None:
+        raise RuntimeError(
+            "a TokenLoader cannot run in a worker of DataLoader, where each worker would yield "
+            "every batch: use num_workers=0; a thread of the loader reads ahead"
+        )

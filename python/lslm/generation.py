@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lslm.checkpoint import Run, open_run
+from lslm.limits import check_counts, check_seed
 from lslm.model import Cache
 from lslm.parallel import resolve_device
 
@@ -46,6 +47,9 @@ def generate(
     ``model.vocab_size`` above its vocabulary, is never drawn. ``checkpoint`` is best, last or a
     step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with.
     """
+    check_counts(max_tokens=max_tokens)
+    check_seed(seed)
+    _check_sampling(temperature, top_k, top_p)
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     tokenizer = opened.tokenizer
     ids = tokenizer.encode(prompt, special="none", dtype="int64").tolist()
@@ -109,6 +113,7 @@ def generate_ids(
     half of them becomes the context. ``cached`` = False computes all positions for each token; a
     test compares the cache with it.
     """
+    check_counts(max_tokens=max_tokens)
     if not ids:
         raise ValueError("ids is empty: give at least one id to start from")
     choose = choose or _most_likely
@@ -147,12 +152,7 @@ def sample(
     2018); ``top_p`` below 1 keeps the fewest most likely ones that together have that probability
     (Holtzman et al. 2020). Both together: first ``top_k``.
     """
-    if not temperature >= 0:
-        raise ValueError(f"temperature = {temperature}: must be at least 0")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k = {top_k}: must be at least 1, or None for all")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p = {top_p}: must be above 0 and at most 1")
+    _check_sampling(temperature, top_k, top_p)
     if temperature == 0:
         return _most_likely(logits)
     ordered, ids = logits.double().cpu().sort(descending=True, stable=True)
@@ -162,6 +162,16 @@ def sample(
     before = odds.cumsum(-1) - odds  # probability of all ids that are more likely
     odds[before >= top_p * odds.sum()] = 0
     return int(ids[torch.multinomial(odds, 1, generator=generator)])
+
+
+def _check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:
+    """Raise ``ValueError`` for a setting of :func:`sample` that chooses nothing."""
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature = {temperature}: must be at least 0, and finite")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k = {top_k}: must be at least 1, or None for all")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p = {top_p}: must be above 0 and at most 1")
 
 
 def _most_likely(logits: Tensor) -> int:

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 
 use lslm_runtime::{Error, Result};
 
+use crate::element::Element;
 use crate::plan::SampleReader;
 
 /// What a batch contains.
@@ -136,7 +137,7 @@ impl BatchFiller {
             Error::invalid(format!("sample {samples}: a count of samples does not fit in 64 bits"))
         })?;
         let mut batch = Batch {
-            buffer: Some(self.pool.take().unwrap_or_else(|| self.new_buffer())),
+            buffer: Some(self.pool.take().map_or_else(|| self.new_buffer(), Ok)?),
             pool: Arc::downgrade(&self.pool),
             samples: after,
         };
@@ -165,13 +166,26 @@ impl BatchFiller {
         Ok(batch)
     }
 
-    fn new_buffer(&self) -> Buffer {
+    fn new_buffer(&self) -> Result<Buffer> {
         let plan = self.reader.plan();
         let (rows, length) = (self.rows.rows, plan.options().sequence_length);
-        match (self.rows.layout, plan.token_width()) {
-            (Layout::Pairs, _) => Buffer::Pairs(vec![0; 2 * rows * length]),
-            (Layout::Rows, 2) => Buffer::Narrow(vec![0; rows * (length + 1)]),
-            (Layout::Rows, _) => Buffer::Wide(vec![0; rows * (length + 1)]),
-        }
+        Ok(match (self.rows.layout, plan.token_width()) {
+            (Layout::Pairs, _) => Buffer::Pairs(zeros(2 * rows * length)?),
+            (Layout::Rows, 2) => Buffer::Narrow(zeros(rows * (length + 1))?),
+            (Layout::Rows, _) => Buffer::Wide(zeros(rows * (length + 1))?),
+        })
     }
+}
+
+/// Returns `count` zeros; an error, where `vec!` would abort, if there is no memory for them.
+fn zeros<T: Element>(count: usize) -> Result<Vec<T>> {
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        Error::invalid(format!(
+            "there is no memory for a batch of {bytes} bytes: choose a smaller batch_size or prefetch"
+        ))
+    })?;
+    numbers.resize(count, T::default());
+    Ok(numbers)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lslm_runtime::{Error, Result};
 
-use crate::element::Element;
+use crate::element::{Element, first_at_least};
 use crate::format::{kind, token_width};
 use crate::manifest::Manifest;
 use crate::mapped_shard::{MappedShard, ShardFiles};
@@ -214,15 +214,47 @@ impl Dataset {
 
     /// Fills `out` with the tokens from position `start` on.
     ///
-    /// [`Error::Invalid`] if the dataset ends before that, or if `T` is too narrow for its ids.
+    /// [`Error::Invalid`] if the dataset ends before that, or if `T` is too narrow for its ids;
+    /// [`Error::Format`], with file and byte, for an id that the vocabulary does not have.
     pub fn read<T: Element>(&self, start: u64, out: &mut [T]) -> Result<()> {
         let mut filled = 0;
         for (shard, range) in self.ranges(start, out.len())? {
             let count = range.len() / self.0.width;
-            self.widen(shard.token_bytes(range), &mut out[filled..filled + count])?;
+            let bytes = shard.token_bytes(range);
+            self.check_ids(start + filled as u64, bytes)?;
+            self.widen(bytes, &mut out[filled..filled + count])?;
             filled += count;
         }
         Ok(())
+    }
+
+    /// Checks that the ids in `stored`, which begin at token `start`, are below
+    /// [`vocab_size`](Self::vocab_size): beyond it, a lookup in an embedding fails without a file's
+    /// name, on a GPU for the whole process.
+    pub(crate) fn check_ids(&self, start: u64, stored: &[u8]) -> Result<()> {
+        match first_at_least(self.vocab_size(), self.0.width, stored) {
+            None => Ok(()),
+            Some(index) => Err(self.foreign_id(start + index as u64)),
+        }
+    }
+
+    /// Returns the error for token `position`, whose id the vocabulary does not have.
+    #[cold]
+    fn foreign_id(&self, position: u64) -> Error {
+        let DatasetInner { width, shards, token_starts: starts, .. } = &*self.0;
+        let shard = starts.partition_point(|first| *first <= position) - 1;
+        let byte = (position - starts[shard]) as usize * width;
+        let stored = shards[shard].token_bytes(byte..byte + width);
+        let id = stored.iter().rev().fold(0, |id, byte| (id << 8) | u32::from(*byte));
+        Error::format(
+            &shards[shard].path,
+            (shards[shard].tokens.start + byte) as u64,
+            format!(
+                "token {position} of the dataset has id {id}, the vocabulary has {}: the file is \
+                 damaged; copy it again or write the dataset again",
+                self.vocab_size()
+            ),
+        )
     }
 
     /// Fills `out` with the ids that `bytes` stores.

@@ -8,6 +8,13 @@ use crate::batch::{Batch, BatchFiller, BufferPool, Layout, RankRows};
 use crate::plan::Plan;
 use crate::prefetch::PrefetchThread;
 
+/// Tokens of a rank's batch, at most: 16 times the global batch of the largest published runs (16
+/// Mi tokens for Llama 3 405B, arXiv:2407.21783), and 4 GiB of inputs and targets.
+pub const MAX_BATCH_TOKENS: usize = 1 << 28;
+
+/// Batches filled ahead, at most: a few hide the time of reading, more only hold memory.
+const MAX_PREFETCH: usize = 1 << 10;
+
 /// Which rows of each global batch a loader yields, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -246,7 +253,7 @@ impl Loader {
 
 /// Checks the sizes in `options`; returns the rows of all ranks in a step.
 fn check_sizes(plan: &Plan, options: LoaderOptions) -> Result<usize> {
-    let LoaderOptions { batch_size, rank, world_size, .. } = options;
+    let LoaderOptions { batch_size, rank, world_size, prefetch, .. } = options;
     if batch_size == 0 || world_size == 0 {
         return Err(Error::invalid(format!(
             "batch_size = {batch_size}, world_size = {world_size}: both must be at least 1"
@@ -256,13 +263,21 @@ fn check_sizes(plan: &Plan, options: LoaderOptions) -> Result<usize> {
         let text = format!("rank = {rank}: must be below world_size = {world_size}");
         return Err(Error::invalid(text));
     }
-    let overflow = || Error::invalid(format!("batch_size = {batch_size}: too large for memory"));
-    let per_step = batch_size.checked_mul(world_size).ok_or_else(overflow)?;
-    // a pair of inputs and targets has 16 bytes a token
-    (plan.options().sequence_length.checked_add(1))
-        .and_then(|row| row.checked_mul(batch_size)?.checked_mul(16))
-        .filter(|bytes| isize::try_from(*bytes).is_ok())
-        .ok_or_else(overflow)?;
+    let length = plan.options().sequence_length;
+    if batch_size.checked_mul(length).is_none_or(|tokens| tokens > MAX_BATCH_TOKENS) {
+        return Err(Error::invalid(format!(
+            "batch_size = {batch_size}: with sequence_length = {length} that is {} tokens, and a \
+             batch has at most {MAX_BATCH_TOKENS}",
+            batch_size as u128 * length as u128
+        )));
+    }
+    if prefetch > MAX_PREFETCH {
+        return Err(Error::invalid(format!("prefetch = {prefetch}: must be at most {MAX_PREFETCH}")));
+    }
+    let per_step = batch_size.checked_mul(world_size).ok_or_else(|| {
+        let text = format!("world_size = {world_size}: a count of rows does not fit in 64 bits");
+        Error::invalid(text)
+    })?;
     Ok(per_step)
 }
 

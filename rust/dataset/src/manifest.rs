@@ -22,6 +22,8 @@ pub const TOKENIZER: &str = "tokenizer.json";
 
 /// The value of the member `format`.
 const FORMAT: &str = "lslm-dataset";
+/// Datasets in a folder that an error names, at most; `tokenize` writes two.
+const MAX_NAMED: usize = 4;
 /// The size of a manifest in bytes, at most. One of a million shards has about 200 MB.
 const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 
@@ -180,11 +182,7 @@ impl Manifest {
         let path = folder.join(MANIFEST);
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder.is_dir() => {
-                return Err(Error::format(
-                    folder,
-                    None,
-                    "there is no manifest.json: this is not a dataset, or writing did not finish",
-                ));
+                return Err(Error::format(folder, None, without_manifest(folder)));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
                 let text = "this is a file; a dataset is a folder with a manifest.json";
@@ -325,6 +323,23 @@ impl Manifest {
         text.push('\n');
         write_atomically(path, text.as_bytes())
     }
+}
+
+/// Returns what is wrong with `folder`, which has no manifest: the datasets in it are named.
+fn without_manifest(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut inner: Vec<String> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join(MANIFEST).is_file())
+        .map(|path| path.display().to_string())
+        .collect();
+    if inner.is_empty() {
+        return "there is no manifest.json: this is not a dataset, or writing did not finish".into();
+    }
+    inner.sort();
+    let more = if inner.len() > MAX_NAMED { ", …" } else { "" };
+    inner.truncate(MAX_NAMED);
+    format!("this folder holds datasets and is none itself: open {}{more}", inner.join(" or "))
 }
 
 /// Returns the type of the stored ids of a vocabulary.

@@ -256,6 +256,8 @@ impl SampleReader {
     }
 
     /// Fills `inputs` with the first T tokens of a sample, and `targets` with the last T.
+    ///
+    /// [`Error::Format`] names file and byte of an id that the vocabulary does not have.
     pub fn fill_pair(
         &mut self,
         sample: u64,
@@ -285,6 +287,7 @@ impl SampleReader {
         let PlanOptions { sequence_length, verify, .. } = self.plan.options;
         let (files, buffers) = (self.files.as_mut(), &mut self.buffers);
         let bytes = dataset.stored(position.start, sequence_length + 1, verify, files, buffers)?;
+        dataset.check_ids(position.start, bytes)?;
         convert(dataset, bytes)
     }
 }

@@ -9,6 +9,7 @@ use lslm_runtime::{Error, Result, Task};
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
+use crate::element::first_at_least;
 use crate::format::{BLOCK, PAGE, Section, kind};
 use crate::mapped_shard::{MappedShard, wrong_checksum};
 
@@ -127,7 +128,7 @@ impl Dataset {
         match section.kind {
             kind::TOKENS => {
                 let vocab_size = self.vocab_size();
-                if let Some(index) = first_at_least(vocab_size, section.width, bytes) {
+                if let Some(index) = first_at_least(vocab_size, section.width.into(), bytes) {
                     return fault(index, format!("a token that is not one of {vocab_size}"));
                 }
             }
@@ -152,21 +153,6 @@ impl Dataset {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// Returns the index of the first id in `bytes` that is not below `vocab_size`; ids have `width`
-/// bytes.
-fn first_at_least(vocab_size: u32, width: u8, bytes: &[u8]) -> Option<usize> {
-    // the maximum first: it needs no branch per token, and a good block needs nothing else
-    if width == 2 {
-        let mut ids = bytes.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id));
-        let largest = u32::from(ids.clone().max()?);
-        if largest < vocab_size { None } else { ids.position(|id| u32::from(id) >= vocab_size) }
-    } else {
-        let mut ids = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id));
-        let largest = ids.clone().max()?;
-        if largest < vocab_size { None } else { ids.position(|id| id >= vocab_size) }
     }
 }
 

@@ -57,6 +57,7 @@ mod _lslm {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // without this check, a wrong LSLM_SIMD would have no effect
         lslm_bpe::simd_level().map_err(to_python)?;
+        module.add("MAX_BATCH_TOKENS", lslm_dataset::loader::MAX_BATCH_TOKENS)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
