@@ -76,7 +76,7 @@ def test_text_is_a_str_or_bytes_like(tok):
         assert tok.encode(value).tolist() == expected
     with pytest.raises(TypeError, match="must be str or bytes, not int"):
         tok.encode(3)
-    with pytest.raises(TypeError, match="for one use encode"):
+    with pytest.raises(TypeError, match="a single text: put it in a list"):
         tok.encode_batch("text")
 
 

@@ -1,5 +1,6 @@
 """What must never be silent in data: damaged ids, absurd sizes, repeated rows, missing texts."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -212,3 +213,193 @@ def test_a_dataset_of_a_folder_of_parts_names_them(parts):
     message = rf"holds datasets.*open {parts}/train or {parts}/validation"
     with pytest.raises(lslm.FormatError, match=message):
         lslm.TokenDataset(parts)
+
+
+# a tokenizer for transformers
+
+SPECIAL = ["<|endoftext|>", "<|pad|>"]
+
+
+def learned(special_tokens=SPECIAL):
+    """A tokenizer of few merges with the special tokens."""
+    return lslm.train_tokenizer(
+        texts=["low lower lowest"] * 9,
+        vocab_size=262 + len(special_tokens),
+        special_tokens=special_tokens,
+    )
+
+
+def read_config(folder):
+    """What is in the two files of roles."""
+    names = ("tokenizer_config.json", "special_tokens_map.json")
+    return [json.loads((folder / name).read_text(encoding="utf-8")) for name in names]
+
+
+def test_save_pretrained_writes_the_roles_of_usual_special_tokens(tmp_path):
+    tok = learned()
+    tok.save_pretrained(tmp_path / "new" / "folder")
+    config, roles = read_config(tmp_path / "new" / "folder")
+    assert roles == {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}
+    assert config == roles | {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    assert lslm.Tokenizer.load(tmp_path / "new" / "folder" / "tokenizer.json") == tok
+
+
+def test_save_pretrained_takes_the_end_where_nothing_pads(tmp_path):
+    learned(["<|endoftext|>"]).save_pretrained(tmp_path)
+    _, roles = read_config(tmp_path)
+    assert roles == {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    learned(["<s>", "</s>", "<unk>"]).save_pretrained(tmp_path)
+    _, roles = read_config(tmp_path)
+    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
+    assert roles == names
+    learned(["[X]", "[Y]"]).save_pretrained(tmp_path)
+    assert read_config(tmp_path)[1] == {}
+
+
+def test_save_pretrained_takes_roles_that_are_given(tmp_path):
+    tok = learned(["<|endoftext|>", "[A]", "[B]"])
+    tok.save_pretrained(tmp_path, bos_token="[A]", eos_token="[B]", pad_token="[A]")
+    _, roles = read_config(tmp_path)
+    assert roles == {"bos_token": "[A]", "eos_token": "[B]", "pad_token": "[A]"}
+    with pytest.raises(
+        ValueError, match=r'pad_token = "\[a\]" is not a special token: did you mean'
+    ):
+        tok.save_pretrained(tmp_path / "none", pad_token="[a]")
+    with pytest.raises(ValueError, match='unk_token = "low" is not a special token: choose'):
+        tok.save_pretrained(tmp_path / "none", unk_token="low")
+    assert not (tmp_path / "none").exists()
+
+
+def test_transformers_loads_what_save_pretrained_wrote(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tok = learned()
+    tok.save_pretrained(tmp_path)
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "low lower , lowest.<|endoftext|>"
+    assert loaded.encode(text) == tok.encode(text, special="all").tolist()
+    assert loaded.decode(loaded.encode(text)) == text
+    assert (loaded.eos_token, loaded.pad_token) == tuple(SPECIAL)
+    assert loaded.pad_token_id == tok.token_id("<|pad|>")
+    collate = transformers.DataCollatorForLanguageModeling(loaded, mlm=False)
+    batch = collate([loaded("low"), loaded("low lower lowest")])
+    assert batch["labels"].tolist()[0][-1] == -100
+    assert batch["input_ids"].tolist()[0][-1] == loaded.pad_token_id
+
+
+def test_ids_of_64_bits_become_a_tensor():
+    ids = learned().encode("low lower", dtype="int64")
+    tensor = torch.from_numpy(ids)
+    assert tensor.dtype == torch.int64
+    assert tensor.tolist() == learned().encode("low lower").tolist()
+
+
+# Arrow arrays and columns
+
+TEXTS = ["low lower", "", "lowest of 词", "low"] * 7
+
+
+class Series:
+    """A column as polars has it: an Arrow stream that iterates over Python's own values."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise AssertionError("iterating is enough")
+
+    def __iter__(self):
+        return iter(self.texts)
+
+
+class Capsule:
+    """Arrow data that cannot be iterated over."""
+
+    def __init__(self, array):
+        if hasattr(array, "__arrow_c_array__"):
+            self.__class__ = type("Array", (), {"__arrow_c_array__": array.__arrow_c_array__})
+        else:
+            self.__class__ = type("Stream", (), {"__arrow_c_stream__": array.__arrow_c_stream__})
+
+
+def columns(texts):
+    """The texts in every form of Arrow that pyarrow makes, and in others, by name."""
+    pa = pytest.importorskip("pyarrow")
+    array = pa.array(texts, pa.string())
+    pieces = [array.slice(0, 3), array.slice(3, 0), array.slice(3)]
+    return {
+        "array": array,
+        "slice": pa.concat_arrays([pa.array(["x"]), array])[1:],
+        "large": array.cast(pa.large_string()),
+        "view": array.cast(pa.string_view()),
+        "dictionary": array.dictionary_encode(),
+        "chunked": pa.chunked_array(pieces),
+        "column": pa.table({"text": array})["text"],
+        "series": Series(texts),
+        "capsule": Capsule(array),
+        "stream": Capsule(pa.chunked_array(pieces)),
+        "generator": (text for text in texts),
+        "numpy": np.array(texts, object),
+    }
+
+
+NAMES = ["array", "slice", "large", "view", "dictionary", "chunked", "column", "series", "capsule"]
+NAMES += ["stream", "generator", "numpy"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_may_be_an_arrow_column(name, monkeypatch):
+    monkeypatch.setattr("lslm.texts._ROWS", 5)
+    tok = learned()
+    ids, offsets = tok.encode_batch(columns(TEXTS)[name])
+    expected, expected_offsets = tok.encode_batch(TEXTS)
+    assert np.array_equal(ids, expected)
+    assert np.array_equal(offsets, expected_offsets)
+    cleaned = lslm.Cleaner("none").clean_batch(columns(TEXTS)[name])
+    assert [result.text for result in cleaned] == [
+        result.text for result in lslm.Cleaner("none").clean_batch(TEXTS)
+    ]
+    options = {"vocab_size": 262, "min_frequency": 1}
+    assert lslm.train_tokenizer(texts=columns(TEXTS)[name], **options) == lslm.train_tokenizer(
+        texts=TEXTS, **options
+    )
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize("name", ["array", "chunked", "series", "list"])
+def test_a_missing_text_is_named_by_its_index(name, missing):
+    texts = ["low", "lower", missing, "low"]
+    given = texts if name == "list" else None
+    if given is None and missing is None:
+        given = columns(texts)[name]
+    given = Series(texts) if given is None else given
+    calls = (
+        learned().encode_batch,
+        lslm.Cleaner("none").clean_batch,
+        lambda texts: lslm.train_tokenizer(texts=texts, vocab_size=260),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=r"texts\[2\] is missing \((None|nan)\): drop or fill"):
+            call(given)
+
+
+@pytest.mark.parametrize("text", ["low", b"low"])
+def test_one_text_and_a_table_are_not_several_texts(text):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"id": [1], "text": ["low"]})
+    for call in (
+        learned().encode_batch,
+        lslm.Cleaner("none").clean_batch,
+        lambda texts: lslm.train_tokenizer(texts=texts, vocab_size=260),
+    ):
+        with pytest.raises(TypeError, match="a single text: put it in a list"):
+            call(text)
+        for whole in (table, table.to_batches()[0]):
+            with pytest.raises(TypeError, match=r"columns \['id', 'text'\]: choose one"):
+                call(whole)
+        with pytest.raises(TypeError, match=r"texts\[1\] must be a text, not int"):
+            call(["low", 7])
+        with pytest.raises(TypeError, match=r"texts\[0\] must be a text, not int"):
+            call(table["id"])

@@ -13,6 +13,7 @@ from lslm.corpus import Inputs, Skipped
 from lslm.files import StrPath
 from lslm.progress import Progress
 from lslm.results import CleanResult, Reading, TokenizeResult, TokenizerReport
+from lslm.texts import Arrow
 
 __all__ = [
     "CleanedText",
@@ -273,10 +274,15 @@ class Cleaner:
         >>> cleaned.keep, cleaned.measure
         (False, Measure("gopher_repetition.top_2_gram", value=1, limit=0.2, passed=False))
         """
-    def clean_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[CleanedText]:
+    def clean_batch(
+        self, texts: Iterable[str] | Arrow, *, threads: int | None = None
+    ) -> list[CleanedText]:
         """Return the results of many texts, in their order; ``threads=None`` is all cores.
 
+        ``texts`` is an iterable, or an Arrow array or column (pyarrow, polars, pandas, datasets).
+
         Raises:
+            TypeError: an element is missing or is not a str; the message has its index.
             UnicodeEncodeError: a text has lone surrogates.
         """
     def explain(self, text: str) -> list[Measure]:
@@ -329,7 +335,8 @@ class Tokenizer:
         errors: in encoding, what a lone surrogate in a str becomes: "replace" makes it U+FFFD, as
             tiktoken does; "strict" raises UnicodeEncodeError. In decoding, what bytes that are not
             UTF-8 become, as in :meth:`bytes.decode`.
-        dtype: the type of the ids: uint32, int32 or int64.
+        dtype: the type of the ids: uint32, int32 or int64, which is torch's for ids:
+            ``torch.from_numpy(tok.encode(text, dtype="int64"))``.
         threads: how many threads work; None is all cores. The result is the same.
 
     In the examples below, ``tok`` is this tokenizer.
@@ -423,7 +430,7 @@ class Tokenizer:
         """
     def encode_batch(
         self,
-        texts: Iterable[str | _Bytes],
+        texts: Iterable[str | _Bytes] | Arrow,
         *,
         special: _Special = "none",
         template: bool = False,
@@ -435,7 +442,8 @@ class Tokenizer:
 
         ``ids[offsets[i]:offsets[i + 1]]`` are the ids of text ``i``; ``offsets`` is int64 and has
         one entry more than there are texts. The arguments are those of :meth:`encode`, for each
-        text.
+        text. ``texts`` is an iterable, or an Arrow array or column (pyarrow, polars, pandas,
+        datasets); a missing one is a TypeError with its index.
 
         >>> tok.encode_batch(["low", "low lower"])
         (array([257, 257, 259,  81], dtype=uint32), array([0, 1, 4]))
@@ -565,6 +573,27 @@ class Tokenizer:
 
         Raises:
             ValueError: ranks cannot express the tokenizer.
+        """
+    def save_pretrained(
+        self,
+        folder: StrPath,
+        *,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
+        pad_token: str | None = None,
+        unk_token: str | None = None,
+    ) -> None:
+        """Write the files that transformers' ``AutoTokenizer.from_pretrained(folder)`` loads.
+
+        They are ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``;
+        files of these names are replaced. The last two say which special token begins a document,
+        ends one, fills a batch, and stands for what the vocabulary lacks. None is the token with a
+        usual name, such as "<s>" or "<pad>"; the end is that of :attr:`eos_id`. transformers'
+        collators need a ``pad_token``: without a usual one it is the end token, and then
+        ``DataCollatorForLanguageModeling`` leaves the ends of documents out of the loss.
+
+        Raises:
+            ValueError: a token is not in :attr:`special_tokens`.
         """
     def to_json(self) -> str:
         """Return the content of a ``tokenizer.json``."""
@@ -853,7 +882,7 @@ def clean(
 def train_tokenizer(
     inputs: Inputs | None = None,
     *,
-    texts: Iterable[str] | None = None,
+    texts: Iterable[str] | Arrow | None = None,
     vocab_size: int,
     pattern: str = "o200k_base",
     special_tokens: Sequence[str] = ["<|endoftext|>"],
@@ -877,7 +906,8 @@ def train_tokenizer(
 
     Arguments:
         inputs: paths, or a :class:`Corpus` for other ways of reading.
-        texts: the documents themselves, instead of ``inputs``.
+        texts: the documents themselves, instead of ``inputs``: an iterable, or an Arrow array or
+            column (pyarrow, polars, pandas, datasets). A missing one is a TypeError with its index.
         vocab_size: the number of tokens: 256 bytes, merges and special tokens. Fewer are learned
             if no other pair occurs ``min_frequency`` times.
         pattern: what splits a text into pre-tokens, in which pairs are counted: the name of a

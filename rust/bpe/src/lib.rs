@@ -58,6 +58,7 @@ pub use added_tokens::{Special, SpecialSet};
 pub use decode::StreamDecoder;
 pub use encode::offsets::{Encoding, Unit};
 pub use encode::workspace::Workspace;
+pub use files::SpecialRoles;
 pub use lslm_runtime::TokenId;
 pub use metrics::{Measurer, TextStatistics};
 pub use post_processor::Template;

@@ -282,8 +282,12 @@ fn options_that_cannot_be_used_are_refused_by_name() {
     };
     assert!(refused(options(0, 0, 1, 1)).contains("batch_size = 0"));
     assert!(refused(options(1, 2, 2, 1)).contains("rank = 2"));
-    assert!(refused(options(usize::MAX, 0, 2, 1)).contains("too large"));
-    assert!(refused(options(usize::MAX / 9, 0, 1, 1)).contains("too large"));
+    let large = refused(options(usize::MAX, 0, 2, 1));
+    assert!(large.contains("a batch has at most 268435456"), "{large}");
+    assert!(refused(options((1 << 25) + 1, 0, 1, 1)).contains("that is 268435464 tokens"));
+    let ahead = LoaderOptions { prefetch: 1025, ..options(1, 0, 1, 1) };
+    assert!(refused(ahead).contains("prefetch = 1025"));
+    assert!(refused(options(4, 0, usize::MAX, 1)).contains("world_size = "));
     let odd = LoaderOptions { global_batch_size: Some(7), ..options(2, 0, 2, 1) };
     assert!(refused(odd).contains("must be a multiple"));
     let large = LoaderOptions { epochs: Some(1), ..options(50, 0, 1, 1) };

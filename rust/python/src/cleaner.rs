@@ -12,7 +12,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use serde_json::Value;
 
-use crate::convert::{dumps, loads};
+use crate::convert::{dumps, iterate_texts, loads, not_a_text};
 use crate::error::to_python;
 use crate::run::run;
 
@@ -86,10 +86,15 @@ impl PyCleaner {
     fn clean_batch(
         &self,
         py: Python<'_>,
-        texts: Vec<Bound<'_, PyString>>,
+        texts: &Bound<'_, PyAny>,
         threads: Option<usize>,
     ) -> PyResult<Vec<PyCleanedText>> {
         let threads = threads::resolve(threads).map_err(to_python)?;
+        let texts = iterate_texts(texts)?.enumerate().map(|(index, value)| {
+            let value = value?;
+            value.cast_into::<PyString>().map_err(|error| not_a_text(index, &error.into_inner()))
+        });
+        let texts = texts.collect::<PyResult<Vec<_>>>()?;
         let backed: Vec<PyBackedStr> =
             texts.iter().map(|text| text.clone().try_into()).collect::<PyResult<_>>()?;
         let silent = PyBool::new(py, false);

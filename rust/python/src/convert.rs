@@ -7,7 +7,9 @@ use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyReado
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString};
+use pyo3::types::{
+    PyByteArray, PyBytes, PyDict, PyIterator, PyList, PyMemoryView, PyString, PyTuple,
+};
 
 use crate::error::to_python;
 
@@ -63,6 +65,45 @@ pub(crate) fn text<'a>(
     }
     let kind = value.get_type().name()?;
     Err(PyTypeError::new_err(format!("a text must be str or bytes, not {kind}")))
+}
+
+/// Returns an iterator over `texts`: an iterable of texts, or an Arrow array or column of them.
+///
+/// TypeError for a single text, and for a table of columns.
+pub(crate) fn iterate_texts<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    if texts.is_instance_of::<PyList>() || texts.is_instance_of::<PyTuple>() {
+        return texts.try_iter();
+    }
+    texts.py().import("lslm.texts")?.call_method1("iterate", (texts,))?.try_iter()
+}
+
+/// Returns [`text`] of element `index` of several texts; a TypeError has the index.
+pub(crate) fn text_at<'a>(
+    index: usize,
+    value: &'a Bound<'_, PyAny>,
+    surrogates: Surrogates,
+) -> PyResult<Cow<'a, [u8]>> {
+    text(value, surrogates).map_err(|error| {
+        let is_type = error.is_instance_of::<PyTypeError>(value.py());
+        if is_type { not_a_text(index, value) } else { error }
+    })
+}
+
+/// Returns the TypeError for element `index` of several texts, which is `value`.
+pub(crate) fn not_a_text(index: usize, value: &Bound<'_, PyAny>) -> PyErr {
+    let described = || -> PyResult<String> {
+        // pandas has nan, NaT and NA for a missing value, each unequal to itself or to everything
+        let kind = value.get_type().name()?.to_string();
+        let is_missing = value.is_none()
+            || value.extract::<f64>().is_ok_and(f64::is_nan)
+            || matches!(&*kind, "NAType" | "NaTType");
+        Ok(if is_missing {
+            format!("texts[{index}] is missing ({}): drop or fill such rows first", value.repr()?)
+        } else {
+            format!("texts[{index}] must be a text, not {kind}")
+        })
+    };
+    described().map_or_else(|error| error, PyTypeError::new_err)
 }
 
 /// Returns the policy of `special=`: "none", "all", "raise" or a set of names.

@@ -12,11 +12,10 @@ use lslm_pipeline::{
 use lslm_runtime::Task;
 use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 use serde_json::{Value, json};
 
 use crate::cleaner::CleanerArgument;
-use crate::convert::{Surrogates, text};
+use crate::convert::{Surrogates, iterate_texts, text_at};
 use crate::corpus::corpus_of;
 use crate::error::to_python;
 use crate::results::{self, result};
@@ -146,11 +145,6 @@ fn learn_texts(
     options: &LearnOptions,
     session: &mut Session,
 ) -> PyResult<Tokenizer> {
-    if texts.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(
-            "texts= is an iterable of str; put a single text in a list",
-        ));
-    }
     let learner = Learner::new(options).map_err(to_python)?;
     let mut counted = 0;
     let mut batch: Vec<String> = Vec::new();
@@ -165,8 +159,8 @@ fn learn_texts(
         batch.clear();
         PyResult::Ok(())
     };
-    for given in texts.try_iter()? {
-        let bytes = text(&given?, Surrogates::Replace)?.into_owned();
+    for (index, given) in iterate_texts(texts)?.enumerate() {
+        let bytes = text_at(index, &given?, Surrogates::Replace)?.into_owned();
         let document = String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         size += document.len();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use lslm_bpe::pretokenize::Pattern;
-use lslm_bpe::{Encoding, Special, StreamDecoder, TokenId, Tokenizer, Unit};
+use lslm_bpe::{Encoding, Special, SpecialRoles, StreamDecoder, TokenId, Tokenizer, Unit};
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Result, Task};
 use numpy::ndarray::Array2;
@@ -14,7 +14,9 @@ use pyo3::exceptions::{PyImportError, PyKeyError, PyOSError, PyTypeError, PyValu
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyString, PyTuple};
 
-use crate::convert::{IdType, Surrogates, ids_in, ids_out, integers, special, text};
+use crate::convert::{
+    IdType, Surrogates, ids_in, ids_out, integers, iterate_texts, special, text, text_at,
+};
 use crate::error::to_python;
 use crate::run::run;
 
@@ -173,15 +175,14 @@ impl PyTokenizer {
         threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>)> {
         let py = texts.py();
-        if texts.is_instance_of::<PyString>() || texts.is_instance_of::<PyBytes>() {
-            return Err(PyTypeError::new_err("texts must be a list of texts; for one use encode"));
-        }
         let surrogates = Surrogates::parse(errors)?;
         let kind = IdType::parse(dtype)?;
         let special = self.policy(special)?;
-        let values = texts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let contents =
-            values.iter().map(|value| text(value, surrogates)).collect::<PyResult<Vec<_>>>()?;
+        let values = iterate_texts(texts)?.collect::<PyResult<Vec<_>>>()?;
+        let contents = values.iter().enumerate();
+        let contents = contents
+            .map(|(index, value)| text_at(index, value, surrogates))
+            .collect::<PyResult<Vec<_>>>()?;
         let total: usize = contents.iter().map(|content| content.len()).sum();
         let (mut ids, mut offsets) = work(py, total + contents.len(), |task| {
             self.inner.encode_batch(&contents, &special, threads, task)
@@ -360,6 +361,22 @@ impl PyTokenizer {
     #[doc = stub!("Tokenizer.save")]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| self.inner.save(path)).map_err(to_python)
+    }
+
+    #[doc = stub!("Tokenizer.save_pretrained")]
+    #[pyo3(signature = (folder, *, bos_token=None, eos_token=None, pad_token=None, unk_token=None))]
+    fn save_pretrained(
+        &self,
+        py: Python<'_>,
+        folder: PathBuf,
+        bos_token: Option<String>,
+        eos_token: Option<String>,
+        pad_token: Option<String>,
+        unk_token: Option<String>,
+    ) -> PyResult<()> {
+        let roles =
+            SpecialRoles { bos: bos_token, eos: eos_token, pad: pad_token, unk: unk_token };
+        py.detach(|| self.inner.save_pretrained(folder, &roles)).map_err(to_python)
     }
 
     #[doc = stub!("Tokenizer.to_json")]

@@ -1,10 +1,13 @@
 //! Vocabulary files: Hugging Face's `tokenizer.json`, `vocab.json` with `merges.txt`, `.tiktoken`.
 
 pub(crate) mod byte_alphabet;
+mod pretrained;
 mod spelled_model;
 mod tiktoken;
 mod tokenizer_json;
 mod vocab_merges;
+
+pub use pretrained::SpecialRoles;
 
 use std::path::Path;
 
