@@ -440,9 +440,9 @@ def test_bad_documents_are_counted_and_said(work, tmp_path):
     (tmp_path / "bad.jsonl").write_text("\n".join(lines))
     code, _, errors = run("clean", "bad.jsonl", "-o", "out", "--profile", "none", cwd=tmp_path)
     assert code == 0
-    assert b"1 bad documents (malformed_json); the first is in bad.jsonl at 16: " in errors
-    assert b"1 bad documents (text_not_string)" in errors
-    assert b"1 places in 1 documents" in errors
+    assert b"1 bad document (malformed_json); the first is in bad.jsonl at 16: " in errors
+    assert b"1 bad document (text_not_string)" in errors
+    assert b"1 place in 1 document " in errors
 
 
 def test_inspect_says_what_a_thing_is(work):
@@ -550,3 +550,10 @@ def test_an_id_of_23_digits_is_an_error(tmp_path):
     assert code == 1
     assert err.startswith(b"error: " + b"9" * 23 + b" is not a token id: the largest is ")
     assert err.count(b"\n") == 1
+
+
+def test_counts_and_numbers_are_written_for_people(capsys):
+    assert [show.counted(n, "file") for n in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
+    show.print_facts("facts", {"seconds": 155.82381511303544, "n_tokens": 12345, "compiled": True})
+    written = capsys.readouterr().out.split()
+    assert {"155.8", "12,345", "True"} <= set(written)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lslm.results import Funnel, Reading, TextStatistics
 
 __all__ = [
+    "counted",
     "print_facts",
     "print_funnel",
     "print_json",
@@ -60,10 +61,20 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(
-            name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
-        )
+        table.add_row(name.replace("_", " "), _for_people(value))
     Console().print(table)
+
+
+def _for_people(value: object) -> str:
+    """Return a value as text: integers with separators, other numbers with four digits."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a count in English: ``1 file``, ``2,000 files``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def print_reading(reading: Reading) -> None:
@@ -71,14 +82,14 @@ def print_reading(reading: Reading) -> None:
     for reason, bad in reading.bad.items():
         first = bad.examples[0]
         print(
-            f"left out: {bad.n_documents:,} bad documents ({reason}); the first is in "
+            f"left out: {counted(bad.n_documents, 'bad document')} ({reason}); the first is in "
             f"{first.source} at {first.position:,}: {first.detail}",
             file=sys.stderr,
         )
     if reading.n_replaced_documents:
         print(
-            f"not UTF-8: {reading.n_replaced_sequences:,} places in "
-            f"{reading.n_replaced_documents:,} documents were replaced by U+FFFD",
+            f"not UTF-8: {counted(reading.n_replaced_sequences, 'place')} in "
+            f"{counted(reading.n_replaced_documents, 'document')} replaced by U+FFFD",
             file=sys.stderr,
         )
     if reading.n_trailing_bytes:
@@ -141,7 +152,7 @@ def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: lslm.TokenizerRe
     for figures in files[:MAX_FILES]:
         add(figures.file or "", figures)
     if len(files) > MAX_FILES:
-        table.add_row(f"… {len(files) - MAX_FILES:,} more files")
+        table.add_row(f"… {counted(len(files) - MAX_FILES, 'more file')}")
     table.add_section()
     add("all documents", measured.total)
     if measured.validation is not None:

@@ -83,7 +83,8 @@ def clean(
         show.print_skipped(corpus)
         show.print_reading(result.reading)
         show.print_funnel(result.funnel)
-        print(f"{output}: {result.n_documents:,} documents in {len(result.files)} files")
+        n_files = show.counted(len(result.files), "file")
+        print(f"{output}: {show.counted(result.n_documents, 'document')} in {n_files}")
 
 
 @verbs.command(epilog="Example: lslm train-tokenizer clean -o tokenizer.json --vocab-size 32768")
@@ -218,7 +219,8 @@ def tokenize(
     for part in (result.train, result.validation):
         if part is not None:
             print(
-                f"{part.path}: {part.n_tokens:,} tokens, {part.n_documents:,} documents,"
+                f"{part.path}: {show.counted(part.n_tokens, 'token')},"
+                f" {show.counted(part.n_documents, 'document')},"
                 f" {part.n_bytes / max(part.n_tokens, 1):.2f} bytes per token"
             )
 
