@@ -22,8 +22,7 @@ use crate::encode::merge_tree::MergeTree;
 use crate::encode::prefix::LongestPrefix;
 use crate::train::jobs;
 use crate::vocab::hash;
-use crate::vocab::key_index::KeyIndex;
-use crate::vocab::pair_ranks::PairRanks;
+use crate::vocab::pair_ranks::{Lookup, PairRanks};
 use crate::vocab::piece_key::{PieceKey, window};
 use crate::vocab::symbol::{Merge, NONE, Symbol};
 use crate::vocab::vocabulary::Vocabulary;
@@ -196,6 +195,9 @@ fn add(sum: u64, ids: &[TokenId]) -> u64 {
     ids.iter().fold(sum, |sum, &id| sum + u64::from(id))
 }
 
+/// Lookups under way at a time: two for each of 16 pieces.
+const LOOKUPS: usize = 32;
+
 /// `PairRanks`: the rank of each adjacent pair that merging the distinct pieces looks up. Most pairs
 /// do not merge.
 fn pair_ranks(c: &mut Criterion, kind: &str, corpus: &Corpus) {
@@ -211,9 +213,18 @@ fn pair_ranks(c: &mut Criterion, kind: &str, corpus: &Corpus) {
         map.insert(pair, rank);
     }
     let pairs = pairs_looked_up(corpus, &ranks);
+    // As interleaved merging does it: lookups start together and are finished after that.
     let mut ours = || {
-        let rank = |&(left, right)| u64::from(ranks.get(left, right));
-        pairs.iter().map(rank).fold(0, u64::wrapping_add)
+        let mut sum = 0_u64;
+        for pairs in pairs.chunks(LOOKUPS) {
+            let mut lookups = [Lookup::default(); LOOKUPS];
+            for (lookup, &(left, right)) in lookups.iter_mut().zip(pairs) {
+                *lookup = ranks.start(left, right);
+            }
+            let found = lookups[..pairs.len()].iter().map(|&lookup| ranks.finish(lookup));
+            sum = found.map(u64::from).fold(sum, u64::wrapping_add);
+        }
+        sum
     };
     let mut hashbrown = || {
         let rank = |&(left, right): &(Symbol, Symbol)| {
@@ -264,42 +275,6 @@ fn pairs_looked_up(corpus: &Corpus, ranks: &PairRanks) -> Vec<(Symbol, Symbol)> 
         }
     }
     pairs
-}
-
-/// `KeyIndex`: each distinct piece of up to 15 bytes is looked up among the tokens, as the encoder does
-/// with a piece that is not in its cache. Some third are tokens.
-fn key_index(c: &mut Criterion, kind: &str, corpus: &Corpus) {
-    let mut keys = vec![PieceKey::EMPTY; corpus.trained.tokens.len()];
-    let mut index = KeyIndex::new(keys.len(), keys.len());
-    let mut table = HashTable::new();
-    let mut map: FoldHashMap<PieceKey, TokenId> = HashMap::default();
-    for (id, token) in corpus.tokens().filter(|(_, token)| token.len() <= PieceKey::MAX_LEN) {
-        let key = PieceKey::new(token);
-        keys[id as usize] = key;
-        index.insert(key.hash(), id, |_| false);
-        table.insert_unique(key.hash(), id, |&id| keys[id as usize].hash());
-        map.insert(key, id);
-    }
-    let is_short = |(start, end): &(usize, usize)| end - start <= PieceKey::MAX_LEN;
-    let key = |(start, end): (usize, usize)| PieceKey::read(&corpus.text, start, end - start);
-    let pieces: Vec<PieceKey> = corpus.distinct.iter().copied().filter(is_short).map(key).collect();
-    let value = |id: Option<TokenId>| id.map_or(1 << 32, u64::from);
-    let mut ours = || {
-        let find = |key: PieceKey| index.find(key.hash(), |id| keys[id as usize] == key);
-        pieces.iter().map(|&key| value(find(key))).sum::<u64>()
-    };
-    let mut hashbrown = || {
-        let find = |key: PieceKey| table.find(key.hash(), |&id| keys[id as usize] == key).copied();
-        pieces.iter().map(|&key| value(find(key))).sum::<u64>()
-    };
-    let mut foldhash = || pieces.iter().map(|key| value(map.get(key).copied())).sum::<u64>();
-    let mut group = c.benchmark_group(format!("tables/KeyIndex/{kind}"));
-    compare(
-        &mut group,
-        pieces.len(),
-        &mut [("ours", &mut ours), ("hashbrown", &mut hashbrown), ("foldhash", &mut foldhash)],
-    );
-    group.finish();
 }
 
 /// `LongestPrefix`: the longest token at the start of each rest of the distinct pieces, from left to
@@ -369,7 +344,6 @@ pub fn run(criterion: &mut Criterion) {
         let corpus = Corpus::new(&kind);
         piece_cache(criterion, kind.name, &corpus);
         pair_ranks(criterion, kind.name, &corpus);
-        key_index(criterion, kind.name, &corpus);
         longest_prefix(criterion, kind.name, &corpus);
         jobs::count_words(criterion, kind.name, &corpus);
         jobs::word_table(criterion, kind.name, &corpus);

@@ -78,7 +78,7 @@ impl MergeTree {
             let key = if is_short { PieceKey::new(bytes) } else { PieceKey::EMPTY };
             Token { key, left: NONE, right: NONE, made: NONE }
         };
-        let index = KeyIndex::new(ids.len(), ids.len());
+        let index = KeyIndex::with_capacity(ids.len());
         let mut tree = Self { tokens: ids.iter().map(token).collect(), index };
         for byte in &mut tree.tokens[..256] {
             byte.made = 0;

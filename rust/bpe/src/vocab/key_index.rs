@@ -1,74 +1,43 @@
-//! A hash index from keys to their numbers, in 4 bytes a slot.
-//!
-//! The keys themselves are kept elsewhere, in the order of their numbers. A slot of 32 bits holds a
-//! number and, in its remaining bits, a part of the hash; the caller compares the key. Size matters
-//! more than the number of probes: the tables of a vocabulary share a processor's caches with the
-//! text and with other programs, and a read that misses them takes as long as some hundred
-//! instructions.
+//! A hash index from keys to their numbers, for keys that are kept elsewhere.
 
-/// An open-addressing hash table of numbers below 2^24, with linear probing.
+use hashbrown::HashTable;
+
+/// The numbers of keys by hash; the caller compares the key that a number stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyIndex {
-    slots: Vec<u32>,
-    /// Ones in the low bits of a slot, which hold the number.
-    number_mask: u32,
+    numbers: HashTable<u32>,
+    /// The number of keys that fit, so that no key is hashed again to make room.
+    capacity: usize,
 }
 
-const EMPTY: u32 = u32::MAX;
-
 impl KeyIndex {
-    /// Returns an empty index for `count` keys with numbers below `limit`, at most 2^24 - 1.
-    pub(crate) fn new(count: usize, limit: usize) -> Self {
-        // At most four fifths full, so that probe sequences stay short.
-        let size = (count + count / 4 + 1).next_power_of_two().max(16);
-        let bits = usize::BITS - limit.max(1).leading_zeros();
-        Self { slots: vec![EMPTY; size], number_mask: u32::MAX >> (32 - bits) }
+    /// Returns an empty index for `capacity` keys.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { numbers: HashTable::with_capacity(capacity), capacity }
     }
 
     /// Returns the number with this hash for which `is_key` holds.
     #[inline(always)]
-    pub(crate) fn find(&self, hash: u64, is_key: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.probe(hash, is_key).ok().map(|slot| self.slots[slot] & self.number_mask)
-    }
-
-    /// Returns the slot of the number with this hash for which `is_key` holds, or as an error the
-    /// empty slot where it belongs.
-    #[inline(always)]
-    fn probe(&self, hash: u64, mut is_key: impl FnMut(u32) -> bool) -> Result<usize, usize> {
-        let mask = self.slots.len() - 1;
-        let tag = hash as u32 & !self.number_mask;
-        let mut slot = (hash >> 32) as usize & mask;
-        loop {
-            let entry = self.slots[slot];
-            if entry == EMPTY {
-                return Err(slot);
-            }
-            if entry & !self.number_mask == tag && is_key(entry & self.number_mask) {
-                return Ok(slot);
-            }
-            slot = (slot + 1) & mask;
-        }
+    pub(crate) fn find(&self, hash: u64, mut is_key: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.numbers.find(hash, |&number| is_key(number)).copied()
     }
 
     /// Sets the number of a key and returns the one that it had before.
+    ///
+    /// # Panics
+    /// If the key is new and `capacity` keys are there already.
     pub(crate) fn insert(
         &mut self,
         hash: u64,
         number: u32,
-        is_key: impl FnMut(u32) -> bool,
+        mut is_key: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
-        let found = self.probe(hash, is_key);
-        let entry = (hash as u32 & !self.number_mask) | number;
-        match found {
-            Ok(slot) => {
-                let before = std::mem::replace(&mut self.slots[slot], entry);
-                Some(before & self.number_mask)
-            }
-            Err(slot) => {
-                self.slots[slot] = entry;
-                None
-            }
+        if let Some(found) = self.numbers.find_mut(hash, |&other| is_key(other)) {
+            return Some(std::mem::replace(found, number));
         }
+        assert!(self.numbers.len() < self.capacity, "more keys than the index was made for");
+        self.numbers.insert_unique(hash, number, |_| unreachable!("there is room"));
+        None
     }
 }
 
@@ -81,7 +50,7 @@ mod tests {
     fn every_key_is_found_even_when_all_hashes_collide() {
         for hash in [hash::fibonacci, |key| key % 7, |_| u64::MAX] {
             let keys: Vec<u64> = (0..2000).map(|i| i * 3).collect();
-            let mut index = KeyIndex::new(keys.len(), keys.len());
+            let mut index = KeyIndex::with_capacity(keys.len());
             for (number, &key) in (0..).zip(&keys) {
                 assert_eq!(index.insert(hash(key), number, |i| keys[i as usize] == key), None);
             }

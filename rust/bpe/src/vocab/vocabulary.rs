@@ -9,7 +9,7 @@ use lslm_runtime::TokenId;
 use crate::vocab::key_index::KeyIndex;
 use crate::vocab::piece_key::PieceKey;
 
-/// Ids must be below this: tables by id are dense, and [`KeyIndex`] holds numbers of 24 bits. The
+/// Ids must be below this, since tables by id are dense: 16 million ids take some hundred MB. The
 /// largest published vocabulary has 2^18 ids.
 pub(crate) const MAX_IDS: u32 = (1 << 24) - 1;
 
@@ -85,7 +85,7 @@ impl Vocabulary {
             bytes: flat,
             starts,
             max_len,
-            short: KeyIndex::new(count, id_end as usize),
+            short: KeyIndex::with_capacity(count),
             keys: Vec::new(),
             long: HashTable::new(),
         };
