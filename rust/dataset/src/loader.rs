@@ -272,7 +272,9 @@ fn check_sizes(plan: &Plan, options: LoaderOptions) -> Result<usize> {
         )));
     }
     if prefetch > MAX_PREFETCH {
-        return Err(Error::invalid(format!("prefetch = {prefetch}: must be at most {MAX_PREFETCH}")));
+        return Err(Error::invalid(format!(
+            "prefetch = {prefetch}: must be at most {MAX_PREFETCH}"
+        )));
     }
     let per_step = batch_size.checked_mul(world_size).ok_or_else(|| {
         let text = format!("world_size = {world_size}: a count of rows does not fit in 64 bits");

@@ -334,7 +334,8 @@ fn without_manifest(folder: &Path) -> String {
         .map(|path| path.display().to_string())
         .collect();
     if inner.is_empty() {
-        return "there is no manifest.json: this is not a dataset, or writing did not finish".into();
+        return "there is no manifest.json: this is not a dataset, or writing did not finish"
+            .into();
     }
     inner.sort();
     let more = if inner.len() > MAX_NAMED { ", …" } else { "" };

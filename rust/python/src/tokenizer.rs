@@ -374,8 +374,7 @@ impl PyTokenizer {
         pad_token: Option<String>,
         unk_token: Option<String>,
     ) -> PyResult<()> {
-        let roles =
-            SpecialRoles { bos: bos_token, eos: eos_token, pad: pad_token, unk: unk_token };
+        let roles = SpecialRoles { bos: bos_token, eos: eos_token, pad: pad_token, unk: unk_token };
         py.detach(|| self.inner.save_pretrained(folder, &roles)).map_err(to_python)
     }
 
