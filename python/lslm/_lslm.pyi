@@ -16,6 +16,7 @@ from lslm.results import CleanResult, Reading, TokenizeResult, TokenizerReport
 from lslm.texts import Arrow
 
 __all__ = [
+    "MAX_BATCH_TOKENS",
     "CleanedText",
     "Cleaner",
     "Corpus",

@@ -80,7 +80,8 @@ fn bytes_after_gzip_data_are_skipped_and_counted() {
     let path = folder.path().join("a.txt.gz");
     let lines = ReadOptions { split: Split::Lines, ..default() };
     let members = [gzip(b"one\n"), gzip(b""), gzip(b"two\n")].concat();
-    for after in [&b""[..], b"\0", &[0; 70_000], b"\x1f", b"\x1f\x1f\x8b", b"signature"] {
+    let zeros = vec![0; 70_000];
+    for after in [&b""[..], b"\0", &zeros, b"\x1f", b"\x1f\x1f\x8b", b"signature"] {
         fs::write(&path, [&members, after].concat()).unwrap();
         let (documents, statistics) = read(&open(&path, &lines).unwrap(), u64::MAX).unwrap();
         let found: Vec<&str> = documents.iter().map(|document| &*document.0).collect();

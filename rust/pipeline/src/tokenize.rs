@@ -336,7 +336,9 @@ impl TokenizeStep<'_> {
         let _ = fs::remove_dir(self.folder(VALIDATION));
         if n_documents == 0 {
             let mut funnel = Funnel::default();
-            records.iter().for_each(|record| funnel.merge(record.funnel.clone()));
+            for record in records {
+                funnel.merge(record.funnel.clone());
+            }
             let most = funnel.dropped.iter().max_by_key(|(_, row)| row.documents);
             let (reason, n) = most.map_or(("", 0), |(reason, row)| (reason, row.documents));
             return Err(Error::invalid(format!(
