@@ -52,6 +52,7 @@ impl Tokenizer {
     ///     "lstrip": false, "rstrip": false, "normalized": false}"#;
     /// let tokenizer = Tokenizer::from_json(&format!(
     ///     r#"{{"model": {{"type": "BPE", "vocab": {{"a": 0}}, "merges": []}},
+    ///         "pre_tokenizer": {{"type": "ByteLevel", "add_prefix_space": false}},
     ///         "added_tokens": [{token}]}}"#
     /// ))?;
     /// tokenizer.save_pretrained(folder.path(), &SpecialRoles::default())?;
