@@ -81,7 +81,7 @@ pub struct Measured {
 ///     threads: Some(1),
 /// };
 /// let measured = measure_tokenizer(&corpus, &tokenizer, &options, &task)?;
-/// assert_eq!(measured.total.bytes, 11);
+/// assert_eq!(measured.total.n_bytes, 11);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn measure_tokenizer(
