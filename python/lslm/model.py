@@ -329,6 +329,23 @@ class Transformer(nn.Module):
         logit and a share in the softmax, not the padding of ``vocab_size`` above a tokenizer's.
         Raises ``ValueError`` beyond ``sequence_length``.
         """
+        x = self.hidden(inputs, cache)
+        weight = self.head_weight if n_ids is None else self.head_weight[:n_ids]
+        if targets is not None:
+            return linear_cross_entropy(x, weight, targets, reduction, compiled=self._compiled)
+        logits = F.linear(x, weight)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The matrix (V, C) that makes logits of hidden states."""
+        return self.embedding.weight if self.config.tied else self.head.weight
+
+    def hidden(self, inputs: Tensor, cache: Cache | None = None) -> Tensor:
+        """Return the hidden states (B, T, C) whose product with the head is the logits.
+
+        ``cache`` and the error are those of :meth:`forward`.
+        """
         T = inputs.size(1)
         start = cache.length if cache is not None else 0
         if start + T > self.config.sequence_length:
@@ -350,13 +367,7 @@ class Transformer(nn.Module):
             x = block(x, rotation, cache)
         if cache is not None:
             cache.length += T
-        x = self.norm(x)
-        weight = self.embedding.weight if self.config.tied else self.head.weight
-        weight = weight if n_ids is None else weight[:n_ids]
-        if targets is not None:
-            return linear_cross_entropy(x, weight, targets, reduction, compiled=self._compiled)
-        logits = F.linear(x, weight)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return self.norm(x)  # type: ignore[no-any-return]
 
     def n_parameters(self) -> int:
         """Return the number of trained values."""
