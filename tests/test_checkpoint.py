@@ -164,3 +164,20 @@ def test_a_failed_save_leaves_no_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         ck.save_checkpoint(tmp_path, 2, model, optimizers, STATE)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
+
+
+def test_a_run_of_the_first_version_loads(testdata):
+    """Written before ``ModelConfig`` had norm_eps, head_size and rope_scaling; stays as it is."""
+    run = ck.open_run(testdata / "run/version-1")
+    assert (run.step, run.config.model.head_size, run.config.model.norm_eps) == (30, 0, 0.0)
+    expected = [
+        1.82835627,
+        1.65888095,
+        0.54909170,
+        2.14349699,
+        -0.32907769,
+        -5.72872782,
+        -2.35433197,
+    ]
+    logits = run.model(torch.tensor([list(b"The ")]))[0, -1, 101:108]
+    torch.testing.assert_close(logits, torch.tensor(expected), atol=1e-5, rtol=0)

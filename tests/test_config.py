@@ -55,7 +55,10 @@ def test_overrides_win_over_the_file_and_short_keys_work(tmp_path):
         ("activation=relu", "model.activation = 'relu': must be one of relu2, swiglu, gelu"),
         ("batch_size=0", "train.batch_size = 0: must be at least 1"),
         ("minutes=nan", "train.minutes = nan: must be at least 0"),
-        ("width=100", "model.width = 100: must be model.heads = 4 × an even size"),
+        (
+            "width=100",
+            "model.width = 100: must be model.heads = 4 × an even size, unless model.head_size is set",
+        ),
     ],
 )
 def test_a_wrong_override_is_named_with_the_nearest_key(override, message):

@@ -18,7 +18,15 @@ SHAPES = {
     "grouped, swiglu": ModelConfig(**SMALL | {"heads": 4}, kv_heads=2, activation="swiglu"),
     "no qk_norm, tied": ModelConfig(**SMALL, qk_norm=False, tied=True, hidden=12),
     "gpt2": ModelConfig.gpt2(**SMALL),
-}
+    "wide heads, learned qk_norm, llama3": ModelConfig(
+        **SMALL, head_size=6, kv_heads=1, norm_eps=0.01, qk_norm_weight=True, rope_base=100.0,
+        rope_scaling="llama3", rope_factor=3.0, rope_original_length=12, rope_low=0.5, rope_high=1.5,
+    ),
+    "biases of q, k and v, linear": ModelConfig(
+        **SMALL, head_size=2, qk_norm=False, qkv_bias=True, rope_scaling="linear", rope_factor=2.0
+    ),
+    "narrow gpt2": ModelConfig.gpt2(**SMALL, head_size=3, norm_eps=0.1),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,22 +50,41 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
 
     def norm(x, name):
         if config.norm == "rms":
-            return x / math.sqrt((x @ x) / len(x) + 1e-6) * weights[f"{name}.weight"]
+            eps = config.norm_eps or 1e-6
+            return x / math.sqrt((x @ x) / len(x) + eps) * weights[f"{name}.weight"]
         centred = x - x.mean()
-        scaled = centred / math.sqrt((centred @ centred) / len(x) + 1e-5)
+        scaled = centred / math.sqrt((centred @ centred) / len(x) + (config.norm_eps or 1e-5))
         return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     def linear(x, name):
         return weights[f"{name}.weight"] @ x + weights.get(f"{name}.bias", 0.0)
 
-    def unit(x):
-        return x / math.sqrt((x @ x) / len(x) + np.finfo(np.float64).eps) if config.qk_norm else x
+    def unit(x, name):
+        if not config.qk_norm:
+            return x
+        eps = config.norm_eps or np.finfo(np.float64).eps
+        return x / math.sqrt((x @ x) / len(x) + eps) * weights.get(f"{name}_norm.weight", 1.0)
+
+    def angle(pair, pairs):
+        per_position = config.rope_base ** (-pair / pairs)
+        if config.rope_scaling == "none":
+            return per_position
+        slow = per_position / config.rope_factor
+        if config.rope_scaling == "linear":
+            return slow
+        turns = config.rope_original_length / (2 * math.pi / per_position)
+        if turns < config.rope_low:
+            return slow
+        if turns > config.rope_high:
+            return per_position
+        share = (turns - config.rope_low) / (config.rope_high - config.rope_low)
+        return (1 - share) * slow + share * per_position
 
     def turn(x, position):
         if config.positions != "rope":
             return x
         pairs = len(x) // 2
-        angles = position * config.rope_base ** (-np.arange(pairs) / pairs)
+        angles = position * np.array([angle(pair, pairs) for pair in range(pairs)])
         z = (x[:pairs] + 1j * x[pairs:]) * np.exp(1j * angles)
         return np.concatenate([z.real, z.imag])
 
@@ -72,7 +99,8 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
             up = 0.5 * up * (1 + np.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
         return linear(up, f"{name}.down")
 
-    size, groups = config.width // config.heads, config.heads // (config.kv_heads or config.heads)
+    size = config.head_size or config.width // config.heads
+    groups = config.heads // (config.kv_heads or config.heads)
     head = weights["embedding.weight" if config.tied else "head.weight"]
     losses = []
     for row, target_row in zip(inputs, targets, strict=True):
@@ -92,8 +120,9 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
                 for h in range(config.heads):
                     mine = slice(h * size, (h + 1) * size)
                     shared = slice(h // groups * size, (h // groups + 1) * size)
-                    query = turn(unit(q[i][mine]), i)
-                    scores = np.array([query @ turn(unit(k[j][shared]), j) for j in range(i + 1)])
+                    query = turn(unit(q[i][mine], f"{name}.attention.query"), i)
+                    keys = [unit(k[j][shared], f"{name}.attention.key") for j in range(i + 1)]
+                    scores = np.array([query @ turn(key, j) for j, key in enumerate(keys)])
                     odds = np.exp(scores / math.sqrt(size))
                     mixed.append(sum(p * v[j][shared] for j, p in enumerate(odds / odds.sum())))
                 new.append(x + linear(np.concatenate(mixed), f"{name}.attention.output"))
@@ -256,6 +285,12 @@ def test_one_batch_can_be_overfitted():
     [
         ({"width": 10, "heads": 4}, "width"),
         ({"width": 12, "heads": 4}, "even size"),
+        ({"head_size": 3}, "head_size"),
+        ({"norm_eps": -1.0}, "norm_eps"),
+        ({"rope_base": 0.0}, "rope_base"),
+        ({"rope_factor": 2.0}, "no effect without model.rope_scaling"),
+        ({"rope_scaling": "llama3", "rope_factor": 2.0}, "rope_original_length"),
+        ({"rope_scaling": "llama3", "rope_original_length": 9, "rope_low": 4.0}, "rope_low"),
         ({"heads": 4, "kv_heads": 3}, "kv_heads"),
         ({"layers": -1}, "layers"),
         ({"dropout": 1.0}, "dropout"),

@@ -6,19 +6,20 @@
 Shapes: B sequences, T positions, C width, H heads of size D, V vocabulary. The default is a decoder
 as of 2026: RMSNorm before each layer, rotary positions, normalised queries and keys, grouped-query
 attention, squared ReLU or SwiGLU, no biases. ``ModelConfig.gpt2()`` is the decoder of 2019:
-LayerNorm, learned positions, GELU, biases, and one table as embedding and head.
+LayerNorm, learned positions, GELU, biases, and one table as embedding and head. Every shape that
+:class:`lslm.architecture.ModelConfig` describes is built here, and nothing else is.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm.architecture import ModelConfig
 from lslm.loss import IGNORE, linear_cross_entropy
 
 __all__ = [
@@ -31,72 +32,10 @@ __all__ = [
     "Transformer",
     "attention",
     "cross_entropy",
+    "frequencies",
     "rotary",
     "rotate",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The shape of a Transformer."""
-
-    vocab_size: int = 0
-    """Number of token ids; 0: the tokenizer's, filled in by training. More than it has, such as a
-    multiple of 64 for a GPU, is padding: never sampled, and without a share in scores."""
-    sequence_length: int = 256
-    """Positions that the model sees at once, in tokens (T)."""
-    width: int = 256
-    """Size of the vector of a position (C); a multiple of ``heads``."""
-    layers: int = 4
-    heads: int = 4
-    """Query heads of a layer (H)."""
-    kv_heads: int = 0
-    """Heads of keys and values, each shared by ``heads / kv_heads`` query heads; 0: ``heads``."""
-    hidden: int = 0
-    """Width inside the feed-forward layer; 0: 4 × width, for swiglu 8/3 × width in steps of 64."""
-    activation: Literal["relu2", "swiglu", "gelu"] = "relu2"
-    """Of the feed-forward layer, see :class:`FeedForward`."""
-    norm: Literal["rms", "layer"] = "rms"
-    """RMSNorm or LayerNorm."""
-    positions: Literal["rope", "learned"] = "rope"
-    """rope: queries and keys are rotated; learned: a table is added to the embedding."""
-    rope_base: float = 10_000.0
-    """See :func:`rotary`."""
-    qk_norm: bool = True
-    """Normalise each query and key to mean square 1 (Henry et al. 2020)."""
-    tied: bool = False
-    """Use one table as embedding and head."""
-    bias: bool = False
-    """Add biases in attention and feed-forward layers."""
-    dropout: float = 0.0
-    """Probability of zeroing a value after the embedding and after each layer's two parts."""
-    init: Literal["zero", "gpt2"] = "zero"
-    """zero: each layer starts as the identity; gpt2: N(0, 0.02), smaller where layers add up."""
-
-    def __post_init__(self) -> None:
-        minimum = {"vocab_size": 0, "kv_heads": 0, "hidden": 0, "layers": 0}
-        for name in ("sequence_length", "width", "heads", *minimum):
-            value, low = getattr(self, name), minimum.get(name, 1)
-            if value < low:
-                raise ValueError(f"model.{name} = {value}: must be at least {low}")
-        if self.width % self.heads or (self.positions == "rope" and self.width // self.heads % 2):
-            raise ValueError(
-                f"model.width = {self.width}: must be model.heads = {self.heads} × an even size"
-            )
-        if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(
-                f"model.kv_heads = {self.kv_heads}: must divide model.heads = {self.heads}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout = {self.dropout}: must be at least 0 and below 1")
-
-    @classmethod
-    def gpt2(cls, **changes: Any) -> ModelConfig:
-        """Return GPT-2's architecture, by default of its smallest model (124 M parameters)."""
-        preset: dict[str, Any] = {"vocab_size": 50_257, "sequence_length": 1024, "width": 768}
-        preset |= {"layers": 12, "heads": 12, "activation": "gelu", "norm": "layer", "bias": True}
-        preset |= {"positions": "learned", "qk_norm": False, "tied": True, "init": "gpt2"}
-        return cls(**preset | changes)
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, *, fused: bool = True) -> Tensor:
@@ -162,22 +101,46 @@ class Cache:
 
 
 class RMSNorm(nn.Module):
-    """RMSNorm: x / √(mean(x²) + 10⁻⁶) · g over the last axis (Zhang and Sennrich 2019)."""
+    """RMSNorm: x / √(mean(x²) + ε) · g over the last axis (Zhang and Sennrich 2019)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (..., C) with its last axis normalised."""
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), 1e-6)
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
 
 
-def rotary(positions: Tensor, size: int, base: float, dtype: torch.dtype) -> list[Tensor]:
-    """Return cosine and sine (T, D/2) of position · base^(−2i/D), D = ``size`` (Su et al. 2021)."""
-    exponents = torch.arange(0, size, 2, device=positions.device, dtype=dtype) / size
-    angles = positions[:, None].to(dtype) * base**-exponents
-    return [angles.cos(), angles.sin()]
+def norm(config: ModelConfig) -> nn.Module:
+    """Return the norm of a vector of the width: RMSNorm or LayerNorm."""
+    if config.norm == "rms":
+        return RMSNorm(config.width, config.norm_eps or 1e-6)
+    return nn.LayerNorm(config.width, config.norm_eps or 1e-5)
+
+
+def frequencies(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the angle per position of each pair (D/2): b^(−2i/D) (Su et al. 2021).
+
+    b is ``rope_base``. With ``rope_scaling`` = linear all are divided by ``rope_factor``. llama3
+    divides those of few turns in ``rope_original_length`` positions, keeps those of many, and
+    blends along a line between ``rope_low`` and ``rope_high`` turns (Dubey et al. 2024).
+    """
+    size = config.resolved().head_size
+    angles = config.rope_base ** -(torch.arange(0, size, 2, device=device, dtype=dtype) / size)
+    if config.rope_scaling == "none":
+        return angles
+    kept = torch.zeros_like(angles)
+    if config.rope_scaling == "llama3":
+        turns = angles * (config.rope_original_length / (2 * math.pi))
+        kept = ((turns - config.rope_low) / (config.rope_high - config.rope_low)).clamp(0, 1)
+    return angles * (kept + (1 - kept) / config.rope_factor)
+
+
+def rotary(positions: Tensor, angles: Tensor) -> list[Tensor]:
+    """Return cosine and sine (T, D/2) of position · angle, see :func:`frequencies`."""
+    turned = positions[:, None].to(angles.dtype) * angles
+    return [turned.cos(), turned.sin()]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -191,26 +154,36 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.layer, self.size = layer, config.width // config.heads
-        kv_width = (config.kv_heads or config.heads) * self.size
-        self.query = nn.Linear(config.width, config.width, config.bias)
-        self.key = nn.Linear(config.width, kv_width, config.bias)
-        self.value = nn.Linear(config.width, kv_width, config.bias)
-        self.output = nn.Linear(config.width, config.width, config.bias)
-        self.qk_norm = config.qk_norm
+        self.layer, shape = layer, config.resolved()
+        self.size, biased = shape.head_size, config.bias or config.qkv_bias
+        self.query = nn.Linear(config.width, shape.heads * self.size, biased)
+        self.key = nn.Linear(config.width, shape.kv_heads * self.size, biased)
+        self.value = nn.Linear(config.width, shape.kv_heads * self.size, biased)
+        self.output = nn.Linear(shape.heads * self.size, config.width, config.bias)
+        self.qk_norm, self.qk_eps = config.qk_norm, config.norm_eps or None
+        if config.qk_norm and config.qk_norm_weight:
+            self.query_norm = RMSNorm(self.size, config.norm_eps or 1e-6)
+            self.key_norm = RMSNorm(self.size, config.norm_eps or 1e-6)
 
     def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
         """Return (B, T, C) for ``x`` (B, T, C); each position sees itself and those before it."""
-        B, T, C = x.shape
+        B, T, _ = x.shape
         parts = (self.query(x), self.key(x), self.value(x))
         q, k, v = (part.view(B, T, -1, self.size).transpose(1, 2) for part in parts)  # (B, H, T, D)
         if self.qk_norm:
-            q, k = F.rms_norm(q, (self.size,)), F.rms_norm(k, (self.size,))
+            q, k = self.normalised(q, k)
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        return self.output(attention(q, k, v).transpose(1, 2).reshape(B, T, C))  # type: ignore[no-any-return]
+        return self.output(attention(q, k, v).transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
+
+    def normalised(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Return queries and keys (..., D) with the mean square of each at 1, times its weight."""
+        if hasattr(self, "query_norm"):
+            return self.query_norm(q), self.key_norm(k)
+        size = (self.size,)
+        return F.rms_norm(q, size, eps=self.qk_eps), F.rms_norm(k, size, eps=self.qk_eps)
 
 
 class FeedForward(nn.Module):
@@ -221,9 +194,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.activation = config.activation
-        ratio = 8 / 3 if config.activation == "swiglu" else 4
-        hidden = config.hidden or 64 * math.ceil(ratio * config.width / 64)
+        self.activation, hidden = config.activation, config.resolved().hidden
         if config.activation == "swiglu":
             self.gate = nn.Linear(config.width, hidden, config.bias)
         self.up = nn.Linear(config.width, hidden, config.bias)
@@ -244,9 +215,8 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        norm = RMSNorm if config.norm == "rms" else nn.LayerNorm
-        self.attention_norm, self.attention = norm(config.width), Attention(config, layer)
-        self.feed_forward_norm, self.feed_forward = norm(config.width), FeedForward(config)
+        self.attention_norm, self.attention = norm(config), Attention(config, layer)
+        self.feed_forward_norm, self.feed_forward = norm(config), FeedForward(config)
         self.dropout = config.dropout
 
     def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
@@ -269,7 +239,7 @@ class Transformer(nn.Module):
         if config.positions == "learned":
             self.positions = nn.Embedding(config.sequence_length, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
-        self.norm = (RMSNorm if config.norm == "rms" else nn.LayerNorm)(config.width)
+        self.norm = norm(config)
         if not config.tied:
             self.head = nn.Linear(config.width, config.vocab_size, bias=False)
         self.init_weights(seed)
@@ -357,9 +327,8 @@ class Transformer(nn.Module):
         if self.config.positions == "learned":
             x = x + self.positions(positions)
         else:
-            size = self.config.width // self.config.heads
             wide = torch.promote_types(x.dtype, torch.float32)
-            rotation = rotary(positions, size, self.config.rope_base, wide)
+            rotation = rotary(positions, frequencies(self.config, inputs.device, wide))
         if torch.is_autocast_enabled(x.device.type):  # or every sum with x would be float32
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = F.dropout(x, self.config.dropout, self.training)
@@ -376,10 +345,10 @@ class Transformer(nn.Module):
     def flops_per_token(self) -> int:
         """Return the floating-point operations to train on one token, forward and backward.
 
-        6 per weight of a matrix product, and 12 · layers · width · sequence_length for attention
+        6 per weight of a matrix product, and 12 · layers · H · D · sequence_length for attention
         (Chowdhery et al. 2022, appendix B: the causal half that a kernel may skip is counted).
         """
-        c = self.config
+        c = self.config.resolved()
         matrices = sum(p.numel() for p in self.blocks.parameters() if p.dim() == 2)
         head = self.embedding.weight.numel()
-        return 6 * (matrices + head) + 12 * c.layers * c.width * c.sequence_length
+        return 6 * (matrices + head) + 12 * c.layers * c.heads * c.head_size * c.sequence_length

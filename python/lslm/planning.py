@@ -86,8 +86,7 @@ def _memory_bytes(config: Config, model: Transformer, dtype: str) -> int:
     moments = {"muon": 2 * n - matrices, "adamw": 2 * n, "sgd": n}[config.optim.name]
     rows = settings.micro_batch_size or settings.batch_size
     # per position and layer autograd keeps about ten vectors of the width, three of the hidden one
-    hidden = shape.hidden or 4 * shape.width
-    kept = shape.layers * (10 * shape.width + 3 * hidden) + 6 * shape.width
+    kept = shape.layers * (10 * shape.width + 3 * shape.resolved().hidden) + 6 * shape.width
     activations = rows * shape.sequence_length * kept * (2 if dtype == "bfloat16" else 4)
     return 4 * (2 * n + moments) + activations
 
