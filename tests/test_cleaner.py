@@ -73,6 +73,20 @@ def test_overrides_change_the_profile():
     assert Cleaner("default", spaces=False).clean("a  b").text == "a  b"
 
 
+def test_stages_are_an_ordered_list():
+    text = "Please login\n\nA text of some words.\n"
+    rules = {"lines": {"containing": ["login"]}, "length": {"min_chars": 30}}
+    after = Cleaner("none", stages=["lines", "spaces", "length"], **rules)
+    assert after.config["stages"] == ["lines", "spaces", "length"]
+    assert after.clean(text).reason == "length.too_short"
+    before = Cleaner("none", stages=["length", "lines", "spaces"], **rules).clean(text)
+    assert before.keep
+    assert before.text == "A text of some words.\n"
+    assert before.changes == {"spaces": 1, "lines": 1, "lines.phrase": 1}
+    # a rule that is switched on has its usual place
+    assert Cleaner("none", **rules, nfc=True).config["stages"] == ["nfc", "lines", "length"]
+
+
 def test_redaction_masks_addresses_and_numbers():
     text = "me@site.org, 8.8.8.8, 10.0.0.1, 11010519491231002X, 13812345678"
     result = Cleaner("none", redact=True).clean(text)
@@ -93,6 +107,9 @@ def test_redaction_masks_addresses_and_numbers():
         ([], {"length": {"min_chars": "1"}}, "length.min_chars"),
         ([], {"length": 3}, "length = 3: use true, false or a table"),
         ([], {"unit": "line"}, "unit"),
+        ([], {"stages": ["nfc", "nfc"]}, "use a list of names of rules, each once"),
+        ([], {"stages": ["nfc", "spacs"]}, "did you mean"),
+        ([], {"profile_version": 0}, "remove profile_version to use it"),
         ([], {"gopher_repetition": {"top_n_grams": [[1, 0.1]]}}, "choose n from 2"),
         ([], {"length": {"min_chars": float("nan")}}, "overrides"),
     ],

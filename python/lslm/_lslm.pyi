@@ -224,9 +224,10 @@ class CleanedText:
         """What this filter measured, and its limit; None if the text is kept."""
     @property
     def changes(self) -> dict[str, int]:
-        """How much each rule changed: characters for normalisers, finds for redactors.
+        """How much each rule changed: characters, for line edits lines, for redactors finds.
 
-        Rules that changed nothing are not listed.
+        Rules that changed nothing are not listed. A name such as "lines.phrase" counts a part of
+        the changes of its rule.
         """
 
 @final
@@ -247,7 +248,8 @@ class Cleaner:
         overrides: changes to its rules, by name: False or None switches a rule off, True on, a dict
             on with these settings; a setting of None removes that limit. ``redact=True`` switches
             on all redactors (email, ipv4, resident_id, mobile_phone). ``unit`` is "word" or "char":
-            what counts as a word of Chinese and Japanese.
+            what counts as a word of Chinese and Japanese. ``stages`` names all rules that run, in
+            order; without it, a rule that is switched on runs at its usual place.
 
     Raises:
         ValueError: a profile, rule or setting is unknown (the message names the nearest), or a
@@ -260,7 +262,10 @@ class Cleaner:
     """
 
     def __new__(
-        cls, profile: str = "default", /, **overrides: bool | str | Mapping[str, object] | None
+        cls,
+        profile: str = "default",
+        /,
+        **overrides: bool | str | Sequence[str] | Mapping[str, object] | None,
     ) -> Cleaner: ...
     @staticmethod
     def profiles() -> list[str]:
@@ -297,7 +302,10 @@ class Cleaner:
         """
     @property
     def config(self) -> dict[str, Any]:
-        """The whole configuration: profile, unit, and each rule with its settings or False.
+        """The whole configuration: profile, unit, stages, and each rule's settings or False.
+
+        ``profile`` and ``profile_version`` say which rules were changed, ``stages`` is the list of
+        those that run, in order.
 
         >>> config = cleaner.config
         >>> lslm.Cleaner(config.pop("profile"), **config) == cleaner
@@ -307,7 +315,7 @@ class Cleaner:
     def fingerprint(self) -> str:
         """The SHA-256 of what decides the result, 64 hexadecimal digits.
 
-        It covers the unit and the name, version and settings of each rule that is on. Datasets
+        It covers the unit and the name, version and settings of each stage, in order. Datasets
         and cleaned files name the fingerprint of the rules that made them.
         """
     def __eq__(self, value: object, /) -> bool: ...

@@ -26,6 +26,7 @@ __all__ = [
     "print_reading",
     "print_skipped",
     "print_tokenizer_report",
+    "profile_name",
     "quoted",
 ]
 
@@ -108,6 +109,11 @@ def print_skipped(corpus: lslm.Corpus) -> None:
         print(f"skipped files: {listed}; the first is {first}", file=sys.stderr)
         for skipped in corpus.skipped:
             _logger.debug("skipped: %s (%s)", skipped.path, skipped.reason)
+
+
+def profile_name(cleaner: lslm.Cleaner) -> str:
+    """Return the resolved name and the version of a cleaner's profile, such as ``fineweb 1``."""
+    return f"{cleaner.config['profile']} {cleaner.config['profile_version']}"
 
 
 def print_funnel(funnel: Funnel) -> None:

@@ -57,13 +57,13 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
-    corpus = read.corpus(inputs)
+    corpus, cleaner = read.corpus(inputs), rules.cleaner() or lslm.Cleaner()
     if report is not None:
         check_output_file(report, option="--report", corpus=corpus, force=force)
     result = lslm.clean(
         corpus,
         output=output,
-        cleaner=rules.cleaner() or "default",
+        cleaner=cleaner,
         dedup=dedup,
         threads=threads,
     )
@@ -73,7 +73,8 @@ def clean(
 
         facts = {
             "Inputs": " ".join(inputs),
-            "Profile": rules.profile or "default",
+            "Profile": show.profile_name(cleaner),
+            "Stages": ", ".join(cleaner.config["stages"]),
             "Output": str(output),
         }
         write_atomically(report, clean_report(result.funnel, facts=facts))
@@ -82,6 +83,7 @@ def clean(
     else:
         show.print_skipped(corpus)
         show.print_reading(result.reading)
+        print(f"profile {show.profile_name(cleaner)}: {', '.join(cleaner.config['stages'])}")
         show.print_funnel(result.funnel)
         n_files = show.counted(len(result.files), "file")
         print(f"{output}: {show.counted(result.n_documents, 'document')} in {n_files}")

@@ -1,15 +1,26 @@
-//! Cleans one text after the other: normalise, filter, redact.
+//! Cleans one text after the other, by an ordered list of stages.
+//!
+//! ```text
+//! for each stage:
+//!     normaliser, redactor:  text = rule(text)
+//!     filter:                stop and drop if a measure of view(text) fails
+//!     line edit:             as a filter; then text = rule(view(text)), and a new view
+//! ```
+//!
+//! Filters and line edits that follow one another share one view, up to the first line edit that
+//! changes the text.
 
 use std::borrow::Cow;
 
 use lslm_runtime::{Result, Task, threads};
 use rayon::prelude::*;
+use serde_json::Value;
 
 use crate::chars::CharacterSummary;
 use crate::config::CleanConfig;
-use crate::edit::Edit;
+use crate::edit::{Detail, Edit, add_detail};
 use crate::measure::{Judge, Measure};
-use crate::rule::{Filter, Make, Rewrite};
+use crate::rule::{Filter, LineEdit, Make, Rewrite};
 use crate::rules::RULES;
 use crate::view::{View, ViewBuffers};
 
@@ -43,10 +54,22 @@ const MAX_MATCH_BYTES: usize = 320;
 pub struct Cleaner {
     config: CleanConfig,
     fingerprint: [u8; 32],
-    /// Each rule with its index in [`RULES`]; likewise below.
-    normalisers: Vec<(usize, Box<dyn Rewrite>)>,
-    filters: Vec<(usize, Box<dyn Filter>)>,
-    redactors: Vec<(usize, Box<dyn Rewrite>)>,
+    stages: Vec<Stage>,
+}
+
+/// A rule that was built from its settings.
+struct Stage {
+    /// Its index in [`RULES`].
+    rule: usize,
+    work: Work,
+}
+
+/// What a stage does.
+enum Work {
+    Normalise(Box<dyn Rewrite>),
+    Redact(Box<dyn Rewrite>),
+    EditLines(Box<dyn LineEdit>),
+    Filter(Box<dyn Filter>),
 }
 
 /// The memory that a [`Cleaner`] works in. Keep one per thread and reuse it for every text.
@@ -60,7 +83,7 @@ pub struct CleanBuffers {
 /// A text after cleaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanedText<'t> {
-    /// The text after all normalisers and, if it is kept, redactors; borrowed if nothing changed.
+    /// The text after the last stage, or at the one that dropped it; borrowed if nothing changed.
     pub text: Cow<'t, str>,
     /// Whether it is kept.
     pub verdict: Verdict,
@@ -97,40 +120,57 @@ impl Verdict {
     }
 }
 
-/// How much each rule changed: characters for normalisers, matches for redactors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How much each rule changed: characters for normalisers, lines for line edits, matches for
+/// redactors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     counts: [u64; RULES.len()],
+    /// Parts of the counts that have names of their own.
+    details: Vec<Detail>,
 }
 
 impl Changes {
-    /// Returns the rules that changed something, in the order in which they run, with how much.
+    /// Returns the rules that changed something, in the order of [`RULES`], with how much; then
+    /// the parts of these counts that have names of their own, such as "nfc.singletons".
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let pairs = RULES.iter().zip(self.counts);
-        pairs.filter(|(_, count)| *count > 0).map(|(rule, count)| (rule.name, count))
+        let rules = pairs.filter(|(_, count)| *count > 0).map(|(rule, count)| (rule.name, count));
+        rules.chain(self.details.iter().copied())
     }
 
     /// Returns whether no rule changed anything.
     pub fn is_empty(&self) -> bool {
         self.counts == [0; RULES.len()]
     }
+
+    /// Adds what `edit` changed for the rule with this index, and returns whether it changed
+    /// anything.
+    fn add(&mut self, rule: usize, mut edit: Edit<'_>) -> bool {
+        for detail in edit.take_details() {
+            add_detail(&mut self.details, detail);
+        }
+        let changed = edit.finish();
+        self.counts[rule] += changed;
+        changed > 0
+    }
 }
 
 impl Cleaner {
-    /// Builds the rules that `config` switches on.
+    /// Builds the stages of `config`.
     ///
     /// An [`Error::Invalid`](lslm_runtime::Error::Invalid) names the setting that cannot be used.
     pub fn new(config: &CleanConfig) -> Result<Self> {
-        let (mut normalisers, mut filters, mut redactors) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, settings) in config.active() {
-            match RULES[index].make {
-                Make::Normaliser(make) => normalisers.push((index, make(settings)?)),
-                Make::Filter(make) => filters.push((index, make(settings)?)),
-                Make::Redactor(make) => redactors.push((index, make(settings)?)),
-            }
-        }
-        let fingerprint = config.fingerprint();
-        Ok(Self { config: config.clone(), fingerprint, normalisers, filters, redactors })
+        let build = |(rule, settings): (usize, &Value)| {
+            let work = match RULES[rule].make {
+                Make::Normaliser(make) => Work::Normalise(make(settings)?),
+                Make::Redactor(make) => Work::Redact(make(settings)?),
+                Make::LineEdit(make) => Work::EditLines(make(settings)?),
+                Make::Filter(make) => Work::Filter(make(settings)?),
+            };
+            Ok(Stage { rule, work })
+        };
+        let stages = config.active().map(build).collect::<Result<_>>()?;
+        Ok(Self { config: config.clone(), fingerprint: config.fingerprint(), stages })
     }
 
     /// Returns the configuration that the rules were built from.
@@ -143,17 +183,13 @@ impl Cleaner {
         self.fingerprint
     }
 
-    /// Normalises `text`, filters it, and redacts it if it is kept.
+    /// Runs the stages over `text`, up to the one that drops it.
     pub fn clean<'t>(&self, text: &'t str, buffers: &mut CleanBuffers) -> CleanedText<'t> {
         let mut changes = Changes::default();
-        let text = self.normalise(text, buffers, &mut changes);
-        match self.first_failed(&text, buffers, None) {
-            None => {
-                let text = rewrite(&self.redactors, text, None, buffers, &mut changes);
-                CleanedText { text, verdict: Verdict::Keep, changes }
-            }
-            Some(measure) => CleanedText { text, verdict: Verdict::Drop(measure), changes },
-        }
+        let mut judge = Judge::new(None);
+        let text = self.run(text, &mut judge, buffers, &mut changes);
+        let verdict = judge.finish().map_or(Verdict::Keep, Verdict::Drop);
+        CleanedText { text, verdict, changes }
     }
 
     /// Returns [`Cleaner::clean`] of each text, in order, computed on `threads` threads.
@@ -178,12 +214,11 @@ impl Cleaner {
         pool.install(|| texts.par_iter().map_init(CleanBuffers::default, work).collect())
     }
 
-    /// Returns every measure of `text` after normalisation, including those after the first
-    /// failure.
+    /// Returns every measure of `text`, including those after the first failure.
     pub fn explain(&self, text: &str, buffers: &mut CleanBuffers) -> Vec<Measure> {
-        let text = self.normalise(text, buffers, &mut Changes::default());
         let mut all = Vec::new();
-        self.first_failed(&text, buffers, Some(&mut all));
+        let mut judge = Judge::new(Some(&mut all));
+        self.run(text, &mut judge, buffers, &mut Changes::default());
         all
     }
 
@@ -193,9 +228,13 @@ impl Cleaner {
     pub(crate) fn excerpt(&self, text: &str, max_bytes: usize) -> String {
         let head = &text[..text.floor_char_boundary(2 * max_bytes + MAX_MATCH_BYTES)];
         let (mut buffers, mut changes) = (CleanBuffers::default(), Changes::default());
-        let mut excerpt =
-            rewrite(&self.redactors, Cow::Borrowed(head), None, &mut buffers, &mut changes)
-                .into_owned();
+        let mut excerpt = Cow::Borrowed(head);
+        for stage in &self.stages {
+            if let Work::Redact(rule) = &stage.work {
+                rewrite(stage.rule, &**rule, &mut excerpt, &mut buffers, &mut changes);
+            }
+        }
+        let mut excerpt = excerpt.into_owned();
         // the end of `head` may cut a match in two, which is then not masked: leave out the bytes
         // that such a match could occupy
         let safe = if head.len() < text.len() {
@@ -207,75 +246,121 @@ impl Cleaner {
         excerpt
     }
 
-    fn normalise<'t>(
+    /// Runs the stages in order, until `judge` ends it; returns the text as it is then.
+    fn run<'t>(
         &self,
         text: &'t str,
+        judge: &mut Judge<'_>,
         buffers: &mut CleanBuffers,
         changes: &mut Changes,
     ) -> Cow<'t, str> {
-        if self.normalisers.is_empty() {
-            return Cow::Borrowed(text);
+        let mut text = Cow::Borrowed(text);
+        let mut summary: Option<CharacterSummary> = None;
+        let mut stages = &self.stages[..];
+        while let Some((stage, rest)) = stages.split_first() {
+            match &stage.work {
+                Work::Normalise(rule) => {
+                    stages = rest;
+                    let known = summary.get_or_insert_with(|| CharacterSummary::of(&text));
+                    if rule.may_change(known)
+                        && rewrite(stage.rule, &**rule, &mut text, buffers, changes)
+                    {
+                        // a removal may leave two blanks side by side
+                        known.is_untidy = true;
+                        if rule.adds_characters() {
+                            summary = None;
+                        }
+                    }
+                }
+                Work::Redact(rule) => {
+                    stages = rest;
+                    if rewrite(stage.rule, &**rule, &mut text, buffers, changes) {
+                        summary = None;
+                    }
+                }
+                Work::Filter(_) | Work::EditLines(_) => {
+                    let after = self.judge(&text, stages, judge, buffers, changes);
+                    if let Some(edited) = after.edited {
+                        replace(&mut text, edited, buffers);
+                        summary = None;
+                    }
+                    match after.rest {
+                        Some(rest) => stages = rest,
+                        None => break,
+                    }
+                }
+            }
         }
-        let summary = Some(CharacterSummary::of(text));
-        rewrite(&self.normalisers, Cow::Borrowed(text), summary, buffers, changes)
+        text
     }
 
-    /// Runs the filters over `text`; returns the first measure that fails, and appends every
-    /// measure to `all` if it is given.
-    fn first_failed(
+    /// Runs the filters and line edits at the start of `stages` over one view of `text`.
+    fn judge<'s>(
         &self,
         text: &str,
+        stages: &'s [Stage],
+        judge: &mut Judge<'_>,
         buffers: &mut CleanBuffers,
-        all: Option<&mut Vec<Measure>>,
-    ) -> Option<Measure> {
-        if self.filters.is_empty() {
-            return None;
-        }
+        changes: &mut Changes,
+    ) -> Judged<'s> {
         let view = View::new(text, self.config.unit(), std::mem::take(&mut buffers.view));
-        let mut judge = Judge::new(all);
-        for (index, filter) in &self.filters {
-            judge.begin_rule(RULES[*index].name);
-            if filter.check(&view, &mut judge).is_break() {
+        let mut after = Judged { edited: None, rest: Some(stages) };
+        while let Some((stage, rest)) = after.rest.and_then(<[Stage]>::split_first) {
+            judge.begin_rule(RULES[stage.rule].name);
+            let flow = match &stage.work {
+                Work::Normalise(_) | Work::Redact(_) => break,
+                Work::Filter(filter) => filter.check(&view, judge),
+                Work::EditLines(rule) => {
+                    let mut edit = Edit::new(text, &mut buffers.spare);
+                    let flow = rule.apply(&view, &mut edit, judge);
+                    if flow.is_continue() && changes.add(stage.rule, edit) {
+                        after.edited = Some(std::mem::take(&mut buffers.spare));
+                    }
+                    flow
+                }
+            };
+            after.rest = flow.is_continue().then_some(rest);
+            if after.edited.is_some() {
                 break;
             }
         }
         buffers.view = view.into_buffers();
-        judge.finish()
+        after
     }
 }
 
-/// Runs `rules` over `text`, which is copied only when a rule changes something.
-///
-/// With a summary of the text, rules that have nothing to change are skipped.
-fn rewrite<'t>(
-    rules: &[(usize, Box<dyn Rewrite>)],
-    mut text: Cow<'t, str>,
-    mut summary: Option<CharacterSummary>,
+/// What [`Cleaner::judge`] leaves.
+struct Judged<'s> {
+    /// The new text, if the last stage changed it.
+    edited: Option<String>,
+    /// The stages that did not run; `None` for a document that is dropped.
+    rest: Option<&'s [Stage]>,
+}
+
+/// Runs one rule over `text`, which is copied only when the rule changes something; returns whether
+/// it does.
+fn rewrite(
+    index: usize,
+    rule: &dyn Rewrite,
+    text: &mut Cow<'_, str>,
     buffers: &mut CleanBuffers,
     changes: &mut Changes,
-) -> Cow<'t, str> {
-    for (index, rule) in rules {
-        if summary.as_ref().is_some_and(|summary| !rule.may_change(summary)) {
-            continue;
-        }
-        let mut edit = Edit::new(&text, &mut buffers.spare);
-        rule.apply(&mut edit);
-        let changed = edit.finish();
-        if changed == 0 {
-            continue;
-        }
-        changes.counts[*index] += changed;
+) -> bool {
+    let mut edit = Edit::new(text, &mut buffers.spare);
+    rule.apply(&mut edit);
+    let changed = changes.add(index, edit);
+    if changed {
         let new = std::mem::take(&mut buffers.spare);
-        if let Cow::Owned(old) = std::mem::replace(&mut text, Cow::Owned(new)) {
-            buffers.spare = old;
-        }
-        if let Some(summary) = &mut summary {
-            // a removal may leave two blanks side by side; no rule adds a property that the text
-            // did not have
-            summary.is_untidy = true;
-        }
+        replace(text, new, buffers);
     }
-    text
+    changed
+}
+
+/// Sets `text` to `new`, and keeps the memory of the old text for the next rule.
+fn replace(text: &mut Cow<'_, str>, new: String, buffers: &mut CleanBuffers) {
+    if let Cow::Owned(old) = std::mem::replace(text, Cow::Owned(new)) {
+        buffers.spare = old;
+    }
 }
 
 #[cfg(test)]
@@ -421,6 +506,37 @@ mod tests {
                 cleaner.explain(text, &mut buffers);
             }
         }
+    }
+
+    #[test]
+    fn an_edit_renews_the_view_for_the_stages_after_it() {
+        let edit = json!({"containing": ["login"]});
+        let text = "Please login\n\nA text of some words.\n";
+        let mut buffers = CleanBuffers::default();
+        for (stages, reason) in [
+            (json!(["length", "lines"]), None),
+            (json!(["lines", "length"]), Some("length.too_short")),
+            (json!(["lines", "spaces", "length"]), Some("length.too_short")),
+        ] {
+            let length = json!({"min_chars": 30});
+            let all = json!({"stages": stages, "lines": edit, "length": length});
+            let cleaned = cleaner("none", &all).clean(text, &mut buffers).verdict;
+            assert_eq!(cleaned.reason(), reason, "{stages}");
+        }
+        // the view of the second line edit is that of the edited text
+        let all = json!({"stages": ["lines", "spaces"], "lines": edit});
+        let cleaner = cleaner("none", &all);
+        let cleaned = cleaner.clean(text, &mut buffers);
+        assert_eq!(cleaned.text, "A text of some words.\n");
+        let changes: Vec<_> = cleaned.changes.iter().collect();
+        assert_eq!(changes, [("spaces", 1), ("lines", 1), ("lines.phrase", 1)]);
+    }
+
+    #[test]
+    fn explain_judges_the_edited_text() {
+        let all = json!({"stages": ["lines", "length"], "lines": {"min_chars": 4}, "length": {"min_chars": 9}});
+        let measures = cleaner("none", &all).explain("a\nb\nlong\n", &mut CleanBuffers::default());
+        assert_eq!((measures[0].value, measures[0].passed), (5.0, false));
     }
 
     proptest! {

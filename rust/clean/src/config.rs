@@ -11,11 +11,12 @@ use crate::rules::RULES;
 use crate::view::unit::WordUnit;
 
 /// A named configuration.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Profile {
     /// The name that [`CleanConfig::profile`] accepts.
     pub name: &'static str,
-    /// The content of its file: `about`, `base` (another profile), and changes to the base.
+    /// The content of its file: `about`, `version`, `base` (another profile), and changes to the
+    /// base; or `about` and `alias`, the profile that the name stands for.
     json: &'static str,
 }
 
@@ -48,16 +49,25 @@ impl Profile {
         about.unwrap_or_default()
     }
 
+    /// Returns the version, which increases when the same name means other rules or settings; 0 for
+    /// an alias, which has that of the profile it stands for.
+    pub fn version(&self) -> u64 {
+        self.read().ok().and_then(|file| file.get("version")?.as_u64()).unwrap_or_default()
+    }
+
     fn read(&self) -> Result<Map<String, Value>> {
         serde_json::from_str(self.json)
             .map_err(|error| Error::invalid(format!("profile {}: {error}", self.name)))
     }
 }
 
-/// What a [`Cleaner`](crate::Cleaner) does: for each rule its settings, or `false`.
+/// What a [`Cleaner`](crate::Cleaner) does: an ordered list of stages, each a rule with its
+/// settings.
 ///
-/// As data it is one table: `profile`, `unit`, and each rule by its name. Written, a rule has
-/// `false` or all of its settings; read, only the differences from the profile need to be named.
+/// As data it is one table: `profile`, `profile_version`, `unit`, `stages` (the names of the rules
+/// that run, in order), and each rule by its name. Written, a rule has `false` or all of its
+/// settings; read, only the differences from the profile need to be named. `stages` alone says the
+/// order, because the order of keys means nothing in TOML or in keyword arguments.
 ///
 /// ```
 /// use lslm_clean::CleanConfig;
@@ -67,27 +77,37 @@ impl Profile {
 ///     .with(&json!({"gopher_quality": {"min_words": 20}, "redact": true}))?;
 /// assert_eq!(config.to_value()["gopher_quality"]["min_words"], json!(20.0));
 ///
+/// // mask addresses before judging what is left
+/// let config = CleanConfig::profile("none")?.with(&json!({"stages": ["email", "length"]}))?;
+/// assert_eq!(config.stages().collect::<Vec<_>>(), ["email", "length"]);
+///
 /// let error = CleanConfig::profile("finweb").unwrap_err();
 /// assert_eq!(error.to_string(), r#"unknown profile "finweb": did you mean "fineweb"?"#);
 /// # Ok::<(), lslm_runtime::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct CleanConfig {
-    profile: String,
+    profile: &'static Profile,
     unit: WordUnit,
     /// In the order of [`RULES`]: an object, or `false`.
     rules: Vec<Value>,
+    /// The rules that are on, as indices in [`RULES`], in the order in which they run.
+    stages: Vec<usize>,
 }
 
 /// The key that switches all redactors on or off.
 const REDACT: &str = "redact";
 /// The key of the profile's name.
 const PROFILE: &str = "profile";
+/// The key of the profile's version.
+const PROFILE_VERSION: &str = "profile_version";
+/// The key of the list of stages.
+const STAGES: &str = "stages";
 /// The key of the unit that counts as a word.
 const UNIT: &str = "unit";
 
 impl CleanConfig {
-    /// Returns the configuration of the profile `name`.
+    /// Returns the configuration of the profile `name`; an alias is resolved.
     ///
     /// An unknown name is an [`Error::Invalid`] that suggests the nearest one.
     pub fn profile(name: &str) -> Result<Self> {
@@ -100,22 +120,31 @@ impl CleanConfig {
             return Err(Error::invalid(format!("unknown profile {name:?}: {hint}")));
         };
         let mut file = profile.read()?;
+        if let Some(Value::String(resolved)) = file.get("alias") {
+            return Self::profile(resolved);
+        }
         file.shift_remove("about");
+        file.shift_remove("version");
         let mut config = match file.shift_remove("base") {
             Some(Value::String(base)) => Self::profile(&base)?,
             _ => Self {
-                profile: String::new(),
+                profile,
                 unit: WordUnit::Word,
                 rules: vec![false.into(); RULES.len()],
+                stages: Vec::new(),
             },
         };
-        name.clone_into(&mut config.profile);
+        config.profile = profile;
         config.with(&Value::Object(file))
     }
 
-    /// Returns this configuration with `changes`: a JSON object of rules by name, each with `true`,
-    /// `false` or an object of settings; `redact` switches all redactors; `unit` is "word" or
-    /// "char".
+    /// Returns this configuration with `changes`, a JSON object:
+    ///
+    /// - a rule by its name, with `true`, `false` or an object of settings. A rule that this
+    ///   switches on runs before the first stage that [`RULES`] has after it;
+    /// - `stages`, the names of all rules that run, in order;
+    /// - `redact`, which switches all redactors;
+    /// - `unit`, "word" or "char".
     ///
     /// An unknown key, a wrong type or a value that a rule cannot use is an [`Error::Invalid`] that
     /// names it.
@@ -123,33 +152,83 @@ impl CleanConfig {
         let Value::Object(changes) = changes else {
             return Err(Error::invalid(format!("{changes}: use a table of rules")));
         };
-        // `redact` first, so that it can be combined with the settings of one redactor
+        // the list first, then `redact`, so that both can be combined with settings of one rule
+        if let Some(names) = changes.get(STAGES) {
+            self.set_stages(names)?;
+        }
         if let Some(switch) = changes.get(REDACT) {
             let Value::Bool(_) = switch else {
                 return Err(Error::invalid(format!("redact = {switch}: use true or false")));
             };
-            for (rule, settings) in RULES.iter().zip(&mut self.rules) {
+            for (index, rule) in RULES.iter().enumerate() {
                 if rule.kind() == RuleKind::Redactor {
-                    *settings = rule.change(settings, switch)?;
+                    self.change(index, switch)?;
                 }
             }
         }
         for (key, change) in changes {
             match key.as_str() {
-                REDACT => {}
+                REDACT | STAGES => {}
+                PROFILE_VERSION => self.check_version(change)?,
                 UNIT => {
                     self.unit = serde_json::from_value(change.clone()).map_err(|_| {
                         Error::invalid(format!("unit = {change}: use \"word\" or \"char\""))
                     })?;
                 }
-                name => {
-                    let index = RULES.iter().position(|rule| rule.name == name);
-                    let index = index.ok_or_else(|| unknown_rule(name))?;
-                    self.rules[index] = RULES[index].change(&self.rules[index], change)?;
-                }
+                name => self.change(rule_index(name)?, change)?,
             }
         }
         Ok(self)
+    }
+
+    /// Sets the order of the stages to `names`; rules that it does not name are off.
+    fn set_stages(&mut self, names: &Value) -> Result<()> {
+        let wrong =
+            || Error::invalid(format!("stages = {names}: use a list of names of rules, each once"));
+        let mut stages = Vec::new();
+        for name in names.as_array().ok_or_else(wrong)? {
+            let index = rule_index(name.as_str().ok_or_else(wrong)?)?;
+            if stages.contains(&index) {
+                return Err(wrong());
+            }
+            self.rules[index] = RULES[index].change(&self.rules[index], &Value::Bool(true))?;
+            stages.push(index);
+        }
+        for index in self.stages.iter().filter(|index| !stages.contains(index)) {
+            self.rules[*index] = Value::Bool(false);
+        }
+        self.stages = stages;
+        Ok(())
+    }
+
+    /// Switches one rule on or off, or changes its settings.
+    fn change(&mut self, index: usize, change: &Value) -> Result<()> {
+        self.rules[index] = RULES[index].change(&self.rules[index], change)?;
+        let is_on = self.rules[index].is_object();
+        let at = self.stages.iter().position(|stage| *stage == index);
+        match at {
+            Some(at) if !is_on => {
+                self.stages.remove(at);
+            }
+            None if is_on => {
+                let later = self.stages.iter().position(|stage| *stage > index);
+                self.stages.insert(later.unwrap_or(self.stages.len()), index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses the version of a profile that is not the one that this library has.
+    fn check_version(&self, version: &Value) -> Result<()> {
+        let (name, own) = (self.profile.name, self.profile.version());
+        if version.as_u64() == Some(own) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "profile_version = {version}: the profile {name} is version {own} here; remove \
+             profile_version to use it"
+        )))
     }
 
     /// Returns the configuration that `value` describes: an object with `profile` (if missing,
@@ -175,8 +254,10 @@ impl CleanConfig {
     /// Returns the whole configuration as a JSON object, which [`CleanConfig::from_value`] reads.
     pub fn to_value(&self) -> Value {
         let mut table = Map::new();
-        table.insert(PROFILE.to_owned(), self.profile.clone().into());
+        table.insert(PROFILE.to_owned(), self.profile.name.into());
+        table.insert(PROFILE_VERSION.to_owned(), self.profile.version().into());
         table.insert(UNIT.to_owned(), unit_name(self.unit).into());
+        table.insert(STAGES.to_owned(), self.stages().collect());
         for (rule, settings) in RULES.iter().zip(&self.rules) {
             let bare = settings.as_object().is_some_and(Map::is_empty);
             let value = if bare { Value::Bool(true) } else { settings.clone() };
@@ -185,9 +266,19 @@ impl CleanConfig {
         Value::Object(table)
     }
 
-    /// Returns the name of the profile that the changes were made to.
-    pub fn profile_name(&self) -> &str {
-        &self.profile
+    /// Returns the name of the profile that the changes were made to; never an alias.
+    pub fn profile_name(&self) -> &'static str {
+        self.profile.name
+    }
+
+    /// Returns [`Profile::version`] of that profile.
+    pub fn profile_version(&self) -> u64 {
+        self.profile.version()
+    }
+
+    /// Returns the names of the rules that run, in order.
+    pub fn stages(&self) -> impl Iterator<Item = &'static str> {
+        self.stages.iter().map(|index| RULES[*index].name)
     }
 
     /// Returns the unit that counts as a word.
@@ -195,14 +286,14 @@ impl CleanConfig {
         self.unit
     }
 
-    /// Returns the index in [`RULES`] and the settings of each rule that is on, in order.
+    /// Returns the index in [`RULES`] and the settings of each stage, in order.
     pub(crate) fn active(&self) -> impl Iterator<Item = (usize, &Value)> {
-        self.rules.iter().enumerate().filter(|(_, settings)| settings.is_object())
+        self.stages.iter().map(|index| (*index, &self.rules[*index]))
     }
 
     /// Returns the SHA-256 of everything that decides the result: the unit, and the name, version
-    /// and settings of each rule that is on. The profile's name and rules that are off do not enter
-    /// it.
+    /// and settings of each stage, in order. The profile's name and rules that are off do not
+    /// enter it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(format!("lslm-clean 1\nunit {}\n", unit_name(self.unit)));
@@ -221,9 +312,15 @@ fn unit_name(unit: WordUnit) -> &'static str {
     }
 }
 
+/// Returns the index of a rule in [`RULES`], or an error with the nearest name.
+fn rule_index(name: &str) -> Result<usize> {
+    let index = RULES.iter().position(|rule| rule.name == name);
+    index.ok_or_else(|| unknown_rule(name))
+}
+
 /// Returns the error for a key that is not a rule, with the nearest that is.
 fn unknown_rule(name: &str) -> Error {
-    let known = || RULES.iter().map(|rule| rule.name).chain([REDACT, UNIT]);
+    let known = || RULES.iter().map(|rule| rule.name).chain([REDACT, STAGES, UNIT]);
     let hint = match nearest(name, known()) {
         Some(near) => format!("did you mean {near:?}?"),
         None => format!("choose one of {}", known().collect::<Vec<_>>().join(", ")),
@@ -311,6 +408,42 @@ mod tests {
         let off = config.with(&json!({"gopher_quality": false})).unwrap();
         let on = off.with(&json!({"gopher_quality": true})).unwrap();
         assert_eq!(on.to_value()["gopher_quality"]["min_words"], json!(50.0));
+    }
+
+    #[test]
+    fn stages_are_an_ordered_list() {
+        let order = |config: &CleanConfig| config.stages().collect::<Vec<_>>();
+        let none = CleanConfig::profile("none").unwrap();
+        let own = json!({"stages": ["length", "nfc", "fineweb"], "length": {"min_chars": 7}});
+        let config = none.clone().with(&own).unwrap();
+        assert_eq!(order(&config), ["length", "nfc", "fineweb"]);
+        assert_eq!(config.to_value()["length"]["min_chars"], json!(7.0));
+        assert_eq!(CleanConfig::from_value(&config.to_value()).unwrap(), config);
+        let other = none.clone().with(&json!({"stages": ["nfc", "length", "fineweb"],
+            "length": {"min_chars": 7}}));
+        assert_ne!(other.unwrap().fingerprint(), config.fingerprint());
+        // a rule that is switched on comes before the first stage that RULES has after it
+        let more = config.clone().with(&json!({"spaces": true, "email": true})).unwrap();
+        assert_eq!(order(&more), ["spaces", "length", "nfc", "fineweb", "email"]);
+        let less = more.with(&json!({"nfc": false, "email": null})).unwrap();
+        assert_eq!(order(&less), ["spaces", "length", "fineweb"]);
+        let base = CleanConfig::profile("fineweb").unwrap();
+        let only = base.with(&json!({"stages": ["gopher_quality"]})).unwrap();
+        assert_eq!(order(&only), ["gopher_quality"]);
+        assert_eq!(only.to_value()["fineweb"], json!(false));
+        for wrong in [json!("nfc"), json!(["nfc", "nfc"]), json!([1])] {
+            let message = message(none.clone().with(&json!({"stages": wrong})));
+            assert!(message.contains("use a list of names"), "{message}");
+        }
+        let message = message(none.with(&json!({"stages": ["nfx"]})));
+        assert!(message.contains("did you mean"), "{message}");
+    }
+
+    #[test]
+    fn another_version_of_a_profile_is_refused() {
+        let mut value = CleanConfig::profile("default").unwrap().to_value();
+        value["profile_version"] = json!(0);
+        assert!(message(CleanConfig::from_value(&value)).starts_with("profile_version = 0: the"));
     }
 
     #[test]

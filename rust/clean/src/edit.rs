@@ -9,12 +9,16 @@ pub struct Edit<'a> {
     /// The byte of `text` up to which `out` is complete.
     done: usize,
     changed: u64,
+    details: Vec<Detail>,
 }
+
+/// A name such as "nfc.singletons", and how many of a rule's changes it counts.
+pub(crate) type Detail = (&'static str, u64);
 
 impl<'a> Edit<'a> {
     pub(crate) fn new(text: &'a str, out: &'a mut String) -> Self {
         out.clear();
-        Self { text, out, done: 0, changed: 0 }
+        Self { text, out, done: 0, changed: 0, details: Vec::new() }
     }
 
     /// Returns the text as it was before this rule.
@@ -43,12 +47,31 @@ impl<'a> Edit<'a> {
         self.replace(range, "", amount);
     }
 
+    /// Counts `amount` of the changes under a name of their own, which begins with that of the rule:
+    /// "nfc.singletons".
+    pub fn count(&mut self, name: &'static str, amount: u64) {
+        add_detail(&mut self.details, (name, amount));
+    }
+
+    /// Returns what [`count`](Self::count) counted, and forgets it.
+    pub(crate) fn take_details(&mut self) -> Vec<Detail> {
+        std::mem::take(&mut self.details)
+    }
+
     /// Returns the number of changes. The new text is in the buffer, unless there is no change.
     pub(crate) fn finish(self) -> u64 {
         if self.changed > 0 {
             self.out.push_str(&self.text[self.done..]);
         }
         self.changed
+    }
+}
+
+/// Adds `more` to the count of its name, which becomes the last if it is new.
+pub(crate) fn add_detail(details: &mut Vec<Detail>, more: Detail) {
+    match details.iter_mut().find(|(name, _)| *name == more.0) {
+        Some((_, count)) => *count += more.1,
+        None => details.push(more),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The frame of every rule: its name, its settings, and what it does with a text.
 //!
-//! A rule is a type in a file of its own and a [`Rule`] that names it. There are three kinds, and
-//! they run in this order: normalisers rewrite the text, filters keep or drop it, redactors mask
-//! private data in a text that is kept.
+//! A rule is a type in a file of its own and a [`Rule`] that names it. There are four kinds:
+//! normalisers rewrite the text, line edits remove or change lines of the [`View`] and may drop the
+//! document, filters keep or drop it, redactors mask private data. A configuration is an ordered
+//! list of them, its *stages*.
 
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
@@ -52,6 +53,12 @@ pub trait Rewrite: Send + Sync {
         true
     }
 
+    /// Returns whether a change may add characters of a property that the text did not have, so
+    /// that the summary must be computed again.
+    fn adds_characters(&self) -> bool {
+        false
+    }
+
     /// Replaces parts of the text, from front to back.
     fn apply(&self, edit: &mut Edit<'_>);
 }
@@ -60,6 +67,16 @@ pub trait Rewrite: Send + Sync {
 pub trait Filter: Send + Sync {
     /// Passes each measure of `document` to `judge`, and returns as soon as one call breaks.
     fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow;
+}
+
+/// A rule that removes or changes lines, and may drop the document.
+pub trait LineEdit: Send + Sync {
+    /// Replaces parts of the text of `document` through `edit`, from front to back, and passes the
+    /// measures that can drop it to `judge`; returns as soon as one call breaks.
+    ///
+    /// After a break the text stays as it was before. Stages after this one see a view of the new
+    /// text.
+    fn apply(&self, document: &View<'_>, edit: &mut Edit<'_>, judge: &mut Judge<'_>) -> Flow;
 }
 
 /// A rule as the configuration names it: key, version, settings, and how it is built.
@@ -79,6 +96,7 @@ pub struct Rule {
 /// Builds a rule of each kind from its resolved settings.
 pub(crate) enum Make {
     Normaliser(fn(&Value) -> Result<Box<dyn Rewrite>>),
+    LineEdit(fn(&Value) -> Result<Box<dyn LineEdit>>),
     Filter(fn(&Value) -> Result<Box<dyn Filter>>),
     Redactor(fn(&Value) -> Result<Box<dyn Rewrite>>),
 }
@@ -88,9 +106,11 @@ pub(crate) enum Make {
 pub enum RuleKind {
     /// Rewrites the text of every document.
     Normaliser,
+    /// Removes or changes lines; may drop a document.
+    LineEdit,
     /// Keeps or drops a document.
     Filter,
-    /// Masks private data in documents that are kept.
+    /// Masks private data.
     Redactor,
 }
 
@@ -105,6 +125,16 @@ impl Rule {
         Self::new::<R>(name, version, about, make)
     }
 
+    /// Returns a rule that removes or changes lines.
+    pub const fn line_edit<R: LineEdit + Build + 'static>(
+        name: &'static str,
+        version: u32,
+        about: &'static str,
+    ) -> Self {
+        let make = Make::LineEdit(|settings| Ok(Box::new(make::<R>(settings)?)));
+        Self::new::<R>(name, version, about, make)
+    }
+
     /// Returns a rule that keeps or drops a document.
     pub const fn filter<R: Filter + Build + 'static>(
         name: &'static str,
@@ -115,7 +145,7 @@ impl Rule {
         Self::new::<R>(name, version, about, make)
     }
 
-    /// Returns a rule that masks private data in kept documents.
+    /// Returns a rule that masks private data.
     pub const fn redactor<R: Rewrite + Build + 'static>(
         name: &'static str,
         version: u32,
@@ -138,6 +168,7 @@ impl Rule {
     pub const fn kind(&self) -> RuleKind {
         match self.make {
             Make::Normaliser(_) => RuleKind::Normaliser,
+            Make::LineEdit(_) => RuleKind::LineEdit,
             Make::Filter(_) => RuleKind::Filter,
             Make::Redactor(_) => RuleKind::Redactor,
         }
@@ -151,7 +182,8 @@ impl Rule {
     /// Returns the settings `current` (`false` for a rule that is off) after `change`.
     ///
     /// `false` and `null` switch the rule off, `true` switches it on, and an object switches it on
-    /// and changes the settings that it names.
+    /// and changes the settings that it names. A string switches the rule on and one setting to
+    /// true: `"keep-singletons"` is `{"keep_singletons": true}`.
     pub(crate) fn change(&self, current: &Value, change: &Value) -> Result<Value> {
         let mut settings = match current {
             Value::Object(settings) => settings.clone(),
@@ -164,6 +196,16 @@ impl Rule {
                 for (key, value) in changes {
                     self.set(&mut settings, key, value)?;
                 }
+            }
+            Value::String(switch) => {
+                let key = switch.replace('-', "_");
+                if settings.get(&key).is_some_and(|value| !value.is_boolean()) {
+                    let name = self.name;
+                    return Err(Error::invalid(format!(
+                        "{name} = {switch:?}: {name}.{key} has a value; use a table of settings"
+                    )));
+                }
+                self.set(&mut settings, &key, &Value::Bool(true))?;
             }
             other => {
                 let name = self.name;

@@ -11,6 +11,7 @@ mod gopher_repetition;
 mod hidden;
 mod ipv4;
 mod length;
+mod lines;
 mod mobile_phone;
 mod nfc;
 mod redactor;
@@ -20,8 +21,9 @@ mod utf8;
 
 use crate::rule::Rule;
 
-/// Every rule: normalisers, then filters, then redactors, each group in the order in which it runs.
-pub static RULES: [Rule; 16] = [
+/// Every rule. The order is that of a profile without a list of stages, and the place of a rule that
+/// is switched on: normalisers, line edits, filters, redactors.
+pub static RULES: [Rule; 17] = [
     // normalisers: NFC comes after every rule that removes characters, since a removal may leave
     // two characters side by side that NFC composes
     breaks::RULE,
@@ -30,6 +32,8 @@ pub static RULES: [Rule; 16] = [
     hidden::RULE,
     nfc::RULE,
     spaces::RULE,
+    // line edits: before the filters, which judge what is left
+    lines::RULE,
     // filters: the cheap ones first
     utf8::RULE,
     length::RULE,
