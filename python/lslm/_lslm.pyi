@@ -885,7 +885,7 @@ def clean(
             or holds one.
 
     >>> lslm.clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), output="clean")
-    CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 files))
+    CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 file))
     """
 
 def train_tokenizer(
@@ -900,6 +900,7 @@ def train_tokenizer(
     max_token_length: int | None = None,
     cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.0,
+    hold_out: str = "auto",
     sample_bytes: int | None = None,
     seed: int = 0,
     memory: int | None = None,
@@ -931,6 +932,7 @@ def train_tokenizer(
             profile.
         validation_fraction: the share of documents that nothing is learned from: those that
             :func:`tokenize` puts into the validation part with the same fraction and seed.
+        hold_out: as in :func:`tokenize`; for ``texts``, auto leaves out whole documents.
         sample_bytes: the approximate size of a uniform sample of the other documents to learn from,
             in bytes of text; None learns from all of them.
         seed: chooses the validation part and the sample.
@@ -957,6 +959,7 @@ def measure_tokenizer(
     tokenizer: Tokenizer | StrPath,
     cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.0,
+    hold_out: str = "auto",
     seed: int = 0,
     threads: int | None = None,
     progress: Progress = None,
@@ -969,6 +972,7 @@ def measure_tokenizer(
         cleaner: as in :func:`train_tokenizer`.
         validation_fraction: the share of documents with sums of their own: the validation part of
             :func:`tokenize` with the same fraction and seed.
+        hold_out: as in :func:`tokenize`.
         seed: chooses the validation part.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
@@ -989,6 +993,7 @@ def tokenize(
     tokenizer: Tokenizer | StrPath,
     cleaner: str | Cleaner | None = None,
     validation_fraction: float = 0.005,
+    hold_out: str = "auto",
     seed: int = 0,
     eos_token: str | None = None,
     bos_token: str | None = None,
@@ -1013,6 +1018,11 @@ def tokenize(
         validation_fraction: the share of documents in the validation part, from 0 to below 1. A
             document belongs to it if the hash of its cleaned text and ``seed``, as a number from 0
             to 1, is below the fraction; so equal texts are in the same part.
+        hold_out: documents for whole documents; stretches for parts of long ones, of 256 bytes or
+            more, that begin and end on a line if there is one nearby, and leave the share of each
+            document; auto for stretches where a part could expect fewer than five whole documents,
+            as with one large file. A document of more than 16 MiB is divided by auto in any case.
+            Each part of a divided document becomes a document of its own.
         seed: chooses the documents of the validation part.
         eos_token: the special token that ends each document; None is the tokenizer's own.
         bos_token: the special token that begins each document; None adds nothing.

@@ -179,9 +179,13 @@ def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:
         "n_sources": len(manifest["sources"]),
         "vocab_size": manifest["vocab_size"],
         "token_dtype": manifest["token_dtype"],
-        "document_end": manifest["document_end"],
+        "eos_id": ds.eos_id,
+        "bos_id": ds.bos_id,
         "fingerprint": ds.fingerprint,
     }
+    if "hold_out" in manifest:
+        facts["held_out"] = manifest["hold_out"]["by"]
+        facts["n_divided_documents"] = manifest["hold_out"]["divided_documents"]
     samples = []
     if (folder / "tokenizer.json").exists():
         tokenizer = lslm.Tokenizer.load(folder)

@@ -20,6 +20,7 @@ __all__ = [
     "Dropped",
     "DroppedDocument",
     "Funnel",
+    "HeldOut",
     "Reading",
     "Result",
     "TextStatistics",
@@ -113,7 +114,7 @@ class Reading(Result):
         """Return documents, megabytes, and the bad documents by reason."""
         shown = {"documents": f"{self.n_documents:,}", "text": _megabytes(self.n_bytes)}
         if self.n_replaced_documents:
-            shown["not UTF-8"] = f"{self.n_replaced_documents:,} documents"
+            shown["not UTF-8"] = counted(self.n_replaced_documents, "document")
         return shown | {reason: f"{bad.n_documents:,}" for reason, bad in self.bad.items()}
 
 
@@ -169,7 +170,7 @@ class Funnel(Result):
     def summary(self) -> dict[str, str]:
         """Return documents and megabytes kept, then the documents dropped by reason."""
         shown = {
-            "kept": f"{self.n_documents_kept:,} of {self.n_documents:,} documents",
+            "kept": f"{self.n_documents_kept:,} of {counted(self.n_documents, 'document')}",
             "text": f"{_megabytes(self.n_bytes_kept)} of {_megabytes(self.n_bytes)}",
         }
         return shown | {reason: f"{row.n_documents:,}" for reason, row in self.dropped.items()}
@@ -196,7 +197,7 @@ class CleanResult(Result):
 
     def summary(self) -> dict[str, str]:
         """Return the funnel, and where the files are."""
-        return self.funnel.summary() | {"output": f"{self.output} ({len(self.files):,} files)"}
+        return self.funnel.summary() | {"output": f"{self.output} ({counted(len(self.files), 'file')})"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +214,19 @@ class DatasetPart:
     """Files of tokens."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """What :func:`lslm.tokenize` held out for validation."""
+
+    by: str
+    """``documents`` if whole documents, ``stretches`` if parts of long ones."""
+    fraction: float
+    """The share of the documents, or of their bytes, that was asked for."""
+    seed: int
+    n_divided_documents: int = 0
+    """Documents with text in both parts."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TokenizeResult(Result):
     """What :func:`lslm.tokenize` wrote."""
@@ -221,6 +235,8 @@ class TokenizeResult(Result):
     """The training part, in ``output/train``."""
     validation: DatasetPart | None
     """The validation part, in ``output/validation``; None with ``validation_fraction=0``."""
+    held_out: HeldOut | None = None
+    """What the validation part consists of; None with ``validation_fraction=0``."""
     funnel: Funnel
     """What cleaning kept and dropped, and why."""
     reading: Reading
@@ -229,13 +245,18 @@ class TokenizeResult(Result):
     """What was also issued as ``UserWarning``, such as an empty validation part."""
 
     def summary(self) -> dict[str, str]:
-        """Return tokens, documents and folder of each part."""
+        """Return tokens, documents and folder of each part, and what was divided."""
         parts = {"train": self.train, "validation": self.validation}
-        return {
-            name: f"{part.n_tokens:,} tokens in {part.n_documents:,} documents, {part.path}"
+        shown = {
+            name: f"{counted(part.n_tokens, 'token')} in {counted(part.n_documents, 'document')}, "
+            f"{part.path}"
             for name, part in parts.items()
             if part is not None
         }
+        if self.held_out is not None and self.held_out.n_divided_documents:
+            divided = counted(self.held_out.n_divided_documents, "document")
+            shown["held out"] = f"stretches of {divided}"
+        return shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +305,11 @@ class TokenizerReport(Result):
             "unused tokens": f"{len(self.unused):,}",
             "documents": f"{shown.n_documents:,}",
         }
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a count in English: ``1 file``, ``2,000 files``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from lslm.results import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -71,11 +73,6 @@ def _for_people(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a count in English: ``1 file``, ``2,000 files``."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def print_reading(reading: Reading) -> None:

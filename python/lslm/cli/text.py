@@ -36,6 +36,13 @@ ValidationFraction = Annotated[
     float,
     typer.Option(callback=between(0, 1), help="Share of the documents to hold out for validation."),
 ]
+HoldOut = Annotated[
+    Literal["auto", "documents", "stretches"],
+    typer.Option(
+        help="Hold out whole documents, or stretches of long ones; auto: stretches if there are "
+        "too few documents for two parts."
+    ),
+]
 
 
 @verbs.command(epilog="Example: lslm clean 'raw/*.jsonl.zst' -o clean --profile fineweb")
@@ -123,6 +130,7 @@ def train_tokenizer(
     ] = None,
     memory: Annotated[str | None, typer.Option(help="Memory to use, about, such as 2GB.")] = None,
     validation_fraction: ValidationFraction = 0.0,
+    hold_out: HoldOut = "auto",
     seed: Annotated[
         int, typer.Option(callback=between(0), help="Seed of the sample and of what is held out.")
     ] = 0,
@@ -141,6 +149,7 @@ def train_tokenizer(
     documents: dict[str, Any] = {
         "cleaner": rules.cleaner(),
         "validation_fraction": validation_fraction,
+        "hold_out": hold_out,
         "seed": seed,
         "threads": threads,
     }
@@ -180,6 +189,7 @@ def tokenize(
     tokenizer: TokenizerPath,
     *,
     validation_fraction: ValidationFraction = 0.005,
+    hold_out: HoldOut = "auto",
     seed: Annotated[
         int, typer.Option(callback=between(0), help="Seed of the choice of what is held out.")
     ] = 0,
@@ -204,6 +214,7 @@ def tokenize(
             tokenizer=tokenizer,
             cleaner=cleaner,
             validation_fraction=validation_fraction,
+            hold_out=hold_out,
             seed=seed,
             eos_token=eos_token,
             bos_token=bos_token,
@@ -225,6 +236,9 @@ def tokenize(
                 f" {show.counted(part.n_documents, 'document')},"
                 f" {part.n_bytes / max(part.n_tokens, 1):.2f} bytes per token"
             )
+    if result.held_out is not None and result.held_out.n_divided_documents:
+        divided = show.counted(result.held_out.n_divided_documents, "document")
+        print(f"held out: stretches of {divided}; --hold-out documents keeps documents whole")
 
 
 @verbs.command(epilog="Example: echo 'Hello world' | lslm encode -t tokenizer.json --tokens")

@@ -73,6 +73,11 @@ impl Input {
         self.format
     }
 
+    /// Returns whether it is a stream that can be read only once.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.source, InputSource::Once(_))
+    }
+
     /// Returns the compression.
     pub fn compression(&self) -> Compression {
         self.compression

@@ -44,7 +44,7 @@ pub use dataset::Dataset;
 pub use element::Element;
 pub use loader::{Loader, LoaderOptions};
 pub use lslm_runtime::TokenId;
-pub use manifest::{DocumentEnd, Manifest, ShardEntry, TokenizerEntry};
+pub use manifest::{DocumentEnd, HoldOutEntry, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
 pub use plan::{Access, Plan, PlanOptions};

@@ -36,7 +36,7 @@ const MAX_MANIFEST_BYTES: u64 = 1 << 30;
 /// manifest.document_end = DocumentEnd { eos: Some(50_256), bos: None };
 /// assert_eq!(manifest.token_dtype, "uint16");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Always `"lslm-dataset"`.
     pub format: String,
@@ -63,6 +63,9 @@ pub struct Manifest {
     /// The fingerprint of the cleaning configuration, in hexadecimal; `None` if nothing was
     /// cleaned.
     pub clean: Option<String>,
+    /// What was held out for validation; `None` if nothing was, or if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<HoldOutEntry>,
     /// The names of the inputs; the source of a document is an index into this list.
     pub sources: Vec<String>,
     /// The shards, in order.
@@ -85,6 +88,19 @@ pub struct DocumentEnd {
     pub eos: Option<TokenId>,
     /// The first id of each document, if one was added.
     pub bos: Option<TokenId>,
+}
+
+/// What was held out for validation: the same entry in both parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldOutEntry {
+    /// `"documents"` if whole documents were, `"stretches"` if parts of long ones were.
+    pub by: String,
+    /// The share of documents, or of bytes, that was asked for.
+    pub fraction: f64,
+    /// The seed of the choice.
+    pub seed: u64,
+    /// The number of documents with text in both parts.
+    pub divided_documents: u64,
 }
 
 /// A shard, as the manifest lists it.
@@ -143,6 +159,7 @@ impl Manifest {
             tokenizer: TokenizerEntry::default(),
             document_end: DocumentEnd::default(),
             clean: None,
+            hold_out: None,
             sources: Vec::new(),
             shards: Vec::new(),
         }

@@ -12,7 +12,7 @@ use crate::cleaning::clean_text;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin, require_documents};
-use crate::validation::ValidationPart;
+use crate::validation::{HoldOut, ValidationOptions, ValidationPart};
 
 /// Parts of a batch of texts per thread: enough that all threads end at about the same time.
 const PARTS_PER_THREAD: usize = 4;
@@ -28,6 +28,9 @@ pub struct LearnOptions {
     pub train: TrainOptions,
     /// The fraction of documents that are not trained on, from 0 to below 1.
     pub validation_fraction: f64,
+    /// Whether whole documents are left out, or stretches of them. Without a corpus `Auto` leaves
+    /// out whole documents.
+    pub hold_out: HoldOut,
     /// The size in bytes of a uniform sample of documents to train on; all of them if `None`.
     pub sample_bytes: Option<u64>,
     /// The seed that chooses the sample, and the held-out documents as in [`crate::tokenize`].
@@ -41,13 +44,24 @@ pub struct LearnOptions {
     pub threads: Option<usize>,
 }
 
+impl LearnOptions {
+    fn validation(&self) -> ValidationOptions {
+        ValidationOptions {
+            fraction: self.validation_fraction,
+            seed: self.seed,
+            hold_out: self.hold_out,
+        }
+    }
+}
+
 /// Trains a tokenizer on the documents of `corpus`.
 ///
 /// The result depends on the documents alone, neither on threads nor on the files they are in.
 ///
 /// The [crate documentation](crate) has an example.
 pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> Result<Tokenizer> {
-    let learner = Learner::new(options)?;
+    let validation = ValidationPart::of_corpus(options.validation(), corpus, task)?;
+    let learner = Learner { validation, ..Learner::new(options)? };
     begin(task, "count words", corpus);
     let partitions = corpus.partitions(options.partition_bytes)?;
     let readings = for_each_index(partitions.len(), learner.threads, |index| {
@@ -68,7 +82,7 @@ pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> 
 /// ```
 /// use lslm_bpe::pretokenize::Pattern;
 /// use lslm_bpe::train::TrainOptions;
-/// use lslm_pipeline::{LearnOptions, Learner};
+/// use lslm_pipeline::{HoldOut, LearnOptions, Learner};
 /// use lslm_runtime::Task;
 ///
 /// let options = LearnOptions {
@@ -76,6 +90,7 @@ pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> 
 ///     pattern: Pattern::named("gpt2").unwrap(),
 ///     train: TrainOptions::new(258),
 ///     validation_fraction: 0.0,
+///     hold_out: HoldOut::Auto,
 ///     sample_bytes: None,
 ///     seed: 0,
 ///     memory: None,
@@ -109,7 +124,7 @@ struct ThreadCounter {
 impl Learner {
     /// Returns a learner without counts.
     pub fn new(options: &LearnOptions) -> Result<Self> {
-        let validation = ValidationPart::new(options.validation_fraction, options.seed)?;
+        let validation = ValidationPart::new(options.validation())?;
         let threads = threads::resolve(options.threads)?;
         let counter = || match options.memory {
             None => WordCounter::new(&options.pattern),
@@ -148,14 +163,15 @@ impl Learner {
         let ThreadCounter { counter, sample, buffers } = &mut *counter;
         for text in texts {
             let Some(text) = clean_text(self.cleaner.as_ref(), text, buffers) else { continue };
-            if self.validation.contains(&text) {
-                continue;
-            }
-            match sample {
-                None => counter.add(text.as_bytes(), task)?,
-                Some(sample) => {
-                    task.check()?;
-                    sample.offer(text.as_bytes());
+            let parts = self.validation.divide(&text);
+            for part in parts.into_iter().filter(|part| !part.is_validation) {
+                let text = text[part.range].as_bytes();
+                match sample {
+                    None => counter.add(text, task)?,
+                    Some(sample) => {
+                        task.check()?;
+                        sample.offer(text);
+                    }
                 }
             }
         }

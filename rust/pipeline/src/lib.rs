@@ -16,7 +16,7 @@
 //! use lslm_bpe::pretokenize::Pattern;
 //! use lslm_bpe::train::TrainOptions;
 //! use lslm_corpus::{Corpus, ReadOptions};
-//! use lslm_pipeline::{LearnOptions, TokenizeOptions, tokenize, train_tokenizer};
+//! use lslm_pipeline::{HoldOut, LearnOptions, TokenizeOptions, tokenize, train_tokenizer};
 //! use lslm_runtime::Task;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -34,6 +34,7 @@
 //!         ..TrainOptions::new(260)
 //!     },
 //!     validation_fraction: 0.0,
+//!     hold_out: HoldOut::Auto,
 //!     sample_bytes: None,
 //!     seed: 0,
 //!     memory: None,
@@ -45,6 +46,7 @@
 //! let options = TokenizeOptions {
 //!     clean: None,
 //!     validation_fraction: 0.0,
+//!     hold_out: HoldOut::Auto,
 //!     seed: 0,
 //!     eos_token: None,
 //!     bos_token: None,
@@ -69,6 +71,7 @@ mod overlap;
 mod per_thread;
 mod reading;
 mod staging;
+mod stretches;
 mod tokenize;
 mod validation;
 
@@ -76,4 +79,4 @@ pub use clean::{CleanOptions, Cleaned, clean};
 pub use learner::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
 pub use tokenize::{TokenizeOptions, Tokenized, tokenize};
-pub use validation::{TRAIN, VALIDATION};
+pub use validation::{HoldOut, TRAIN, VALIDATION};

@@ -13,7 +13,7 @@ use crate::cleaning::clean_text;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin};
-use crate::validation::ValidationPart;
+use crate::validation::{HoldOut, ValidationOptions, ValidationPart};
 
 /// How [`measure_tokenizer`] works.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct MeasureOptions {
     pub clean: Option<CleanConfig>,
     /// The fraction of documents that also have figures of their own, from 0 to below 1.
     pub validation_fraction: f64,
+    /// Whether whole documents have them, or stretches of documents.
+    pub hold_out: HoldOut,
     /// The seed that chooses them, as in [`crate::tokenize`] and [`crate::train_tokenizer`].
     pub seed: u64,
     /// About how many bytes of input a thread reads at a time.
@@ -51,7 +53,9 @@ pub struct Measured {
 /// use lslm_bpe::pretokenize::Pattern;
 /// use lslm_bpe::train::TrainOptions;
 /// use lslm_corpus::{Corpus, ReadOptions};
-/// use lslm_pipeline::{LearnOptions, MeasureOptions, measure_tokenizer, train_tokenizer};
+/// use lslm_pipeline::{
+///     HoldOut, LearnOptions, MeasureOptions, measure_tokenizer, train_tokenizer,
+/// };
 /// use lslm_runtime::Task;
 ///
 /// # let folder = tempfile::tempdir()?;
@@ -65,6 +69,7 @@ pub struct Measured {
 /// #     pattern: Pattern::named("gpt2").unwrap(),
 /// #     train: TrainOptions::new(259),
 /// #     validation_fraction: 0.0,
+/// #     hold_out: HoldOut::Auto,
 /// #     sample_bytes: None,
 /// #     seed: 0,
 /// #     memory: None,
@@ -76,6 +81,7 @@ pub struct Measured {
 /// let options = MeasureOptions {
 ///     clean: None,
 ///     validation_fraction: 0.0,
+///     hold_out: HoldOut::Auto,
 ///     seed: 0,
 ///     partition_bytes: 1 << 20,
 ///     threads: Some(1),
@@ -90,7 +96,12 @@ pub fn measure_tokenizer(
     options: &MeasureOptions,
     task: &Task,
 ) -> Result<Measured> {
-    let validation = ValidationPart::new(options.validation_fraction, options.seed)?;
+    let held_out = ValidationOptions {
+        fraction: options.validation_fraction,
+        seed: options.seed,
+        hold_out: options.hold_out,
+    };
+    let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
     let threads = threads::resolve(options.threads)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
     begin(task, "measure", corpus);
@@ -161,14 +172,19 @@ impl<'a> ThreadFigures<'a> {
         let Some(text) = clean_text(cleaner, &document.text, &mut self.buffers) else {
             return Ok(());
         };
-        let figures = if validation.contains(&text) {
-            let figures = self.validation.measure(text.as_bytes(), task)?;
-            self.validation_figures.add(&figures);
-            figures
-        } else {
-            self.train.measure(text.as_bytes(), task)?
-        };
-        self.files.entry(document.source).or_default().add(&figures);
+        let file = self.files.entry(document.source).or_default();
+        let mut sums = [TextStatistics::default(), TextStatistics::default()];
+        for part in validation.divide(&text) {
+            let measurer = if part.is_validation { &mut self.validation } else { &mut self.train };
+            let figures = measurer.measure(text[part.range].as_bytes(), task)?;
+            sums[usize::from(part.is_validation)].add(&figures);
+        }
+        let [train, mut held_out] = sums;
+        // however many parts it has, it is one document, and one with held-out text at most
+        held_out.n_documents = held_out.n_documents.min(1);
+        self.validation_figures.add(&held_out);
+        file.add(&TextStatistics { n_documents: 1 - held_out.n_documents, ..train });
+        file.add(&held_out);
         Ok(())
     }
 }

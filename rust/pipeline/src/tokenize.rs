@@ -9,7 +9,9 @@ use lslm_bpe::{Special, Template, Tokenizer, Workspace};
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, Funnel};
 use lslm_corpus::{Corpus, Document, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
-use lslm_dataset::{DocumentEnd, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry};
+use lslm_dataset::{
+    DocumentEnd, HoldOutEntry, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry,
+};
 use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, TokenId, hex, threads};
@@ -22,13 +24,14 @@ use crate::journal::write_json;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
-use crate::validation::{TRAIN, VALIDATION, ValidationPart};
+use crate::validation::{HoldOut, TRAIN, TextPart, VALIDATION, ValidationOptions, ValidationPart};
 
 /// The funnel of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
 const FUNNEL: &str = "_funnel.json";
 /// What to do about an empty part, with the options of the command line.
-const MORE_DOCUMENTS: &str = "make more documents of plain text (--split line or blank-lines), or \
+const MORE_DOCUMENTS: &str = "hold out stretches of the documents (--hold-out stretches), make \
+                              more documents of plain text (--split line or blank-lines), or \
                               change the fraction (--validation-fraction)";
 
 /// How [`tokenize`] works.
@@ -40,6 +43,8 @@ pub struct TokenizeOptions {
     pub validation_fraction: f64,
     /// The seed that chooses those documents.
     pub seed: u64,
+    /// Whether whole documents are held out, or stretches of them.
+    pub hold_out: HoldOut,
     /// The special token that ends each document; the tokenizer's own if `None`.
     pub eos_token: Option<String>,
     /// The special token that starts each document, if any.
@@ -70,6 +75,8 @@ pub struct Tokenized {
 struct TokenizeRecord {
     /// The shard of each part that has documents.
     shards: BTreeMap<String, ShardEntry>,
+    /// Documents with text in both parts.
+    divided_documents: u64,
     funnel: Funnel,
     reading: Statistics,
 }
@@ -83,7 +90,9 @@ impl PartitionRecord for TokenizeRecord {
 /// Turns the documents of `corpus` into the datasets `output/train` and `output/validation`.
 ///
 /// A document is held out when the hash of its cleaned text and the seed falls below the fraction,
-/// so equal texts are in the same part. Each partition of the corpus becomes its own shards, and
+/// so equal texts are in the same part. Long documents are divided between both parts where
+/// [`HoldOut`] says so: their stretches are a function of the text too, and each becomes a document
+/// of its own with the same id. Each partition of the corpus becomes its own shards, and
 /// the manifests are written last; all are the same bytes for any number of threads. After a kill
 /// the same call resumes after the finished partitions.
 ///
@@ -98,7 +107,12 @@ pub fn tokenize(
     options: &TokenizeOptions,
     task: &Task,
 ) -> Result<Tokenized> {
-    let validation = ValidationPart::new(options.validation_fraction, options.seed)?;
+    let held_out = ValidationOptions {
+        fraction: options.validation_fraction,
+        seed: options.seed,
+        hold_out: options.hold_out,
+    };
+    ValidationPart::new(held_out)?; // counting may take a while: refuse before it
     let threads = threads::resolve(options.threads)?;
     let end = document_end(tokenizer, options)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
@@ -109,11 +123,13 @@ pub fn tokenize(
             output.display()
         )));
     }
+    let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
     let plan = json!({
         "tokenizer": hex(&tokenizer.fingerprint()),
         "clean": cleaner.as_ref().map(|cleaner| hex(&cleaner.fingerprint())),
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
+        "hold_out": options.hold_out,
         "eos": end.eos,
         "bos": end.bos,
     });
@@ -198,12 +214,15 @@ struct TokenizeStep<'a> {
 struct EncodedChunk {
     ids: Vec<TokenId>,
     documents: Vec<EncodedDocument>,
+    divided_documents: u64,
     funnel: Funnel,
 }
 
+/// A document, or a part of one that is divided.
 struct EncodedDocument {
     /// The end of its ids in those of the chunk.
     end: usize,
+    /// The bytes of its text as it was read or cleaned, before the tokenizer normalises it.
     n_bytes: u64,
     is_validation: bool,
     source: u32,
@@ -215,6 +234,7 @@ impl TokenizeStep<'_> {
     fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
         let mut batches = Batches::new(self.corpus, partition, self.task);
         let mut funnel = Funnel::default();
+        let mut divided_documents = 0;
         let mut shards: [Option<ShardWriter>; 2] = [None, None];
         let name = shard_name(partition.index as u64, 0);
         overlap(
@@ -244,6 +264,7 @@ impl TokenizeStep<'_> {
                     )?;
                 }
                 funnel.merge(chunk.funnel);
+                divided_documents += chunk.divided_documents;
                 Ok(())
             },
         )?;
@@ -254,7 +275,8 @@ impl TokenizeStep<'_> {
                 entries.insert(part.to_owned(), entry);
             }
         }
-        Ok(TokenizeRecord { shards: entries, funnel, reading: batches.into_statistics() })
+        let reading = batches.into_statistics();
+        Ok(TokenizeRecord { shards: entries, divided_documents, funnel, reading })
     }
 
     fn encode(&self, chunk: Chunk) -> Result<EncodedChunk> {
@@ -267,27 +289,34 @@ impl TokenizeStep<'_> {
                 (kept.into_iter().map(|(document, _)| document).collect(), funnel)
             }
         };
+        let mut divided_documents = 0;
+        let mut parts: Vec<(&Document, TextPart)> = Vec::with_capacity(documents.len());
+        for document in &documents {
+            let of_document = self.validation.divide(&document.text);
+            divided_documents += u64::from(of_document.len() > 1);
+            parts.extend(of_document.into_iter().map(|part| (document, part)));
+        }
         let mut ids = Vec::new();
         let ends = self.tokenizer.encode_texts_into(
-            documents.iter().map(|document| document.text.as_bytes()),
+            parts.iter().map(|(document, part)| &document.text.as_bytes()[part.range.clone()]),
             &Template::new(self.end.bos, self.end.eos),
             &Special::None,
             workspace,
             self.task,
             &mut ids,
         )?;
-        let documents = documents
-            .into_iter()
+        let encoded = parts
+            .iter()
             .zip(ends)
-            .map(|(document, end)| EncodedDocument {
+            .map(|((document, part), end)| EncodedDocument {
                 end,
-                n_bytes: document.text.len() as u64,
-                is_validation: self.validation.contains(&document.text),
+                n_bytes: part.range.len() as u64,
+                is_validation: part.is_validation,
                 source: self.sources.get(&document.source).copied().unwrap_or(0),
-                id: document.id,
+                id: document.id.clone(),
             })
             .collect();
-        Ok(EncodedChunk { ids, documents, funnel })
+        Ok(EncodedChunk { ids, documents: encoded, divided_documents, funnel })
     }
 
     fn folder(&self, part: &str) -> PathBuf {
@@ -374,6 +403,15 @@ impl TokenizeStep<'_> {
         )
     }
 
+    /// Returns what was held out, for the manifests of both parts.
+    fn hold_out(&self, records: &[TokenizeRecord]) -> Option<HoldOutEntry> {
+        let ValidationPart { fraction, seed, .. } = self.validation;
+        let divided_documents = records.iter().map(|record| record.divided_documents).sum();
+        let by = if divided_documents > 0 { "stretches" } else { "documents" };
+        let entry = HoldOutEntry { by: by.to_owned(), fraction, seed, divided_documents };
+        (!self.validation.is_empty()).then_some(entry)
+    }
+
     /// Returns the manifest of one part, with its shards in the order of the partitions.
     fn manifest(&self, part: &str, records: &[TokenizeRecord]) -> Manifest {
         let mut manifest = Manifest::new(self.tokenizer.vocab_size() as u32);
@@ -386,6 +424,7 @@ impl TokenizeStep<'_> {
             file: Some(TOKENIZER.to_owned()),
             fingerprint: Some(hex(&self.tokenizer.fingerprint())),
         };
+        manifest.hold_out = self.hold_out(records);
         for record in records {
             if let Some(entry) = record.shards.get(part) {
                 manifest.push(entry.clone());
@@ -414,6 +453,7 @@ mod tests {
                 ..TrainOptions::new(257)
             },
             validation_fraction: 0.0,
+            hold_out: HoldOut::Auto,
             sample_bytes: None,
             seed: 0,
             memory: None,
@@ -436,6 +476,7 @@ mod tests {
                 clean,
                 validation_fraction,
                 seed: 0,
+                hold_out: HoldOut::Auto,
                 eos_token: None,
                 bos_token: None,
                 partition_bytes: 1 << 20,

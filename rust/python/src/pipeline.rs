@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lslm_bpe::train::{Placement, TrainOptions};
 use lslm_bpe::{TokenId, Tokenizer};
 use lslm_pipeline::{
-    CleanOptions, LearnOptions, Learner, MeasureOptions, Measured, TRAIN, TokenizeOptions,
+    CleanOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured, TRAIN, TokenizeOptions,
     VALIDATION,
 };
 use lslm_runtime::Task;
@@ -78,13 +78,13 @@ pub(crate) fn clean<'py>(
 #[pyfunction]
 #[pyo3(signature = (inputs=None, *, texts=None, vocab_size, pattern="o200k_base",
     special_tokens=vec!["<|endoftext|>".to_owned()], special_tokens_first=false, min_frequency=2,
-    max_token_length=None, cleaner=None, validation_fraction=0.0, sample_bytes=None, seed=0,
-    memory=None, threads=None, progress=None),
+    max_token_length=None, cleaner=None, validation_fraction=0.0, hold_out="auto",
+    sample_bytes=None, seed=0, memory=None, threads=None, progress=None),
     text_signature = "(inputs=None, *, texts=None, vocab_size, pattern='o200k_base', \
                       special_tokens=['<|endoftext|>'], special_tokens_first=False, \
                       min_frequency=2, max_token_length=None, cleaner=None, \
-                      validation_fraction=0.0, sample_bytes=None, seed=0, memory=None, \
-                      threads=None, progress=None)")]
+                      validation_fraction=0.0, hold_out='auto', sample_bytes=None, seed=0, \
+                      memory=None, threads=None, progress=None)")]
 pub(crate) fn train_tokenizer(
     py: Python<'_>,
     inputs: Option<&Bound<'_, PyAny>>,
@@ -97,6 +97,7 @@ pub(crate) fn train_tokenizer(
     max_token_length: Option<usize>,
     cleaner: Option<CleanerArgument>,
     validation_fraction: f64,
+    hold_out: &str,
     sample_bytes: Option<u64>,
     seed: u64,
     memory: Option<u64>,
@@ -115,6 +116,7 @@ pub(crate) fn train_tokenizer(
             ..TrainOptions::new(vocab_size)
         },
         validation_fraction,
+        hold_out: parse_hold_out(hold_out)?,
         sample_bytes,
         seed,
         memory,
@@ -176,13 +178,16 @@ fn learn_texts(
 
 #[doc = stub!("measure_tokenizer")]
 #[pyfunction]
-#[pyo3(signature = (inputs, *, tokenizer, cleaner=None, validation_fraction=0.0, seed=0,
-    threads=None, progress=None))]
+#[pyo3(signature = (inputs, *, tokenizer, cleaner=None, validation_fraction=0.0, hold_out="auto",
+    seed=0, threads=None, progress=None),
+    text_signature = "(inputs, *, tokenizer, cleaner=None, validation_fraction=0.0, \
+                      hold_out='auto', seed=0, threads=None, progress=None)")]
 pub(crate) fn measure_tokenizer<'py>(
     inputs: &Bound<'py, PyAny>,
     tokenizer: TokenizerArgument,
     cleaner: Option<CleanerArgument>,
     validation_fraction: f64,
+    hold_out: &str,
     seed: u64,
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -192,6 +197,7 @@ pub(crate) fn measure_tokenizer<'py>(
     let options = MeasureOptions {
         clean: cleaner.map(CleanerArgument::config).transpose()?,
         validation_fraction,
+        hold_out: parse_hold_out(hold_out)?,
         seed,
         partition_bytes: PARTITION_BYTES,
         threads: threads_here(py, threads)?,
@@ -233,14 +239,19 @@ fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
 
 #[doc = stub!("tokenize")]
 #[pyfunction]
-#[pyo3(signature = (inputs, *, output, tokenizer, cleaner=None, validation_fraction=0.005, seed=0,
-    eos_token=None, bos_token=None, partition_bytes=268_435_456, threads=None, progress=None))]
+#[pyo3(signature = (inputs, *, output, tokenizer, cleaner=None, validation_fraction=0.005,
+    hold_out="auto", seed=0, eos_token=None, bos_token=None, partition_bytes=268_435_456,
+    threads=None, progress=None),
+    text_signature = "(inputs, *, output, tokenizer, cleaner=None, validation_fraction=0.005, \
+                      hold_out='auto', seed=0, eos_token=None, bos_token=None, \
+                      partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn tokenize<'py>(
     inputs: &Bound<'py, PyAny>,
     output: PathBuf,
     tokenizer: TokenizerArgument,
     cleaner: Option<CleanerArgument>,
     validation_fraction: f64,
+    hold_out: &str,
     seed: u64,
     eos_token: Option<String>,
     bos_token: Option<String>,
@@ -253,6 +264,7 @@ pub(crate) fn tokenize<'py>(
     let options = TokenizeOptions {
         clean: cleaner.map(CleanerArgument::config).transpose()?,
         validation_fraction,
+        hold_out: parse_hold_out(hold_out)?,
         seed,
         eos_token,
         bos_token,
@@ -267,6 +279,7 @@ pub(crate) fn tokenize<'py>(
     let fields = json!({
         "train": part(TRAIN.as_ref(), &made.train),
         "validation": made.validation.as_ref().map(|made| part(VALIDATION.as_ref(), made)),
+        "held_out": made.train.hold_out.as_ref().map(results::held_out),
         "funnel": results::funnel(&made.funnel),
         "reading": results::reading(&made.reading),
         "warnings": made.warnings,
@@ -275,6 +288,10 @@ pub(crate) fn tokenize<'py>(
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(warning.as_str())?, 1)?;
     }
     result(py, "TokenizeResult", &fields)
+}
+
+fn parse_hold_out(name: &str) -> PyResult<HoldOut> {
+    name.parse().map_err(to_python)
 }
 
 /// Returns `threads`; inside a worker process None becomes one, since its siblings use the others.

@@ -7,7 +7,7 @@ use std::path::Path;
 use lslm_bpe::TextStatistics;
 use lslm_clean::Funnel;
 use lslm_corpus::Statistics;
-use lslm_dataset::Manifest;
+use lslm_dataset::{HoldOutEntry, Manifest};
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -91,6 +91,16 @@ pub(crate) fn part(path: &Path, manifest: &Manifest) -> Value {
         "n_documents": manifest.documents,
         "n_bytes": manifest.bytes,
         "n_shards": manifest.shards.len(),
+    })
+}
+
+/// Returns the fields of a `HeldOut`.
+pub(crate) fn held_out(entry: &HoldOutEntry) -> Value {
+    json!({
+        "by": entry.by,
+        "fraction": entry.fraction,
+        "seed": entry.seed,
+        "n_divided_documents": entry.divided_documents,
     })
 }
 
