@@ -181,7 +181,7 @@ def test_many_documents_stay_whole_and_the_choice_can_be_made(tokenizer, tmp_pat
     assert n_divided("stretches", "stretches") > 30
     assert n_divided("few", "auto", 0.05) > 10
     assert n_divided("documents", "documents", 0.05) == 0
-    with pytest.raises(ValueError, match="hold_out = .lines.: choose auto, documents or stretches"):
+    with pytest.raises(ValueError, match=r"hold_out = .*: choose auto, documents or"):
         n_divided("wrong", "lines")
 
 

@@ -197,7 +197,8 @@ class CleanResult(Result):
 
     def summary(self) -> dict[str, str]:
         """Return the funnel, and where the files are."""
-        return self.funnel.summary() | {"output": f"{self.output} ({counted(len(self.files), 'file')})"}
+        files = counted(len(self.files), "file")
+        return self.funnel.summary() | {"output": f"{self.output} ({files})"}
 
 
 @dataclass(frozen=True, kw_only=True)
