@@ -446,7 +446,7 @@ def test_train_takes_a_file_a_config_or_nothing_and_settings_on_top(data, tmp_pa
     ]
     assert [result.run for result in results] == [tmp_path / name for name in "abc"]
     assert len({result.loss for result in results}) == 1
-    assert len({result.validation for result in results}) == 1
+    assert len({result.validation.nats for result in results}) == 1
     with pytest.raises(ValueError, match=r"unknown key 'minuets': did you mean train\.minutes\?"):
         train(path, data=data, out=tmp_path / "d", minuets=3)
     assert not (tmp_path / "d").exists()

@@ -13,9 +13,11 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import lslm
 from lslm.data import Mixture, TokenLoader, write_dataset
-from lslm.evaluation import evaluate, score, token_nats
+from lslm.evaluation import checked_window, evaluate, score
+from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.generation import generate, generate_ids
 from lslm.model import ModelConfig, Transformer
+from lslm.protocol import parse_protocol
 from small_data import write_splits
 
 
@@ -56,10 +58,10 @@ def test_evaluation_refuses_an_id_beyond_the_vocabulary(tmp_path):
         ModelConfig(vocab_size=300, sequence_length=64, width=16, layers=1, heads=2)
     )
     dataset = lslm.TokenDataset(tmp_path / "set")
-    lengths = np.ones(300, np.int64)
-    assert score(model, dataset, lengths, n_tokens=1000).n_tokens
+    vocabulary = Vocabulary(None, np.ones(300, np.int64))
+    data = [DatasetDocuments(dataset, vocabulary, "data")]
     with pytest.raises(lslm.FormatError, match="token 1234 of the dataset has id 999"):
-        score(model, dataset, lengths)
+        score(model, data, vocabulary, parse_protocol("disjoint", 64))
 
 
 HUGE = 10**12
@@ -93,22 +95,20 @@ def test_a_count_that_is_not_whole_is_refused_by_name(tmp_path, value):
 
 
 @pytest.mark.parametrize("value", [0, -1])
-@pytest.mark.parametrize("name", ["n_tokens", "sequence_length", "stride", "batch_size"])
+@pytest.mark.parametrize("name", ["n_tokens", "sequence_length", "batch_size"])
 def test_evaluation_refuses_counts_below_one_before_it_opens_the_run(name, value):
     with pytest.raises(ValueError, match=f"{name} = {value}: must be at least 1"):
         evaluate("no/such/run", **{name: value})
 
 
 def test_evaluation_refuses_sizes_that_it_would_not_use(tmp_path):
-    path = write_splits(tmp_path)
     model = Transformer(
         ModelConfig(vocab_size=257, sequence_length=24, width=16, layers=1, heads=2)
     )
-    dataset = lslm.TokenDataset(f"{path}/validation")
     with pytest.raises(ValueError, match="sequence_length = 25: must be from 1 to the model's, 24"):
-        next(token_nats(model, dataset, 100, sequence_length=25))
+        checked_window(model, 25, None)
     with pytest.raises(ValueError, match=f"batch_size = {HUGE}: with sequence_length = 24"):
-        next(token_nats(model, dataset, 100, batch_size=HUGE))
+        checked_window(model, None, HUGE)
 
 
 @pytest.mark.parametrize(

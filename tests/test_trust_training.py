@@ -18,9 +18,11 @@ import lslm
 from lslm import checkpoint
 from lslm.__main__ import main
 from lslm.config import config_keys, load_config
-from lslm.evaluation import score, token_lengths
+from lslm.evaluation import score
+from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.exceptions import Interrupted
 from lslm.model import ModelConfig, Transformer
+from lslm.protocol import parse_protocol
 from lslm.scores import EvaluationResult
 from lslm.training import TrainResult, train
 from lslm.training.run import KEY_OWNERS
@@ -55,7 +57,9 @@ def test_scoring_nothing_is_an_error_that_names_the_dataset(data, tmp_path):
     run = tmp_path / "run"
     train(data=data, out=run, steps=1, **SHAPE)
     empty = write_small(tmp_path / "empty", [])
-    with pytest.raises(ValueError, match=r"empty has 0 tokens, and none of them can be scored"):
+    with pytest.raises(
+        ValueError, match=r"empty has 0 tokens, and protocol disjoint can score none of them"
+    ):
         lslm.evaluate(run, data=empty)
 
 
@@ -121,11 +125,13 @@ def test_ids_that_no_token_has_are_never_generated(tmp_path):
 
 def test_padded_ids_have_no_share_in_scores(data):
     dataset = lslm.TokenDataset(str(Path(data) / "validation"))
-    lengths = token_lengths(lslm.Tokenizer.load(str(Path(data) / "train" / "tokenizer.json")))
-    model = padded_model(320)
-    padded = score(model, dataset, lengths, n_tokens=200)
+    tokenizer = lslm.Tokenizer.load(str(Path(data) / "train" / "tokenizer.json"))
+    vocabulary, model = Vocabulary.of(tokenizer), padded_model(320)
+    documents = [DatasetDocuments(dataset, vocabulary, "data")]
+    protocol = parse_protocol("disjoint", 16)
+    padded = score(model, documents, vocabulary, protocol)
     model.head.weight = torch.nn.Parameter(model.head.weight[:257])
-    assert padded.nats == pytest.approx(score(model, dataset, lengths, n_tokens=200).nats)
+    assert padded.nats == pytest.approx(score(model, documents, vocabulary, protocol).nats)
 
 
 # -- resuming --------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ __all__ = [
     "Mixture",
     "ModelConfig",
     "Progress",
+    "ScoreTable",
     "StreamDecoder",
     "TokenDataset",
     "TokenLoader",
@@ -62,6 +63,7 @@ __all__ = [
     "inspect",
     "load_config",
     "measure_tokenizer",
+    "open_scores",
     "tokenize",
     "train",
     "train_tokenizer",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from lslm.generation import generate
     from lslm.inspection import Inspection, inspect, verify
     from lslm.model import ModelConfig, Transformer
+    from lslm.score_table import ScoreTable, open_scores
     from lslm.scores import EvaluationResult
     from lslm.training import TrainResult, train
 else:  # out of type checkers' sight, so that a wrong name is an error for them
@@ -86,6 +89,7 @@ else:  # out of type checkers' sight, so that a wrong name is an error for them
         "generation": ["generate"],
         "inspection": ["Inspection", "inspect", "verify"],
         "model": ["ModelConfig", "Transformer"],
+        "score_table": ["ScoreTable", "open_scores"],
         "scores": ["EvaluationResult"],
         "training": ["TrainResult", "train"],
     }

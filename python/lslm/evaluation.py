@@ -1,54 +1,61 @@
-"""How well a model predicts text: nats, perplexity and bits per byte over a whole dataset.
+"""How well a model predicts text: perplexity and bits per byte under a named protocol.
 
-**What is scored.** The documents of a dataset are one sequence, in order, as in training. Every
-token of it is a target exactly once, end-of-document tokens included (they count 0 bytes). The
-first token is predicted from an end-of-document token. Windows of ``sequence_length`` tokens start
-``stride`` tokens apart (default: the whole length); in each, the tokens that no earlier window
-scored are scored, so with a smaller stride every token has at least ``sequence_length − stride``
-tokens of context, except at the very start. Sums are float64 and int64, divided once at the end.
+**What is scored** is decided by a :class:`lslm.protocol.Protocol`. By default (``disjoint``) the
+documents are one sequence, in order, as in training; every token of it is a target exactly once,
+end-of-document tokens included (they count 0 bytes); the first is predicted from an end-of-document
+token. Nats are summed in float64, counts in int64, and divided once at the end.
 
 Probabilities are those of the tokenizer's ids: where ``model.vocab_size`` is padded above its
-vocabulary, the ids that no token has are left out of the softmax.
+vocabulary, the ids that no token has are left out of the softmax. Bytes are those of the text as it
+came, before a normaliser of the tokenizer.
 """
 
 from __future__ import annotations
 
-import lzma
-import math
+import contextlib
+import copy
+import hashlib
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from lslm.checkpoint import Run, open_run
-from lslm.config import DataConfig, missing_data
-from lslm.exceptions import MismatchError
+from lslm.baselines import uniform_baseline, unigram_baseline, xz_bits_per_byte
+from lslm.checkpoint import Run, find_checkpoint, open_run, read_state
+from lslm.config import missing_data
+from lslm.data import find_part
+from lslm.evaluation_data import (
+    DatasetDocuments,
+    EvaluationData,
+    TextDocuments,
+    Vocabulary,
+    check_tokenizer,
+    token_lengths,
+)
+from lslm.inspection import kind_of
 from lslm.limits import check_batch, check_counts
-from lslm.loss import IGNORE
-from lslm.parallel import autocast, process_group, ranks, resolve_device, resolve_dtype
+from lslm.parallel import autocast, process_group, resolve_device, resolve_dtype
 from lslm.progress import reporting
-from lslm.scores import EvaluationResult, bits_per_byte, perplexity
+from lslm.protocol import Protocol, parse_protocol
+from lslm.score_table import ScoreWriter
+from lslm.scores import DocumentScores, EvaluationResult, Totals, bits_per_byte, perplexity
+from lslm.scoring import DocumentScorer
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from lslm import TokenDataset, Tokenizer
     from lslm.model import Transformer
     from lslm.progress import Progress, Reporter
 
 __all__ = [
     "EvaluationResult",
     "bits_per_byte",
+    "check_tokenizer",
     "evaluate",
+    "open_data",
     "perplexity",
     "score",
     "token_lengths",
-    "token_nats",
     "uniform_baseline",
     "unigram_baseline",
     "xz_bits_per_byte",
@@ -58,58 +65,206 @@ __all__ = [
 def evaluate(
     run: str | os.PathLike[str] | Run,
     *,
-    data: str | os.PathLike[str] | None = None,
+    data: Any = None,
+    protocol: str | Protocol = "disjoint",
     checkpoint: str | int = "best",
     n_tokens: int | None = None,
     sequence_length: int | None = None,
-    stride: int | None = None,
     batch_size: int | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    per_document: str | os.PathLike[str] | None = None,
+    save_scores: str | os.PathLike[str] | None = None,
     progress: Progress = None,
 ) -> EvaluationResult:
-    """Return the scores of a run's model on a dataset; this module's text says what is counted.
+    """Return the scores of a run's model on text; this module's text says what is counted.
 
-    ``data`` is a dataset, or a folder with a ``validation`` dataset in it; None: the validation
-    set of the run. ``n_tokens`` scores only so many from the start. ``sequence_length`` and
-    ``stride`` are at most, and by default, the model's length. ``checkpoint`` is best, last or a
-    step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with. The
-    result depends on neither ``batch_size`` nor the number of torchrun's processes, up to the
-    order of float32 sums. A dataset of another tokenizer is a ``MismatchError``, one without a
-    token to score a ``ValueError``, and an id that the vocabulary does not have, as in a damaged
-    shard, a ``FormatError`` with file and byte.
+    Arguments:
+        run: a run's folder or one of its checkpoints; a :class:`lslm.checkpoint.Run` keeps the
+            checkpoint and device it was opened with.
+        data: a dataset, a folder with a ``validation`` dataset in it, text (a path or a
+            :class:`lslm.Corpus`), several of these, or a mapping from names to them. None: the
+            validation sets of the run.
+        protocol: a name that :func:`lslm.protocol.parse_protocol` reads, or a
+            :class:`lslm.protocol.Protocol`.
+        checkpoint: best, last or a step.
+        n_tokens: score a sample of about so many tokens instead: whole documents, stratified by
+            source, the same ones each time.
+        sequence_length: the window in tokens; the model's length at most, and by default.
+        batch_size: windows per batch. The result depends neither on it nor on the number of
+            torchrun's processes, up to the order of float32 sums.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: float32, bfloat16 or float64; auto is bfloat16 on cuda.
+        per_document: file to write, one JSON object a document.
+        save_scores: folder to write, a score table for :func:`lslm.open_scores`.
+        progress: see :class:`lslm.Progress`.
+
+    Raises:
+        MismatchError: a dataset is of another tokenizer.
+        ValueError: there is no token to score.
+        FormatError: a shard is damaged, with file and byte.
+        FloatingPointError: the model's loss is not finite.
+
     """
-    from lslm import TokenDataset
-
-    _check_sizes(n_tokens, sequence_length, stride, batch_size)
+    check_counts(n_tokens=n_tokens, sequence_length=sequence_length, batch_size=batch_size)
     opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
     device = str(next(opened.model.parameters()).device)
-    path = _own_validation(opened) if data is None else _validation_in(data)
-    dataset = TokenDataset(path)
-    check_tokenizer(dataset, opened.tokenizer, path)
+    dtype, model = resolve_dtype(dtype, device), opened.model
+    if dtype == "float64":
+        model = copy.deepcopy(model).double()
+    vocabulary = Vocabulary.of(opened.tokenizer)
+    chosen = parse_protocol(protocol, checked_window(model, sequence_length, batch_size))
+    sets = open_data(opened, data, vocabulary)
     with (
         process_group(device) as group,
-        autocast(device, resolve_dtype(dtype, device)),
-        reporting(progress if group.first else False) as reporter,
+        autocast(device, dtype),
+        contextlib.ExitStack() as stack,
     ):
-        return score(
-            opened.model,
-            dataset,
-            token_lengths(opened.tokenizer),
+        reporter = stack.enter_context(reporting(progress if group.first else False))
+        writer = line = None
+        if save_scores is not None and group.first:
+            n_ids = len(vocabulary.lengths)
+            writer = stack.enter_context(ScoreWriter(save_scores, vocab_size=n_ids))
+        if per_document is not None and group.first:
+            line = stack.enter_context(_json_lines(Path(per_document)))
+        result = score(
+            model,
+            sets,
+            vocabulary,
+            chosen,
             n_tokens=n_tokens,
-            sequence_length=sequence_length,
-            stride=stride,
             batch_size=batch_size,
+            dtype=dtype,
+            fingerprints=_fingerprints(opened),
+            writer=writer,
+            each=line,
             reporter=reporter,
         )
+        if writer is not None:
+            facts = {"dtype": dtype, "step": opened.step, "sample": result.sample}
+            writer.finish(protocol=chosen, fingerprints=dict(result.fingerprints), **facts)
+    return result
 
 
-def _validation_in(folder: str | os.PathLike[str]) -> Path:
-    """Return the dataset ``validation`` in ``folder``, or else ``folder``."""
-    return DataConfig(path=str(folder)).validation_path() or Path(folder)
+def score(
+    model: Transformer,
+    data: Sequence[EvaluationData],
+    vocabulary: Vocabulary,
+    protocol: Protocol,
+    *,
+    n_tokens: int | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    dtype: str = "",
+    fingerprints: Mapping[str, str] | None = None,
+    writer: ScoreWriter | None = None,
+    each: Callable[[DocumentScores], object] | None = None,
+    reporter: Reporter | None = None,
+) -> EvaluationResult:
+    """Return the scores of ``model`` on the documents of ``data``, or on a sample of them.
+
+    ``n_tokens`` and ``seed`` choose the sample. Under torchrun the processes share the work, and
+    all of them return the same. ``each`` is called with each document's scores. Nothing to score is
+    a ``ValueError`` that names the data.
+    """
+    totals, total = Totals(), _n_tokens(data)
+    is_sample = n_tokens is not None and (total is None or total > n_tokens)
+    done, expected = 0, n_tokens if is_sample else total
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        if reporter is not None:
+            shown = None if expected is None else max(expected, done)
+            reporter.update("evaluate", done, shown, "tokens")
+
+    scorer = DocumentScorer(
+        model, vocabulary, protocol, batch_size=batch_size, writer=writer, advance=advance
+    )
+    for one in data:
+        sample = one.sample(_share(one, total, n_tokens), seed) if is_sample else None
+        for document in scorer.scores(one, sample):
+            totals.add(document)
+            if each is not None:
+                each(document)
+    if not totals.all.n_tokens:
+        names = ", ".join(one.name for one in data)
+        raise ValueError(
+            f"{names} has {scorer.n_unscored:,} tokens, and protocol {protocol.name} can score "
+            f"none of them: evaluate other data, or tokenize with more held-out text"
+        )
+    known = dict(fingerprints or {}) | {"protocol": protocol.fingerprint}
+    return totals.result(
+        n_unscored=scorer.n_unscored,
+        sample={"n_tokens": n_tokens, "seed": seed} if is_sample else None,
+        protocol=protocol.as_dict(),
+        dtype=dtype,
+        fingerprints=known | {f"data {one.name}": one.fingerprint for one in data},
+        notes=tuple(note for one in data for note in one.notes),
+    )
 
 
-def _own_validation(run: Run) -> Path:
+def checked_window(model: Transformer, sequence_length: int | None, batch_size: int | None) -> int:
+    """Return the window in tokens; ``ValueError`` if the model or a batch cannot have it."""
+    T = model.config.sequence_length if sequence_length is None else sequence_length
+    if not 1 <= T <= model.config.sequence_length:
+        raise ValueError(
+            f"sequence_length = {T}: must be from 1 to the model's, {model.config.sequence_length}"
+        )
+    check_batch(batch_size or 1, T)
+    return T
+
+
+def _n_tokens(data: Sequence[EvaluationData]) -> int | None:
+    """Return the tokens of all of ``data``, or None if that is not known."""
+    counts = [one.n_tokens for one in data]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def _share(one: EvaluationData, total: int | None, n_tokens: int | None) -> int:
+    """Return how many tokens of a sample of ``n_tokens`` are from ``one``."""
+    assert n_tokens is not None
+    if total is None or one.n_tokens is None:
+        return n_tokens
+    return max(1, n_tokens * one.n_tokens // total)
+
+
+def open_data(run: Run, data: Any, vocabulary: Vocabulary) -> list[EvaluationData]:
+    """Return what ``data`` of :func:`evaluate` means, each with a name."""
+    if data is None:
+        data = own_validation(run)
+    if isinstance(data, dict):
+        named = data
+    elif isinstance(data, list | tuple):
+        named = {str(getattr(one, "path", one)): one for one in data}
+        if len(named) < len(data):
+            raise ValueError("data: the same name twice; give a mapping from names to data")
+    else:
+        named = {str(getattr(data, "path", data)): data}
+    if not named:
+        raise ValueError("data is empty: give a dataset or text to evaluate on")
+    return [_open_one(one, name, vocabulary) for name, one in named.items()]
+
+
+def _open_one(data: Any, name: str, vocabulary: Vocabulary) -> EvaluationData:
+    """Return one dataset or text as evaluation data."""
+    import lslm
+
+    if isinstance(data, lslm.Corpus):
+        return TextDocuments(data, vocabulary, name if "Corpus" not in name else "text")
+    if isinstance(data, lslm.TokenDataset):
+        check_tokenizer(data, vocabulary.tokenizer, data.path)
+        return DatasetDocuments(data, vocabulary, name)
+    path = Path(data)
+    kind = "documents" if str(data) == "-" or any(c in str(data) for c in "*?[") else kind_of(path)
+    if kind in {"run", "tokenizer"}:
+        raise ValueError(f"{path} is a {kind}, not data: give a dataset or text to evaluate on")
+    if kind == "documents":
+        return TextDocuments(lslm.Corpus(str(data)), vocabulary, name)
+    return _open_one(lslm.TokenDataset(find_part(path, "validation") or path), name, vocabulary)
+
+
+def own_validation(run: Run) -> Any:
     """Return the validation set of ``run``; raise an error that says what is missing."""
     where = run.config.data
     path = where.validation_path()
@@ -123,203 +278,30 @@ def _own_validation(run: Run) -> Path:
     raise missing_data(missing, run.config, run.path, "validation data", "data=")
 
 
-def _check_sizes(
-    n_tokens: int | None, sequence_length: int | None, stride: int | None, batch_size: int | None
-) -> None:
-    """Raise ``ValueError`` for a size that scores nothing."""
-    check_counts(
-        n_tokens=n_tokens, sequence_length=sequence_length, stride=stride, batch_size=batch_size
-    )
+def _fingerprints(run: Run) -> dict[str, str]:
+    """Return the identities of the model's weights and of its tokenizer."""
+    found = {"tokenizer": run.tokenizer.fingerprint}
+    with contextlib.suppress(OSError, ValueError):
+        files = read_state(find_checkpoint(run.path, run.step))["files"]
+        weights = sorted((n, file["sha256"]) for n, file in files.items() if n.startswith("model"))
+        found["model"] = hashlib.sha256(json.dumps(weights).encode()).hexdigest()
+    return found
 
 
-def check_tokenizer(dataset: TokenDataset, tokenizer: Tokenizer, path: str | Path) -> None:
-    """Raise ``MismatchError`` unless ``dataset``, which is at ``path``, is of ``tokenizer``."""
-    made_with = dataset.tokenizer_fingerprint
-    if made_with is not None and made_with != tokenizer.fingerprint:
-        raise MismatchError(
-            f"{path} was made with another tokenizer ({made_with[:12]}…) than the model's "
-            f"({tokenizer.fingerprint[:12]}…): tokenize the text with the run's tokenizer.json"
-        )
-
-
-def token_lengths(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Return the bytes of text of each id (V); special tokens and unused ids have 0."""
-    special = set(tokenizer.special_tokens.values())
-    lengths = np.zeros(tokenizer.vocab_size, np.int64)
-    for token in range(tokenizer.vocab_size):
-        if token not in special:
-            try:
-                lengths[token] = len(tokenizer.token_bytes(token))
-            except KeyError:  # an unused id
-                continue
-    return lengths
-
-
-def score(
-    model: Transformer,
-    dataset: TokenDataset,
-    lengths: NDArray[np.int64],
-    *,
-    n_tokens: int | None = None,
-    sequence_length: int | None = None,
-    stride: int | None = None,
-    batch_size: int | None = None,
-    reporter: Reporter | None = None,
-) -> EvaluationResult:
-    """Return the scores of ``model`` on the first ``n_tokens`` of ``dataset`` (None: all).
-
-    ``lengths`` are those of :func:`token_lengths`. Under torchrun each process scores a part, and
-    all of them return the sum. Nothing to score is a ``ValueError`` that names the dataset.
-    """
-    _check_sizes(n_tokens, sequence_length, stride, batch_size)
-    n = min(n_tokens or dataset.n_tokens, dataset.n_tokens)
-    group, own_nats = ranks(), 0.0
-    counts = np.zeros(2, np.int64)  # targets, bytes
-    windows = token_nats(
-        model,
-        dataset,
-        n,
-        sequence_length=sequence_length,
-        stride=stride,
-        batch_size=batch_size,
-        n_ids=len(lengths),
-    )
-    for targets, nats in windows:
-        counted = targets != IGNORE
-        own_nats += float(nats.sum(dtype=np.float64))
-        counts += (counted.sum(), lengths[targets[counted]].sum())
-        if reporter is not None:
-            reporter.update("evaluate", min(n, int(counts[0]) * group.world_size), n, "tokens")
-    nats_sum = group.sum(torch.tensor(own_nats, dtype=torch.float64))
-    sums = group.sum(torch.from_numpy(counts))
-    if not sums[0]:
-        raise ValueError(
-            f"{dataset.path} has {dataset.n_tokens:,} tokens, and none of them can be scored: "
-            f"evaluate another dataset, or tokenize with more held-out text"
-        )
-    return EvaluationResult(nats=nats_sum.item(), n_tokens=int(sums[0]), n_bytes=int(sums[1]))
-
-
-@torch.no_grad()
-def token_nats(
-    model: Transformer,
-    dataset: TokenDataset,
-    n_tokens: int,
-    *,
-    sequence_length: int | None = None,
-    stride: int | None = None,
-    batch_size: int | None = None,
-    n_ids: int | None = None,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield targets and their −log p in nats, (B, T) each, of the windows of this process.
-
-    Those of all processes hold each of the first ``n_tokens`` once; positions that are not scored
-    have target IGNORE and 0 nats. ``n_ids`` is that of the model's ``forward``.
-    """
-    T = model.config.sequence_length if sequence_length is None else sequence_length
-    if not 1 <= T <= model.config.sequence_length:
-        raise ValueError(
-            f"sequence_length = {T}: must be from 1 to the model's, {model.config.sequence_length}"
-        )
-    stride = T if stride is None else stride
-    if not 1 <= stride <= T:
-        raise ValueError(f"stride = {stride}: must be from 1 to the sequence length, {T}")
-    parameter = next(model.parameters())
-    if batch_size is None:
-        batch_size = max(1, (65_536 if parameter.is_cuda else 4_096) // T)
-    check_batch(batch_size, T)
-    starts = range(0, n_tokens, stride)
-    group, training = ranks(), model.training
-    model.eval()
+@contextlib.contextmanager
+def _json_lines(path: Path) -> Iterator[Callable[[DocumentScores], object]]:
+    """Yield a function that appends a line to ``path``, which appears when all is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        for first in range(group.rank * batch_size, len(starts), group.world_size * batch_size):
-            rows = [
-                _window(dataset, scored, min(scored + stride, n_tokens), T)
-                for scored in starts[first : first + batch_size]
-            ]
-            inputs, targets = (np.stack(arrays) for arrays in zip(*rows, strict=True))
-            ids, wanted = (torch.from_numpy(a).to(parameter.device) for a in (inputs, targets))
-            yield targets, _nats(model, ids, wanted, n_ids)
+        with temporary.open("w", encoding="utf-8") as file:
+
+            def write(document: DocumentScores) -> None:
+                file.write(json.dumps(document.as_dict(), ensure_ascii=False) + "\n")
+
+            yield write
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     finally:
-        model.train(training)
-
-
-def _nats(
-    model: Transformer, inputs: Tensor, targets: Tensor, n_ids: int | None
-) -> NDArray[np.float32]:
-    """Return −log p of ``targets`` (B, T) in nats."""
-    nats: Tensor = model(inputs, targets, reduction="none", n_ids=n_ids)
-    return nats.float().cpu().numpy()
-
-
-def _window(
-    dataset: TokenDataset, scored: int, stop: int, T: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return inputs and targets (T) of the window that ends at token ``stop``.
-
-    Targets from token ``scored`` on are scored, the others are IGNORE.
-    """
-    inputs, targets = np.zeros(T, np.int64), np.full(T, IGNORE, np.int64)
-    begin = max(0, stop - T)
-    window = dataset.tokens(max(0, begin - 1), stop).astype(np.int64)
-    eos = dataset.eos_id
-    if begin == 0:  # the first token follows the end of a document
-        window = np.concatenate([[eos if eos is not None else 0], window])
-    inputs[: stop - begin] = window[:-1]
-    targets[scored - begin : stop - begin] = window[1 + scored - begin :]
-    if scored == 0 and eos is None:  # without end-of-document tokens it has no context
-        targets[0] = IGNORE
-    return inputs, targets
-
-
-def uniform_baseline(dataset: TokenDataset, tokenizer: Tokenizer) -> EvaluationResult:
-    """Return the scores of the model that gives each of the V tokens probability 1/V."""
-    counts = _counts(dataset, tokenizer.vocab_size)
-    return _baseline(counts, np.full(len(counts), math.log(len(counts))), tokenizer)
-
-
-def unigram_baseline(
-    train: TokenDataset, dataset: TokenDataset, tokenizer: Tokenizer
-) -> EvaluationResult:
-    """Return the scores on ``dataset`` of p(token) = (count in ``train`` + 1) / (N + V).
-
-    N is the number of tokens in ``train``, V the size of the vocabulary: Laplace smoothing.
-    """
-    seen = _counts(train, tokenizer.vocab_size) + 1
-    counts = _counts(dataset, tokenizer.vocab_size)
-    return _baseline(counts, np.log(seen.sum()) - np.log(seen), tokenizer)
-
-
-def xz_bits_per_byte(dataset: TokenDataset, tokenizer: Tokenizer) -> float:
-    """Return the bits per byte of ``xz -9`` on the text of ``dataset``, as one stream."""
-    lengths = token_lengths(tokenizer)
-    compressor, n_bytes, compressed = lzma.LZMACompressor(preset=9), 0, 0
-    for ids in _chunks(dataset):
-        text = tokenizer.decode_bytes(ids[lengths[ids] > 0])
-        n_bytes += len(text)
-        compressed += len(compressor.compress(text))
-    return 8 * (compressed + len(compressor.flush())) / n_bytes if n_bytes else math.nan
-
-
-def _baseline(
-    counts: NDArray[np.int64], nats: NDArray[np.float64], tokenizer: Tokenizer
-) -> EvaluationResult:
-    """Return the totals where id i occurs ``counts[i]`` times and costs ``nats[i]`` each time."""
-    n_bytes = int(counts @ token_lengths(tokenizer))
-    return EvaluationResult(nats=float(counts @ nats), n_tokens=int(counts.sum()), n_bytes=n_bytes)
-
-
-def _counts(dataset: TokenDataset, vocab_size: int) -> NDArray[np.int64]:
-    """Return how often each id occurs (V)."""
-    counts = np.zeros(vocab_size, np.int64)
-    for ids in _chunks(dataset):
-        counts += np.bincount(ids, minlength=vocab_size)
-    return counts
-
-
-def _chunks(
-    dataset: TokenDataset, size: int = 1 << 22
-) -> Iterator[NDArray[np.uint16] | NDArray[np.uint32]]:
-    """Yield the tokens of ``dataset``, ``size`` at a time."""
-    for start in range(0, dataset.n_tokens, size):
-        yield dataset.tokens(start, min(start + size, dataset.n_tokens))
+        temporary.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["IGNORE", "linear_cross_entropy"]
+__all__ = ["IGNORE", "linear_cross_entropy", "token_scores"]
 
 IGNORE = -100
 """A target with this value is not counted; torch's own ``ignore_index``."""
@@ -137,3 +137,44 @@ def linear_cross_entropy(
 def _power_of_two(limit: int) -> int:
     """Return the largest power of two up to ``limit``: most batches become equal chunks."""
     return 1 << max(0, limit.bit_length() - 1)
+
+
+@torch.no_grad()
+def token_scores(
+    hidden: Tensor, weight: Tensor, targets: Tensor, rows: int | None = None
+) -> Tensor:
+    """Return nats, rank and entropy (3, N) of ``targets`` (N), ``rows`` rows at a time.
+
+    nats = −log p(target), equal to ``linear_cross_entropy(…, reduction="none")``; rank is the
+    number of ids with a higher logit; entropy = −Σ p log p in nats. ``hidden`` is (N, C),
+    ``weight`` (V, C), as there; the result is float32 or wider.
+    """
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):
+        hidden = hidden.to(torch.get_autocast_dtype(kind))
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else MAX_CPU) // len(weight))
+    scores = torch.empty(3, len(targets), dtype=wide, device=hidden.device)
+    with torch.autocast(kind, enabled=False):
+        matrix = weight.to(hidden.dtype)
+        for start in range(0, len(targets), rows):
+            part = slice(start, start + rows)
+            scores[:, part] = torch.stack(_row_scores(hidden[part], matrix, targets[part], wide))
+    return scores
+
+
+def _row_scores(
+    x: Tensor, matrix: Tensor, target: Tensor, wide: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return nats, rank and entropy of some rows; the logits are overwritten twice."""
+    logits = (x @ matrix.T).to(wide)  # (rows, V)
+    predicted = logits.gather(1, target[:, None])
+    rank = (logits > predicted).sum(1).to(wide)
+    top = logits.amax(1, keepdim=True)
+    shifted = logits.sub_(top)
+    weights = shifted.exp()
+    total = weights.sum(1)
+    log_total = total.log()
+    # Σ p (z − top), as a batch of dot products: no third matrix is made
+    mean = torch.linalg.vecdot(weights, shifted) / total
+    return log_total - (predicted - top)[:, 0], rank, log_total - mean

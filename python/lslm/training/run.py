@@ -46,19 +46,19 @@ from lslm.config import (
     with_absolute_paths,
 )
 from lslm.data import TokenLoader
-from lslm.evaluation import check_tokenizer, score, token_lengths
+from lslm.evaluation import check_tokenizer, score
+from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.exceptions import MismatchError
 from lslm.files import write_atomically
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import Ranks, autocast, resolve_dtype
+from lslm.protocol import parse_protocol
 from lslm.scores import EvaluationResult
 from lslm.training.metrics import drop_rows_after
 from lslm.training.trial import fitting_steps
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
     from lslm import TokenDataset, Tokenizer
@@ -122,8 +122,7 @@ class TrainingData:
     train: TokenDataset
     validation: TokenDataset | None
     tokenizer: Tokenizer
-    token_lengths: NDArray[np.int64]
-    """Bytes of text of each token id."""
+    vocabulary: Vocabulary
 
     @classmethod
     def open(cls, config: Config) -> TrainingData:
@@ -163,7 +162,7 @@ class TrainingData:
             train=train,
             validation=validation,
             tokenizer=tokenizer,
-            token_lengths=token_lengths(tokenizer),
+            vocabulary=Vocabulary.of(tokenizer),
         )
 
 
@@ -197,9 +196,11 @@ class TrainingRun:
         with autocast(self.device, settings.dtype), eager:
             return score(
                 self.model,
-                self.data.validation,
-                self.data.token_lengths,
+                [DatasetDocuments(self.data.validation, self.data.vocabulary, "validation")],
+                self.data.vocabulary,
+                parse_protocol("disjoint", self.model.config.sequence_length),
                 n_tokens=settings.validation_tokens or None,
+                dtype=settings.dtype,
             )
 
     def save(self, state: TrainingState, validation: EvaluationResult | None) -> None:
