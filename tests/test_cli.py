@@ -31,7 +31,7 @@ from lslm.cli.options import parse_size
 ROOT = Path(__file__).parents[1]
 
 VERBS = [
-    "clean", "decode", "demo", "encode", "eval", "generate", "inspect", "tokenize", "train",
+    "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "tokenize", "train",
     "train-tokenizer", "verify",
 ]  # fmt: skip
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -225,7 +225,7 @@ SHORTER = {
 }
 ORDER = [
     "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
-    "eval", "generate", "demo",
+    "eval", "generate", "export", "import", "demo",
 ]  # fmt: skip
 
 
@@ -272,6 +272,7 @@ def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
     assert printed["decode"] == "Hi!"
     assert "perplexity" in printed["eval"]
     assert printed["generate"].startswith("def main")
+    assert "Qwen3ForCausalLM" in printed["import"]
     assert (tmp_path / "demo/report.html").exists()
 
 
@@ -291,6 +292,8 @@ def test_every_verb_prints_nothing_but_json_on_request(raw, tmp_path):
     assert printed["train"]["validation"]["loss"] > 0
     assert printed["eval"]["perplexity"] > 1
     assert printed["generate"]["prompt"] == "def main"
+    assert printed["export"]["files"][0] == "model.safetensors"
+    assert printed["import"]["run"] == "runs/imported"
     assert printed["demo"]["bits_per_byte"] > 0
     assert Path(tmp_path, printed["demo"]["report"]).exists()
 

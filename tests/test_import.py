@@ -34,8 +34,8 @@ def test_import_starts_no_native_thread():
 
 
 NEED_TORCH = {
-    "Config", "ModelConfig", "TrainResult", "Transformer", "evaluate", "generate", "load_config",
-    "train",
+    "Config", "ExportResult", "ImportResult", "ModelConfig", "TrainResult", "Transformer",
+    "evaluate", "export_model", "generate", "import_model", "load_config", "train",
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """lslm: raw text to a measured language model.
 
 The verbs are functions: :func:`clean`, :func:`train_tokenizer`, :func:`tokenize`, :func:`train`,
-:func:`evaluate`, :func:`generate`, and :func:`inspect` and :func:`verify` for what they wrote. The
-text side is compiled and needs no torch; what needs torch loads it when it is first used.
+:func:`evaluate`, :func:`generate`, :func:`inspect` and :func:`verify` for what they wrote, and
+:func:`export_model` and :func:`import_model` for weights of other programs. The text side is
+compiled and needs no torch; what needs torch loads it when it is first used.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ __all__ = [
     "Document",
     "DocumentIterator",
     "EvaluationResult",
+    "ExportResult",
     "FormatError",
+    "ImportResult",
     "Inputs",
     "Inspection",
     "LslmError",
@@ -59,7 +62,9 @@ __all__ = [
     "__version__",
     "clean",
     "evaluate",
+    "export_model",
     "generate",
+    "import_model",
     "inspect",
     "load_config",
     "measure_tokenizer",
@@ -76,6 +81,7 @@ if TYPE_CHECKING:
     from lslm.data import Batch, Mixture, TokenLoader, write_dataset
     from lslm.evaluation import evaluate
     from lslm.generation import generate
+    from lslm.huggingface import ExportResult, ImportResult, export_model, import_model
     from lslm.inspection import Inspection, inspect, verify
     from lslm.model import ModelConfig, Transformer
     from lslm.score_table import ScoreTable, open_scores
@@ -87,6 +93,7 @@ else:  # out of type checkers' sight, so that a wrong name is an error for them
         "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],
         "evaluation": ["evaluate"],
         "generation": ["generate"],
+        "huggingface": ["ExportResult", "ImportResult", "export_model", "import_model"],
         "inspection": ["Inspection", "inspect", "verify"],
         "model": ["ModelConfig", "Transformer"],
         "score_table": ["ScoreTable", "open_scores"],

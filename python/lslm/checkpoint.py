@@ -15,29 +15,34 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
 
 from lslm.config import Config, load_config, locate_data
 from lslm.exceptions import FormatError, MismatchError
-from lslm.files import sync, write_atomically
+from lslm.files import write_atomically
 from lslm.model import Transformer
+from lslm.tensors import entries_of, open_tensors, write_shards
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    import torch
     from torch import Tensor, nn
 
     from lslm import Tokenizer
+    from lslm.architecture import ModelConfig
+    from lslm.tensors import FileRecord
 
 __all__ = [
     "Run",
+    "RunFiles",
     "check_checkpoint",
+    "commit_checkpoint",
+    "empty_model",
     "find_checkpoint",
+    "find_run",
     "list_checkpoints",
     "load_checkpoint",
     "open_run",
@@ -48,8 +53,6 @@ __all__ = [
 
 VERSION = 1
 """Of state.json; a reader refuses any other."""
-SHARD_BYTES = 5_000_000_000
-"""Largest size of one safetensors file in bytes, as Hugging Face splits them."""
 
 
 def save_checkpoint(
@@ -67,21 +70,22 @@ def save_checkpoint(
     _remove(folder)
     folder.mkdir(parents=True)
     try:
-        files = _write_tensors(folder, "model", dict(model.state_dict()))
-        files += _write_tensors(folder, "optimizer", _optimizer_tensors(model, optimizers))
-        record = {
-            "version": VERSION,
-            "step": step,
-            **state,
-            "files": {
-                path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files
-            },
-        }
-        write_atomically(folder / "state.json", json.dumps(record, indent=1) + "\n")
+        files = write_shards(folder, "model", entries_of(model.state_dict()))
+        optimizer = entries_of(_optimizer_tensors(model, optimizers))
+        commit_checkpoint(folder, step, state, files + write_shards(folder, "optimizer", optimizer))
     except BaseException:
         _remove(folder)
         raise
     return folder
+
+
+def commit_checkpoint(
+    folder: Path, step: int, state: Mapping[str, Any], files: list[FileRecord]
+) -> None:
+    """Write state.json, which makes ``folder`` with ``files`` the checkpoint of ``step``."""
+    hashes = {file.path.name: {"bytes": file.n_bytes, "sha256": file.sha256} for file in files}
+    record = {"version": VERSION, "step": step, **state, "files": hashes}
+    write_atomically(folder / "state.json", json.dumps(record, indent=1) + "\n")
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -204,17 +208,39 @@ class Run:
     tokenizer: Tokenizer
     validation_dataset: str | None = None
     """Fingerprint of the validation set that it was trained with; None: without one."""
+    bos_id: int | None = None
+    """The id that begins a document; None: the tokenizer's ``eos_id``, which ends others."""
+    eos_ids: tuple[int, ...] = ()
+    """The ids that end a text; empty: the tokenizer's ``eos_id``."""
+
+    @property
+    def start_ids(self) -> list[int]:
+        """The ids before the text of a document: one, or none where the tokenizer has no such."""
+        start = self.tokenizer.eos_id if self.bos_id is None else self.bos_id
+        return [] if start is None else [start]
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a text."""
+        eos = self.tokenizer.eos_id
+        return frozenset(self.eos_ids) or frozenset([] if eos is None else [eos])
 
 
-def open_run(
-    run: str | os.PathLike[str], checkpoint: str | int = "best", device: str = "cpu"
-) -> Run:
-    """Return the model of a run, ready to evaluate or generate.
+class RunFiles(NamedTuple):
+    """A run's files but the weights, from :func:`find_run`."""
 
-    ``run`` is a run's folder, or the folder of one of its checkpoints, which then wins over
-    ``checkpoint``; see :func:`find_checkpoint`. Datasets in its ``config`` are where they are now,
-    also if they were moved together with the run. Raises ``MismatchError`` if the folder's
-    tokenizer is not the one that the model was trained with.
+    folder: Path
+    checkpoint: Path
+    config: Config
+    tokenizer: Tokenizer
+    state: dict[str, Any]
+    """What the checkpoint's state.json has."""
+
+
+def find_run(run: str | os.PathLike[str], checkpoint: str | int = "best") -> RunFiles:
+    """Return what belongs to a checkpoint of a run; the arguments are those of :func:`open_run`.
+
+    Raises ``MismatchError`` if the folder's tokenizer is not that of the model.
     """
     from lslm import Tokenizer
 
@@ -223,15 +249,50 @@ def open_run(
         folder, checkpoint = folder.parent.parent, _step(folder)
     chosen = find_checkpoint(folder, checkpoint)
     config = locate_data(load_config(folder / "config.toml"), folder)
-    tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    model = Transformer(config.model)
-    state = load_checkpoint(chosen, model)
+    tokenizer, state = Tokenizer.load(folder / "tokenizer.json"), read_state(chosen)
     if state.get("tokenizer") != tokenizer.fingerprint:
         raise MismatchError(
             f"{folder}/tokenizer.json is not the tokenizer that {chosen} was trained with"
         )
+    return RunFiles(folder, chosen, config, tokenizer, state)
+
+
+def open_run(
+    run: str | os.PathLike[str], checkpoint: str | int = "best", device: str = "cpu"
+) -> Run:
+    """Return the model of a run, ready to evaluate or generate.
+
+    ``run`` is a run's folder, or the folder of one of its checkpoints, which then wins over
+    ``checkpoint``; see :func:`find_checkpoint`; or a folder with a published model in Hugging
+    Face's layout, see :func:`lslm.import_model`. Datasets in its ``config`` are where they are now,
+    also if they were moved together with the run. Raises ``MismatchError`` if the folder's
+    tokenizer is not the one that the model was trained with.
+    """
+    from lslm.huggingface import is_folder, open_model
+
+    if is_folder(run):
+        return open_model(run, device)
+    files = find_run(run, checkpoint)
+    model = empty_model(files.config.model, "cpu")
+    state = load_checkpoint(files.checkpoint, model)
     model.to(device).eval()
-    return Run(folder, state["step"], config, model, tokenizer, state.get("validation_dataset"))
+    return Run(
+        path=files.folder,
+        step=state["step"],
+        config=files.config,
+        model=model,
+        tokenizer=files.tokenizer,
+        validation_dataset=state.get("validation_dataset"),
+        bos_id=state.get("bos_id"),
+        eos_ids=tuple(state.get("eos_ids", ())),
+    )
+
+
+def empty_model(config: ModelConfig, device: str) -> Transformer:
+    """Return a model whose weights are yet to be loaded: drawing them would take seconds."""
+    with torch.device("meta"):
+        model = Transformer(config)
+    return model.to_empty(device=device)
 
 
 def _step(folder: Path) -> int:
@@ -273,47 +334,11 @@ def _optimizer_tensors(
     }
 
 
-def _write_tensors(folder: Path, name: str, tensors: dict[str, Tensor]) -> list[Path]:
-    """Write NAME.safetensors, or parts and an index above SHARD_BYTES; return the paths."""
-    parts: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for key, tensor in tensors.items():
-        if size and size + tensor.nbytes > SHARD_BYTES:
-            parts.append({})
-            size = 0
-        parts[-1][key] = tensor.detach().cpu().contiguous()
-        size += tensor.nbytes
-    paths = [folder / f"{name}.safetensors"]
-    if len(parts) > 1:
-        of = f"of-{len(parts):05d}.safetensors"
-        paths = [folder / f"{name}-{k:05d}-{of}" for k in range(1, len(parts) + 1)]
-        index = {
-            "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-            "weight_map": {
-                key: path.name for path, part in zip(paths, parts, strict=True) for key in part
-            },
-        }
-        write_atomically(folder / f"{name}.safetensors.index.json", json.dumps(index, indent=1))
-    for path, part in zip(paths, parts, strict=True):
-        try:
-            save_file(part, path, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(f"{path}: {error}") from None
-        sync(path)
-    sync(folder)
-    return paths
-
-
 def _read_tensors(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for file in state["files"]:
-        if file == f"{name}.safetensors" or file.startswith(f"{name}-"):
-            path = checkpoint / file
-            try:
-                tensors |= load_file(path)
-            except SafetensorError as error:
-                raise FormatError(f"{path}: {error}", str(path)) from None
-    return tensors
+    """Return the tensors in the files NAME.safetensors or NAME-….safetensors of a checkpoint."""
+    files = [f for f in state["files"] if f == f"{name}.safetensors" or f.startswith(f"{name}-")]
+    entries = open_tensors([checkpoint / file for file in files])
+    return {key: entry.load() for key, entry in entries.items()}
 
 
 def _check_shapes(

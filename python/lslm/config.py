@@ -69,6 +69,9 @@ class TrainConfig:
 
     out: str = ""
     """The run's folder."""
+    init_from: str = ""
+    """Run, checkpoint or folder in Hugging Face's layout whose weights and shape training starts
+    from; empty: drawn from ``seed``."""
     steps: int = 0
     """Updates of the parameters; 0: as many as fit into ``minutes``, measured before the first."""
     minutes: float = 0.0

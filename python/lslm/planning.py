@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lslm.huggingface import exports_as
 from lslm.model import Transformer
 from lslm.parallel import autocast, resolve_device, resolve_dtype
+from lslm.training.origin import open_origin, with_shape
 
 if TYPE_CHECKING:
     from lslm.config import Config
@@ -36,8 +38,10 @@ class Estimate:
     """Measured here, on one process, with one short row: a rough figure."""
     seconds: float
     """Of the whole run, on one process."""
+    exports_as: str
+    """What ``lslm export`` writes its model as, or why it does not."""
 
-    def as_dict(self) -> dict[str, float | int]:
+    def as_dict(self) -> dict[str, float | int | str]:
         """Return the values by name."""
         return dataclasses.asdict(self)
 
@@ -47,6 +51,8 @@ def estimate(config: Config) -> Estimate:
 
     The size of the vocabulary is the dataset's where the configuration has 0.
     """
+    origin = open_origin(config)
+    config = with_shape(config, origin.config) if origin is not None else config
     config = dataclasses.replace(config, model=_with_vocabulary(config))
     shape, settings = config.model, config.train
     device = resolve_device(settings.device)
@@ -64,6 +70,7 @@ def estimate(config: Config) -> Estimate:
         memory_bytes=_memory_bytes(config, counted, dtype),
         tokens_per_second=speed,
         seconds=n_tokens / speed if n_tokens else 60 * settings.minutes,
+        exports_as=exports_as(shape),
     )
 
 

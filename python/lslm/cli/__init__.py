@@ -1,11 +1,12 @@
 """The command ``lslm``: one verb for each step from text to a measured language model.
 
 Every verb calls one public function of the same name and prints what it returns, so whatever the
-command line can do, Python can do too. The verbs are in three modules, in the order of the help:
+command line can do, Python can do too. The verbs are in four modules, in the order of the help:
 
 - :mod:`lslm.cli.text`: clean, train-tokenizer, tokenize, encode, decode.
 - :mod:`lslm.cli.artifacts`: inspect, verify.
 - :mod:`lslm.cli.model`: train, eval, generate, demo.
+- :mod:`lslm.cli.weights`: export, import.
 
 :mod:`lslm.cli.options` defines the options that several verbs share, :mod:`lslm.cli.show` prints
 tables and JSON.
@@ -19,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import lslm
-from lslm.cli import artifacts, model, text
+from lslm.cli import artifacts, model, text, weights
 
 __all__ = ["Ended", "app"]
 
@@ -52,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (text.verbs, artifacts.verbs, model.verbs):
+for verbs in (text.verbs, artifacts.verbs, model.verbs, weights.verbs):
     app.add_typer(verbs)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from lslm.cli.options import (
     Threads,
     between,
     expand_options,
+    require_torch,
 )
 
 __all__ = ["verbs"]
@@ -41,6 +41,10 @@ def train(
         ),
     ],
     *,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Run or folder in Hugging Face's layout whose weights to start from."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last checkpoint.")
     ] = False,
@@ -53,14 +57,16 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a language model on a dataset."""
-    _require_torch()
+    require_torch()
     from lslm import report
-    from lslm.config import load_config
+    from lslm.config import load_config, replace
     from lslm.files import write_atomically
 
     first = Path(settings[0])
     path = first if "=" not in settings[0] or first.is_file() else None
     config = load_config(path, settings if path is None else settings[1:])
+    if init is not None:
+        config = replace(config, init_from=init)
     if dry_run:
         from lslm.planning import estimate
 
@@ -94,7 +100,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a whole dataset: loss, perplexity, bits per byte."""
-    _require_torch()
+    require_torch()
     result = lslm.evaluate(run, data=data)
     if as_json:
         show.print_json(result.as_dict())
@@ -137,7 +143,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Generate text with a model, printed as it comes."""
-    _require_torch()
+    require_torch()
     if not as_json:
         print(prompt, end="", flush=True)
     text = lslm.generate(
@@ -186,7 +192,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Do everything on this machine: clean, tokenize, train, evaluate, write a report."""
-    _require_torch()
+    require_torch()
     from lslm.demo import demo as run_demo
 
     # without read options the demo chooses how files are split
@@ -205,10 +211,3 @@ def demo(
         )
     if as_json:
         show.print_json({"output": output, "report": output / "report.html", **result.as_dict()})
-
-
-def _require_torch() -> None:
-    """Raise ``ImportError`` with the command that installs what training needs."""
-    for name in ("torch", "safetensors"):
-        if find_spec(name) is None:
-            raise ImportError(f"this needs {name}: pip install 'lslm[train]'")

@@ -17,6 +17,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -38,6 +39,7 @@ __all__ = [
     "between",
     "expand_options",
     "parse_size",
+    "require_torch",
 ]
 
 MAX_COUNT = 2**63 - 1
@@ -258,3 +260,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         except ValueError:
             inner[key] = value
     return nested
+
+
+def require_torch() -> None:
+    """Raise ``ImportError`` with the command that installs what models need."""
+    for name in ("torch", "safetensors"):
+        if find_spec(name) is None:
+            raise ImportError(f"this needs {name}: pip install 'lslm[train]'")

@@ -23,6 +23,7 @@ from lslm.progress import reporting
 from lslm.results import Result, finite
 from lslm.scores import EvaluationResult  # noqa: TC001  (from_dict reads the fields' types)
 from lslm.training.loop import training_loop
+from lslm.training.origin import with_absolute_origin
 from lslm.training.run import adopt_config, start_run
 from lslm.training.step import train_step
 from lslm.training.stop import StopSignal
@@ -82,6 +83,7 @@ def train(
     *,
     data: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
+    init: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress = None,
     **settings: Setting,
@@ -94,8 +96,12 @@ def train(
 
     ``config`` is a TOML file, the name of one in the package, a :class:`lslm.config.Config`, or
     None for the defaults. ``data``, the folder that ``tokenize`` wrote, ``out``, the folder of
-    the run, and ``settings`` win over it: ``steps=100``, ``lr=0.01``, ``model__width=256`` for
-    ``model.width``. An unknown key raises ``ValueError`` with the nearest known one.
+    the run, ``init``, and ``settings`` win over it: ``steps=100``, ``lr=0.01``,
+    ``model__width=256`` for ``model.width``. An unknown key raises ``ValueError`` with the nearest
+    known one.
+
+    ``init`` is a run, a checkpoint or a folder in Hugging Face's layout whose weights and shape the
+    run starts from; the dataset must be of its tokenizer, or it is a ``MismatchError``.
 
     ``resume`` continues from the last checkpoint in ``out``, if there is one, with the settings of
     the run; what is given must be one of them, or it is a ``MismatchError``. How long to train and
@@ -110,8 +116,9 @@ def train(
     ``FloatingPointError`` and leaves the last checkpoint as it is.
     """
     config = config if isinstance(config, Config) else load_config(config)
-    given = {"data": data, "out": out}
+    given = {"data": data, "out": out, "init_from": init}
     config = replace(config, **{k: v for k, v in given.items() if v is not None}, **settings)
+    config = with_absolute_origin(config)
     if not config.train.out:
         raise ValueError("train.out is empty: give the folder of the run, out=RUN")
     folder = Path(config.train.out)

@@ -30,6 +30,7 @@ from lslm.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     prune_checkpoints,
+    read_state,
     save_checkpoint,
 )
 from lslm.config import (
@@ -56,6 +57,7 @@ from lslm.parallel import Ranks, autocast, resolve_dtype
 from lslm.protocol import parse_protocol
 from lslm.scores import EvaluationResult
 from lslm.training.metrics import drop_rows_after
+from lslm.training.origin import open_origin, with_shape
 from lslm.training.trial import fitting_steps
 
 if TYPE_CHECKING:
@@ -180,6 +182,10 @@ class TrainingRun:
     """``model``, wrapped if several processes train it."""
     optimizers: list[torch.optim.Optimizer]
     loader: TokenLoader[torch.Tensor]
+    bos_id: int | None = None
+    """The id that begins a document; None: the one that ends others."""
+    eos_ids: tuple[int, ...] = ()
+    """The ids that end a text, of a published model; empty: the tokenizer's."""
 
     @property
     def last_step(self) -> int:
@@ -216,6 +222,8 @@ class TrainingRun:
                 "dataset": self.data.train.fingerprint,
                 "validation_dataset": self.data.validation and self.data.validation.fingerprint,
                 "tokenizer": self.data.tokenizer.fingerprint,
+                "bos_id": self.bos_id,
+                "eos_ids": self.eos_ids,
             }
             save_checkpoint(self.folder, state.step, self.model, self.optimizers, record)
             prune_checkpoints(
@@ -264,15 +272,27 @@ def start_run(
     """
     start = time.monotonic()
     config = adopt_config(config, folder, resume=resume)
+    last = find_checkpoint(folder) if resume and list_checkpoints(folder) else None
+    origin = open_origin(config) if last is None else None
     data = TrainingData.open(config)
+    if origin is not None:
+        config = with_shape(config, origin.config)
+        origin.check_tokenizer(data.tokenizer, data.path)
     config = _resolve(config, data.tokenizer, device)
     torch.set_num_threads(config.train.threads)
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
     run = _build(config, folder, device, group, data)
     state = TrainingState()
-    if resume and list_checkpoints(folder):
-        state = run.restore(find_checkpoint(folder))
+    if origin is not None:
+        origin.load(run.model)
+        bos_id = origin.bos_id if data.train.bos_id is None else data.train.bos_id
+        run = dataclasses.replace(run, bos_id=bos_id, eos_ids=origin.eos_ids)
+    if last is not None:
+        state = run.restore(last)
+        record = read_state(last)
+        eos_ids = tuple(record.get("eos_ids", ()))
+        run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
     elif not config.train.steps:
         steps = fitting_steps(
             config,
@@ -289,6 +309,8 @@ def start_run(
         write_atomically(folder / "config.toml", to_toml(_stored(run.config)))
         if not (folder / "tokenizer.json").is_file():
             data.tokenizer.save(folder / "tokenizer.json")
+        if origin is not None:
+            origin.copy_companions(folder)
         drop_rows_after(folder, state.step)
     group.wait()
     return run, state
@@ -306,6 +328,11 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
         return config
     if not resume:
         raise ValueError(f"{folder} already holds a run: resume it, or choose another out=")
+    if any("loader" not in read_state(checkpoint) for checkpoint in list_checkpoints(folder)[-1:]):
+        raise MismatchError(
+            f"{folder} was imported and has no training to resume: start another run from it, "
+            f"init_from={folder}"
+        )
     stored, given = locate_data(load_config(path), folder), given_keys(config)
     changes: dict[str, Setting] = {}
     for key in config_keys():
@@ -402,6 +429,7 @@ def _build(
             world_size=group.world_size,
             device=None if device == "cpu" else device,
         ),
+        bos_id=data.train.bos_id,
     )
 
 
