@@ -15,7 +15,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def test_a_cleaned_text_has_changes_or_a_reason_with_its_measure():
-    result = Cleaner().clean("a\r\nb\u200b  c")
+    result = Cleaner("tidy").clean("a\r\nb\u200b  c")
     assert result.text == "a\nb c"
     assert result.keep
     assert result.reason is None
@@ -35,9 +35,38 @@ def test_a_text_without_changes_is_returned_as_the_same_object():
         assert Cleaner().clean(text).text is text
 
 
+def test_default_loses_nothing():
+    kept = (
+        "a  b\t\tc  \n\n\n\nភាសា\u200bខ្មែរ \u3000inter\u00adnational\u2028\ufeff \u202b نص \u202c\n"
+    )
+    assert Cleaner().clean(kept).text is kept
+    singletons = "\uf914 \u212b e\u0301"
+    merged = Cleaner().clean(singletons)
+    assert merged.text == "\u6a02 \u00c5 \u00e9"
+    assert merged.changes == {"nfc": 4, "nfc.singletons": 2}
+    assert Cleaner(nfc="keep-singletons").clean(singletons).text == "\uf914 \u212b \u00e9"
+    with pytest.raises(ValueError, match=r"did you mean nfc\.keep_singletons"):
+        Cleaner(nfc="keep-singeltons")
+
+
+def test_tidy_knows_what_white_space_means():
+    for kept in (
+        "a\tb\tc\n1\t\t3\n",
+        "line one  \nline two\n",
+        "```python\ndef f(x):\n    return  x\n```\n",
+        "Name      Qty   Price\napple       3    1.50\n",
+        "姓名\u3000\u3000张三\n",
+        "ភាសា\u200bខ្មែរ\n",
+    ):
+        assert Cleaner("tidy").clean(kept).text is kept
+    dirty = "\x1b[31mred\x1b[0m\u200b  \u00a0text \n\n\n\n\nend"
+    assert Cleaner("tidy").clean(dirty).text == "red text\n\n\nend"
+
+
+@pytest.mark.parametrize("profile", ["default", "tidy"])
 @given(text)
-def test_cleaning_is_idempotent_and_bounded(text):
-    cleaner = Cleaner("default")
+def test_cleaning_is_idempotent_and_bounded(profile, text):
+    cleaner = Cleaner(profile)
     once = cleaner.clean(text)
     twice = cleaner.clean(once.text)
     assert twice.text == once.text
@@ -70,7 +99,7 @@ def test_overrides_change_the_profile():
         Cleaner("fineweb", gopher_quality={"min_words": None}).config["gopher_quality"]["min_words"]
         is None
     )
-    assert Cleaner("default", spaces=False).clean("a  b").text == "a  b"
+    assert Cleaner("tidy", spaces=False).clean("a  b").text == "a  b"
 
 
 def test_stages_are_an_ordered_list():

@@ -18,7 +18,7 @@ def made(tmp_path_factory):
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "raw/a.jsonl").write_text(lines + "bad\n")
     (folder / "raw/b.txt").write_text("me@site.org")
-    cleaner = lslm.Cleaner("default", redact=True, length={"min_chars": 15})
+    cleaner = lslm.Cleaner("tidy", redact=True, length={"min_chars": 15})
     cleaned = lslm.clean(folder / "raw", output=folder / "clean", cleaner=cleaner, dedup="exact")
     tok = lslm.train_tokenizer(folder / "raw", vocab_size=280)
     share = {"validation_fraction": 0.5}

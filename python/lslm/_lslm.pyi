@@ -209,7 +209,7 @@ class CleanedText:
 
     @property
     def text(self) -> str:
-        """The text after all normalisers and, if it is kept, redactors.
+        """The text after the last stage, or at the one that dropped it.
 
         The very object that was given, if nothing changed.
         """
@@ -232,21 +232,23 @@ class CleanedText:
 
 @final
 class Cleaner:
-    """Normalises, filters and redacts texts by the rules of a named profile.
+    """Normalises, edits, filters and redacts texts by the stages of a named profile.
 
     The same text and rules give the same result on every machine and in every thread, and
     normalising twice changes nothing more. A cleaner can be copied, pickled and shared between
     threads; two are equal when their :attr:`fingerprint` is.
 
-    Profiles: "none" (no rule), "default" (normalises; drops what is empty or was decoded wrongly),
-    "code" (keeps all white space; drops generated, minified and data files), "gopher" and "fineweb"
-    (English web text, equal to datatrove's filters up to the segmentation of words), "chinese"
-    (Chinese web text by the character, after FineWeb2).
+    Profiles: "none" (no rule), "default" (loses nothing: NFC, a byte order mark, C0 controls; drops
+    what is empty or was decoded wrongly), "tidy" (also white space, hidden characters, escape
+    sequences), "code" (drops generated, minified and data files), "gopher" and "fineweb" (English
+    web text, equal to datatrove's filters up to the segmentation of words), "chinese" (Chinese web
+    text by the character, after FineWeb2).
 
     Arguments:
         profile: the name of a profile.
         overrides: changes to its rules, by name: False or None switches a rule off, True on, a dict
-            on with these settings; a setting of None removes that limit. ``redact=True`` switches
+            on with these settings; a setting of None removes that limit. A text switches the rule
+            and one setting on: ``nfc="keep-singletons"``. ``redact=True`` switches
             on all redactors (email, ipv4, resident_id, mobile_phone). ``unit`` is "word" or "char":
             what counts as a word of Chinese and Japanese. ``stages`` names all rules that run, in
             order; without it, a rule that is switched on runs at its usual place.
@@ -257,7 +259,7 @@ class Cleaner:
         TypeError: a value is not plain data.
 
     >>> cleaner = lslm.Cleaner("default", redact=True, length={"min_chars": 5})
-    >>> cleaner.clean("Write  to me@site.org").text
+    >>> cleaner.clean("Write to me@site.org").text
     'Write to email@example.com'
     """
 

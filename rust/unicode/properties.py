@@ -3,9 +3,9 @@
     pip install regex
     python rust/unicode/properties.py > rust/unicode/src/properties/runs.rs
 
-Classes come from the Unicode tables of `regex`, composition from Python's `unicodedata`. Whether a
-code point is inert under NFC never changes once it is assigned, so an older `unicodedata` makes the
-fast path of `nfc.rs` shorter, never wrong.
+Classes come from the Unicode tables of `regex`, composition from Python's `unicodedata`. How a code
+point behaves under NFC never changes once it is assigned, so an older `unicodedata` makes the fast
+path of `nfc.rs` shorter, never wrong.
 """
 
 # ruff: noqa: SIM905
@@ -70,6 +70,11 @@ joining = matcher("[" + "".join(rf"\p{{Script={name}}}" for name in JOINING) + "
 seconds = composed_seconds()
 
 
+def recomposes(char: str) -> bool:
+    """Return whether the NFC quick check of a character is not Yes."""
+    return unicodedata.normalize("NFC", char) != char or char in seconds
+
+
 def properties(code: int) -> int:
     """Return the properties of one code point, one bit each, in the order of `Properties`."""
     char = chr(code)
@@ -88,16 +93,12 @@ def properties(code: int) -> int:
         joining(char) and not mark(char),
         picture(char),
         mark(char),
-        unicodedata.category(char) == "Cn"
-        or unicodedata.combining(char) != 0
-        or mark(char)
-        or unicodedata.normalize("NFC", char) != char
-        or char in seconds,
+        unicodedata.category(char) == "Cn" or unicodedata.combining(char) != 0 or recomposes(char),
         blank(char) and char != " ",
         code in BREAKS,
         control(char) and code not in BREAKS and code not in (9, 10),
         code in HIDDEN,
-        code == 0xFFFD,
+        unicodedata.category(char) == "Cn" or recomposes(char),
     ]
     return sum(1 << place for place, flag in enumerate(flags) if flag)
 

@@ -1,90 +1,259 @@
-//! Which characters a text has, so that normalisers with nothing to do are skipped.
+//! Finds the characters that normalisers change, skipping plain text 64 bytes at a time.
+//!
+//! ```text
+//! for each 64 bytes:
+//!     if any byte begins a character that is not plain:       (vector instructions, no early exit)
+//!         look up each character of the block in the table
+//! ```
+//!
+//! *Plain* is what clean text of the common scripts consists of: ASCII without controls, Latin up to
+//! U+02FF, Greek, Russian, Han, kana, Hangul syllables, and their punctuation. The first two bytes of
+//! a character decide it, for U+2000 to U+203F and U+3000 to U+30FF the third as well. A plain
+//! character has none of the properties in [`NOT_PLAIN`]; the reverse need not hold.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 
 pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
+
+/// The properties that no plain character has.
+pub const NOT_PLAIN: Properties = Properties::BREAK
+    .or(Properties::CONTROL)
+    .or(Properties::HIDDEN)
+    .or(Properties::BLANK)
+    .or(Properties::UNSTABLE);
+
+/// Bytes that are tested together. A character of the block may end in the two bytes after it.
+const BLOCK: usize = 64;
+/// Bytes of a block and of the characters that begin in it, as far as they are tested.
+const WINDOW: usize = BLOCK + 2;
 
 /// Which characters a text contains, as far as normalisers decide by it whether to run.
 #[derive(Clone, Copy, Debug)]
 pub struct CharacterSummary {
-    /// The union of the properties of all characters beyond ASCII, and of ASCII characters only
-    /// [`Properties::CONTROL`] and [`Properties::BREAK`].
+    /// The union of the properties of all characters, of those in [`NOT_PLAIN`].
     pub properties: Properties,
-    /// Whether there may be white space to normalise: a run of blanks, a blank at the end of a
-    /// line, a run of three or more line feeds, white space at either end of the text.
-    pub is_untidy: bool,
 }
 
 impl CharacterSummary {
     /// Returns the summary of `text`.
     pub fn of(text: &str) -> Self {
+        let table = property_table();
         let bytes = text.as_bytes();
-        let (is_ascii, has_controls) = scan_ascii(bytes);
         let mut properties = Properties::NONE;
-        if has_controls {
-            let table = property_table();
-            for &byte in bytes {
-                properties = properties.or(table.of_byte(byte));
-            }
-            properties = properties.and(Properties::CONTROL.or(Properties::BREAK));
+        let mut at = 0;
+        while let Some(block) = next_block(bytes, at) {
+            for_each_char(bytes, block, |_, of| properties = properties.or(of), table);
+            at = block + BLOCK;
         }
-        if !is_ascii {
-            properties = properties.or(properties_beyond_ascii(text));
-        }
-        Self { properties, is_untidy: is_untidy(bytes) }
+        Self { properties: properties.and(NOT_PLAIN) }
     }
 }
 
-/// Returns whether all bytes are ASCII, and whether there are controls besides tab and line feed.
-fn scan_ascii(bytes: &[u8]) -> (bool, bool) {
-    let (mut high, mut control) = (0_u8, 0_u8);
-    // no early exit: the compiler vectorises this form
-    for &byte in bytes {
-        high |= byte;
-        let low = u8::from(byte < 0x20) & u8::from(byte != b'\t') & u8::from(byte != b'\n');
-        control |= low | u8::from(byte == 0x7f);
-    }
-    (high < 0x80, control != 0)
-}
-
-/// See [`CharacterSummary::is_untidy`].
-fn is_untidy(bytes: &[u8]) -> bool {
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
-    let blank = |byte: u8| u8::from(byte == b' ') | u8::from(byte == b'\t');
-    let feed = |byte: u8| u8::from(byte == b'\n');
-    let mut found = blank(*last) | feed(*first);
-    for pair in bytes.windows(2) {
-        found |= blank(pair[0]) & (blank(pair[1]) | feed(pair[1]));
-    }
-    for three in bytes.windows(3) {
-        found |= feed(three[0]) & feed(three[1]) & feed(three[2]);
-    }
-    found |= u8::from(bytes.ends_with(b"\n\n"));
-    found != 0
-}
-
-fn properties_beyond_ascii(text: &str) -> Properties {
+/// Returns the byte at which the first character of `text` at or after `from` begins that has one
+/// of the properties `wanted`, which must be among those of [`NOT_PLAIN`].
+pub(crate) fn find(text: &str, from: usize, wanted: Properties) -> Option<usize> {
     let table = property_table();
-    let mut all = Properties::NONE;
-    for char in text.chars() {
-        if char >= '\u{80}' {
-            all = all.or(table.of(char));
+    let bytes = text.as_bytes();
+    let mut at = from;
+    while let Some(block) = next_block(bytes, at) {
+        let mut found = None;
+        let each = |at, of: Properties| {
+            if found.is_none() && of.has(wanted) {
+                found = Some(at);
+            }
+        };
+        for_each_char(bytes, block, each, table);
+        if found.is_some() {
+            return found;
         }
+        at = block + BLOCK;
     }
-    all
+    None
+}
+
+/// Returns the first block at or after `at`, in steps of a block, that has a character which is not
+/// plain. A block may begin within a character: the bytes of its end are plain.
+fn next_block(bytes: &[u8], at: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has AVX2
+        #[allow(unsafe_code)]
+        return match unsafe { avx2::scan(bytes, at) } {
+            Ok(block) => Some(block),
+            Err(end) => scan(bytes, end),
+        };
+    }
+    scan(bytes, at)
+}
+
+/// See [`next_block`].
+#[inline(always)]
+fn scan(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
+        if !is_plain(window) {
+            return Some(at);
+        }
+        at += BLOCK;
+    }
+    while at < bytes.len() {
+        let rest = &bytes[at..bytes.len().min(at + WINDOW)];
+        // spaces are plain
+        let mut window = [b' '; WINDOW];
+        window[..rest.len()].copy_from_slice(rest);
+        if !is_plain(&window) {
+            return Some(at);
+        }
+        at += BLOCK;
+    }
+    None
+}
+
+/// Calls `each` with the start and the properties of each character that begins in the block.
+fn for_each_char(
+    bytes: &[u8],
+    block: usize,
+    mut each: impl FnMut(usize, Properties),
+    table: &PropertyTable,
+) {
+    let end = bytes.len().min(block + BLOCK);
+    let mut at = block;
+    while at < end && bytes[at] & 0xc0 == 0x80 {
+        at += 1;
+    }
+    while at < end {
+        let (properties, length) = table.at(bytes, at);
+        each(at, properties);
+        at += length;
+    }
+}
+
+/// Returns whether all characters that begin in the block are plain.
+#[inline(always)]
+fn is_plain(window: &[u8; WINDOW]) -> bool {
+    // no early exit within a loop: the compiler vectorises this form
+    let (mut controls, mut high) = (0, 0);
+    for byte in &window[..BLOCK] {
+        high |= byte;
+        controls |= within(*byte, 0, 8) | within(*byte, 0xb, 0x1f) | is(*byte, 0x7f);
+    }
+    if controls != 0 || high < 0x80 {
+        return controls == 0;
+    }
+    let mut other = 0;
+    for at in 0..BLOCK {
+        other |= is_other_lead(window[at], window[at + 1], window[at + 2]);
+    }
+    other == 0
+}
+
+/// Returns 1 if the bytes are equal, else 0.
+#[inline(always)]
+fn is(byte: u8, value: u8) -> u8 {
+    u8::from(byte == value)
+}
+
+/// Returns 1 if `low <= byte <= high`, else 0.
+#[inline(always)]
+fn within(byte: u8, low: u8, high: u8) -> u8 {
+    u8::from(byte.wrapping_sub(low) <= high - low)
+}
+
+/// Returns 0 for a byte that does not begin a character beyond ASCII, and for one that begins a
+/// plain character; otherwise 1.
+#[inline(always)]
+fn is_other_lead(first: u8, second: u8, third: u8) -> u8 {
+    // U+00A1 to U+00BF without the soft hyphen
+    let latin = is(first, 0xc2) & within(second, 0xa1, 0xbf) & (is(second, 0xad) ^ 1);
+    // Greek without U+0387; Cyrillic to U+047F
+    let greek = is(first, 0xce) & (is(second, 0x87) ^ 1) | within(first, 0xcf, 0xd1);
+    // U+2010 to U+2027 and U+2030 to U+203F; U+3001 to U+3029 and U+3030 to U+303F; kana without
+    // the marks of voicing
+    let general = is(first, 0xe2)
+        & is(second, 0x80)
+        & (within(third, 0x90, 0xa7) | within(third, 0xb0, 0xbf));
+    let cjk = is(second, 0x80) & (within(third, 0x81, 0xa9) | within(third, 0xb0, 0xbf));
+    let kana = within(second, 0x81, 0x83) & (within(third, 0x99, 0x9a) ^ 1);
+    // Hangul syllables; U+FF00 to U+FF7F
+    let hangul = is(first, 0xea) & within(second, 0xb0, 0xbf)
+        | within(first, 0xeb, 0xec)
+        | is(first, 0xed) & within(second, 0x80, 0x9e);
+    let wide = is(first, 0xef) & within(second, 0xbc, 0xbd);
+    let plain = within(first, 0, 0xbf)
+        | within(first, 0xc3, 0xcb)
+        | within(first, 0xe4, 0xe9)
+        | latin
+        | greek
+        | general
+        | is(first, 0xe3) & (cjk | kana)
+        | hangul
+        | wide;
+    plain ^ 1
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn a_summary_has_what_occurs_in_the_text() {
-        let summary = CharacterSummary::of("plain text,\nwith lines\n");
-        assert!(!summary.is_untidy && summary.properties == Properties::NONE);
+        assert_eq!(CharacterSummary::of("plain text,\nwith lines\n").properties, Properties::NONE);
         assert!(CharacterSummary::of("a\rb").properties.has(Properties::BREAK));
         assert!(CharacterSummary::of("a\x07b").properties.has(Properties::CONTROL));
-        for text in ["a  b", "a \nb", "a\n\n\nb", "a\n\n", "a ", "\na", "a\t b"] {
-            assert!(CharacterSummary::of(text).is_untidy, "{text:?}");
+        assert!(CharacterSummary::of("e\u{301}").properties.has(Properties::UNSTABLE));
+    }
+
+    #[test]
+    fn a_plain_character_has_nothing_to_normalise() {
+        let mut plain = 0;
+        for char in '\0'..=char::MAX {
+            // once in a block of vectors, once in the rest
+            let text = format!("{}{char}", " ".repeat(41));
+            let long = format!("{text}{}", " ".repeat(80));
+            let is_plain = next_block(text.as_bytes(), 0).is_none();
+            let is_plain_in_vectors = next_block(long.as_bytes(), 0).is_none();
+            assert!(is_plain || !is_plain_in_vectors, "{char:?}");
+            if is_plain {
+                let assigned = Properties::LETTER.or(Properties::MARK).or(Properties::SYMBOL);
+                let of = properties_of(char);
+                // the table has unassigned code points as unstable
+                assert!(!of.has(NOT_PLAIN) || !of.has(assigned), "{char:?}");
+                assert!(of.and(NOT_PLAIN).has(NOT_PLAIN) == of.has(Properties::UNSTABLE));
+                plain += 1;
+            }
         }
-        assert!(CharacterSummary::of("e\u{301}").properties.has(Properties::COMPOSES));
+        assert!(plain > 36_000, "{plain}");
+        for char in
+            ['a', 'é', 'я', 'η', '中', '。', '，', '“', '—', '…', 'か', 'ア', '한', '하', '°', '½']
+        {
+            let text = format!("{}{char}{}", " ".repeat(41), " ".repeat(80));
+            assert!(next_block(text.as_bytes(), 0).is_none(), "{char}");
+        }
+        for char in ['a', 'é', 'я', 'ω', '中', '。', '，', '“', '—', '…', 'か', 'ア', '한', '€']
+        {
+            assert_eq!(next_block(char.to_string().as_bytes(), 0).is_none(), char != '€', "{char}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_scan_equals_a_look_at_each_character(
+            text in "(plain text |中文，|é|\r|\u{7f}|\u{301}|\u{200b}|\u{3000}|\u{85}|\u{feff}|😀|\\PC){0,60}",
+            from in 0..40_usize,
+        ) {
+            let each = text.chars().fold(Properties::NONE, |all, char| all.or(properties_of(char)));
+            let summary = CharacterSummary::of(&text).properties;
+            prop_assert_eq!(summary.and(NOT_PLAIN), each.and(NOT_PLAIN));
+            let from = text.floor_char_boundary(from);
+            for wanted in [Properties::UNSTABLE, Properties::CONTROL, NOT_PLAIN] {
+                let expected = text[from..].char_indices().find(|(_, c)| properties_of(*c).has(wanted));
+                // vectors may stop at a block that is plain, but never pass one that is not
+                let blocks = |next: fn(&[u8], usize) -> Option<usize>| next(text.as_bytes(), from);
+                prop_assert!(blocks(next_block).unwrap_or(usize::MAX) <= blocks(scan).unwrap_or(usize::MAX));
+                prop_assert_eq!(find(&text, from, wanted), expected.map(|(at, _)| from + at));
+            }
+        }
     }
 }

@@ -39,8 +39,8 @@ macro_rules! profiles {
 /// words, and that of words with a letter.
 ///
 /// A new profile is a file in `profiles/` and its name here.
-pub static PROFILES: [Profile; 6] =
-    profiles!["none", "default", "code", "gopher", "fineweb", "chinese"];
+pub static PROFILES: [Profile; 7] =
+    profiles!["none", "default", "tidy", "code", "gopher", "fineweb", "chinese"];
 
 impl Profile {
     /// Returns what the profile is for, in one line.
@@ -379,9 +379,15 @@ mod tests {
         );
         let text = message(base().with(&json!({"length": {"min_chars": "three"}})));
         assert!(text.starts_with("length.min_chars = \"three\": invalid type"), "{text}");
-        let text = message(base().with(&json!({"nfc": {"form": "C"}})));
-        assert_eq!(text, "unknown setting nfc.form: this rule has no settings: use true or false");
+        let text = message(base().with(&json!({"bom": {"form": "C"}})));
+        assert_eq!(text, "unknown setting bom.form: this rule has no settings: use true or false");
         assert!(message(base().with(&json!({"nfc": 3}))).starts_with("nfc = 3: use true"));
+        let text = message(base().with(&json!({"nfc": "keep-singeltons"})));
+        assert!(text.ends_with("did you mean nfc.keep_singletons?"), "{text}");
+        let text = message(base().with(&json!({"length": "min-chars"})));
+        assert!(text.starts_with("length = \"min-chars\": length.min_chars has a value"), "{text}");
+        let nfc = base().with(&json!({"nfc": "keep-singletons"})).unwrap().to_value();
+        assert_eq!(nfc["nfc"], json!({"keep_singletons": true}));
         assert!(message(base().with(&json!([1]))).starts_with("[1]: use a table"));
         assert!(message(base().with(&json!({"unit": "line"}))).starts_with("unit = \"line\""));
         assert!(message(base().with(&json!({"redact": 1}))).starts_with("redact = 1"));

@@ -1,13 +1,15 @@
 //! Clean text: repair, normalise, filter, redact and deduplicate, with a reason for every drop.
 //!
 //! ```text
-//! text ── normalisers ──▶ text ── filters ──▶ keep ── redactors ──▶ CleanedText
-//!         (rewrite)               (measure)    └────▶ drop, with the Measure that failed
+//! text ── stage ── stage ── … ──▶ CleanedText: keep, or drop with the Measure that failed
+//!
+//! normaliser   rewrites the text            line edit   removes or changes lines, may drop
+//! filter       keeps or drops the document  redactor    masks private data
 //! ```
 //!
-//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs the
-//! rules of [`RULES`] that the configuration switches on. Filters share one [`View`](view::View) of
-//! the text, which splits it into lines and words once. The same text and configuration give the
+//! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs its
+//! stages, which are rules of [`RULES`], in order. Filters share one [`View`](view::View) of the
+//! text, which splits it into lines and words once; an edit renews it. The same text and configuration give the
 //! same result on every machine and in every thread; equal [`Cleaner::fingerprint`]s mean equal
 //! results.
 //!
@@ -25,7 +27,7 @@
 //! let cleaner = Cleaner::new(&config)?;
 //! let mut buffers = CleanBuffers::default();
 //!
-//! let kept = cleaner.clean("two\r\nlines\u{200b}", &mut buffers);
+//! let kept = cleaner.clean("two\r\nlines\0", &mut buffers);
 //! assert_eq!(kept.text, "two\nlines");
 //! assert!(kept.verdict.is_kept());
 //!

@@ -48,8 +48,8 @@ impl<S: RuleSettings> Build for S {
 pub trait Rewrite: Send + Sync {
     /// Returns whether a text with this summary may change; `false` saves the call of
     /// [`apply`](Self::apply).
-    fn may_change(&self, summary: &CharacterSummary) -> bool {
-        let _ = summary;
+    fn may_change(&self, text: &str, summary: &CharacterSummary) -> bool {
+        let _ = (text, summary);
         true
     }
 

@@ -1,5 +1,6 @@
 //! All rules in the order in which they run. A new rule is a file here and two lines below.
 
+mod ansi;
 mod bom;
 mod breaks;
 mod code;
@@ -23,9 +24,10 @@ use crate::rule::Rule;
 
 /// Every rule. The order is that of a profile without a list of stages, and the place of a rule that
 /// is switched on: normalisers, line edits, filters, redactors.
-pub static RULES: [Rule; 17] = [
+pub static RULES: [Rule; 18] = [
     // normalisers: NFC comes after every rule that removes characters, since a removal may leave
     // two characters side by side that NFC composes
+    ansi::RULE,
     breaks::RULE,
     controls::RULE,
     bom::RULE,

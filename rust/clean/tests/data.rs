@@ -137,6 +137,48 @@ fn nfc_passes_unicodes_conformance_test() {
     assert!(count > 19_000, "{count} lines");
 }
 
+/// Texts that no cleaning should hurt, and the ones that the lossless profile changes all the same:
+/// by a byte order mark, C0 controls, line ends, or NFC.
+#[test]
+fn good_texts_stay() {
+    let path = data("../cases/good_texts.json");
+    let Some(path) = path else { return };
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let default = Cleaner::new(&CleanConfig::profile("default").unwrap()).unwrap();
+    let keeping = json!({"nfc": "keep-singletons"});
+    let keeping = default.config().clone().with(&keeping).unwrap();
+    let keeping = Cleaner::new(&keeping).unwrap();
+    let mut buffers = CleanBuffers::default();
+    let mut changed = Vec::new();
+    let mut singletons = Vec::new();
+    for case in &cases {
+        let (name, text) = (case["name"].as_str().unwrap(), case["text"].as_str().unwrap());
+        let cleaned = default.clean(text, &mut buffers);
+        assert!(cleaned.verdict.is_kept(), "{name}");
+        if cleaned.text != text {
+            let rules: Vec<&str> = cleaned.changes.iter().map(|(rule, _)| rule).collect();
+            changed.push((name, rules.join(" ")));
+        }
+        if keeping.clean(text, &mut buffers).text != cleaned.text {
+            singletons.push(name);
+        }
+    }
+    let changed: Vec<(&str, &str)> = changed.iter().map(|(name, why)| (*name, &**why)).collect();
+    assert_eq!(changed, CHANGED_GOOD_TEXTS);
+    assert_eq!(singletons, ["ko hanja compat"]);
+}
+
+/// The rest of the good texts, byte for byte, is what `default` returns.
+const CHANGED_GOOD_TEXTS: [(&str, &str); 7] = [
+    ("ko hanja compat", "nfc nfc.singletons"),
+    ("vi NFD", "nfc"),
+    ("form feed source", "controls"),
+    ("crlf", "controls"),
+    ("nul", "controls"),
+    ("source BOM", "bom"),
+    ("music", "nfc"),
+];
+
 /// The facts were written by `testdata/clean/datatrove.py`, with datatrove running on our words.
 #[test]
 fn verdicts_on_real_text_equal_those_of_datatrove() {
