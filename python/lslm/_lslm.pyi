@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias, TypeVar, final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lslm.corpus import Inputs, Skipped
+from lslm.corpus import FileEncoding, Inputs, Skipped
 from lslm.files import StrPath
 from lslm.progress import Progress
-from lslm.results import CleanResult, Reading, TokenizeResult, TokenizerReport
+from lslm.results import BadFile, CleanResult, Reading, TokenizeResult, TokenizerReport
 from lslm.texts import Arrow
 
 __all__ = [
@@ -59,9 +59,9 @@ class Corpus:
 
     Arguments:
         inputs: a file, a folder with all that is in it, a glob, ``-`` for standard input, or
-            several of them. Plain text, JSONL and Parquet are read, plain or compressed with gzip
-            or zstd. Of a folder, those with the extensions txt, text, md, jsonl, ndjson, jsonlines,
-            parquet and pq are read, and json where it is compressed.
+            several of them. Plain text, JSONL, Parquet, CSV and TSV are read, plain or compressed
+            with gzip or zstd. Of a folder, those with the extensions txt, text, md, jsonl, ndjson,
+            jsonlines, parquet and pq are read, and json where it is compressed.
         text_key: the field of JSONL or column of Parquet that holds the text; ``a.b`` is field
             ``b`` of the object ``a``.
         id_key: the field or column that holds a document's id, a string or a number.
@@ -72,6 +72,12 @@ class Corpus:
             those above.
         utf8: what happens to bytes that are not UTF-8: "replace" makes each ill-formed sequence
             U+FFFD, "refuse" counts the document as bad.
+        encoding: the character encoding of all text, such as "gb18030" or "windows-1251". By
+            default a file is UTF-8, or in the legacy encoding that its first bytes show: its
+            documents are converted and counted, and :attr:`encodings` names it.
+        on_bad_file: "error" stops at a file that cannot be opened or is broken, "skip" lists it.
+            Of a file that breaks in the middle, the documents that are complete before the fault
+            are used; of Parquet, the other row groups too.
         zstd_long: the largest window that zstd data may need, as a power of two of bytes, from 10
             to 31: 27 is 128 MiB of memory for each file that is being read, as with
             ``zstd --long=27``.
@@ -100,6 +106,8 @@ class Corpus:
         separator: str | None = None,
         extensions: Sequence[str] | None = None,
         utf8: Literal["replace", "refuse"] = "replace",
+        encoding: str | None = None,
+        on_bad_file: Literal["error", "skip"] = "error",
         zstd_long: int = 27,
     ) -> Corpus: ...
     @property
@@ -111,6 +119,20 @@ class Corpus:
 
         >>> lslm.Corpus("corpus", extensions=["jsonl"]).skipped
         (Skipped(path=...Path('corpus/notes.txt'), reason='extension'),)
+        """
+    @property
+    def bad_files(self) -> tuple[BadFile, ...]:
+        """The files that could not be opened, with ``on_bad_file="skip"``.
+
+        >>> lslm.Corpus("corpus", on_bad_file="skip").bad_files
+        ()
+        """
+    @property
+    def encodings(self) -> tuple[FileEncoding, ...]:
+        """The files that are not UTF-8, each with its encoding and the confidence in it.
+
+        >>> lslm.Corpus("corpus").encodings
+        ()
         """
     @property
     def n_bytes(self) -> int:
@@ -159,7 +181,7 @@ class Document:
         """The file that the document comes from, as in :attr:`Corpus.inputs`."""
     @property
     def metadata(self) -> dict[str, Any] | None:
-        """The other fields of the JSONL object or Parquet row, a new dict each time; None without.
+        """The other fields of the JSONL object or row, a new dict each time; None without.
 
         >>> next(iter(lslm.Corpus("corpus/*.jsonl", text_key="content"))).metadata
         {'language': 'en'}
@@ -863,8 +885,12 @@ def clean(
 ) -> CleanResult:
     """Write the cleaned documents of ``inputs`` into ``output``; return what was kept and dropped.
 
-    The files are the same bytes for any number of threads. After a kill, the same call continues
-    after the partitions that are finished.
+    Every field of a record is in the output, with its name and type. JSONL from JSONL: the line
+    with another text. Parquet from Parquet: the same columns; those of several files are united.
+    JSONL from Parquet: an object of the columns, where binary values are in Base64, times in ISO
+    8601, and NaN is null. Parquet from JSONL: text, id, and the other fields as JSON in the column
+    ``metadata``. The files are the same bytes for any number of threads. After a kill, the same
+    call continues after the partitions that are finished.
 
     Arguments:
         inputs: paths, or a :class:`Corpus` for other ways of reading.

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from lslm._lslm import Corpus, Document, DocumentIterator
 from lslm.files import StrPath
 
-__all__ = ["Corpus", "Document", "DocumentIterator", "Inputs", "Skipped"]
+__all__ = ["Corpus", "Document", "DocumentIterator", "FileEncoding", "Inputs", "Skipped"]
 
 Inputs: TypeAlias = Corpus | StrPath | Iterable[StrPath]
 """A :class:`Corpus`, or files, folders, globs and ``-`` for standard input."""
@@ -24,3 +24,14 @@ class Skipped(NamedTuple):
     are read from folders), ``linked_folder``, ``special`` (neither file nor folder),
     ``bookkeeping`` (lslm's own records and datasets) or
     ``duplicate`` (the same file as an earlier one)."""
+
+
+class FileEncoding(NamedTuple):
+    """A file of a :class:`Corpus` that is not UTF-8 and is converted while it is read."""
+
+    path: Path
+    encoding: str
+    """The name in the WHATWG Encoding Standard, such as ``GBK`` or ``windows-1251``."""
+    confidence: float | None
+    """The share of eight pieces of the file's start that show the same encoding by themselves; None
+    where the encoding was named."""

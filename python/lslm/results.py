@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from typing import Any, Self
 __all__ = [
     "BadDocument",
     "BadDocuments",
+    "BadFile",
     "Change",
     "CleanResult",
     "DatasetPart",
@@ -88,6 +89,20 @@ class BadDocuments:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class BadFile(Result):
+    """A file that could not be read, or not beyond a place, with ``on_bad_file="skip"``."""
+
+    source: str
+    """The file, as in ``Document.source``."""
+    position: int | None = None
+    """The byte offset of the fault in the stored file, if it is known."""
+    detail: str
+    """What is wrong with it."""
+    n_documents: int = 0
+    """The documents before the fault, which count."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Reading(Result):
     """What was read: how many documents, and what was wrong with the others."""
 
@@ -103,7 +118,13 @@ class Reading(Result):
     """Bytes after the end of gzip data, such as zero padding, which were skipped."""
     bad: Mapping[str, BadDocuments]
     """Documents that could not be read, by reason: ``malformed_json``, ``not_an_object``,
-    ``missing_text``, ``null_text``, ``text_not_string``, ``ill_formed_utf8``."""
+    ``missing_text``, ``null_text``, ``text_not_string``, ``ill_formed_utf8``, ``uneven_row``."""
+    n_inner_marks: int = 0
+    """Byte order marks before lines of JSONL other than the first, which were skipped."""
+    converted: Mapping[str, int] = field(default_factory=dict)
+    """Documents that were converted to UTF-8, by the encoding of their file."""
+    bad_files: tuple[BadFile, ...] = ()
+    """The files that are broken, in the order of reading, with ``on_bad_file="skip"``."""
 
     @property
     def n_bad_documents(self) -> int:
@@ -115,6 +136,10 @@ class Reading(Result):
         shown = {"documents": f"{self.n_documents:,}", "text": _megabytes(self.n_bytes)}
         if self.n_replaced_documents:
             shown["not UTF-8"] = counted(self.n_replaced_documents, "document")
+        for encoding, n_documents in self.converted.items():
+            shown[f"from {encoding}"] = counted(n_documents, "document")
+        if self.bad_files:
+            shown["broken files"] = f"{len(self.bad_files):,}"
         return shown | {reason: f"{bad.n_documents:,}" for reason, bad in self.bad.items()}
 
 

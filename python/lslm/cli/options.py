@@ -115,6 +115,17 @@ class ReadOptions:
             help="Replace bytes that are not UTF-8 by U+FFFD, or refuse documents with them."
         ),
     ] = "replace"
+    encoding: Annotated[
+        str | None,
+        _read_option(
+            help="Character encoding of the text, such as gb18030 or windows-1251;"
+            " detected for each file by default."
+        ),
+    ] = None
+    on_bad_file: Annotated[
+        Literal["error", "skip"],
+        _read_option(help="Stop at a broken file, or list it and read the others."),
+    ] = "error"
     zstd_long: Annotated[
         int,
         _read_option(
@@ -133,6 +144,8 @@ class ReadOptions:
             separator=self.separator,
             extensions=self.extension,
             utf8=self.utf8,
+            encoding=self.encoding,
+            on_bad_file=self.on_bad_file,
             zstd_long=self.zstd_long,
         )
 

@@ -35,7 +35,7 @@ __all__ = [
 _logger = logging.getLogger("lslm.cli")
 
 MAX_FILES = 10
-"""Files with a row of their own in the report on a tokenizer: the largest ones."""
+"""Files with a row of their own: the largest ones on a tokenizer, the first broken ones."""
 
 MAX_UNUSED = 8
 """Tokens that never occur shown in the report on a tokenizer: the last ones learned."""
@@ -76,7 +76,18 @@ def _for_people(value: object) -> str:
 
 
 def print_reading(reading: Reading) -> None:
-    """Print bad documents, ill-formed UTF-8 and what follows gzip data to standard error."""
+    """Print to standard error what was left out, replaced, converted or skipped."""
+    for bad_file in reading.bad_files[:MAX_FILES]:
+        kept = counted(bad_file.n_documents, "document")
+        at = "" if bad_file.position is None else f" at byte {bad_file.position:,}"
+        print(f"broken: {bad_file.source}{at}: {bad_file.detail} ({kept} kept)", file=sys.stderr)
+    if len(reading.bad_files) > MAX_FILES:
+        print(f"broken: {len(reading.bad_files):,} files in all", file=sys.stderr)
+    for encoding, n_documents in reading.converted.items():
+        print(f"converted from {encoding}: {counted(n_documents, 'document')}", file=sys.stderr)
+    if reading.n_inner_marks:
+        marks = counted(reading.n_inner_marks, "byte order mark")
+        print(f"skipped: {marks} before lines of joined files", file=sys.stderr)
     for reason, bad in reading.bad.items():
         first = bad.examples[0]
         print(

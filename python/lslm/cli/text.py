@@ -51,6 +51,13 @@ def clean(
     inputs: Inputs,
     output: Output,
     *,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Extension of the files to write: jsonl or txt, with .gz or .zst, or parquet.",
+        ),
+    ] = "jsonl.zst",
     dedup: Annotated[
         Literal["exact"] | None, typer.Option(help="exact: keep the first of equal documents.")
     ] = None,
@@ -72,6 +79,7 @@ def clean(
         output=output,
         cleaner=cleaner,
         dedup=dedup,
+        format=format_,
         threads=threads,
     )
     if report is not None:
@@ -84,7 +92,8 @@ def clean(
             "Stages": ", ".join(cleaner.config["stages"]),
             "Output": str(output),
         }
-        write_atomically(report, clean_report(result.funnel, facts=facts))
+        page = clean_report(result.funnel, facts=facts, reading=result.reading)
+        write_atomically(report, page)
     if as_json:
         show.print_json(result.as_dict())
     else:
@@ -153,18 +162,21 @@ def train_tokenizer(
         "seed": seed,
         "threads": threads,
     }
-    tokenizer = lslm.train_tokenizer(
-        corpus,
-        vocab_size=vocab_size,
-        pattern=pattern,
-        special_tokens=["<|endoftext|>"] if special_token is None else special_token,
-        special_tokens_first=special_tokens_first,
-        min_frequency=min_frequency,
-        max_token_length=max_token_length,
-        sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
-        memory=None if memory is None else parse_size(memory),
-        **documents,
-    )
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
+        tokenizer = lslm.train_tokenizer(
+            corpus,
+            vocab_size=vocab_size,
+            pattern=pattern,
+            special_tokens=["<|endoftext|>"] if special_token is None else special_token,
+            special_tokens_first=special_tokens_first,
+            min_frequency=min_frequency,
+            max_token_length=max_token_length,
+            sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
+            memory=None if memory is None else parse_size(memory),
+            **documents,
+        )
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
     tokenizer.save(output)
     from lslm.inspection import tokenizer_facts
 

@@ -11,12 +11,15 @@ from lslm.report.numbers import percent, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lslm.results import Dropped, DroppedDocument, Funnel
+    from lslm.results import BadDocuments, Dropped, DroppedDocument, Funnel, Reading
 
-__all__ = ["funnel_parts"]
+__all__ = ["funnel_parts", "reading_parts"]
 
 MAX_EXAMPLE_LETTERS = 400
 """Characters of a dropped document to show."""
+
+MAX_BAD_FILES = 200
+"""Broken files with a row of their own; the count is of all."""
 
 
 def funnel_parts(funnel: Funnel) -> list[Child]:
@@ -27,6 +30,54 @@ def funnel_parts(funnel: Funnel) -> list[Child]:
         parts.append(element("p", "Nothing was dropped.", class_="note"))
     parts.append(element("p", _size_change(funnel), class_="note"))
     return [*parts, *_changes(funnel), *_examples(dropped)]
+
+
+def reading_parts(reading: Reading) -> list[Child]:
+    """Return what was read, converted, replaced and left out, with each broken file."""
+    rows = [("documents read", f"{reading.n_documents:,}", "")]
+    rows += [
+        ("documents converted to UTF-8", f"{n_documents:,}", f"from {encoding}")
+        for encoding, n_documents in reading.converted.items()
+    ]
+    rows += [
+        ("documents left out", f"{bad.n_documents:,}", f"{reason}: {_first(bad)}")
+        for reason, bad in reading.bad.items()
+    ]
+    counts = {
+        "documents with U+FFFD for ill-formed bytes": reading.n_replaced_documents,
+        "bytes skipped after gzip data": reading.n_trailing_bytes,
+        "byte order marks skipped inside joined files": reading.n_inner_marks,
+        "broken files": len(reading.bad_files),
+    }
+    rows += [(name, f"{count:,}", "") for name, count in counts.items() if count]
+    parts: list[Child] = [table(("what", "count", "which"), rows, text_columns=(0, 2))]
+    if reading.bad_files:
+        shown = [
+            (
+                element("code", bad.source),
+                "" if bad.position is None else f"{bad.position:,}",
+                f"{bad.n_documents:,}",
+                bad.detail,
+            )
+            for bad in reading.bad_files[:MAX_BAD_FILES]
+        ]
+        parts += [
+            element("h3", "Broken files"),
+            table(
+                ("file", "at byte", "documents before it", "what is wrong"),
+                shown,
+                text_columns=(0, 3),
+            ),
+        ]
+    return parts
+
+
+def _first(bad: BadDocuments) -> str:
+    """Return the place and the fault of the first bad document."""
+    if not bad.examples:
+        return ""
+    first = bad.examples[0]
+    return f"the first in {first.source} at {first.position:,} ({first.detail})"
 
 
 def _bars(funnel: Funnel, dropped: Sequence[tuple[str, Dropped]]) -> Child:

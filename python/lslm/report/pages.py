@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm.report.cleaning import funnel_parts
+from lslm.report.cleaning import funnel_parts, reading_parts
 from lslm.report.learning import result_parts, training_parts
 from lslm.report.markup import Child, Markup, element, page, shortened, table
 from lslm.report.metrics import MetricRow, read_metrics
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lslm.report.figures import Baselines, Command, DemoResults, Sample, StageFigure
-    from lslm.results import Funnel
+    from lslm.results import Funnel, Reading
     from lslm.scores import EvaluationResult
 
 __all__ = ["clean_report", "demo_report", "run_report"]
@@ -90,11 +90,16 @@ def run_report(
 
 
 def clean_report(
-    funnel: Funnel, *, title: str = "Cleaning", facts: Mapping[str, str] | None = None
+    funnel: Funnel,
+    *,
+    title: str = "Cleaning",
+    facts: Mapping[str, str] | None = None,
+    reading: Reading | None = None,
 ) -> str:
     """Return the page of a cleaning: kept, dropped by reason with examples, and what was changed.
 
     ``facts`` are rows of two columns, such as the inputs, the profile and the output folder.
+    ``reading`` adds what could not be read, was replaced, or was converted.
     """
     kept = percent(funnel.n_documents_kept, funnel.n_documents)
     written = percent(funnel.n_bytes_kept, funnel.n_bytes)
@@ -104,6 +109,8 @@ def clean_report(
         _tile(size(funnel.n_bytes_kept), "written", written),
     ]
     sections: list[Section] = [("Funnel", "cleaning", funnel_parts(funnel))]
+    if reading is not None:
+        sections.append(("Reading", "reading", reading_parts(reading)))
     if facts:
         sections.append(("How", "how", _facts(facts)))
     return _document(title, tiles, sections)

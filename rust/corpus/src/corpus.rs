@@ -7,8 +7,12 @@ use lslm_runtime::partition::{self, InputSize, Partition, SplitPoints};
 use lslm_runtime::{Error, Result};
 
 use crate::discover::{self, Skipped};
-use crate::input::{self, Input};
+use crate::encoding::TextEncoding;
+use crate::input::{self, Input, Opened};
 use crate::options::{ReadOptions, Split};
+use crate::parquet::schema::{RowLayout, RowSchema};
+use crate::parquet::write::Layout;
+use crate::statistics::{BadFile, Statistics};
 
 /// The inputs of a job, each with its format, in a fixed order. Cloning it is cheap.
 ///
@@ -39,6 +43,7 @@ struct CorpusData {
     options: ReadOptions,
     inputs: Vec<Input>,
     skipped: Vec<Skipped>,
+    bad_files: Vec<BadFile>,
 }
 
 impl Corpus {
@@ -69,18 +74,29 @@ impl Corpus {
                 options.text_key, options.id_key
             )));
         }
+        if let Some(name) = &options.encoding {
+            TextEncoding::named(name)?;
+        }
         if !(10..=31).contains(&options.zstd_long) {
             return Err(Error::invalid(format!(
                 "zstd_long = {}: choose 10 to 31, as in zstd --long=31",
                 options.zstd_long
             )));
         }
-        let (inputs, skipped) = input::open_all(arguments, &options)?;
+        let Opened { inputs, skipped, bad_files } = input::open_all(arguments, &options)?;
         if inputs.is_empty() {
-            return Err(Error::invalid("no input is left to read"));
+            return Err(match bad_files.into_iter().next() {
+                Some(BadFile { source, position, detail, .. }) => Error::format(
+                    source,
+                    position,
+                    format!("{detail}; no other input is left to read"),
+                ),
+                None => Error::invalid("no input is left to read"),
+            });
         }
         let arguments = arguments.to_vec();
-        Ok(Self { shared: Arc::new(CorpusData { arguments, options, inputs, skipped }) })
+        let shared = CorpusData { arguments, options, inputs, skipped, bad_files };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Returns the options of the reading.
@@ -98,6 +114,12 @@ impl Corpus {
         &self.shared.skipped
     }
 
+    /// Returns the counts with which a job on this corpus begins: the files that could not be opened,
+    /// with [`OnBadFile::Skip`](crate::OnBadFile). The counts of its partitions are merged into them.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { bad_files: self.shared.bad_files.clone(), ..Statistics::default() }
+    }
+
     /// Returns the argument that a file or folder at `path` belongs to, whether it exists or not: it
     /// is the argument, it lies below it, or the argument is a glob that matches it or a folder
     /// above it. Links are followed.
@@ -105,6 +127,19 @@ impl Corpus {
         let path = discover::resolved(path);
         let mut arguments = self.shared.arguments.iter();
         arguments.find(|argument| discover::includes(argument, &path)).map(String::as_str)
+    }
+
+    /// Returns the columns of a Parquet file for documents of this corpus: those of its files if all
+    /// are Parquet, else text, id and metadata.
+    pub(crate) fn layout(&self) -> Result<Layout> {
+        let mut schemas: Vec<Arc<RowSchema>> = Vec::new();
+        for input in self.inputs() {
+            let Some(schema) = &input.schema else { return Ok(Layout::Documents) };
+            if !schemas.iter().any(|known| Arc::ptr_eq(known, schema)) {
+                schemas.push(Arc::clone(schema));
+            }
+        }
+        RowLayout::unite(&schemas).map(Layout::Rows)
     }
 
     /// Returns the size of all inputs in bytes, as stored; a stream counts zero.

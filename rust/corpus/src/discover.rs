@@ -14,6 +14,9 @@ use crate::options::{Compression, Format, ReadOptions};
 const RESULTS: [&str; 2] = ["_clean.json", "_funnel.json"];
 /// The folder of the journal of an unfinished job, as lslm-pipeline names it.
 const JOURNAL: &str = ".progress";
+/// Files of a run, as `lslm train` names them: its figures, and the configuration beside them.
+const RUN_METRICS: &str = "metrics.jsonl";
+const RUN_CONFIG: &str = "config.toml";
 /// The manifest of a dataset, as lslm-dataset names it.
 const MANIFEST: &str = "manifest.json";
 /// Bytes at the start of a manifest that have its format, the first member.
@@ -220,7 +223,8 @@ impl<'o> Discovery<'o> {
             }
             // an uncompressed .json in a folder is a report or settings more often than documents
             None if extension == "json" => compression.is_some(),
-            None => Format::of_extension(&extension).is_some(),
+            // tables are seldom documents, and have no usual name for the column of the text
+            None => Format::of_extension(&extension).is_some_and(|format| format != Format::Csv),
         }
     }
 
@@ -238,7 +242,7 @@ impl<'o> Discovery<'o> {
 }
 
 /// Returns whether a file is one of those that lslm writes about its own work: the results of jobs,
-/// the journal of an unfinished job, and the files of a dataset.
+/// the journal of an unfinished job, the figures of a run, and the files of a dataset.
 fn is_bookkeeping(path: &Path) -> bool {
     let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else { return false };
     let is_dataset_file = name == MANIFEST
@@ -246,6 +250,7 @@ fn is_bookkeeping(path: &Path) -> bool {
         || path.extension().is_some_and(|extension| extension == "lslm");
     RESULTS.iter().any(|result| name == *result)
         || (is_dataset_file && is_dataset(folder))
+        || (name == RUN_METRICS && folder.join(RUN_CONFIG).is_file())
         || (folder.ends_with(JOURNAL) && is_journal_file(&name.to_string_lossy()))
 }
 

@@ -10,10 +10,14 @@ use lslm_runtime::partition::{InputSize, SplitPoints};
 use lslm_runtime::{Error, Result};
 use tempfile::NamedTempFile;
 
+use crate::csv::CsvReader;
 use crate::discover::{Discovery, FoundFile, Skipped, extensions};
-use crate::options::{Compression, Format, ReadOptions, Split};
+use crate::encoding::TextEncoding;
+use crate::options::{Compression, Format, OnBadFile, ReadOptions, Split};
 use crate::parquet::footer;
+use crate::parquet::schema::RowSchema;
 use crate::sniff::sniff_format;
+use crate::statistics::BadFile;
 use crate::stream::Stream;
 
 /// One file, or standard input.
@@ -25,6 +29,10 @@ pub struct Input {
     compression: Compression,
     /// Its size, and where partitions may split it.
     pub(crate) extent: InputSize,
+    /// The encoding of the text; UTF-8 for Parquet.
+    pub(crate) encoding: TextEncoding,
+    /// The columns, of Parquet; shared with the inputs that have the same.
+    pub(crate) schema: Option<Arc<RowSchema>>,
     source: InputSource,
 }
 
@@ -83,6 +91,18 @@ impl Input {
         self.compression
     }
 
+    /// Returns the name of the text's encoding in the WHATWG Encoding Standard: `UTF-8`, or a legacy
+    /// encoding that was detected or named.
+    pub fn encoding(&self) -> &'static str {
+        self.encoding.name()
+    }
+
+    /// Returns the confidence of a detected encoding, up to 1: the share of eight pieces of the file's
+    /// start of which the same encoding would have been detected. `None` where nothing had to be.
+    pub fn encoding_confidence(&self) -> Option<f64> {
+        self.encoding.confidence
+    }
+
     /// Returns the decompressed bytes, from offset `from` on where the input may be split.
     pub(crate) fn stream(&self, from: u64, options: &ReadOptions) -> Result<Stream> {
         match &self.source {
@@ -131,18 +151,22 @@ impl Input {
     }
 }
 
-/// Finds every input and determines its format. Also returns what was skipped.
-pub(crate) fn open_all(
-    arguments: &[String],
-    options: &ReadOptions,
-) -> Result<(Vec<Input>, Vec<Skipped>)> {
+/// The inputs of a corpus, and what was found and is not read.
+pub(crate) struct Opened {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) skipped: Vec<Skipped>,
+    pub(crate) bad_files: Vec<BadFile>,
+}
+
+/// Finds every input and determines its format.
+pub(crate) fn open_all(arguments: &[String], options: &ReadOptions) -> Result<Opened> {
     if arguments.is_empty() {
         return Err(Error::invalid(
             "no input: name files, folders, globs, or - for standard input",
         ));
     }
     let mut discovery = Discovery::new(options);
-    let mut inputs = Vec::new();
+    let (mut inputs, mut bad_files) = (Vec::new(), Vec::new());
     let mut has_stdin = false;
     for argument in arguments {
         if argument == "-" {
@@ -154,10 +178,29 @@ pub(crate) fn open_all(
             continue;
         }
         for found in discovery.find(argument)? {
-            inputs.push(open_file(&found, options)?);
+            let mut input = match open_file(&found, options) {
+                Ok(input) => input,
+                Err(error) if options.on_bad_file == OnBadFile::Skip => {
+                    bad_files.push(BadFile::of_error(&found.path.to_string_lossy(), 0, error)?);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            share_schema(&mut input, &inputs);
+            inputs.push(input);
         }
     }
-    Ok((inputs, discovery.skipped))
+    Ok(Opened { inputs, skipped: discovery.skipped, bad_files })
+}
+
+/// Replaces the schema of `input` by that of the Parquet file before it, if they are the same.
+fn share_schema(input: &mut Input, inputs: &[Input]) {
+    let before = inputs.iter().rev().find_map(|input| input.schema.as_ref());
+    if let (Some(own), Some(before)) = (&mut input.schema, before)
+        && own.is_same(before)
+    {
+        *own = Arc::clone(before);
+    }
 }
 
 /// Returns the input of a file that was found.
@@ -189,22 +232,28 @@ fn open_file(found: &FoundFile, options: &ReadOptions) -> Result<Input> {
     };
     let mut stream = Stream::new(path, file, compression, options.zstd_long)?;
     let format = sniff_format(path, &mut stream, &magic, extension.as_deref(), options)?;
-    drop(stream);
-    let extent = if format == Format::Parquet {
+    let encoding = encoding_of(path, &mut stream, format, options)?;
+    if format == Format::Csv {
+        CsvReader::of_stream(path, stream, encoding, options, false)?; // checks the columns
+    }
+    let (extent, schema) = if format == Format::Parquet {
         row_groups(path, &File::open(path).map_err(Error::io(path))?, options)?
     } else {
-        let is_one_document = format == Format::Text && options.split == Split::File;
-        let split_points = if compression != Compression::None || is_one_document {
+        // a quoted field may have line breaks, so no line of CSV is certain to start a row
+        let is_whole =
+            format == Format::Csv || format == Format::Text && options.split == Split::File;
+        let split_points = if compression != Compression::None || is_whole {
             SplitPoints::Nowhere
         } else {
             SplitPoints::Bytes
         };
-        InputSize { size: metadata.len(), split_points }
+        (InputSize { size: metadata.len(), split_points }, None)
     };
     let name = path.to_string_lossy().into();
     let path = path.clone();
     let version = FileVersion::of(&metadata);
-    Ok(Input { path, name, format, compression, extent, source: InputSource::File(version) })
+    let source = InputSource::File(version);
+    Ok(Input { path, name, format, compression, extent, encoding, schema, source })
 }
 
 /// Returns the input of a stream that can be read once: standard input or a pipe.
@@ -219,23 +268,44 @@ pub(crate) fn open_stream(
     let mut stream = Stream::new(path, whole, compression, options.zstd_long)?;
     let (extension, _) = extensions(path);
     let format = sniff_format(path, &mut stream, &magic, extension.as_deref(), options)?;
+    let encoding = encoding_of(path, &mut stream, format, options)?;
     let name = path.to_string_lossy().into();
-    let (source, extent) = if format == Format::Parquet {
+    let (source, (extent, schema)) = if format == Format::Parquet {
         let mut file = NamedTempFile::new().map_err(Error::io(std::env::temp_dir()))?;
         stream.copy_to(file.as_file_mut())?;
         let extent = row_groups(path, file.as_file(), options)?;
         (InputSource::Spooled(file), extent)
     } else {
         let extent = InputSize { size: 0, split_points: SplitPoints::Nowhere };
-        (InputSource::Once(Mutex::new(Some(stream))), extent)
+        (InputSource::Once(Mutex::new(Some(stream))), (extent, None))
     };
-    Ok(Input { path: path.to_owned(), name, format, compression, extent, source })
+    let path = path.to_owned();
+    Ok(Input { path, name, format, compression, extent, encoding, schema, source })
 }
 
-/// Returns the size of a Parquet file, which may be split between row groups.
-fn row_groups(path: &Path, file: &File, options: &ReadOptions) -> Result<InputSize> {
-    let sizes = footer::row_group_sizes(path, file, &options.text_key)?;
-    Ok(InputSize { size: sizes.iter().sum(), split_points: SplitPoints::Units(sizes) })
+/// Returns the encoding of a stream: the one that is named, or else the one that it shows.
+fn encoding_of(
+    path: &Path,
+    stream: &mut Stream,
+    format: Format,
+    options: &ReadOptions,
+) -> Result<TextEncoding> {
+    match &options.encoding {
+        _ if format == Format::Parquet => Ok(TextEncoding::UTF_8),
+        Some(name) => TextEncoding::named(name),
+        None => TextEncoding::detect(path, stream),
+    }
+}
+
+/// Returns the size of a Parquet file, which may be split between row groups, and its columns.
+fn row_groups(
+    path: &Path,
+    file: &File,
+    options: &ReadOptions,
+) -> Result<(InputSize, Option<Arc<RowSchema>>)> {
+    let (sizes, schema) = footer::row_groups(path, file, options)?;
+    let extent = InputSize { size: sizes.iter().sum(), split_points: SplitPoints::Units(sizes) };
+    Ok((extent, Some(Arc::new(schema))))
 }
 
 /// Returns the first four bytes, fewer only when the file is shorter.

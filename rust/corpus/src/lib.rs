@@ -1,11 +1,12 @@
-//! Reads and writes documents: plain text, JSONL and Parquet; gzip and zstd; standard input.
+//! Reads and writes documents: plain text, JSONL and Parquet; gzip and zstd; standard input. CSV and
+//! legacy character encodings are read.
 //!
 //! [`Corpus::open`] turns paths, folders and globs into a list of inputs, [`Corpus::partitions`]
 //! divides it into units of work, and a [`DocumentReader`] returns the documents of one of them,
 //! with memory for one document at a time. [`DocumentWriter`] writes documents to a file.
 //!
 //! A bad document is counted in [`Statistics`], with its place and the reason. A bad file is an
-//! error that names it: [`Io`](lslm_runtime::Error::Io) when it cannot be read,
+//! error that names it, unless [`OnBadFile::Skip`] lists it instead: [`Io`](lslm_runtime::Error::Io) when it cannot be read,
 //! [`Format`](lslm_runtime::Error::Format) when its content breaks its format,
 //! [`Invalid`](lslm_runtime::Error::Invalid) when an argument is unusable.
 //!
@@ -30,8 +31,10 @@
 //! ```
 
 mod corpus;
+mod csv;
 mod discover;
 mod document;
+mod encoding;
 mod gzip;
 mod input;
 mod jsonl;
@@ -47,9 +50,9 @@ mod writer;
 
 pub use corpus::Corpus;
 pub use discover::{SkipReason, Skipped};
-pub use document::Document;
+pub use document::{Document, Record};
 pub use input::Input;
-pub use options::{Compression, Format, ReadOptions, Split, Utf8Policy};
+pub use options::{Compression, Format, OnBadFile, ReadOptions, Split, Utf8Policy};
 pub use reader::DocumentReader;
-pub use statistics::{BadDocument, BadDocuments, BadReason, MAX_EXAMPLES, Statistics};
+pub use statistics::{BadDocument, BadDocuments, BadFile, BadReason, MAX_EXAMPLES, Statistics};
 pub use writer::{DocumentWriter, WriteOptions, check_extension};

@@ -15,18 +15,21 @@ pub enum Format {
     Jsonl,
     /// Parquet, each row a document.
     Parquet,
+    /// Comma- or tab-separated values with a first row of names, each other row a document.
+    Csv,
 }
 
 impl Format {
     /// Every format, in the order in which messages list them.
-    pub const ALL: [Self; 3] = [Self::Text, Self::Jsonl, Self::Parquet];
+    pub const ALL: [Self; 4] = [Self::Text, Self::Jsonl, Self::Parquet, Self::Csv];
 
-    /// Returns the name in options and reports: `text`, `jsonl` or `parquet`.
+    /// Returns the name in options and reports: `text`, `jsonl`, `parquet` or `csv`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
+            Self::Csv => "csv",
         }
     }
 
@@ -36,6 +39,7 @@ impl Format {
             "txt" | "text" | "md" => Some(Self::Text),
             "jsonl" | "ndjson" | "jsonlines" | "json" => Some(Self::Jsonl),
             "parquet" | "pq" => Some(Self::Parquet),
+            "csv" | "tsv" | "tab" => Some(Self::Csv),
             _ => None,
         }
     }
@@ -149,6 +153,35 @@ impl FromStr for Utf8Policy {
     }
 }
 
+/// What happens at a file that cannot be opened or whose content is broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadFile {
+    /// It is an error that names the file.
+    #[default]
+    Error,
+    /// It is listed in [`Statistics::bad_files`](crate::Statistics) and left out.
+    ///
+    /// Of a file that breaks in the middle the documents that are complete before the break count,
+    /// and nothing after it; of Parquet, the row groups after the broken one count too. So the
+    /// result depends neither on threads nor on partitions. A missing argument, and a file that
+    /// changes while it is read, stay errors.
+    Skip,
+}
+
+impl FromStr for OnBadFile {
+    type Err = Error;
+
+    /// Parses `error` or `skip`. Any other name is an [`Error::Invalid`].
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "error" => Ok(Self::Error),
+            "skip" => Ok(Self::Skip),
+            _ => Err(Error::invalid(format!("on_bad_file = {name:?}: choose error or skip"))),
+        }
+    }
+}
+
 /// How inputs are found and read. `ReadOptions::default()` suits most files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -164,6 +197,10 @@ pub struct ReadOptions {
     pub format: Option<Format>,
     /// The treatment of bytes that are not UTF-8.
     pub utf8: Utf8Policy,
+    /// The character encoding of all text, by a name of the WHATWG Encoding Standard such as
+    /// `gb18030` or `windows-1251`. By default it is UTF-8, or the legacy encoding that a file's
+    /// first bytes show; see [`Input::encoding`](crate::Input::encoding).
+    pub encoding: Option<String>,
     /// The extensions of the files to read in a folder, such as `py`, with or without the dot; a
     /// file may have `.gz` or `.zst` after it. By default those of the known formats.
     pub extensions: Option<Vec<String>>,
@@ -172,6 +209,8 @@ pub struct ReadOptions {
     /// The base-2 logarithm of the largest allowed zstd window in bytes, as in `zstd --long=27`.
     /// Each open stream takes up to that much memory. From 10 to 31; by default 27, 128 MiB.
     pub zstd_long: u32,
+    /// What happens at a broken file.
+    pub on_bad_file: OnBadFile,
     /// Whether the first bad document is an error instead of being counted.
     pub strict: bool,
 }
@@ -184,9 +223,11 @@ impl Default for ReadOptions {
             split: Split::File,
             format: None,
             utf8: Utf8Policy::Replace,
+            encoding: None,
             extensions: None,
             exclude: Vec::new(),
             zstd_long: 27,
+            on_bad_file: OnBadFile::Error,
             strict: false,
         }
     }

@@ -6,11 +6,12 @@ use lslm_runtime::partition::{Partition, Segment};
 use lslm_runtime::{Error, Result, Task};
 
 use crate::corpus::Corpus;
+use crate::csv::CsvReader;
 use crate::document::{Document, Found};
 use crate::input::Input;
-use crate::options::Format;
+use crate::options::{Format, OnBadFile};
 use crate::parquet::rows::RowReader;
-use crate::statistics::{BadDocument, Statistics};
+use crate::statistics::{BadDocument, BadFile, Statistics};
 use crate::text::TextReader;
 
 impl Corpus {
@@ -46,7 +47,7 @@ impl Corpus {
 /// let mut reader = corpus.read_all();
 /// let document = reader.next().unwrap()?;
 /// assert_eq!(document.text, "a");
-/// assert_eq!(document.metadata.unwrap().get(), "{\"year\":1999}");
+/// assert_eq!(document.metadata().unwrap(), "{\"year\":1999}");
 /// assert!(reader.next().is_none());
 /// assert_eq!(reader.statistics().bad[&BadReason::MissingText].documents, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -61,6 +62,10 @@ pub struct DocumentReader {
     consumed: u64,
     /// The task of the iterator, which is never cancelled.
     task: Arc<Task>,
+    /// The documents since the start of the segment, or since the last fault in it.
+    segment_documents: u64,
+    /// Whether documents have their record.
+    keep: bool,
     finished: bool,
 }
 
@@ -68,39 +73,62 @@ pub struct DocumentReader {
 #[derive(Debug)]
 enum SegmentReader {
     Text(Box<TextReader>),
+    Csv(Box<CsvReader>),
     Parquet(Box<RowReader>),
 }
 
 impl SegmentReader {
-    fn open(corpus: &Corpus, segment: &Segment, task: &Task) -> Result<Self> {
+    fn open(corpus: &Corpus, segment: &Segment, keep: bool, task: &Task) -> Result<Self> {
         let input = input_of(corpus, segment)?;
         let options = corpus.options();
         let range = segment.range.clone();
         Ok(match input.format() {
-            Format::Parquet => Self::Parquet(Box::new(RowReader::open(input, range, options)?)),
+            Format::Csv => Self::Csv(Box::new(CsvReader::open(input, options, keep)?)),
+            Format::Parquet => {
+                Self::Parquet(Box::new(RowReader::open(input, range, options, keep)?))
+            }
             Format::Text | Format::Jsonl => {
-                Self::Text(Box::new(TextReader::open(input, range, options, task)?))
+                Self::Text(Box::new(TextReader::open(input, range, options, keep, task)?))
             }
         })
     }
 
-    fn next(&mut self, task: &Task) -> Result<Option<Found>> {
+    fn next(&mut self, input: &Input, task: &Task) -> Result<Option<Found>> {
         match self {
             Self::Text(reader) => reader.next(task),
+            Self::Csv(reader) => reader.next(input.path(), task),
             Self::Parquet(reader) => reader.next(task),
         }
     }
 
-    fn trailing_bytes(&self) -> u64 {
+    /// Adds what was skipped without being a document.
+    fn count_skipped(&self, statistics: &mut Statistics) {
         match self {
-            Self::Text(reader) => reader.trailing_bytes(),
-            Self::Parquet(_) => 0,
+            Self::Text(reader) => {
+                statistics.trailing_bytes += reader.trailing_bytes();
+                statistics.inner_marks += reader.inner_marks();
+            }
+            Self::Csv(reader) => statistics.trailing_bytes += reader.trailing_bytes(),
+            Self::Parquet(_) => {}
+        }
+    }
+
+    /// Moves after what is broken. Returns whether there is something to read: the next row group
+    /// of Parquet; nothing of other formats.
+    fn skip_broken(&mut self) -> bool {
+        match self {
+            Self::Text(_) | Self::Csv(_) => false,
+            Self::Parquet(reader) => {
+                reader.skip_group();
+                true
+            }
         }
     }
 
     fn consumed(&self) -> u64 {
         match self {
             Self::Text(reader) => reader.consumed(),
+            Self::Csv(reader) => reader.consumed(),
             Self::Parquet(reader) => reader.consumed(),
         }
     }
@@ -115,8 +143,18 @@ impl DocumentReader {
             statistics: Statistics::default(),
             consumed: 0,
             task: Arc::new(Task::default()),
+            segment_documents: 0,
+            keep: true,
             finished: false,
         }
+    }
+
+    /// Returns the reader without the records of documents, which takes less time and memory: they
+    /// have text and id alone.
+    #[must_use]
+    pub fn without_records(mut self) -> Self {
+        self.keep = false;
+        self
     }
 
     /// Returns the counts of the documents so far.
@@ -142,7 +180,7 @@ impl DocumentReader {
     /// Returns the next document, or `None` after the last; fails soon after `task` is cancelled.
     ///
     /// Bad documents are counted and skipped; with [`strict`](crate::ReadOptions::strict) they are
-    /// errors, as broken files always are.
+    /// errors. Broken files are errors or skipped, by [`OnBadFile`].
     pub fn next_document(&mut self, task: &Task) -> Result<Option<Document>> {
         if self.finished {
             return Ok(None);
@@ -156,16 +194,37 @@ impl DocumentReader {
         loop {
             let Some((segment, reader)) = &mut self.current else {
                 let Some(segment) = self.segments.next() else { return Ok(None) };
-                let reader = SegmentReader::open(&self.corpus, &segment, task)?;
-                self.current = Some((segment, reader));
+                self.segment_documents = 0;
+                match SegmentReader::open(&self.corpus, &segment, self.keep, task) {
+                    Ok(reader) => self.current = Some((segment, reader)),
+                    Err(error) => {
+                        self.skip_bad(&segment, error)?;
+                        self.consumed += segment.size;
+                    }
+                }
                 continue;
             };
-            let found = reader.next(task)?;
-            let source = input_of(&self.corpus, segment)?.name();
+            let input = input_of(&self.corpus, segment)?;
+            let found = match reader.next(input, task) {
+                Ok(found) => found,
+                Err(error) => {
+                    let (segment, has_more) = (segment.clone(), reader.skip_broken());
+                    self.skip_bad(&segment, error)?;
+                    if !has_more {
+                        self.end_segment()?;
+                    }
+                    continue;
+                }
+            };
+            let source = input.name();
             match found {
-                Some(Found::Document { text, replaced, id, metadata }) => {
+                Some(Found::Document { text, replaced, id, record }) => {
+                    self.segment_documents += 1;
                     self.statistics.count(&text, replaced);
-                    return Ok(Some(Document { text, id, source: Arc::clone(source), metadata }));
+                    if !input.encoding.is_utf8() {
+                        self.statistics.count_converted(input.encoding());
+                    }
+                    return Ok(Some(Document { text, id, source: Arc::clone(source), record }));
                 }
                 Some(Found::Bad { position, detail, .. }) if self.corpus.options().strict => {
                     return Err(Error::format(&**source, position, detail));
@@ -179,17 +238,32 @@ impl DocumentReader {
                     });
                     task.check()?;
                 }
-                None => {
-                    // of a stream, what was read is the size
-                    let read = self.bytes_consumed() - self.consumed;
-                    if let Some((segment, reader)) = self.current.take() {
-                        input_of(&self.corpus, &segment)?.check_unchanged()?;
-                        self.statistics.trailing_bytes += reader.trailing_bytes();
-                        self.consumed += if segment.size > 0 { segment.size } else { read };
-                    }
-                }
+                None => self.end_segment()?,
             }
         }
+    }
+
+    /// Ends the current segment.
+    fn end_segment(&mut self) -> Result<()> {
+        // of a stream, what was read is the size
+        let read = self.bytes_consumed() - self.consumed;
+        let Some((segment, reader)) = self.current.take() else { return Ok(()) };
+        input_of(&self.corpus, &segment)?.check_unchanged()?;
+        reader.count_skipped(&mut self.statistics);
+        self.consumed += if segment.size > 0 { segment.size } else { read };
+        Ok(())
+    }
+
+    /// Lists the file of a segment as broken by `error`, which is returned unless bad files are
+    /// skipped.
+    fn skip_bad(&mut self, segment: &Segment, error: Error) -> Result<()> {
+        if self.corpus.options().on_bad_file == OnBadFile::Error {
+            return Err(error);
+        }
+        let source = input_of(&self.corpus, segment)?.name();
+        let documents = std::mem::take(&mut self.segment_documents);
+        self.statistics.bad_files.push(BadFile::of_error(source, documents, error)?);
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lslm_runtime::Error;
 use serde::{Deserialize, Serialize};
 
 /// Examples that are kept per [`BadReason`]: enough to see the cause, few enough to print.
@@ -23,6 +24,8 @@ pub enum BadReason {
     TextNotString,
     /// The text is not UTF-8, and the policy is [`Refuse`](crate::Utf8Policy::Refuse).
     IllFormedUtf8,
+    /// A row of CSV has more or fewer fields than there are columns.
+    UnevenRow,
 }
 
 impl BadReason {
@@ -35,6 +38,7 @@ impl BadReason {
             Self::NullText => "null_text",
             Self::TextNotString => "text_not_string",
             Self::IllFormedUtf8 => "ill_formed_utf8",
+            Self::UnevenRow => "uneven_row",
         }
     }
 }
@@ -59,6 +63,32 @@ pub struct BadDocuments {
     pub examples: Vec<BadDocument>,
 }
 
+/// A file that could not be read, or not beyond a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadFile {
+    /// The name of the input, as in [`Document::source`](crate::Document).
+    pub source: String,
+    /// The offset of the fault in the stored file, in bytes, if it is known.
+    pub position: Option<u64>,
+    /// What is wrong with it.
+    pub detail: String,
+    /// The documents before the fault, which count.
+    pub documents: u64,
+}
+
+impl BadFile {
+    /// Returns the file `source` that `error` is about; other errors than those about one file are
+    /// returned.
+    pub(crate) fn of_error(source: &str, documents: u64, error: Error) -> Result<Self, Error> {
+        let (position, detail) = match error {
+            Error::Io { source, .. } => (None, source.to_string()),
+            Error::Format { offset, reason, .. } => (offset, reason),
+            other => return Err(other),
+        };
+        Ok(Self { source: source.to_owned(), position, detail, documents })
+    }
+}
+
 /// Counts of one reading; those of several readers can be merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
@@ -73,8 +103,18 @@ pub struct Statistics {
     /// Bytes after the end of gzip data, such as zero padding, which were skipped.
     #[serde(default)]
     pub trailing_bytes: u64,
+    /// Byte order marks before a line of JSONL other than the first, as joining files leaves them,
+    /// which were skipped.
+    #[serde(default)]
+    pub inner_marks: u64,
+    /// Documents that were converted to UTF-8, by the encoding of their file.
+    #[serde(default)]
+    pub converted: BTreeMap<String, u64>,
     /// Documents that could not be read, by reason.
     pub bad: BTreeMap<BadReason, BadDocuments>,
+    /// The files that are broken, with [`OnBadFile::Skip`](crate::OnBadFile), in reading order.
+    #[serde(default)]
+    pub bad_files: Vec<BadFile>,
 }
 
 impl Statistics {
@@ -91,6 +131,11 @@ impl Statistics {
         self.replaced_sequences += other.replaced_sequences;
         self.replaced_documents += other.replaced_documents;
         self.trailing_bytes += other.trailing_bytes;
+        self.inner_marks += other.inner_marks;
+        for (encoding, documents) in &other.converted {
+            *self.converted.entry(encoding.clone()).or_default() += documents;
+        }
+        self.bad_files.extend_from_slice(&other.bad_files);
         for (reason, theirs) in &other.bad {
             let ours = self.bad.entry(*reason).or_default();
             ours.documents += theirs.documents;
@@ -105,6 +150,14 @@ impl Statistics {
         self.bytes += text.len() as u64;
         self.replaced_sequences += replaced;
         self.replaced_documents += u64::from(replaced > 0);
+    }
+
+    /// Counts a document that was converted from an encoding.
+    pub(crate) fn count_converted(&mut self, encoding: &str) {
+        match self.converted.get_mut(encoding) {
+            Some(documents) => *documents += 1,
+            None => drop(self.converted.insert(encoding.to_owned(), 1)),
+        }
     }
 
     /// Counts a bad document; `example` is called only for the first few.

@@ -193,6 +193,17 @@ impl Stream {
         Ok(Some(&self.window[line]))
     }
 
+    /// Consumes up to `buffer.len()` bytes into `buffer`, and returns their number: 0 at the end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.start == self.end && !self.ended {
+            self.fill(READ_SIZE)?;
+        }
+        let count = buffer.len().min(self.end - self.start);
+        buffer[..count].copy_from_slice(&self.window[self.start..self.start + count]);
+        self.skip(count);
+        Ok(count)
+    }
+
     /// Consumes and returns all remaining bytes.
     pub(crate) fn rest(&mut self, task: &Task) -> Result<Vec<u8>> {
         while !self.ended {

@@ -5,16 +5,17 @@
 //! document belongs to the one range in which it starts.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use lslm_runtime::{Result, Task};
 
-use crate::document::Found;
+use crate::document::{Fields, Found, Record};
+use crate::encoding::TextEncoding;
 use crate::input::Input;
 use crate::jsonl::read::{FieldKeys, parse_line};
 use crate::options::{Format, ReadOptions, Split, Utf8Policy};
 use crate::statistics::BadReason;
 use crate::stream::Stream;
-use crate::utf8;
 
 /// The byte order mark of UTF-8, which is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -33,7 +34,7 @@ enum LineKind {
 /// How documents lie in the stream: [`Split`], or JSONL with its keys.
 #[derive(Debug)]
 enum Framing {
-    Json(FieldKeys),
+    Json(Arc<FieldKeys>),
     File,
     Lines,
     BlankLines(u64),
@@ -43,7 +44,9 @@ enum Framing {
 impl Framing {
     fn new(format: Format, options: &ReadOptions) -> Self {
         match (format, &options.split) {
-            (Format::Jsonl, _) => Self::Json(FieldKeys::new(&options.text_key, &options.id_key)),
+            (Format::Jsonl, _) => {
+                Self::Json(Arc::new(FieldKeys::new(&options.text_key, &options.id_key)))
+            }
             (_, Split::File) => Self::File,
             (_, Split::Lines) => Self::Lines,
             (_, Split::BlankLines(count)) => Self::BlankLines(u64::from(*count).max(1)),
@@ -77,7 +80,10 @@ impl Framing {
 pub(crate) struct TextReader {
     stream: Stream,
     framing: Framing,
+    encoding: TextEncoding,
     utf8: Utf8Policy,
+    /// Whether documents have their record.
+    keep: bool,
     /// The offsets of the range. Documents that start at `end` or later belong to another range.
     start: u64,
     end: u64,
@@ -85,6 +91,8 @@ pub(crate) struct TextReader {
     blank_lines: u64,
     /// Whether the file starts with a byte order mark.
     has_mark: bool,
+    /// The marks before other lines of JSONL.
+    inner_marks: u64,
     finished: bool,
 }
 
@@ -103,11 +111,18 @@ impl TextReader {
         self.stream.trailing_bytes()
     }
 
-    /// Returns a reader of the byte range `range` of `input`, or of all of it.
+    /// Returns the byte order marks before lines of JSONL other than the first.
+    pub(crate) fn inner_marks(&self) -> u64 {
+        self.inner_marks
+    }
+
+    /// Returns a reader of the byte range `range` of `input`, or of all of it. With `keep`, documents
+    /// have their record.
     pub(crate) fn open(
         input: &Input,
         range: Option<Range<u64>>,
         options: &ReadOptions,
+        keep: bool,
         task: &Task,
     ) -> Result<Self> {
         let framing = Framing::new(input.format(), options);
@@ -118,11 +133,14 @@ impl TextReader {
         let mut reader = Self {
             stream: input.stream(from, options)?,
             framing,
+            encoding: input.encoding,
             utf8: options.utf8,
+            keep,
             start: range.start,
             end: range.end,
             blank_lines: u64::MAX,
             has_mark: false,
+            inner_marks: 0,
             finished: false,
         };
         if from > 0 {
@@ -231,7 +249,7 @@ impl TextReader {
     fn whole_file(&mut self, task: &Task) -> Result<Option<Found>> {
         let bytes = self.stream.rest(task)?;
         self.finished = true;
-        Ok((!bytes.is_empty()).then(|| document(0, utf8::decode_owned(bytes, self.utf8))))
+        Ok((!bytes.is_empty()).then(|| document(0, self.encoding.decode_owned(bytes, self.utf8))))
     }
 
     /// Returns the next document of one line.
@@ -247,20 +265,28 @@ impl TextReader {
                 if line.is_empty() {
                     continue;
                 }
-                return Ok(Some(document(position, utf8::decode(line, self.utf8))));
+                return Ok(Some(document(position, self.encoding.decode(line, self.utf8))));
+            };
+            // joined files have marks inside; a BOM is not white space of JSON
+            let line = match line.strip_prefix(BYTE_ORDER_MARK) {
+                None => line,
+                Some(rest) => {
+                    self.inner_marks += 1;
+                    rest
+                }
             };
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            return Ok(Some(match utf8::decode(line, self.utf8) {
+            return Ok(Some(match self.encoding.decode(line, self.utf8) {
                 Err(offset) => ill_formed(position, offset),
-                Ok((line, replaced)) => match parse_line(&line, keys, self.utf8) {
+                Ok((line, replaced)) => match parse_line(&line, keys, self.utf8, self.keep) {
                     Err((reason, detail)) => Found::Bad { position, reason, detail },
                     Ok(fields) => Found::Document {
                         replaced: fields.replaced + replaced,
                         text: fields.text,
                         id: fields.id,
-                        metadata: fields.metadata,
+                        record: fields.record.map(Fields::Line).map(Record).unwrap_or_default(),
                     },
                 },
             }));
@@ -313,7 +339,7 @@ impl TextReader {
             }
             bytes.truncate(len);
             if !bytes.is_empty() {
-                return Ok(Some(document(position, utf8::decode_owned(bytes, self.utf8))));
+                return Ok(Some(document(position, self.encoding.decode_owned(bytes, self.utf8))));
             }
         }
     }
@@ -324,7 +350,7 @@ fn document(position: u64, decoded: Result<(impl Into<String>, u64), usize>) -> 
     match decoded {
         Err(offset) => ill_formed(position, offset),
         Ok((text, replaced)) => {
-            Found::Document { text: text.into(), replaced, id: None, metadata: None }
+            Found::Document { text: text.into(), replaced, id: None, record: Record::default() }
         }
     }
 }

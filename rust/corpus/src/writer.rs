@@ -9,13 +9,13 @@ use lslm_runtime::files::AtomicFile;
 use lslm_runtime::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::corpus::Corpus;
 use crate::discover::extensions;
-use crate::document::Document;
-use crate::jsonl::read::members;
-use crate::jsonl::write::{ObjectBuilder, push_string};
+use crate::document::{Document, Fields, Record};
+use crate::jsonl::write::{ObjectBuilder, push_string, without_keys};
 use crate::options::{Compression, Format, Split};
 use crate::parquet::footer::METADATA_COLUMN;
-use crate::parquet::write::ParquetWriter;
+use crate::parquet::write::{Layout, ParquetWriter};
 
 /// The levels of gzip and zstd: their defaults. They are fixed, so that the same documents are the
 /// same bytes everywhere.
@@ -65,12 +65,14 @@ impl Sink {
         format: Format,
         compression: Compression,
         options: &WriteOptions,
+        layout: Layout,
     ) -> Result<Self> {
         Ok(match (format, compression) {
             (Format::Parquet, Compression::None) => Self::Parquet(Box::new(ParquetWriter::create(
                 path,
                 &options.text_key,
                 &options.id_key,
+                layout,
             )?)),
             (Format::Parquet, _) => return Err(parquet_inside(path, compression)),
             (_, Compression::None) => Self::Plain(AtomicFile::create(path)?),
@@ -91,8 +93,9 @@ impl Sink {
     }
 }
 
-/// Returns an error for an extension, such as `jsonl.zst`, that a file cannot be written with.
-pub fn check_extension(extension: &str) -> Result<()> {
+/// Returns an error for an extension, such as `jsonl.zst`, that a file of documents of `corpus`
+/// cannot be written with.
+pub fn check_extension(extension: &str, corpus: &Corpus) -> Result<()> {
     if !extension.chars().all(|c| c.is_ascii_alphanumeric() || c == '.') {
         return Err(Error::invalid(format!(
             "the format {extension:?} is not an extension: use jsonl, txt (each also with .gz or \
@@ -101,9 +104,8 @@ pub fn check_extension(extension: &str) -> Result<()> {
     }
     let path = PathBuf::from(format!("documents.{extension}"));
     match format_of(&path, &WriteOptions::default())? {
-        (Format::Parquet, compression) if compression != Compression::None => {
-            Err(parquet_inside(&path, compression))
-        }
+        (Format::Parquet, Compression::None) => corpus.layout().map(drop),
+        (Format::Parquet, compression) => Err(parquet_inside(&path, compression)),
         _ => Ok(()),
     }
 }
@@ -112,7 +114,7 @@ pub fn check_extension(extension: &str) -> Result<()> {
 fn format_of(path: &Path, options: &WriteOptions) -> Result<(Format, Compression)> {
     let (extension, compression) = extensions(path);
     let format = options.format.or(extension.as_deref().and_then(Format::of_extension));
-    let Some(format) = format else {
+    let Some(format) = format.filter(|format| *format != Format::Csv) else {
         return Err(Error::invalid(format!(
             "{}: the name does not say what to write; use .jsonl, .txt (each also with .gz or \
              .zst) or .parquet",
@@ -133,9 +135,17 @@ fn parquet_inside(path: &Path, compression: Compression) -> Error {
 
 /// Writes documents to one file, which gets its name in [`DocumentWriter::finish`].
 ///
-/// JSONL and Parquet keep text, id and metadata; Parquet has the metadata in one column of JSON,
-/// which reading merges into the document's metadata. Plain text keeps only the texts that are not
-/// empty. The bytes of the file depend on the documents and the options alone.
+/// | documents of | written as JSONL | written as Parquet |
+/// |---|---|---|
+/// | JSONL | the line, with another text | text, id, and the other members as JSON in `metadata` |
+/// | Parquet | an object of the columns | the columns ([`DocumentWriter::create_like`]), else as JSONL |
+/// | CSV | an object of the columns, all strings | as JSONL |
+/// | plain text | an object of the text | the text |
+///
+/// Reading merges `metadata` into the document's. An id that is a number is a string in the column
+/// of ids, and stays a number in `metadata`. In JSON, binary values are strings in Base64, times
+/// ISO 8601, and NaN is null. Plain text keeps only the texts that are not empty. The bytes of the
+/// file depend on the documents and the options alone.
 ///
 /// ```
 /// use lslm_corpus::{Document, DocumentWriter, WriteOptions};
@@ -178,9 +188,37 @@ impl DocumentWriter {
     /// An extension that is not one of a known format when none is given; compression around
     /// Parquet; keys that are equal or empty.
     pub fn create(path: impl AsRef<Path>, options: WriteOptions) -> Result<Self> {
+        Self::with_layout(path.as_ref(), options, Layout::Documents)
+    }
+
+    /// Creates a file as [`DocumentWriter::create`] does, for documents of `corpus`. Keys are those
+    /// of its reading; Parquet has the columns of its files where all of them are Parquet.
+    ///
+    /// # Errors
+    /// Those of `create`; columns of several files that one Parquet file cannot hold.
+    pub fn create_like(
+        path: impl AsRef<Path>,
+        options: WriteOptions,
+        corpus: &Corpus,
+    ) -> Result<Self> {
         let path = path.as_ref();
+        let reading = corpus.options();
+        let options = WriteOptions {
+            text_key: reading.text_key.clone(),
+            id_key: reading.id_key.clone(),
+            ..options
+        };
+        let layout = match format_of(path, &options)? {
+            (Format::Parquet, _) => corpus.layout()?,
+            _ => Layout::Documents,
+        };
+        Self::with_layout(path, options, layout)
+    }
+
+    fn with_layout(path: &Path, options: WriteOptions, layout: Layout) -> Result<Self> {
         let (format, compression) = format_of(path, &options)?;
-        let reserved = if format == Format::Parquet { METADATA_COLUMN } else { "" };
+        let is_new = matches!(layout, Layout::Documents) && format == Format::Parquet;
+        let reserved = if is_new { METADATA_COLUMN } else { "" };
         let refused = [options.id_key.as_str(), "", reserved];
         if refused.contains(&options.text_key.as_str()) || options.id_key.is_empty() {
             return Err(Error::invalid(format!(
@@ -188,7 +226,7 @@ impl DocumentWriter {
                 options.text_key, options.id_key
             )));
         }
-        let sink = Sink::create(path, format, compression, &options)?;
+        let sink = Sink::create(path, format, compression, &options, layout)?;
         Ok(Self {
             path: path.to_owned(),
             options,
@@ -221,19 +259,18 @@ impl DocumentWriter {
     /// omitted. Metadata that is not a JSON object is an error.
     pub fn write(&mut self, document: &Document) -> Result<()> {
         self.buffer.clear();
-        let mut metadata = None;
         match self.format {
             Format::Jsonl => self.format_json(document)?,
             Format::Text if document.text.is_empty() => return Ok(()),
             Format::Text => self.format_text(&document.text)?,
-            Format::Parquet => metadata = self.metadata_line(document)?,
+            Format::Parquet | Format::Csv => {}
         }
         let written = match &mut self.sink {
             Sink::Plain(file) => file.write_all(&self.buffer),
             Sink::Gzip(file) => file.write_all(&self.buffer),
             Sink::Zstd(file) => file.write_all(&self.buffer),
             Sink::Parquet(writer) => {
-                return writer.push(document, metadata).map(|()| self.count(document));
+                return writer.push(document, &self.options.id_key).map(|()| self.count(document));
             }
         };
         written.map_err(Error::io(&self.path))?;
@@ -260,15 +297,33 @@ impl DocumentWriter {
 
     /// Fills the buffer with the document as a line of JSON.
     fn format_json(&mut self, document: &Document) -> Result<()> {
+        let mut line = String::with_capacity(document.text.len() + document.text.len() / 32 + 256);
+        match &document.record {
+            Record(Fields::Line(record)) => record.write(&document.text, &mut line),
+            Record(Fields::Row(row)) => row.write_json(&document.text, &mut line),
+            Record(Fields::Csv(row)) => row.write_json(&document.text, &mut line),
+            Record(Fields::None) => line = self.new_object(document, None),
+            Record(Fields::Object(object)) => {
+                let id_key = document.id.is_some().then_some(self.options.id_key.as_str());
+                let others = without_keys(object.get(), &self.options.text_key, id_key)?;
+                line = self.new_object(document, others.as_deref());
+            }
+        }
+        line.push('\n');
+        self.buffer = line.into_bytes();
+        Ok(())
+    }
+
+    /// Returns an object of id, text and the members of another object.
+    fn new_object(&self, document: &Document, others: Option<&str>) -> String {
         let mut fields = ObjectBuilder::default();
         if let Some(id) = &document.id {
             fields.push_with(&self.options.id_key, |out| push_string(out, id));
         }
         fields.push_with(&self.options.text_key, |out| push_string(out, &document.text));
-        let metadata = self.metadata_line(document)?;
         let mut line = fields.into_open_text();
-        if let Some(metadata) = metadata
-            && let Some(members) = metadata.trim_ascii().strip_prefix('{')
+        if let Some(others) = others
+            && let Some(members) = others.trim_ascii().strip_prefix('{')
             && members.trim_ascii_start() != "}"
         {
             line.push(',');
@@ -276,36 +331,7 @@ impl DocumentWriter {
         } else {
             line.push('}');
         }
-        line.push('\n');
-        self.buffer = line.into_bytes();
-        Ok(())
-    }
-
-    /// Returns the metadata as one line of JSON, without fields that have the name of a key.
-    fn metadata_line(&self, document: &Document) -> Result<Option<String>> {
-        let Some(metadata) = &document.metadata else { return Ok(None) };
-        let raw = metadata.get();
-        let members = members(raw).map_err(|_| {
-            Error::invalid(format!("the metadata of a document is not a JSON object: {raw:.40}"))
-        })?;
-        let id_key = document.id.is_some().then_some(&self.options.id_key);
-        let is_key =
-            |name: &str| name == self.options.text_key || id_key.is_some_and(|key| name == key);
-        let mut line = if members.iter().any(|(name, _)| is_key(name)) {
-            let mut rest = ObjectBuilder::default();
-            for (name, value) in members.iter().filter(|(name, _)| !is_key(name)) {
-                rest.push(name, value);
-            }
-            let Some(rest) = rest.into_text() else { return Ok(None) };
-            rest
-        } else {
-            raw.to_owned()
-        };
-        // line breaks in JSON are white space between tokens, never inside a string
-        if line.contains(['\n', '\r']) {
-            line = line.replace(['\n', '\r'], " ");
-        }
-        Ok(Some(line))
+        line
     }
 
     /// Fills the buffer with the text and what separates it from the next.

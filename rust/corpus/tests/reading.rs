@@ -554,7 +554,7 @@ fn real_data_equals_what_serde_json_reads() {
             let id = fields.shift_remove("id");
             assert_eq!(id.as_ref().and_then(|id| id.as_str()), document.id.as_deref());
             let carried: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(document.metadata.unwrap().get()).unwrap();
+                serde_json::from_str(&document.metadata().unwrap()).unwrap();
             assert!(fields.iter().eq(carried.iter()));
         }
         assert!(reader.next().is_none());

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{open, plain, read, texts};
 use lslm_corpus::{
-    BadReason, Compression, Corpus, Document, DocumentWriter, Format, ReadOptions, Split,
+    BadReason, Compression, Corpus, Document, DocumentWriter, Format, ReadOptions, Record, Split,
     Utf8Policy, WriteOptions,
 };
 use lslm_runtime::Error;
@@ -19,8 +19,9 @@ use serde_json::value::RawValue;
 const NAMES: [&str; 4] = ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"];
 
 fn document(text: &str, id: Option<&str>, metadata: Option<&str>) -> Document {
-    let metadata = metadata.map(|raw| RawValue::from_string(raw.to_owned()).unwrap());
-    Document { id: id.map(str::to_owned), metadata, ..Document::new(text) }
+    let object = metadata.map(|raw| RawValue::from_string(raw.to_owned()).unwrap());
+    let record = object.map(Record::from_object).unwrap_or_default();
+    Document { id: id.map(str::to_owned), record, ..Document::new(text) }
 }
 
 fn write(path: &Path, options: &WriteOptions, documents: &[Document]) -> lslm_runtime::Result<()> {
@@ -186,9 +187,9 @@ fn columns_of_another_writer_become_metadata() {
     assert_eq!(statistics.bad[&BadReason::NullText].examples[0].position, 1);
     let ids: Vec<_> = found.iter().map(|d| (d.0.as_str(), d.1.as_deref())).collect();
     assert_eq!(ids, [("one\n", Some("1")), ("drei ß", None), ("", Some("4"))]);
-    let first = r#"{"large":"a","kind":"x","flag":true,"small":255,"big":18446744073709551615,"negative":-9223372036854775808,"score":0.1,"half":0.1,"price":-1.05,"day":"2024-02-29","when":"2019-04-21T02:40:42Z","local":"2019-04-21T02:40:42.500","raw":"bytes","nested.url":"u","nested.n":1}"#;
+    let first = r#"{"large":"a","kind":"x","flag":true,"small":255,"big":18446744073709551615,"negative":-9223372036854775808,"score":0.1,"half":0.1,"price":-1.05,"day":"2024-02-29","when":"2019-04-21T02:40:42Z","local":"2019-04-21T02:40:42.500","raw":"Ynl0ZXM=","tags":["a","b"],"nested":{"url":"u","n":1}}"#;
     assert_eq!(found[0].2.as_deref(), Some(first));
-    let last = r#"{"large":"\"d\"","kind":null,"flag":true,"small":7,"big":1,"negative":0,"score":-1e+300,"half":2.0,"price":0.00,"day":"1970-01-01","when":null,"local":null,"raw":"","nested.url":"v","nested.n":null}"#;
+    let last = r#"{"large":"\"d\"","kind":null,"flag":true,"small":7,"big":1,"negative":0,"score":-1e+300,"half":2.0,"price":0.00,"day":"1970-01-01","when":null,"local":null,"raw":"","tags":["c"],"nested":{"url":"v","n":null}}"#;
     assert_eq!(found[2].2.as_deref(), Some(last));
 
     let nested = ReadOptions { text_key: "nested.url".into(), ..ReadOptions::default() };

@@ -15,7 +15,7 @@ fn read(corpus: &Corpus, target: u64) -> (Vec<Plain>, Statistics) {
         let mut reader = corpus.read(&partition);
         for document in reader.by_ref() {
             let document = document.expect("plain JSONL that was opened can be read");
-            let metadata = document.metadata.map(|raw| raw.get().to_owned());
+            let metadata = document.metadata();
             documents.push((document.text, document.id, metadata));
         }
         statistics.merge(reader.statistics());

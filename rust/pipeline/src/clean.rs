@@ -71,7 +71,8 @@ impl PartitionRecord for CleanRecord {
     }
 }
 
-/// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`.
+/// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`. Every field of a record is
+/// in the output, with its name and type; see [`DocumentWriter`].
 ///
 /// Each partition of the corpus becomes one file, the same bytes for any number of threads; of
 /// equal documents the first in the order of the corpus is kept. After a kill the same call resumes
@@ -112,7 +113,7 @@ pub fn clean(
 ) -> Result<Cleaned> {
     let threads = threads::resolve(options.threads)?;
     let cleaner = Cleaner::new(&options.clean)?;
-    check_extension(&options.extension)?;
+    check_extension(&options.extension, corpus)?;
     if output.join(RESULT).exists() {
         return Err(Error::invalid(format!(
             "{}: holds a finished job; choose another output or remove this one",
@@ -146,7 +147,7 @@ pub fn clean(
         n_documents: 0,
         n_bytes: 0,
         funnel: Funnel::default(),
-        reading: Statistics::default(),
+        reading: corpus.statistics(),
         fingerprint,
     };
     for (index, record) in records.into_iter().enumerate() {
@@ -191,7 +192,7 @@ impl CleanStep<'_> {
     /// Cleans one partition into its file, which is staged if duplicates are to be removed.
     fn run(&self, partition: &Partition) -> Result<CleanRecord> {
         let index = partition.index;
-        let mut batches = Batches::new(self.corpus, partition, self.task);
+        let mut batches = Batches::with_records(self.corpus, partition, self.task);
         let path = if self.options.exact_dedup {
             self.staged.path(&self.file_name(index))
         } else {
@@ -220,7 +221,8 @@ impl CleanStep<'_> {
                     let writer = match &mut writer {
                         Some(writer) => writer,
                         empty => {
-                            empty.insert(DocumentWriter::create(&path, WriteOptions::default())?)
+                            let options = WriteOptions::default();
+                            empty.insert(DocumentWriter::create_like(&path, options, self.corpus)?)
                         }
                     };
                     writer.write(&document)?;
@@ -258,7 +260,7 @@ impl CleanStep<'_> {
             if records[partition].n_documents > duplicates.len() as u64 {
                 let indices = duplicates.iter().map(|(position, _)| position.index).collect();
                 let (name, path) = (self.file_name(partition), self.final_path(partition));
-                self.staged.publish(&name, &path, &indices, self.task)?;
+                self.staged.publish(&name, &path, &indices, self.corpus.options(), self.task)?;
             }
             self.task.advance(1)?;
             Ok(duplicates)

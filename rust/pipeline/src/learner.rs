@@ -4,7 +4,7 @@ use lslm_bpe::Tokenizer;
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::{Sample, TrainOptions, WordCounter, train};
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
-use lslm_corpus::Corpus;
+use lslm_corpus::{Corpus, Statistics};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
@@ -54,12 +54,16 @@ impl LearnOptions {
     }
 }
 
-/// Trains a tokenizer on the documents of `corpus`.
+/// Trains a tokenizer on the documents of `corpus`. Also returns the counts of the reading.
 ///
 /// The result depends on the documents alone, neither on threads nor on the files they are in.
 ///
 /// The [crate documentation](crate) has an example.
-pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> Result<Tokenizer> {
+pub fn train_tokenizer(
+    corpus: &Corpus,
+    options: &LearnOptions,
+    task: &Task,
+) -> Result<(Tokenizer, Statistics)> {
     let validation = ValidationPart::of_corpus(options.validation(), corpus, task)?;
     let learner = Learner { validation, ..Learner::new(options)? };
     begin(task, "count words", corpus);
@@ -74,7 +78,11 @@ pub fn train_tokenizer(corpus: &Corpus, options: &LearnOptions, task: &Task) -> 
         Ok(batches.into_statistics())
     })?;
     require_documents(corpus, readings.iter())?;
-    learner.learn(task)
+    let mut reading = corpus.statistics();
+    for part in &readings {
+        reading.merge(part);
+    }
+    Ok((learner.learn(task)?, reading))
 }
 
 /// Counts the pre-tokens of texts that arrive in batches, then trains a tokenizer on the counts.

@@ -41,7 +41,7 @@
 //!     partition_bytes: 1 << 20,
 //!     threads: Some(1),
 //! };
-//! let tokenizer = train_tokenizer(&corpus, &learn, &task)?;
+//! let (tokenizer, _) = train_tokenizer(&corpus, &learn, &task)?;
 //!
 //! let options = TokenizeOptions {
 //!     clean: None,

@@ -76,7 +76,7 @@ pub struct Measured {
 /// #     partition_bytes: 1 << 20,
 /// #     threads: Some(1),
 /// # };
-/// let tokenizer = train_tokenizer(&corpus, &learn, &task)?;
+/// let (tokenizer, _) = train_tokenizer(&corpus, &learn, &task)?;
 ///
 /// let options = MeasureOptions {
 ///     clean: None,

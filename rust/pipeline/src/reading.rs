@@ -33,14 +33,18 @@ pub(crate) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
+    /// Returns the batches of a partition; documents have text and id alone.
     pub(crate) fn new(corpus: &Corpus, partition: &Partition, task: &'a Task) -> Self {
-        Self {
-            reader: corpus.read(partition),
-            task,
-            partition: partition.index as u64,
-            n_documents: 0,
-            n_reported: 0,
-        }
+        Self::of_reader(corpus.read(partition).without_records(), partition, task)
+    }
+
+    /// Returns the batches of a partition; documents have all fields of their records.
+    pub(crate) fn with_records(corpus: &Corpus, partition: &Partition, task: &'a Task) -> Self {
+        Self::of_reader(corpus.read(partition), partition, task)
+    }
+
+    fn of_reader(reader: DocumentReader, partition: &Partition, task: &'a Task) -> Self {
+        Self { reader, task, partition: partition.index as u64, n_documents: 0, n_reported: 0 }
     }
 
     /// Returns the next batch, which is empty at the end.

@@ -51,13 +51,14 @@ impl StagedFiles {
         Ok((0..).map(position).zip(KeptDocument::from_bytes(&bytes)).collect())
     }
 
-    /// Moves the staged file `name` to `path`, without the documents of these indices. After a kill
-    /// it can be called again with the same result.
+    /// Moves the staged file `name` to `path`, without the documents of these indices. `reading` has
+    /// the names of its fields. After a kill it can be called again with the same result.
     pub(crate) fn publish(
         &self,
         name: &str,
         path: &Path,
         duplicates: &HashSet<u64>,
+        reading: &ReadOptions,
         task: &Task,
     ) -> Result<()> {
         let staged = self.path(name);
@@ -71,9 +72,14 @@ impl StagedFiles {
             Error::invalid(format!("{}: the path is not Unicode; choose another", staged.display()))
         })?;
         let options = WriteOptions::default();
-        let read = ReadOptions { split: options.split.clone(), ..ReadOptions::default() };
+        let read = ReadOptions {
+            text_key: reading.text_key.clone(),
+            id_key: reading.id_key.clone(),
+            split: options.split.clone(),
+            ..ReadOptions::default()
+        };
         let corpus = Corpus::open(&[input.to_owned()], read)?;
-        let mut writer = DocumentWriter::create(path, options)?;
+        let mut writer = DocumentWriter::create_like(path, options, &corpus)?;
         let mut reader = corpus.read_all();
         let mut index = 0;
         while let Some(document) = reader.next_document(task)? {

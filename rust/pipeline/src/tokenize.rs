@@ -328,7 +328,7 @@ impl TokenizeStep<'_> {
         let train = self.manifest(TRAIN, &records);
         let validation = (!self.validation.is_empty()).then(|| self.manifest(VALIDATION, &records));
         let mut funnel = Funnel::default();
-        let mut reading = Statistics::default();
+        let mut reading = self.corpus.statistics();
         for record in records {
             reading.merge(&record.reading);
             funnel.merge(record.funnel);

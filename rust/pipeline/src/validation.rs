@@ -175,7 +175,7 @@ fn count_documents(corpus: &Corpus, n_wanted: u64, task: &Task) -> Result<Option
     task.begin("count documents", "documents", None);
     let mut n = 0;
     for partition in corpus.partitions(COUNTED_BYTES)? {
-        let mut reader = corpus.read(&partition);
+        let mut reader = corpus.read(&partition).without_records();
         while let Ok(Some(_)) = reader.next_document(task) {
             n += 1;
             task.advance(1)?;

@@ -7,13 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lslm_corpus::{
-    BadDocument, Corpus, Document, DocumentReader, ReadOptions, Split, Statistics, Utf8Policy,
+    BadDocument, Corpus, Document, DocumentReader, OnBadFile, ReadOptions, Record, Split,
+    Statistics, Utf8Policy,
 };
 use lslm_runtime::{Error, Task};
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
+use serde_json::value::RawValue;
 
 use crate::convert::{dumps, loads};
 use crate::error::to_python;
@@ -39,7 +41,7 @@ pub(crate) struct PyCorpus {
 impl PyCorpus {
     #[new]
     #[pyo3(signature = (inputs, /, *, text_key="text", id_key="id", split="file", separator=None,
-        extensions=None, utf8="replace", zstd_long=27))]
+        extensions=None, utf8="replace", encoding=None, on_bad_file="error", zstd_long=27))]
     fn new(
         py: Python<'_>,
         inputs: &Bound<'_, PyAny>,
@@ -49,6 +51,8 @@ impl PyCorpus {
         separator: Option<String>,
         extensions: Option<Vec<String>>,
         utf8: &str,
+        encoding: Option<String>,
+        on_bad_file: &str,
         zstd_long: u32,
     ) -> PyResult<Self> {
         let split = match (separator, split.parse().map_err(to_python)?) {
@@ -65,6 +69,8 @@ impl PyCorpus {
             id_key: id_key.to_owned(),
             split,
             utf8: utf8.parse().map_err(to_python)?,
+            encoding,
+            on_bad_file: on_bad_file.parse().map_err(to_python)?,
             extensions,
             zstd_long,
             ..ReadOptions::default()
@@ -87,6 +93,26 @@ impl PyCorpus {
         PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)
     }
 
+    #[doc = stub!("Corpus.bad_files")]
+    #[getter]
+    fn bad_files<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let statistics = self.corpus.statistics();
+        let rows =
+            statistics.bad_files.iter().map(|bad| result(py, "BadFile", &results::bad_file(bad)));
+        PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    #[doc = stub!("Corpus.encodings")]
+    #[getter]
+    fn encodings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let class = py.import("lslm.corpus")?.getattr("FileEncoding")?;
+        let inputs = self.corpus.inputs().iter().filter(|input| input.encoding() != "UTF-8");
+        let rows = inputs.map(|input| {
+            class.call1((input.path(), input.encoding(), input.encoding_confidence()))
+        });
+        PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)
+    }
+
     #[doc = stub!("Corpus.n_bytes")]
     #[getter]
     fn n_bytes(&self) -> u64 {
@@ -103,20 +129,22 @@ impl PyCorpus {
         let statistics = run(py, progress, |task| {
             let total = self.corpus.total_bytes();
             task.begin("read", "bytes", (total > 0).then_some(total));
-            let mut reader = self.corpus.read_all();
+            let mut reader = self.corpus.read_all().without_records();
             let mut counted = 0;
             while reader.next_document(task)?.is_some() {
                 let consumed = reader.bytes_consumed();
                 task.advance(consumed - counted)?;
                 counted = consumed;
             }
-            Ok(reader.into_statistics())
+            let mut all = self.corpus.statistics();
+            all.merge(reader.statistics());
+            Ok(all)
         })?;
         result(py, "Reading", &results::reading(&statistics))
     }
 
     fn __iter__(&self) -> PyDocumentIterator {
-        PyDocumentIterator { ahead: Mutex::new(Ahead::new(self.corpus.read_all())) }
+        PyDocumentIterator { ahead: Mutex::new(Ahead::new(self.corpus.clone())) }
     }
 
     fn __repr__(&self) -> String {
@@ -159,6 +187,12 @@ impl PyCorpus {
             Utf8Policy::Refuse => "refuse",
         };
         keywords.set_item("utf8", utf8)?;
+        keywords.set_item("encoding", &options.encoding)?;
+        let on_bad_file = match options.on_bad_file {
+            OnBadFile::Error => "error",
+            OnBadFile::Skip => "skip",
+        };
+        keywords.set_item("on_bad_file", on_bad_file)?;
         keywords.set_item("zstd_long", options.zstd_long)?;
         Ok(((self.named.clone(),), keywords))
     }
@@ -198,8 +232,8 @@ pub(crate) struct PyDocument {
     text: Py<PyString>,
     id: Option<String>,
     source: String,
-    /// A JSON object; parsed when it is read.
-    metadata: Option<String>,
+    /// The fields of its file; parsed when they are read.
+    record: Record,
 }
 
 #[pymethods]
@@ -212,8 +246,15 @@ impl PyDocument {
         source: &str,
         metadata: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let metadata = metadata.map(|fields| dumps(fields)).transpose()?;
-        Ok(Self { text, id, source: source.to_owned(), metadata })
+        let record = match metadata.map(|fields| dumps(fields)).transpose()? {
+            None => Record::default(),
+            Some(fields) => {
+                let object = RawValue::from_string(fields);
+                let refuse = |error: serde_json::Error| PyValueError::new_err(error.to_string());
+                Record::from_object(object.map_err(refuse)?)
+            }
+        };
+        Ok(Self { text, id, source: source.to_owned(), record })
     }
 
     #[doc = stub!("Document.text")]
@@ -237,7 +278,7 @@ impl PyDocument {
     #[doc = stub!("Document.metadata")]
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.metadata.as_deref().map(|fields| loads(py, fields)).transpose()
+        self.record.metadata().map(|fields| loads(py, &fields)).transpose()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -283,6 +324,7 @@ pub(crate) struct PyDocumentIterator {
 
 /// What an iterator has read, and the documents that it has not yielded yet.
 struct Ahead {
+    corpus: Corpus,
     reader: DocumentReader,
     batch: VecDeque<Document>,
     /// Documents of the next batch, at most.
@@ -293,8 +335,16 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn new(reader: DocumentReader) -> Self {
-        Self { reader, batch: VecDeque::new(), max_batch: 1, failure: None, has_ended: false }
+    fn new(corpus: Corpus) -> Self {
+        let reader = corpus.read_all();
+        Self {
+            corpus,
+            reader,
+            batch: VecDeque::new(),
+            max_batch: 1,
+            failure: None,
+            has_ended: false,
+        }
     }
 
     /// Reads the next batch. The only error is [`Error::Cancelled`]; others are kept in `failure`.
@@ -343,7 +393,7 @@ impl PyDocumentIterator {
                 text: PyString::new(py, &document.text).unbind(),
                 id: document.id,
                 source: document.source.to_string(),
-                metadata: document.metadata.map(|fields| fields.get().to_owned()),
+                record: document.record,
             }));
         }
         if let Some(error) = ahead.failure.take() {
@@ -352,7 +402,9 @@ impl PyDocumentIterator {
         }
         if !ahead.has_ended {
             ahead.has_ended = true;
-            warn_of_bad_documents(py, ahead.reader.statistics())?;
+            let mut statistics = ahead.corpus.statistics();
+            statistics.merge(ahead.reader.statistics());
+            warn_of_losses(py, &statistics)?;
         }
         Ok(None)
     }
@@ -364,8 +416,20 @@ impl PyDocumentIterator {
     }
 }
 
-/// Issues a UserWarning with the bad documents by reason and the first of each, if there are any.
-fn warn_of_bad_documents(py: Python<'_>, statistics: &Statistics) -> PyResult<()> {
+/// Issues a UserWarning for the bad documents, by reason with the first of each, and one for the bad
+/// files, if there are any.
+pub(crate) fn warn_of_losses(py: Python<'_>, statistics: &Statistics) -> PyResult<()> {
+    let warn = |text: String| {
+        let text = CString::new(text.replace('\0', ""))?;
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+    };
+    if let Some(first) = statistics.bad_files.first() {
+        let n_files = statistics.bad_files.len();
+        warn(format!(
+            "{n_files} broken files were left out, or read up to the fault; the first is {}: {}",
+            first.source, first.detail
+        ))?;
+    }
     let n_bad = statistics.bad_documents();
     if n_bad == 0 {
         return Ok(());
@@ -377,5 +441,5 @@ fn warn_of_bad_documents(py: Python<'_>, statistics: &Statistics) -> PyResult<()
             let _ = write!(text, ", the first in {source} at {position} ({detail})");
         }
     }
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text.replace('\0', ""))?, 1)
+    warn(text)
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cleaner::CleanerArgument;
 use crate::convert::{Surrogates, iterate_texts, text_at};
-use crate::corpus::corpus_of;
+use crate::corpus::{corpus_of, warn_of_losses};
 use crate::error::to_python;
 use crate::results::{self, result};
 use crate::run::{Session, run};
@@ -126,7 +126,10 @@ pub(crate) fn train_tokenizer(
     let inner = match (inputs, texts) {
         (Some(inputs), None) => {
             let corpus = corpus_of(inputs)?;
-            run(py, progress, |task| lslm_pipeline::train_tokenizer(&corpus, &options, task))?
+            let (tokenizer, reading) =
+                run(py, progress, |task| lslm_pipeline::train_tokenizer(&corpus, &options, task))?;
+            warn_of_losses(py, &reading)?;
+            tokenizer
         }
         (None, Some(texts)) => {
             let mut session = Session::new(py, progress)?;

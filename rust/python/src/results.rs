@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lslm_bpe::TextStatistics;
 use lslm_clean::Funnel;
-use lslm_corpus::Statistics;
+use lslm_corpus::{BadFile, Statistics};
 use lslm_dataset::{HoldOutEntry, Manifest};
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
@@ -21,6 +21,16 @@ pub(crate) fn result<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let class = py.import("lslm.results")?.getattr(name)?;
     class.call_method1("from_dict", (loads(py, &fields.to_string())?,))
+}
+
+/// Returns the fields of a `BadFile`.
+pub(crate) fn bad_file(bad: &BadFile) -> Value {
+    json!({
+        "source": bad.source,
+        "position": bad.position,
+        "detail": bad.detail,
+        "n_documents": bad.documents,
+    })
 }
 
 /// Returns the fields of a `Reading`.
@@ -39,7 +49,10 @@ pub(crate) fn reading(statistics: &Statistics) -> Value {
         "n_replaced_documents": statistics.replaced_documents,
         "n_replaced_sequences": statistics.replaced_sequences,
         "n_trailing_bytes": statistics.trailing_bytes,
+        "n_inner_marks": statistics.inner_marks,
+        "converted": statistics.converted,
         "bad": bad,
+        "bad_files": statistics.bad_files.iter().map(bad_file).collect::<Vec<_>>(),
     })
 }
 

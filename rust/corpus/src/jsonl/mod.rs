@@ -1,4 +1,5 @@
 //! JSONL: one JSON object per line.
 
 pub(crate) mod read;
+pub(crate) mod record;
 pub(crate) mod write;

@@ -1,15 +1,17 @@
 //! Parses one line of JSONL into the fields of a document.
 //!
-//! serde_json reads the line once: it decodes the text into a string, and checks every other value
-//! without decoding it. On 40 MB of articles that was 2.3 GB/s per core, against 1.7 GB/s for
-//! sonic-rs on baseline x86-64, which also overflows the stack on deeply nested lists.
+//! serde_json checks the line and finds the values without decoding them; then the text is decoded.
+//! The rest of the line is kept as its bytes ([`JsonRecord`]), so that numbers, repeated names and
+//! order survive. sonic-rs was slower on baseline x86-64, and overflows the stack on nested lists.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::jsonl::record::JsonRecord;
 use crate::jsonl::write::ObjectBuilder;
 use crate::options::Utf8Policy;
 use crate::statistics::BadReason;
@@ -17,14 +19,14 @@ use crate::statistics::BadReason;
 /// The names of the fields for text and id.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldKeys {
-    text: FieldKey,
-    id: FieldKey,
+    pub(super) text: FieldKey,
+    pub(super) id: FieldKey,
 }
 
 /// The name of a field, which may be inside objects.
 #[derive(Clone, Debug)]
-struct FieldKey {
-    whole: String,
+pub(super) struct FieldKey {
+    pub(super) whole: String,
     /// The parts of `whole` between its dots.
     path: Vec<String>,
 }
@@ -51,7 +53,8 @@ impl FieldKeys {
 pub(crate) struct LineFields {
     pub(crate) text: String,
     pub(crate) id: Option<String>,
-    pub(crate) metadata: Option<Box<RawValue>>,
+    /// The other members, if they were to be kept.
+    pub(crate) record: Option<JsonRecord>,
     /// The unpaired surrogates in the text that became U+FFFD.
     pub(crate) replaced: u64,
 }
@@ -59,89 +62,141 @@ pub(crate) struct LineFields {
 /// The reason of a bad line, and the detail of [`BadDocument`](crate::BadDocument).
 pub(crate) type Refusal = (BadReason, String);
 
-/// Returns the fields of the JSON object `line`.
+/// Returns the fields of the JSON object `line`; with `keep`, all of its members.
 ///
 /// Of several fields with one name the last counts. An id that is neither a string, a number nor
-/// null stays in the metadata.
+/// null is none.
 pub(crate) fn parse_line(
     line: &str,
-    keys: &FieldKeys,
+    keys: &Arc<FieldKeys>,
     policy: Utf8Policy,
+    keep: bool,
 ) -> Result<LineFields, Refusal> {
-    if keys.are_flat()
-        && let Some(fields) = parse_flat(line, keys)
-    {
-        return Ok(fields);
+    let found = if keys.are_flat() { scan_flat(line, keys) } else { scan_nested(line, keys) };
+    let ScannedLine { texts, id } = found.map_err(|error| refusal(line, &error))?;
+    let Some(raw) = texts.last() else {
+        let reason = format!("there is no field {:?}; name another text key", keys.text.whole);
+        return Err((BadReason::MissingText, reason));
+    };
+    let Some((text, replaced)) = unescape(raw) else {
+        return Err(if raw == "null" {
+            (BadReason::NullText, format!("the field {:?} is null", keys.text.whole))
+        } else {
+            (BadReason::TextNotString, format!("the field {:?} is not a string", keys.text.whole))
+        });
+    };
+    if replaced > 0 && policy == Utf8Policy::Refuse {
+        let reason = "the text has an unpaired surrogate".to_owned();
+        return Err((BadReason::IllFormedUtf8, reason));
     }
-    // bad documents, unpaired surrogates, and keys with dots
-    let members = members(line).map_err(|error| refusal(line, &error))?;
-    fields_of(members, keys, policy)
+    let record = keep.then(|| JsonRecord::new(line, &texts, keys));
+    Ok(LineFields { text, id, record, replaced })
 }
 
-/// The fast path, for keys without dots. Returns `None` for a line that needs the slow path.
-fn parse_flat(line: &str, keys: &FieldKeys) -> Option<LineFields> {
+/// The texts, of which the last counts, and the id of a line.
+#[derive(Default)]
+struct ScannedLine<'a> {
+    /// Slices of the line: the values of all members that the text key names, as their JSON.
+    texts: OneOrMore<&'a str>,
+    id: Option<String>,
+}
+
+/// A list that seldom has more than one item; one item takes no memory on the heap.
+#[derive(Clone, Debug)]
+pub(crate) struct OneOrMore<T> {
+    first: Option<T>,
+    others: Vec<T>,
+}
+
+impl<T> Default for OneOrMore<T> {
+    fn default() -> Self {
+        Self { first: None, others: Vec::new() }
+    }
+}
+
+impl<T: Copy> OneOrMore<T> {
+    pub(super) fn push(&mut self, item: T) {
+        if self.first.is_none() {
+            self.first = Some(item);
+        } else {
+            self.others.push(item);
+        }
+    }
+
+    fn last(&self) -> Option<T> {
+        self.others.last().copied().or(self.first)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = T> {
+        self.first.into_iter().chain(self.others.iter().copied())
+    }
+}
+
+/// Finds text and id in one pass, for keys without dots.
+fn scan_flat<'a>(line: &'a str, keys: &FieldKeys) -> serde_json::Result<ScannedLine<'a>> {
     struct FlatVisitor<'k>(&'k FieldKeys);
     impl<'de> Visitor<'de> for FlatVisitor<'_> {
-        type Value = Option<LineFields>;
+        type Value = ScannedLine<'de>;
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
             f.write_str("an object")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let (mut text, mut id, mut metadata) = (None, None, ObjectBuilder::default());
+            let mut line = ScannedLine::default();
             while let Some(name) = map.next_key_seed(NameSeed)? {
+                let value = map.next_value::<&RawValue>()?.get();
                 if name == self.0.text.whole {
-                    text = Some(map.next_value::<String>()?);
-                } else {
-                    let value = map.next_value::<&RawValue>()?;
-                    if name == self.0.id.whole && parse_id(value.get(), &mut id) {
-                        continue;
-                    }
-                    metadata.push(&name, value.get());
+                    line.texts.push(value);
+                } else if name == self.0.id.whole {
+                    parse_id(value, &mut line.id);
                 }
             }
-            Ok(text.map(|text| LineFields { text, id, metadata: metadata.finish(), replaced: 0 }))
+            Ok(line)
         }
     }
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let fields = deserializer.deserialize_map(FlatVisitor(keys)).ok()?;
-    deserializer.end().ok()?;
-    fields
+    let found = deserializer.deserialize_map(FlatVisitor(keys))?;
+    deserializer.end()?;
+    Ok(found)
 }
 
-/// Deserializes a member's name, borrowed where it has no escapes.
+/// Finds text and id, also inside objects.
+fn scan_nested<'a>(line: &'a str, keys: &FieldKeys) -> serde_json::Result<ScannedLine<'a>> {
+    let members = members(line)?;
+    let mut id = None;
+    for value in values_of(&members, &keys.id.whole, &keys.id.path).iter() {
+        parse_id(value, &mut id);
+    }
+    Ok(ScannedLine { texts: values_of(&members, &keys.text.whole, &keys.text.path), id })
+}
+
+/// Returns the values of a key among members. The whole name has precedence over the path; of
+/// several objects with one name the last counts.
+fn values_of<'a>(members: &Members<'a>, whole: &str, path: &[String]) -> OneOrMore<&'a str> {
+    let mut found = OneOrMore::default();
+    members.iter().filter(|(name, _)| name == whole).for_each(|(_, value)| found.push(*value));
+    if found.first.is_some() || path.len() < 2 {
+        return found;
+    }
+    let Some((_, object)) = members.iter().rfind(|(name, _)| *name == path[0]) else {
+        return found;
+    };
+    match self::members(object) {
+        Ok(inner) => values_of(&inner, &path[1..].join("."), &path[1..]),
+        Err(_) => found,
+    }
+}
+
+/// Deserializes a member's name, borrowed where it has no escapes; unpaired surrogates become U+FFFD.
 struct NameSeed;
 
 impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Cow<'de, str>;
-    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-        d.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NameSeed {
-    type Value = Cow<'de, str>;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a name")
-    }
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
-    }
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
-/// Deserializes a member's name; unpaired surrogates become U+FFFD.
-struct LossyNameSeed;
-
-impl<'de> DeserializeSeed<'de> for LossyNameSeed {
     type Value = Cow<'de, str>;
     fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
         d.deserialize_bytes(self)
     }
 }
 
-impl<'de> Visitor<'de> for LossyNameSeed {
+impl<'de> Visitor<'de> for NameSeed {
     type Value = Cow<'de, str>;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a name")
@@ -155,10 +210,10 @@ impl<'de> Visitor<'de> for LossyNameSeed {
 }
 
 /// The names and values of an object, values as their JSON.
-type Members<'a> = Vec<(Cow<'a, str>, &'a str)>;
+pub(crate) type Members<'a> = Vec<(Cow<'a, str>, &'a str)>;
 
 /// [`Members`] of which values may be rebuilt.
-type OwnedMembers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+pub(super) type OwnedMembers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Returns the members of the JSON object `line`; values keep their spelling.
 pub(crate) fn members(line: &str) -> serde_json::Result<Members<'_>> {
@@ -170,7 +225,7 @@ pub(crate) fn members(line: &str) -> serde_json::Result<Members<'_>> {
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
-            while let Some(name) = map.next_key_seed(LossyNameSeed)? {
+            while let Some(name) = map.next_key_seed(NameSeed)? {
                 members.push((name, map.next_value::<&RawValue>()?.get()));
             }
             Ok(members)
@@ -204,51 +259,11 @@ fn refusal(line: &str, error: &serde_json::Error) -> Refusal {
     (BadReason::MalformedJson, format!("{what}, {} bytes into the line", error.column()))
 }
 
-/// The slow path: finds text and id among the members, also inside objects.
-fn fields_of(
-    members: Members<'_>,
-    keys: &FieldKeys,
-    policy: Utf8Policy,
-) -> Result<LineFields, Refusal> {
-    let members: OwnedMembers =
-        members.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
-    let (text, mut members) = extract(members, &keys.text);
-    let Some(text) = text else {
-        let reason = format!("there is no field {:?}; name another text key", keys.text.whole);
-        return Err((BadReason::MissingText, reason));
-    };
-    let Some((text, replaced)) = unescape(&text) else {
-        return Err(if text == "null" {
-            (BadReason::NullText, format!("the field {:?} is null", keys.text.whole))
-        } else {
-            (BadReason::TextNotString, format!("the field {:?} is not a string", keys.text.whole))
-        });
-    };
-    if replaced > 0 && policy == Utf8Policy::Refuse {
-        let reason = "the text has an unpaired surrogate".to_owned();
-        return Err((BadReason::IllFormedUtf8, reason));
-    }
-    let mut id = None;
-    if members.iter().any(|(name, _)| *name == keys.id.whole) {
-        members.retain(|(name, value)| *name != keys.id.whole || !parse_id(value, &mut id));
-    } else {
-        let (value, rest) = extract(members.clone(), &keys.id);
-        if value.is_some_and(|value| parse_id(&value, &mut id)) {
-            members = rest;
-        }
-    }
-    let mut metadata = ObjectBuilder::default();
-    for (name, value) in &members {
-        metadata.push(name, value);
-    }
-    Ok(LineFields { text, id, metadata: metadata.finish(), replaced })
-}
-
 /// Returns the value of `key`, and the members without it. The whole name has precedence over the path.
 ///
 /// Of several members with one name the last counts, and all are removed. An object that is empty
 /// without the value is removed too.
-fn extract<'a>(
+pub(super) fn extract<'a>(
     mut members: OwnedMembers<'a>,
     key: &FieldKey,
 ) -> (Option<Cow<'a, str>>, OwnedMembers<'a>) {
@@ -286,7 +301,7 @@ fn extract<'a>(
 
 /// Stores the id that the JSON `value` is (a string, a number, or null for none) and returns true;
 /// returns false for any other value.
-fn parse_id(value: &str, id: &mut Option<String>) -> bool {
+pub(super) fn parse_id(value: &str, id: &mut Option<String>) -> bool {
     match value.as_bytes().first() {
         Some(b'"') => *id = unescape(value).map(|(text, _)| text),
         Some(b'-' | b'0'..=b'9') => *id = Some(value.to_owned()),
@@ -348,11 +363,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(line: &str, text: &str, id: &str) -> Result<LineFields, Refusal> {
-        parse_line(line, &FieldKeys::new(text, id), Utf8Policy::Replace)
+        parse_line(line, &Arc::new(FieldKeys::new(text, id)), Utf8Policy::Replace, true)
     }
 
-    fn metadata(record: &LineFields) -> &str {
-        record.metadata.as_ref().map_or("", |raw| raw.get())
+    fn metadata(fields: &LineFields) -> String {
+        fields.record.as_ref().and_then(|record| record.others(false)).unwrap_or_default()
     }
 
     #[test]
@@ -362,7 +377,7 @@ mod tests {
         assert_eq!(record.text, "x\n\"y\" é😀");
         assert_eq!(record.id.as_deref(), Some("7"));
         assert_eq!(metadata(&record), r#"{"a":1.50e3,"b\"":[1, {}],"c":null}"#);
-        assert!(read(r#"{"text":""}"#, "text", "id").unwrap().metadata.is_none());
+        assert!(metadata(&read(r#"{"text":""}"#, "text", "id").unwrap()).is_empty());
     }
 
     #[test]
@@ -373,7 +388,10 @@ mod tests {
         assert_eq!(metadata(&record), r#"{"data":{"n":1}}"#);
         // a field of the whole name has precedence
         let record = read(r#"{"a":{"b":"in"},"a.b":"out"}"#, "a.b", "id").unwrap();
-        assert_eq!((record.text.as_str(), metadata(&record)), ("out", r#"{"a":{"b":"in"}}"#));
+        assert_eq!(
+            (record.text.as_str(), metadata(&record).as_str()),
+            ("out", r#"{"a":{"b":"in"}}"#)
+        );
         let (reason, _) = read(r#"{"a":"b"}"#, "a.b", "id").unwrap_err();
         assert_eq!(reason, BadReason::MissingText);
     }
@@ -382,16 +400,16 @@ mod tests {
     fn of_several_fields_with_one_name_the_last_counts() {
         for keys in [("text", "id"), ("text", "a.id")] {
             let record = read(r#"{"text":"1","text":"2"}"#, keys.0, keys.1).unwrap();
-            assert_eq!((record.text.as_str(), metadata(&record)), ("2", ""));
+            assert_eq!((record.text.as_str(), metadata(&record).as_str()), ("2", ""));
         }
     }
 
     #[test]
     fn an_id_that_is_a_list_stays_in_the_metadata() {
         let record = read(r#"{"text":"t","id":[1]}"#, "text", "id").unwrap();
-        assert_eq!((record.id.as_deref(), metadata(&record)), (None, r#"{"id":[1]}"#));
+        assert_eq!((record.id.as_deref(), metadata(&record).as_str()), (None, r#"{"id":[1]}"#));
         let record = read(r#"{"text":"t","id":-3}"#, "text", "id").unwrap();
-        assert_eq!((record.id.as_deref(), metadata(&record)), (Some("-3"), ""));
+        assert_eq!((record.id.as_deref(), metadata(&record).as_str()), (Some("-3"), ""));
     }
 
     #[test]
@@ -419,7 +437,8 @@ mod tests {
         let record = read(line, "text", "id").unwrap();
         assert_eq!(record.text, "a\u{fffd}b\u{fffd}😀\u{fffd}\u{fffd}");
         assert_eq!(record.replaced, 4);
-        let refused = parse_line(line, &FieldKeys::new("text", "id"), Utf8Policy::Refuse);
+        let keys = Arc::new(FieldKeys::new("text", "id"));
+        let refused = parse_line(line, &keys, Utf8Policy::Refuse, true);
         assert_eq!(refused.unwrap_err().0, BadReason::IllFormedUtf8);
     }
 
@@ -434,24 +453,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_fast_and_the_slow_path_equal_serde_json(
+        fn fields_equal_those_of_serde_json(
             text: String,
             id: String,
             other: String,
             name: String,
+            cleaned: String,
         ) {
-            prop_assume!(name != "text" && name != "id");
-            let value =
-                serde_json::json!({"text": text, (name.clone()): [other.clone()], "id": id});
-            let line = value.to_string();
-            let fast = read(&line, "text", "id").unwrap();
-            let keys = FieldKeys::new("text", "id");
-            let slow = fields_of(members(&line).unwrap(), &keys, Utf8Policy::Refuse).unwrap();
-            for record in [fast, slow] {
-                prop_assert_eq!(&record.text, &text);
-                prop_assert_eq!(record.id.as_deref(), Some(id.as_str()));
-                let carried: serde_json::Value = serde_json::from_str(metadata(&record)).unwrap();
-                prop_assert_eq!(carried, serde_json::json!({(name.clone()): [other.clone()]}));
+            prop_assume!(name != "text" && name != "id" && name != "a");
+            let others = serde_json::json!({(name): [other]});
+            let with = |text: &str, is_nested: bool| {
+                let mut line = others.clone();
+                line["id"] = id.as_str().into();
+                let parent = if is_nested { &mut line["a"] } else { &mut line };
+                parent["text"] = text.into();
+                line
+            };
+            for (key, is_nested) in [("text", false), ("a.text", true)] {
+                let line = with(&text, is_nested);
+                let fields = read(&line.to_string(), key, "id").unwrap();
+                prop_assert_eq!(&fields.text, &text);
+                prop_assert_eq!(fields.id.as_deref(), Some(id.as_str()));
+                let carried: serde_json::Value = serde_json::from_str(&metadata(&fields)).unwrap();
+                prop_assert_eq!(&carried, &others);
+                let mut written = String::new();
+                fields.record.unwrap().write(&cleaned, &mut written);
+                let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+                prop_assert_eq!(written, with(&cleaned, is_nested));
             }
         }
     }

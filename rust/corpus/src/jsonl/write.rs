@@ -1,6 +1,8 @@
 //! Writes JSON: strings with escapes, and objects of values that are JSON already.
 
-use serde_json::value::RawValue;
+use lslm_runtime::{Error, Result};
+
+use crate::jsonl::read::members;
 
 /// Builds a JSON object, member by member. Values keep their spelling.
 #[derive(Debug, Default)]
@@ -41,12 +43,34 @@ impl ObjectBuilder {
         self.text.push('}');
         Some(self.text)
     }
+}
 
-    /// Returns the object, or `None` if it has no member.
-    pub(crate) fn finish(self) -> Option<Box<RawValue>> {
-        // from_string checks the JSON, and cannot fail: names are escaped, values are well-formed
-        self.into_text().and_then(|text| RawValue::from_string(text).ok())
+/// Returns the JSON object `raw` as one line, without the members that have the name of a key;
+/// `None` if nothing is left. Anything but an object is an error.
+pub(crate) fn without_keys(
+    raw: &str,
+    text_key: &str,
+    id_key: Option<&str>,
+) -> Result<Option<String>> {
+    let members = members(raw).map_err(|_| {
+        Error::invalid(format!("the metadata of a document is not a JSON object: {raw:.40}"))
+    })?;
+    let is_key = |name: &str| name == text_key || id_key == Some(name);
+    let mut line = if members.iter().any(|(name, _)| is_key(name)) {
+        let mut rest = ObjectBuilder::default();
+        for (name, value) in members.iter().filter(|(name, _)| !is_key(name)) {
+            rest.push(name, value);
+        }
+        let Some(rest) = rest.into_text() else { return Ok(None) };
+        rest
+    } else {
+        raw.to_owned()
+    };
+    // line breaks in JSON are white space between tokens, never inside a string
+    if line.contains(['\n', '\r']) {
+        line = line.replace(['\n', '\r'], " ");
     }
+    Ok(Some(line))
 }
 
 /// Appends `text` as a JSON string, with the escapes that JSON requires and no others.

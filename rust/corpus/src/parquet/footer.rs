@@ -9,6 +9,9 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
+use crate::options::ReadOptions;
+use crate::parquet::schema::RowSchema;
+
 /// The column in which lslm writes the metadata, as JSON objects.
 pub(crate) const METADATA_COLUMN: &str = "metadata";
 
@@ -32,11 +35,15 @@ pub(super) fn open(path: &Path, file: File) -> Result<SerializedFileReader<File>
     catch_broken(path, || SerializedFileReader::new(file))
 }
 
-/// Returns the stored bytes of each row group. A missing text column is an error.
-pub(crate) fn row_group_sizes(path: &Path, file: &File, text_key: &str) -> Result<Vec<u64>> {
+/// Returns the stored bytes of each row group, and the schema. A missing text column is an error.
+pub(crate) fn row_groups(
+    path: &Path,
+    file: &File,
+    options: &ReadOptions,
+) -> Result<(Vec<u64>, RowSchema)> {
     let file = file.try_clone().map_err(Error::io(path))?;
     let reader = open(path, file)?;
-    text_column(path, reader.metadata().file_metadata().schema_descr(), text_key)?;
+    let schema = RowSchema::new(path, reader.metadata().file_metadata(), options)?;
     let mut columns = reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns);
     if let Some(codec) = columns.find_map(|column| unread_codec(column.compression())) {
         return Err(Error::format(
@@ -48,7 +55,10 @@ pub(crate) fn row_group_sizes(path: &Path, file: &File, text_key: &str) -> Resul
             ),
         ));
     }
-    catch_broken(path, || Ok(reader.metadata().row_groups().iter().map(stored_bytes).collect()))
+    let sizes = catch_broken(path, || {
+        Ok(reader.metadata().row_groups().iter().map(stored_bytes).collect())
+    })?;
+    Ok((sizes, schema))
 }
 
 /// Returns the name of a compression that this build of the parquet crate does not decode.
@@ -78,13 +88,8 @@ pub(super) fn text_column(path: &Path, schema: &SchemaDescriptor, key: &str) -> 
     };
     let column = &schema.columns()[index];
     if column.max_rep_level() > 0 || column.physical_type() != Physical::BYTE_ARRAY {
-        return Err(no_strings(path, key));
+        let reason = format!("the column {key:?} has no strings; name another text key");
+        return Err(Error::format(path, None, reason));
     }
     Ok(index)
-}
-
-/// Returns the error for a text column of another type.
-pub(super) fn no_strings(path: &Path, key: &str) -> Error {
-    let reason = format!("the column {key:?} has no strings; name another text key");
-    Error::format(path, None, reason)
 }

@@ -1,22 +1,24 @@
 //! Reads the rows of Parquet row groups as documents.
 //!
-//! The columns are read without Arrow, so a text is copied once, from its page.
+//! The columns are read without Arrow, so a text is copied once, from its page. The others are read
+//! only where a record is kept.
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use lslm_runtime::{Error, Result, Task};
+use parquet::column::reader::ColumnReader;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::SchemaDescriptor;
 
-use crate::document::Found;
+use crate::document::{Fields, Found, Record};
 use crate::input::Input;
-use crate::jsonl::read::members;
-use crate::jsonl::write::ObjectBuilder;
 use crate::options::{ReadOptions, Utf8Policy};
-use crate::parquet::column::{ParquetColumn, ValueKind};
-use crate::parquet::footer::{self, METADATA_COLUMN, catch_broken};
+use crate::parquet::column::LeafBatch;
+use crate::parquet::footer::{self, catch_broken};
+use crate::parquet::row::{ParquetRow, RowBatch};
+use crate::parquet::schema::RowSchema;
 use crate::statistics::BadReason;
 use crate::utf8;
 
@@ -28,24 +30,26 @@ const BATCH_ROWS: usize = 256;
 pub(crate) struct RowReader {
     path: PathBuf,
     reader: SerializedFileReader<File>,
-    columns: DocumentColumns,
+    schema: Arc<RowSchema>,
+    /// Whether documents have records.
+    keep: bool,
     utf8: Utf8Policy,
     groups: Range<usize>,
+    /// The readers of the open row group, by leaf: of the text, and of the others that are read.
+    text_reader: Option<ColumnReader>,
+    readers: Vec<Option<ColumnReader>>,
+    /// The texts and the other values of the batch.
+    texts: LeafBatch,
+    batch: Arc<RowBatch>,
     /// Rows of the open row group that are not decoded yet.
     n_undecoded: usize,
     /// Rows of the batch, and the index of the next.
     batch_len: usize,
     next_row: usize,
-    /// The number of the next row in the file.
+    /// The number of the next row in the file, and of the first after the open row group.
     position: u64,
+    group_end: u64,
     progress: GroupProgress,
-}
-
-/// The columns of a document.
-struct DocumentColumns {
-    text: ParquetColumn,
-    id: Option<ParquetColumn>,
-    metadata: Vec<ParquetColumn>,
 }
 
 /// The progress in stored bytes, by row groups and by rows of the open one.
@@ -65,16 +69,23 @@ impl std::fmt::Debug for RowReader {
 }
 
 impl RowReader {
-    /// Returns a reader of the row groups `range` of `input`, or of all of them.
+    /// Returns a reader of the row groups `range` of `input`, or of all of them. With `keep`, its
+    /// documents have records.
     pub(crate) fn open(
         input: &Input,
         range: Option<Range<u64>>,
         options: &ReadOptions,
+        keep: bool,
     ) -> Result<Self> {
         let path = input.path();
         let reader = footer::open(path, input.file()?)?;
-        let schema = reader.metadata().file_metadata().schema_descr();
-        let columns = DocumentColumns::new(path, schema, options)?;
+        let schema = match &input.schema {
+            Some(schema) => Arc::clone(schema),
+            None => Arc::new(RowSchema::new(path, reader.metadata().file_metadata(), options)?),
+        };
+        if schema.leaves.len() != reader.metadata().file_metadata().schema_descr().num_columns() {
+            input.check_unchanged()?;
+        }
         let n_groups = reader.metadata().num_row_groups();
         let groups = match range {
             None => 0..n_groups,
@@ -85,13 +96,19 @@ impl RowReader {
         Ok(Self {
             path: path.to_owned(),
             reader,
-            columns,
+            keep,
             utf8: options.utf8,
             groups,
+            text_reader: None,
+            readers: Vec::new(),
+            texts: LeafBatch::new(&schema.leaves[schema.text]),
+            batch: Arc::new(RowBatch::new(&schema)),
+            schema,
             n_undecoded: 0,
             batch_len: 0,
             next_row: 0,
             position,
+            group_end: position,
             progress: GroupProgress::default(),
         })
     }
@@ -120,23 +137,33 @@ impl RowReader {
         self.next_row += 1;
         let position = self.position;
         self.position += 1;
-        Ok(Some(self.columns.document(row, position, self.utf8)))
+        Ok(Some(self.document(row, position)))
+    }
+
+    /// Ends the open row group, whose other rows cannot be read.
+    pub(crate) fn skip_group(&mut self) {
+        (self.n_undecoded, self.batch_len, self.next_row) = (0, 0, 0);
+        self.position = self.group_end;
     }
 
     fn open_group(&mut self, group: usize) -> Result<()> {
         let metadata = self.reader.metadata().row_group(group);
         let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
+        self.group_end += rows;
         self.progress = GroupProgress {
             bytes_before: self.progress.bytes_before + self.progress.bytes,
             bytes: footer::stored_bytes(metadata),
             rows,
         };
-        catch_broken(&self.path, || {
+        let schema = &self.schema;
+        (self.text_reader, self.readers) = catch_broken(&self.path, || {
             let group = self.reader.get_row_group(group)?;
-            for column in self.columns.iter_mut() {
-                column.reader = Some(group.get_column_reader(column.index)?);
+            let mut readers = Vec::new();
+            for index in 0..schema.leaves.len() {
+                let is_read = index != schema.text && (self.keep || schema.id == Some(index));
+                readers.push(is_read.then(|| group.get_column_reader(index)).transpose()?);
             }
-            Ok(())
+            Ok((Some(group.get_column_reader(schema.text)?), readers))
         })?;
         self.n_undecoded = rows as usize;
         Ok(())
@@ -144,68 +171,34 @@ impl RowReader {
 
     fn load_batch(&mut self) -> Result<()> {
         let rows = self.n_undecoded.min(BATCH_ROWS);
-        let is_complete = catch_broken(&self.path, || {
-            let mut is_complete = true;
-            for column in self.columns.iter_mut() {
-                is_complete &= column.load(rows)? == rows;
-            }
-            Ok(is_complete)
+        let text = &self.schema.leaves[self.schema.text];
+        let (batch, is_complete) = catch_broken(&self.path, || {
+            let (batch, is_complete) = RowBatch::load(&self.schema, &mut self.readers, rows)?;
+            let loaded = match &mut self.text_reader {
+                Some(reader) => self.texts.load(text, reader, rows)?,
+                None => 0,
+            };
+            Ok((batch, is_complete && loaded == rows))
         })?;
         if !is_complete {
             let reason =
                 "broken Parquet (a column has fewer rows than its row group): get it again";
             return Err(Error::format(&self.path, None, reason));
         }
+        self.batch = Arc::new(batch);
         self.n_undecoded -= rows;
         (self.batch_len, self.next_row) = (rows, 0);
         Ok(())
     }
-}
-
-impl DocumentColumns {
-    fn new(path: &Path, schema: &SchemaDescriptor, options: &ReadOptions) -> Result<Self> {
-        let text_index = footer::text_column(path, schema, &options.text_key)?;
-        let (mut text, mut id, mut metadata) = (None, None, Vec::new());
-        for (index, descriptor) in schema.columns().iter().enumerate() {
-            let Some(mut column) = ParquetColumn::new(index, descriptor) else { continue };
-            if index == text_index {
-                column.kind = ValueKind::Text;
-                text = Some(column);
-            } else if column.name == options.id_key && column.is_id() {
-                id = Some(column);
-            } else {
-                metadata.push(column);
-            }
-        }
-        // a column of strings whose logical type is not supported
-        let text = text.ok_or_else(|| footer::no_strings(path, &options.text_key))?;
-        Ok(Self { text, id, metadata })
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut ParquetColumn> {
-        std::iter::once(&mut self.text).chain(&mut self.id).chain(&mut self.metadata)
-    }
 
     /// Returns the document of row `row` of the batch, which is row `position` of the file.
-    fn document(&mut self, row: usize, position: u64, policy: Utf8Policy) -> Found {
-        let mut id = None;
-        if let Some(column) = &mut self.id
-            && let Some(index) = column.value_index(row)
-        {
-            id = match column.bytes(index) {
-                Some(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-                None => column.json(index),
-            };
-        }
-        let mut metadata = ObjectBuilder::default();
-        for column in &mut self.metadata {
-            push_metadata(&mut metadata, column, row);
-        }
-        let Some(index) = self.text.value_index(row) else {
-            let detail = format!("the column {:?} is null", self.text.name);
+    fn document(&self, row: usize, position: u64) -> Found {
+        let (_, values) = self.texts.row(row);
+        if values.is_empty() {
+            let detail = format!("the column {:?} is null", self.schema.text_key);
             return Found::Bad { position, reason: BadReason::NullText, detail };
-        };
-        match utf8::decode(self.text.bytes(index).unwrap_or_default(), policy) {
+        }
+        match utf8::decode(self.texts.values.bytes(values.start).unwrap_or_default(), self.utf8) {
             Err(offset) => Found::Bad {
                 position,
                 reason: BadReason::IllFormedUtf8,
@@ -214,39 +207,21 @@ impl DocumentColumns {
             Ok((text, replaced)) => Found::Document {
                 text: text.into_owned(),
                 replaced,
-                id,
-                metadata: metadata.finish(),
+                id: self.batch.id(row),
+                record: if self.keep {
+                    Record(Fields::Row(ParquetRow { batch: Arc::clone(&self.batch), row }))
+                } else {
+                    Record::default()
+                },
             },
         }
     }
 }
 
-/// Appends the value of a row to the metadata, if it can be JSON. An object of [`METADATA_COLUMN`]
-/// is not nested: its members are appended.
-fn push_metadata(metadata: &mut ObjectBuilder, column: &mut ParquetColumn, row: usize) {
-    let value = match column.value_index(row) {
-        None => Some("null".to_owned()),
-        Some(index) => column.json(index),
-    };
-    let Some(value) = value else { return };
-    if column.name == METADATA_COLUMN && column.kind == ValueKind::Json {
-        match members(&value) {
-            Ok(members) => {
-                for (name, value) in members {
-                    metadata.push(&name, value);
-                }
-                return;
-            }
-            Err(_) if value == "null" => return,
-            Err(_) => {}
-        }
-    }
-    metadata.push(&column.name, &value);
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::path::Path;
 
     use lslm_runtime::partition::SplitPoints;
 
@@ -261,7 +236,7 @@ mod tests {
         let split_points = &input.extent.split_points;
         assert!(matches!(split_points, SplitPoints::Units(units) if units.len() == 2));
         for _ in 0..2 {
-            let mut rows = RowReader::open(&input, None, &options).unwrap();
+            let mut rows = RowReader::open(&input, None, &options, true).unwrap();
             let mut count = 0;
             while rows.next(&Task::default()).unwrap().is_some() {
                 count += 1;

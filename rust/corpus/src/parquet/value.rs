@@ -28,6 +28,37 @@ pub(super) fn big_endian(bytes: &[u8]) -> Option<i128> {
     Some(i128::from_be_bytes(all))
 }
 
+/// Returns the number of a half float (IEEE 754 binary16, little-endian).
+pub(super) fn half(bytes: &[u8]) -> Option<f64> {
+    let bits = u16::from_le_bytes(bytes.try_into().ok()?);
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let value = match exponent {
+        0 => fraction * 2_f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
+    };
+    Some(if bits >> 15 == 1 { -value } else { value })
+}
+
+/// Returns bytes in Base64 (RFC 4648, section 4).
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        let bits = bits << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            if digit <= chunk.len() {
+                out.push(char::from(ALPHABET[bits >> (18 - 6 * digit) & 0x3f]));
+            } else {
+                out.push('=');
+            }
+        }
+    }
+    out
+}
+
 /// Returns 16 bytes as a UUID, in five groups of hexadecimal digits.
 pub(super) fn uuid(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -92,6 +123,25 @@ mod tests {
         assert_eq!(timestamp(-1, 1_000_000, false), "1969-12-31T23:59:59.999999");
         date(i64::MAX);
         timestamp(i64::MIN, 1_000, true);
+    }
+
+    #[test]
+    fn binary_data_is_base64() {
+        // RFC 4648, section 10
+        for (bytes, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(bytes.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn half_floats_are_numbers() {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (1, 2_f64.powi(-24))]
+        {
+            assert_eq!(half(&u16::to_le_bytes(bits)), Some(value));
+        }
+        assert!(half(&[0, 0x7e]).unwrap().is_nan());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Writes documents as a Parquet file of three columns: text, id and metadata.
+//! Writes documents as a Parquet file: with the columns of the files that they come from, or with
+//! text, id and metadata.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,14 +7,18 @@ use std::sync::Arc;
 use lslm_runtime::files::AtomicFile;
 use lslm_runtime::{Error, Result};
 use parquet::basic::{Compression as Codec, LogicalType, Repetition, Type as Physical, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::Type;
+use parquet::schema::types::{SchemaDescriptor, Type};
 
-use crate::document::Document;
+use crate::document::{Document, Fields, Record};
+use crate::jsonl::write::without_keys;
+use crate::parquet::column::{Leaf, LeafBatch, Values};
 use crate::parquet::footer::METADATA_COLUMN;
+use crate::parquet::schema::RowLayout;
 
 /// The zstd level: its default. Fixed, so that the same documents are the same bytes everywhere.
 const ZSTD_LEVEL: i32 = 3;
@@ -32,53 +37,122 @@ const WRITE_BATCH: usize = 16;
 pub(crate) struct ParquetWriter {
     path: PathBuf,
     writer: SerializedFileWriter<AtomicFile>,
-    texts: Vec<ByteArray>,
-    ids: OptionalColumn,
-    metadata: OptionalColumn,
+    layout: Layout,
+    leaves: Vec<Leaf>,
+    /// The entries of the open row group, by leaf.
+    columns: Vec<OpenColumn>,
     /// The size of the open row group in bytes.
     size: usize,
 }
 
-/// The values of a column with nulls, and the definition level of each row.
-#[derive(Default)]
-struct OptionalColumn {
-    values: Vec<ByteArray>,
-    levels: Vec<i16>,
+/// The columns of a file.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    /// Text, id, and the other fields as a JSON object.
+    Documents,
+    /// The columns of the Parquet files from which the rows come.
+    Rows(RowLayout),
 }
 
-impl OptionalColumn {
-    fn push(&mut self, value: Option<Vec<u8>>) {
-        self.levels.push(i16::from(value.is_some()));
-        self.values.extend(value.map(ByteArray::from));
+/// The entries of a leaf in the open row group.
+struct OpenColumn {
+    values: Values,
+    defs: Vec<i16>,
+    reps: Vec<i16>,
+}
+
+impl OpenColumn {
+    fn new(leaf: &Leaf) -> Self {
+        Self { values: Values::new(leaf.physical), defs: Vec::new(), reps: Vec::new() }
+    }
+
+    /// Appends one entry of a leaf that is in no list; without `bytes` it is null, from the top.
+    fn push(&mut self, leaf: &Leaf, bytes: Option<&[u8]>) {
+        if leaf.max_def > 0 {
+            self.defs.push(if bytes.is_some() { leaf.max_def } else { 0 });
+        }
+        if leaf.max_rep > 0 {
+            self.reps.push(0);
+        }
+        if let (Values::Bytes(values), Some(bytes)) = (&mut self.values, bytes) {
+            values.push(ByteArray::from(bytes.to_vec()));
+        }
+    }
+
+    /// Appends the entries of one row; returns the size of their values.
+    fn extend(&mut self, from: &LeafBatch, row: usize) -> usize {
+        let (entries, values) = from.row(row);
+        self.defs.extend_from_slice(from.defs.get(entries.clone()).unwrap_or_default());
+        self.reps.extend_from_slice(from.reps.get(entries).unwrap_or_default());
+        self.values.extend(&from.values, values)
     }
 }
 
 impl ParquetWriter {
-    /// Creates the file `path` with these names of columns.
-    pub(crate) fn create(path: &Path, text_key: &str, id_key: &str) -> Result<Self> {
+    /// Creates the file `path` with this layout; the names are those of the columns of documents.
+    pub(crate) fn create(
+        path: &Path,
+        text_key: &str,
+        id_key: &str,
+        layout: Layout,
+    ) -> Result<Self> {
         let invalid = |error: ParquetError| Error::invalid(error.to_string());
-        let schema = schema(text_key, id_key).map_err(invalid)?;
-        let properties = properties().map_err(invalid)?;
+        let (root, text, key_values) = match &layout {
+            Layout::Documents => (Arc::new(schema(text_key, id_key).map_err(invalid)?), None, None),
+            Layout::Rows(rows) => {
+                (Arc::clone(&rows.root), Some(rows.text), rows.key_values.clone())
+            }
+        };
+        let descriptor = SchemaDescriptor::new(Arc::clone(&root));
+        let leaves: Vec<Leaf> = descriptor.columns().iter().map(|c| Leaf::new(c)).collect();
+        let mut properties = properties().map_err(invalid)?.set_key_value_metadata(key_values);
+        if let Some(text) = text {
+            let columns = descriptor.columns().iter().enumerate();
+            for (_, column) in columns.filter(|(index, _)| *index != text) {
+                properties = properties.set_column_dictionary_enabled(column.path().clone(), true);
+            }
+        }
         let file = AtomicFile::create(path)?;
-        let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
+        let writer = SerializedFileWriter::new(file, root, Arc::new(properties.build()))
             .map_err(|error| write_error(path, error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            writer,
-            texts: Vec::new(),
-            ids: OptionalColumn::default(),
-            metadata: OptionalColumn::default(),
-            size: 0,
-        })
+        let columns = leaves.iter().map(OpenColumn::new).collect();
+        Ok(Self { path: path.to_owned(), writer, layout, leaves, columns, size: 0 })
     }
 
-    /// Adds a document, with `metadata` instead of its own.
-    pub(crate) fn push(&mut self, document: &Document, metadata: Option<String>) -> Result<()> {
-        let metadata_len = metadata.as_ref().map_or(0, String::len);
-        self.size += document.text.len() + metadata_len + ROW_OVERHEAD;
-        self.texts.push(ByteArray::from(document.text.as_bytes().to_vec()));
-        self.ids.push(document.id.as_ref().map(|id| id.as_bytes().to_vec()));
-        self.metadata.push(metadata.map(String::into_bytes));
+    /// Adds a document.
+    pub(crate) fn push(&mut self, document: &Document, id_key: &str) -> Result<()> {
+        self.size += document.text.len() + ROW_OVERHEAD;
+        match &self.layout {
+            Layout::Documents => {
+                let metadata = metadata_line(document, self.leaves[0].name.as_str(), id_key)?;
+                self.size += metadata.as_ref().map_or(0, String::len);
+                let id = document.id.as_deref().map(str::as_bytes);
+                let values =
+                    [Some(document.text.as_bytes()), id, metadata.as_deref().map(str::as_bytes)];
+                for ((column, leaf), bytes) in self.columns.iter_mut().zip(&self.leaves).zip(values)
+                {
+                    column.push(leaf, bytes);
+                }
+            }
+            Layout::Rows(layout) => {
+                let Record(Fields::Row(row)) = &document.record else {
+                    return Err(other_schema(&self.path));
+                };
+                let map =
+                    layout.map_of(&row.batch.schema).ok_or_else(|| other_schema(&self.path))?;
+                for (index, (column, leaf)) in self.columns.iter_mut().zip(&self.leaves).enumerate()
+                {
+                    let from = map[index].and_then(|from| row.batch.leaves[from].as_ref());
+                    if index == layout.text {
+                        column.push(leaf, Some(document.text.as_bytes()));
+                    } else if let Some(from) = from {
+                        self.size += column.extend(from, row.row);
+                    } else {
+                        column.push(leaf, None);
+                    }
+                }
+            }
+        }
         if self.size >= ROW_GROUP_BYTES { self.write_group() } else { Ok(()) }
     }
 
@@ -90,31 +164,68 @@ impl ParquetWriter {
     }
 
     fn write_group(&mut self) -> Result<()> {
-        self.try_write_group().map_err(|error| write_error(&self.path, error))
-    }
-
-    fn try_write_group(&mut self) -> parquet::errors::Result<()> {
-        if self.texts.is_empty() {
+        if self.size == 0 {
             return Ok(());
         }
-        let mut group = self.writer.next_row_group()?;
-        let columns = [
-            (&self.texts, None),
-            (&self.ids.values, Some(&self.ids.levels)),
-            (&self.metadata.values, Some(&self.metadata.levels)),
-        ];
-        for (values, levels) in columns {
-            let Some(mut column) = group.next_column()? else { break };
-            let levels = levels.map(Vec::as_slice);
-            column.typed::<ByteArrayType>().write_batch(values, levels, None)?;
-            column.close()?;
-        }
-        group.close()?;
-        self.texts.clear();
-        (self.ids, self.metadata) = (OptionalColumn::default(), OptionalColumn::default());
+        self.try_write_group().map_err(|error| write_error(&self.path, error))?;
+        self.columns = self.leaves.iter().map(OpenColumn::new).collect();
         self.size = 0;
         Ok(())
     }
+
+    fn try_write_group(&mut self) -> parquet::errors::Result<()> {
+        let mut group = self.writer.next_row_group()?;
+        for (column, leaf) in self.columns.iter().zip(&self.leaves) {
+            let Some(mut writer) = group.next_column()? else { break };
+            let defs = (leaf.max_def > 0).then_some(column.defs.as_slice());
+            let reps = (leaf.max_rep > 0).then_some(column.reps.as_slice());
+            macro_rules! write_values {
+                ($($writer:ident => $values:ident),+ $(,)?) => {
+                    match (writer.untyped(), &column.values) {
+                        $((ColumnWriter::$writer(writer), Values::$values(values)) => {
+                            writer.write_batch(values, defs, reps)?;
+                        })+
+                        // both types come from one schema
+                        _ => {}
+                    }
+                };
+            }
+            write_values! {
+                BoolColumnWriter => Bool,
+                Int32ColumnWriter => Int32,
+                Int64ColumnWriter => Int64,
+                Int96ColumnWriter => Int96,
+                FloatColumnWriter => Float,
+                DoubleColumnWriter => Double,
+                ByteArrayColumnWriter => Bytes,
+                FixedLenByteArrayColumnWriter => Fixed,
+            }
+            writer.close()?;
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+/// Returns the fields other than text and id as one line of JSON, without members that have the
+/// name of a key. An id that is not a string stays, since the column of ids has strings.
+fn metadata_line(document: &Document, text_key: &str, id_key: &str) -> Result<Option<String>> {
+    match &document.record {
+        Record(Fields::None) => Ok(None),
+        Record(Fields::Object(object)) => {
+            without_keys(object.get(), text_key, document.id.is_some().then_some(id_key))
+        }
+        Record(Fields::Line(line)) => Ok(line.others(true)),
+        Record(Fields::Row(row)) => Ok(row.others(true)),
+        Record(Fields::Csv(row)) => Ok(row.others()),
+    }
+}
+
+fn other_schema(path: &Path) -> Error {
+    Error::invalid(format!(
+        "{}: a document that is not a row of the files whose columns are written; write jsonl.zst",
+        path.display()
+    ))
 }
 
 fn schema(text_key: &str, id_key: &str) -> parquet::errors::Result<Type> {
@@ -133,15 +244,14 @@ fn schema(text_key: &str, id_key: &str) -> parquet::errors::Result<Type> {
     Type::group_type_builder("documents").with_fields(fields).build()
 }
 
-fn properties() -> parquet::errors::Result<WriterProperties> {
+fn properties() -> parquet::errors::Result<WriterPropertiesBuilder> {
     Ok(WriterProperties::builder()
         .set_created_by("lslm".into())
         .set_compression(Codec::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        // values seldom repeat, and the least and greatest text of a page are of no use
+        // texts seldom repeat, and the least and greatest text of a page are of no use
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
-        .set_write_batch_size(WRITE_BATCH)
-        .build())
+        .set_write_batch_size(WRITE_BATCH))
 }
 
 /// Returns an error of the parquet crate while writing as an [`Error::Io`]: the file's own error,

@@ -1,5 +1,7 @@
 //! Helpers of the tests.
 
+#![allow(dead_code, reason = "each test file uses some of them")]
+
 use std::path::{Path, PathBuf};
 
 use lslm_corpus::{Corpus, Document, ReadOptions, Statistics};
@@ -9,8 +11,7 @@ use lslm_runtime::Result;
 pub(crate) type Plain = (String, Option<String>, Option<String>);
 
 pub(crate) fn plain(document: &Document) -> Plain {
-    let metadata = document.metadata.as_ref().map(|raw| raw.get().to_owned());
-    (document.text.clone(), document.id.clone(), metadata)
+    (document.text.clone(), document.id.clone(), document.metadata())
 }
 
 pub(crate) fn open(path: &Path, options: &ReadOptions) -> Result<Corpus> {
@@ -38,7 +39,6 @@ pub(crate) fn texts(path: &Path, options: &ReadOptions) -> Result<Vec<String>> {
 }
 
 /// Returns the folder of real data, or `None`, with a message, if it is missing and not required.
-#[allow(dead_code)]
 pub(crate) fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("LSLM_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),

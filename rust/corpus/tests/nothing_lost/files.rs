@@ -1,14 +1,10 @@
 //! What is not read is counted, named or refused: own records, padding, changed files.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use common::{open, read, texts};
+use crate::common::{open, read, texts};
 use flate2::{Compression, GzBuilder};
 use lslm_corpus::{BadReason, Corpus, ReadOptions, SkipReason, Split};
 
