@@ -30,6 +30,7 @@ from lslm.training.stop import StopSignal
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from lslm.progress import Progress
 
@@ -86,6 +87,7 @@ def train(
     init: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: Progress = None,
+    on_validation: Callable[[TrainResult], bool | None] | None = None,
     **settings: Setting,
 ) -> TrainResult:
     """Train a language model on a dataset; return what it has reached.
@@ -110,6 +112,9 @@ def train(
     of the run that is neither where it was nor at the same place relative to ``out`` is a
     ``FileNotFoundError``.
 
+    ``on_validation`` is called after each validation, on every process, with what is reached so
+    far. If it returns true, the run is saved and the call ends there, as with ``stop_after``.
+
     Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the current step and raise
     :class:`lslm.exceptions.Interrupted`, a ``KeyboardInterrupt``; a second Ctrl-C stops at once.
     Under torchrun all processes train one model. A loss that is not finite raises
@@ -130,8 +135,12 @@ def train(
         stop = stack.enter_context(StopSignal())
         reporter = stack.enter_context(reporting(progress if group.first else False))
         run, state = start_run(config, folder, device=device, group=group, resume=resume)
-        training_loop(run, state, stop, reporter)
-        if state.step < run.last_step:
+
+        def validated() -> bool | None:
+            reached = TrainResult(run=folder, **vars(state))
+            return None if on_validation is None else on_validation(reached)
+
+        if not training_loop(run, state, stop, reporter, validated):
             raise Interrupted(
                 f"saved at step {state.step} in {folder}: resume with "
                 f"`lslm train --resume out={shlex.quote(str(folder))}`",

@@ -16,7 +16,7 @@ from lslm.training.metrics import MetricsFile
 from lslm.training.step import train_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lslm.feed import Batch
     from lslm.progress import Reporter
@@ -29,9 +29,16 @@ _logger = logging.getLogger("lslm.training")
 
 
 def training_loop(
-    run: TrainingRun, state: TrainingState, stop: StopSignal, reporter: Reporter | None
-) -> None:
+    run: TrainingRun,
+    state: TrainingState,
+    stop: StopSignal,
+    reporter: Reporter | None,
+    on_validation: Callable[[], bool | None] | None = None,
+) -> bool:
     """Train ``run`` from ``state``, which is updated, to its last step or to a stop signal.
+
+    ``on_validation`` is called after each validation; if it returns true, the run is saved and
+    ends there. Return whether it did, or all steps are made.
 
     ::
 
@@ -43,14 +50,14 @@ def training_loop(
     """
     settings, group = run.config.train, run.group
     batch_tokens = settings.batch_size * run.config.model.sequence_length
-    batches, stopping = iter(run.loader), False
+    batches, stopping, ended = iter(run.loader), False, False
 
     def show(text: str) -> None:
         if reporter is not None:
             reporter.update("train", state.step, settings.steps, text)
 
     with MetricsFile(run.folder, write=group.first) as metrics, _no_garbage_collection(run.device):
-        while state.step < run.last_step and not stopping:
+        while state.step < run.last_step and not (stopping or ended):
             factor = learning_rate_factor(run.config.schedule, state.step, settings.steps)
             set_learning_rates(run.optimizers, factor)
             torch.manual_seed(step_seed(settings.seed, state.step, group.rank))  # of dropout
@@ -81,13 +88,15 @@ def training_loop(
                 metrics.write_validation(state.step, validation)
                 if group.first:
                     _logger.info("step %d: validation loss %.4f", state.step, validation.loss)
-            if at_end or stopping or state.step % settings.checkpoint_every == 0:
+                ended = on_validation is not None and bool(on_validation())
+            if at_end or stopping or ended or state.step % settings.checkpoint_every == 0:
                 show("steps, saving")
                 metrics.sync()
                 run.save(state, validation)
                 if group.first:
                     _logger.info("step %d: saved in %s", state.step, run.folder)
                 show(text)
+    return ended or state.step == run.last_step
 
 
 def set_learning_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
