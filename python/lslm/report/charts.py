@@ -6,6 +6,8 @@ dark setting, and the cleaning report must work in the base install.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +18,7 @@ from lslm.report.numbers import compact
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Bar", "Reference", "Series", "bars", "line_chart", "smooth", "ticks"]
+__all__ = ["Bar", "Reference", "Series", "bars", "line_chart", "log_ticks", "smooth", "ticks"]
 
 Point = tuple[float, float]
 
@@ -36,8 +38,11 @@ class Series:
 
     label: str
     points: Sequence[Point]
-    style: Literal["line", "faint", "dots"] = "line"
+    style: Literal["line", "faint", "dots", "points"] = "line"
+    """dots: a line with a dot at each value; points: dots alone."""
     colour: int = 0
+    errors: Sequence[float] = ()
+    """Half the length of the error bar of each point; empty: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,11 @@ class Bar:
     note: Child = None
 
 
-def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
-    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
+def ticks(low: float, high: float, *, about: int = 5, whole: bool = False) -> list[float]:
+    """Return round numbers (1, 2, 2.5 or 5 times a power of ten) within [low, high].
+
+    ``whole``: integers only, for steps and trials.
+    """
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low] if math.isfinite(low) else []
     raw = (high - low) / about
@@ -68,9 +76,23 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     step = min(
         (m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0)), key=lambda m: abs(math.log(m / raw))
     )
+    if whole and step != int(step):
+        step = 5.0 if step > 2 else max(1.0, round(step))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten within [low, high], above 0; of many, powers alone."""
+    if not 0 < low < high < math.inf:
+        return [low] if 0 < low < math.inf else []
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    within = [m * 10.0**k for k in powers for m in (1, 2, 5) if low <= m * 10.0**k <= high]
+    if len(within) > 8:
+        every = math.ceil(len(powers) / 6)
+        within = [10.0**k for k in powers[::every] if low <= 10.0**k <= high]
+    return [float(f"{value:.6g}") for value in within] or [low]
 
 
 def smooth(points: Sequence[Point], *, width: int) -> list[Point]:
@@ -100,20 +122,33 @@ def line_chart(
     y_label: str,
     references: Sequence[Reference] = (),
     from_zero: bool = False,
+    log_x: bool = False,
+    legend: bool = True,
     format_y: Callable[[float], str] | None = None,
 ) -> Markup:
     """Return a figure with axes, curves, a legend, and the values as tooltips.
 
     ``references`` are horizontal lines; ``from_zero`` starts the y axis at 0; ``format_y`` turns a
-    value into text. Points that are not finite leave a gap. Without any finite point, the figure is
-    a sentence that says so.
+    value into text; with ``log_x`` equal ratios of x are equally far apart, and points at 0 or
+    below are left out; without ``legend`` tooltips alone name the curves. Points that are not
+    finite leave a gap. Without any finite point, the figure is a sentence that says so.
     """
     write = format_y or compact
+    if log_x:
+        series = [_positive(one) for one in series]
     finite = [p for s in series for p in s.points if math.isfinite(p[0]) and math.isfinite(p[1])]
     if not finite:
         return element("p", f"no {y_label} was recorded", class_="note")
     heights = [p[1] for p in finite] + [r.y for r in references if math.isfinite(r.y)]
-    scale = _Scale.around([p[0] for p in finite], heights, from_zero=from_zero)
+    heights += [
+        y + sign * error
+        for one in series
+        for (_, y), error in zip(one.points, one.errors, strict=False)
+        for sign in (-1, 1)
+        if math.isfinite(y + error)
+    ]
+    xs = [p[0] for p in finite]
+    scale = _Scale.around(xs, heights, from_zero=from_zero, log_x=log_x)
     drawn = _axes(scale, x_label, write)
     for reference in references:
         if math.isfinite(reference.y):
@@ -130,13 +165,13 @@ def line_chart(
         role="img",
         aria_label=f"{y_label} against {x_label}",
     )
-    legend = [
+    names = [
         element("span", element("i", class_=f"swatch {s.style} c{s.colour}"), s.label)
         for s in series
-        if s.points
+        if s.points and legend
     ]
     return element(
-        "figure", element("figcaption", element("b", y_label), legend), svg, class_="chart"
+        "figure", element("figcaption", element("b", y_label), names), svg, class_="chart"
     )
 
 
@@ -171,16 +206,26 @@ class _Scale:
     x_high: float
     y_low: float
     y_high: float
+    log_x: bool = False
+    whole_x: bool = False
+    """Whether all x are integers."""
 
     @classmethod
-    def around(cls, xs: Sequence[float], ys: Sequence[float], *, from_zero: bool) -> _Scale:
+    def around(
+        cls, xs: Sequence[float], ys: Sequence[float], *, from_zero: bool, log_x: bool
+    ) -> _Scale:
         """Return the scale that holds all values, with 6 % of space above and below."""
         low, high = (0.0 if from_zero else min(ys)), max(ys)
         margin = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
-        return cls(min(xs), max(xs), low if from_zero else low - margin, high + margin)
+        y_low, y_high = low if from_zero else low - margin, high + margin
+        whole = all(x == int(x) for x in xs)
+        return cls(min(xs), max(xs), y_low, y_high, log_x, whole)
 
     def x(self, value: float) -> float:
-        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
+        low, high = self.x_low, self.x_high
+        if self.log_x:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        share = (value - low) / ((high - low) or 1.0)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
@@ -196,7 +241,9 @@ def _axes(scale: _Scale, x_label: str, write: Callable[[float], str]) -> list[Ma
         y = scale.y(value)
         drawn.append(_line(LEFT, y, right, y, "grid"))
         drawn.append(_text(LEFT - 6, y + 4, write(value), "end"))
-    for value in ticks(scale.x_low, scale.x_high, about=4):
+    linear = functools.partial(ticks, about=4, whole=scale.whole_x)
+    along = log_ticks if scale.log_x else linear
+    for value in along(scale.x_low, scale.x_high):
         x = scale.x(value)
         drawn.append(_line(x, bottom, x, bottom + 4, "axis"))
         drawn.append(_text(x, bottom + 17, compact(value), "middle"))
@@ -227,16 +274,27 @@ def _curve(series: Series, scale: _Scale) -> list[Markup]:
     drawn = []
     for run in runs:
         path = " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in run)
-        if len(run) > 1:
+        if len(run) > 1 and series.style != "points":
             drawn.append(element("polyline", points=path, class_=f"{series.style} {colour}"))
-        if series.style == "dots" or len(run) == 1:
+        if series.style in {"dots", "points"} or len(run) == 1:
             drawn.extend(
                 element(
                     "circle", cx=f"{scale.x(x):.1f}", cy=f"{scale.y(y):.1f}", r="2.6", class_=colour
                 )
                 for x, y in run
             )
+    for (x, y), error in zip(series.points, series.errors, strict=False):
+        if math.isfinite(x) and math.isfinite(y + error):
+            ends = (scale.y(y - error), scale.y(y + error))
+            drawn.append(_line(scale.x(x), ends[0], scale.x(x), ends[1], f"error {colour}"))
     return drawn
+
+
+def _positive(series: Series) -> Series:
+    """Return ``series`` without the points that have no logarithm."""
+    kept = [i for i, (x, _) in enumerate(series.points) if x > 0]
+    errors = [series.errors[i] for i in kept] if series.errors else ()
+    return dataclasses.replace(series, points=[series.points[i] for i in kept], errors=errors)
 
 
 def _thin(points: Sequence[Point]) -> Sequence[Point]:
@@ -270,11 +328,11 @@ def _stripes(
     for i, x in enumerate(columns):
         left = middles[i] if i == 0 else (middles[i - 1] + middles[i]) / 2
         right = middles[i] if i == len(columns) - 1 else (middles[i + 1] + middles[i]) / 2
-        lines = [f"{x_label} {x:,.0f}"]
+        lines = [f"{x_label} {_at(x)}"]
         for one in series:
             near = min(one.points, key=lambda p: abs(p[0] - x), default=None)
             if one.style != "faint" and near is not None:
-                at = "" if near[0] == x else f" (at {near[0]:,.0f})"
+                at = "" if near[0] == x else f" (at {_at(near[0])})"
                 lines.append(f"{one.label}: {write(near[1])}{at}")
         drawn.append(
             element(
@@ -288,3 +346,8 @@ def _stripes(
             )
         )
     return drawn
+
+
+def _at(x: float) -> str:
+    """Return an x for a tooltip: whole from 100 on, with four digits below."""
+    return f"{x:,.0f}" if abs(x) >= 100 or x == int(x) else f"{x:.4g}"

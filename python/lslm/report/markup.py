@@ -2,13 +2,16 @@
 
 A report shows untrusted text: web pages, file names, what a model generated. With an element
 builder escaping is the only way; with a template it is a setting. The page also has a content
-security policy that forbids scripts and every network request.
+security policy that forbids every network request and every script but one, named by its hash.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import importlib.resources
+import json
 import unicodedata
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Child",
     "Markup",
+    "data_block",
     "details",
     "element",
     "join",
@@ -127,17 +131,36 @@ def details(summary: Child, *children: Child) -> Markup:
     return element("details", element("summary", summary), *children)
 
 
-def page(title: str, *body: Child) -> str:
-    """Return the whole document: one file, no network, light or dark like the reader's system."""
+def page(title: str, *body: Child, lang: str = "en", script: str = "") -> str:
+    """Return the whole document: one file, no network, light or dark like the reader's system.
+
+    ``script`` is the one script that may run: the policy has its hash, so that no other does.
+    """
     style = importlib.resources.files("lslm.report").joinpath("style.css").read_text("utf-8")
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
         element("style", Markup(style)),
     )
-    document = element("html", head, "\n", element("body", element("main", *body)), lang="en")
+    code = element("script", Markup(script)) if script else None
+    document = element("html", head, "\n", element("body", element("main", *body), code), lang=lang)
     return f"<!doctype html>\n{document}\n"
+
+
+def _policy(script: str) -> str:
+    """Return the content security policy: no requests, and no script but this one."""
+    if not script:
+        return _POLICY
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"{_POLICY}; script-src 'sha256-{digest}'"
+
+
+def data_block(name: str, value: object) -> Markup:
+    """Return ``value`` as JSON for the page's script; no text in it can end the block."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    escaped = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return element("script", Markup(escaped), type="application/json", id=name)

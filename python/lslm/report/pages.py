@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm.report.cleaning import funnel_parts, reading_parts
+from lslm.report.layout import Section, document, fact_list, tile
 from lslm.report.learning import result_parts, training_parts
-from lslm.report.markup import Child, Markup, element, page, shortened, table
+from lslm.report.markup import Child, Markup, element, shortened, table
 from lslm.report.metrics import MetricRow, read_metrics
 from lslm.report.numbers import duration, fixed, number, percent, size
 from lslm.report.vocabulary import vocabulary_parts
@@ -26,9 +27,6 @@ __all__ = ["clean_report", "demo_report", "run_report"]
 MAX_SAMPLE_LETTERS = 4000
 """Characters of a prompt, and of the text after it, to show."""
 
-Section = tuple[str, str, Child]
-"""Heading, anchor and content."""
-
 
 def demo_report(results: DemoResults) -> str:
     """Return the page of ``lslm demo``: every stage, its time, and its results."""
@@ -39,9 +37,9 @@ def demo_report(results: DemoResults) -> str:
             "p", "Corpus: ", corpus, ". All files are in ", element("code", results.folder), "."
         ),
         _stage_table(results.stages),
-        _facts(results.facts),
+        fact_list(results.facts),
     ]
-    training = [_facts(results.model), training_parts(results.metrics, results.baselines)]
+    training = [fact_list(results.model), training_parts(results.metrics, results.baselines)]
     sections: list[Section] = [
         ("Steps", "steps", steps),
         ("Cleaning", "cleaning", funnel_parts(funnel)),
@@ -54,13 +52,13 @@ def demo_report(results: DemoResults) -> str:
     bytes_per_token = result.n_bytes / max(result.n_tokens, 1)
     vocabulary = f"vocabulary of {results.tokenizer.vocab_size:,}"
     tiles = [
-        _tile(f"{result.bits_per_byte:.3f}", "bits per byte", "on text the model never saw"),
-        _tile(number(result.perplexity), "perplexity", "equally likely choices per token"),
-        _tile(f"{result.loss:.3f}", "validation loss", "nats per token"),
-        _tile(f"{funnel.n_documents_kept:,}", "documents kept", f"of {funnel.n_documents:,}"),
-        _tile(f"{bytes_per_token:.2f}", "bytes per token", vocabulary),
+        tile(f"{result.bits_per_byte:.3f}", "bits per byte", "on text the model never saw"),
+        tile(number(result.perplexity), "perplexity", "equally likely choices per token"),
+        tile(f"{result.loss:.3f}", "validation loss", "nats per token"),
+        tile(f"{funnel.n_documents_kept:,}", "documents kept", f"of {funnel.n_documents:,}"),
+        tile(f"{bytes_per_token:.2f}", "bytes per token", vocabulary),
     ]
-    return _document("From raw text to a measured language model", tiles, sections)
+    return document("From raw text to a measured language model", tiles, sections)
 
 
 def run_report(
@@ -86,7 +84,7 @@ def run_report(
     if configuration.exists():
         text = configuration.read_text("utf-8", errors="replace")
         sections.append(("Configuration", "configuration", element("pre", text)))
-    return _document(f"Run {folder.resolve().name}", _run_tiles(metrics), sections)
+    return document(f"Run {folder.resolve().name}", _run_tiles(metrics), sections)
 
 
 def clean_report(
@@ -104,40 +102,16 @@ def clean_report(
     kept = percent(funnel.n_documents_kept, funnel.n_documents)
     written = percent(funnel.n_bytes_kept, funnel.n_bytes)
     tiles = [
-        _tile(f"{funnel.n_documents:,}", "documents in", size(funnel.n_bytes)),
-        _tile(f"{funnel.n_documents_kept:,}", "documents kept", kept),
-        _tile(size(funnel.n_bytes_kept), "written", written),
+        tile(f"{funnel.n_documents:,}", "documents in", size(funnel.n_bytes)),
+        tile(f"{funnel.n_documents_kept:,}", "documents kept", kept),
+        tile(size(funnel.n_bytes_kept), "written", written),
     ]
     sections: list[Section] = [("Funnel", "cleaning", funnel_parts(funnel))]
     if reading is not None:
         sections.append(("Reading", "reading", reading_parts(reading)))
     if facts:
-        sections.append(("How", "how", _facts(facts)))
-    return _document(title, tiles, sections)
-
-
-def _document(title: str, tiles: Sequence[Markup], sections: Sequence[Section]) -> str:
-    """Return the page with a header of tiles and links, and its sections."""
-    links = [element("a", name, href=f"#{anchor}") for name, anchor, _ in sections]
-    contents = element("nav", links)
-    body = [
-        element("section", element("h2", name), children, id=anchor)
-        for name, anchor, children in sections
-    ]
-    header = [element("h1", title), element("div", tiles, class_="tiles"), contents]
-    return page(title, element("header", header), body)
-
-
-def _tile(value: str, name: str, note: str) -> Markup:
-    return element(
-        "div", element("b", value), element("span", name), element("small", note), class_="tile"
-    )
-
-
-def _facts(rows: Mapping[str, str]) -> Markup | None:
-    if not rows:
-        return None
-    return element("dl", [[element("dt", name), element("dd", v)] for name, v in rows.items()])
+        sections.append(("How", "how", fact_list(facts)))
+    return document(title, tiles, sections)
 
 
 def _run_tiles(metrics: Sequence[MetricRow]) -> list[Markup]:
@@ -147,17 +121,17 @@ def _run_tiles(metrics: Sequence[MetricRow]) -> list[Markup]:
     if validated:
         best = min(validated, key=lambda row: _or_infinity(row.validation_loss))
         at = f"at step {best.step:,}"
-        tiles.append(_tile(fixed(best.validation_loss), "best validation loss", at))
+        tiles.append(tile(fixed(best.validation_loss), "best validation loss", at))
     trained = [row for row in metrics if row.loss is not None]
     if trained:
         at = f"at step {trained[-1].step:,}"
-        tiles.append(_tile(fixed(trained[-1].loss), "training loss", at))
+        tiles.append(tile(fixed(trained[-1].loss), "training loss", at))
     seen = [row.n_tokens for row in metrics if row.n_tokens is not None]
     if seen:
-        tiles.append(_tile(f"{seen[-1]:,}", "tokens", "trained on"))
+        tiles.append(tile(f"{seen[-1]:,}", "tokens", "trained on"))
     rates = sorted(row.tokens_per_second for row in metrics if row.tokens_per_second is not None)
     if rates:
-        tiles.append(_tile(f"{rates[len(rates) // 2]:,.0f}", "tokens/s", "median"))
+        tiles.append(tile(f"{rates[len(rates) // 2]:,.0f}", "tokens/s", "median"))
     return tiles
 
 

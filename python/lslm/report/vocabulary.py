@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lslm.report.figures import TokenizerFigures
     from lslm.results import TextStatistics, TokenizerReport
 
-__all__ = ["vocabulary_parts"]
+__all__ = ["running_token", "visible_token", "vocabulary_parts"]
 
 MAX_FILES = 20
 """Files with a row of their own, the largest first."""
@@ -90,24 +90,26 @@ def _ratio_row(name: str, row: TextStatistics) -> list[Child]:
 
 
 def _token_list(tokens: Sequence[bytes]) -> Child:
-    return element("p", [[element("code", _visible(t)), " "] for t in tokens], class_="tokens")
+    return element("p", [[element("code", visible_token(t)), " "] for t in tokens], class_="tokens")
 
 
 def _coloured(sample: Sequence[tuple[int, bytes]]) -> Child:
     """Return running text whose tokens have colours in turn, and id and bytes as tooltips."""
     tokens = [
-        element("span", _running(token), class_=f"t{k % _COLOURS}", title=f"{token_id}: {token!r}")
+        element(
+            "span", running_token(token), class_=f"t{k % _COLOURS}", title=f"{token_id}: {token!r}"
+        )
         for k, (token_id, token) in enumerate(sample[:MAX_SAMPLE_TOKENS])
     ]
     return element("pre", tokens, class_="pieces")
 
 
-def _running(token: bytes) -> str:
+def running_token(token: bytes) -> str:
     """Return a token as part of running text: line ends are marked and kept."""
     return _decoded(token).replace("\n", "⏎\n")
 
 
-def _visible(token: bytes) -> str:
+def visible_token(token: bytes) -> str:
     """Return a token on one line, with white space visible and long runs as a count."""
     text = _decoded(token).replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
     return _RUN.sub(lambda run: f"{run[1]}*{len(run[0])}", text)
