@@ -31,8 +31,8 @@ from lslm.cli.options import parse_size
 ROOT = Path(__file__).parents[1]
 
 VERBS = [
-    "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "tokenize", "train",
-    "train-tokenizer", "verify",
+    "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "scaling",
+    "tokenize", "train", "train-tokenizer", "tune", "verify",
 ]  # fmt: skip
 COMMANDS = typer.main.get_command(cli.app).commands
 ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
@@ -221,11 +221,13 @@ def prose(n):
 SHORTER = {
     "-o data/web": "-o data/web --validation-fraction 0.1",
     "steps=120": "steps=2 width=32 layers=1 heads=2 batch_size=2",
+    "--budget 1M --trials 30": "width=32 layers=1 heads=2 --space rates --budget 2k --trials 2 --top 0",
+    "--sizes 4 --tokens 1M": "width=32 layers=1 heads=2 --sizes 3 --tokens 1k",
     "--minutes 3": "--steps 2 --corpus raw --profile none --vocab-size 300",
 }
 ORDER = [
     "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
-    "eval", "generate", "export", "import", "demo",
+    "eval", "generate", "export", "import", "demo", "tune", "scaling",
 ]  # fmt: skip
 
 
@@ -274,6 +276,8 @@ def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
     assert printed["generate"].startswith("def main")
     assert "Qwen3ForCausalLM" in printed["import"]
     assert (tmp_path / "demo/report.html").exists()
+    assert "bits per byte" in printed["tune"]
+    assert "held out" in printed["scaling"]
 
 
 @pytest.mark.usefixtures("_small_demo")
@@ -295,6 +299,8 @@ def test_every_verb_prints_nothing_but_json_on_request(raw, tmp_path):
     assert printed["export"]["files"][0] == "model.safetensors"
     assert printed["import"]["run"] == "runs/imported"
     assert printed["demo"]["bits_per_byte"] > 0
+    assert printed["tune"]["outcomes"] == {"finished": 2}
+    assert len(printed["scaling"]["runs"]) == 9
     assert Path(tmp_path, printed["demo"]["report"]).exists()
 
 

@@ -34,8 +34,9 @@ def test_import_starts_no_native_thread():
 
 
 NEED_TORCH = {
-    "Config", "ExportResult", "ImportResult", "ModelConfig", "TrainResult", "Transformer",
-    "evaluate", "export_model", "generate", "import_model", "load_config", "train",
+    "Config", "ExportResult", "ImportResult", "ModelConfig", "ScalingResult", "TrainResult",
+    "Transformer", "TuneResult", "evaluate", "export_model", "generate", "import_model",
+    "load_config", "scaling", "train", "tune",
 }  # fmt: skip
 
 

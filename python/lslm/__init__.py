@@ -50,6 +50,7 @@ __all__ = [
     "Mixture",
     "ModelConfig",
     "Progress",
+    "ScalingResult",
     "ScoreTable",
     "StreamDecoder",
     "TokenDataset",
@@ -59,6 +60,7 @@ __all__ = [
     "TokenizerReport",
     "TrainResult",
     "Transformer",
+    "TuneResult",
     "__version__",
     "clean",
     "evaluate",
@@ -69,9 +71,11 @@ __all__ = [
     "load_config",
     "measure_tokenizer",
     "open_scores",
+    "scaling",
     "tokenize",
     "train",
     "train_tokenizer",
+    "tune",
     "verify",
     "write_dataset",
 ]
@@ -87,6 +91,7 @@ if TYPE_CHECKING:
     from lslm.score_table import ScoreTable, open_scores
     from lslm.scores import EvaluationResult
     from lslm.training import TrainResult, train
+    from lslm.tuning import ScalingResult, TuneResult, scaling, tune
 else:  # out of type checkers' sight, so that a wrong name is an error for them
     _MODULES = {
         "config": ["Config", "load_config"],
@@ -99,6 +104,7 @@ else:  # out of type checkers' sight, so that a wrong name is an error for them
         "score_table": ["ScoreTable", "open_scores"],
         "scores": ["EvaluationResult"],
         "training": ["TrainResult", "train"],
+        "tuning": ["ScalingResult", "TuneResult", "scaling", "tune"],
     }
     _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,6 +7,7 @@ command line can do, Python can do too. The verbs are in four modules, in the or
 - :mod:`lslm.cli.artifacts`: inspect, verify.
 - :mod:`lslm.cli.model`: train, eval, generate, demo.
 - :mod:`lslm.cli.weights`: export, import.
+- :mod:`lslm.cli.tuning`: tune, scaling.
 
 :mod:`lslm.cli.options` defines the options that several verbs share, :mod:`lslm.cli.show` prints
 tables and JSON.
@@ -20,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 import lslm
-from lslm.cli import artifacts, model, text, weights
+from lslm.cli import artifacts, model, text, tuning, weights
 
 __all__ = ["Ended", "app"]
 
@@ -53,7 +54,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (text.verbs, artifacts.verbs, model.verbs, weights.verbs):
+for verbs in (text.verbs, artifacts.verbs, model.verbs, tuning.verbs, weights.verbs):
     app.add_typer(verbs)
 
 
