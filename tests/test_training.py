@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
@@ -347,19 +348,19 @@ def test_a_run_that_diverges_raises_and_keeps_its_checkpoints(data, tmp_path):
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
 
 
-def test_time_becomes_a_number_of_steps_that_resume_keeps(data, tmp_path):
-    small = config(data, tmp_path, "minutes=0.05", "stop_after=2")
+def test_three_seconds_end_after_three_seconds(data, tmp_path):
     begin = time.monotonic()
-    train(small)
-    steps = load_config(tmp_path / "config.toml").train.steps
-    assert steps >= 10
-    assert time.monotonic() - begin < 60
-    train(config(data, tmp_path, "minutes=0.05", "stop_after=4"), resume=True)
-    assert load_config(tmp_path / "config.toml").train.steps == steps
-    assert len([row for row in rows(tmp_path) if "loss" in row]) == 4
+    result = train(config(data, tmp_path, "minutes=0.05"))
+    assert time.monotonic() - begin < 30
+    kept = load_config(tmp_path / "config.toml").train
+    assert (kept.steps, kept.minutes) == (result.step, 0.05)
+    assert kept.validate_every == math.ceil(result.step / 10)
+    assert checkpoint.read_state(checkpoint.find_checkpoint(tmp_path))["budget"]["is_over"]
+    again = train(out=tmp_path, resume=True)
+    assert (again.step, again.loss) == (result.step, result.loss)
 
 
-def test_measuring_the_speed_changes_no_loss(data, tmp_path):
+def test_a_run_of_minutes_makes_the_steps_of_a_counted_one(data, tmp_path):
     train(
         config(
             data,

@@ -186,7 +186,9 @@ def test_settings_given_with_their_default_take_effect(halted):
 def test_a_default_of_another_run_is_refused_like_any_value(halted):
     with pytest.raises(lslm.MismatchError, match=r"started with train.seed = 5, not 0"):
         train(out=halted, resume=True, seed=0)
-    with pytest.raises(lslm.MismatchError, match=r"has 9 steps .* train.minutes = 3.0 does not"):
+    with pytest.raises(
+        lslm.MismatchError, match=r"is a run of 9 steps, which train.minutes = 3.0 does not"
+    ):
         train(out=halted, resume=True, minutes=3)
 
 

@@ -73,9 +73,12 @@ class TrainConfig:
     """Run, checkpoint or folder in Hugging Face's layout whose weights and shape training starts
     from; empty: drawn from ``seed``."""
     steps: int = 0
-    """Updates of the parameters; 0: as many as fit into ``minutes``, measured before the first."""
+    """Updates of the parameters; 0: as many as fit into ``minutes``."""
     minutes: float = 0.0
-    """Time for training with its validations and checkpoints, where ``steps`` is 0."""
+    """Time for training with its validations and checkpoints, where ``steps`` is 0.
+
+    The schedule follows the time, and the run ends within 10 % of it, however fast the machine is.
+    """
     stop_after: int = 0
     """Save and stop this call after this step, on the schedule of all ``steps``; 0: do not."""
     batch_size: int = 16
@@ -97,11 +100,11 @@ class TrainConfig:
     log_every: int = 1
     """Steps from one row of metrics.jsonl to the next."""
     validate_every: int = 0
-    """Steps from one validation to the next; 0: a tenth of the run."""
+    """Steps from one validation to the next; 0: a tenth of the run, as far as the time allows."""
     validation_tokens: int = 65_536
     """Tokens at the start of the validation set to score during training; 0: all."""
     checkpoint_every: int = 0
-    """Steps from one checkpoint to the next; 0: a tenth of the run."""
+    """Steps from one checkpoint to the next; 0: a tenth of the run, as far as the time allows."""
     keep_last: int = 2
     """Number of newest checkpoints to keep."""
     keep_best: bool = True

@@ -1,7 +1,7 @@
 """Training a language model: :func:`train` a run, or make one :func:`train_step`.
 
 ``run`` says what a run is and how it is resumed, ``loop`` is the training loop, ``step`` the step,
-``stop`` and ``metrics`` are what their names say, and ``trial`` turns minutes into steps.
+``stop`` and ``metrics`` are what their names say, and ``budget`` keeps to ``train.minutes``.
 """
 
 from __future__ import annotations
@@ -146,4 +146,5 @@ def train(
                 f"`lslm train --resume out={shlex.quote(str(folder))}`",
                 stop.number,
             )
+        run.record_steps(state.step)
     return TrainResult(run=folder, **vars(state))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lslm.optim import learning_rate_factor
 from lslm.training.metrics import MetricsFile
 from lslm.training.step import train_step
 
@@ -43,7 +42,7 @@ def training_loop(
     ::
 
         for each step:
-            learning rate ← schedule(step)
+            learning rate ← schedule(step, or the share of the time that is over)
             batch ← next rows of the data
             loss ← forward(batch); gradients ← backward(loss); weights ← update(gradients)
             sometimes: validate; save a checkpoint
@@ -54,11 +53,11 @@ def training_loop(
 
     def show(text: str) -> None:
         if reporter is not None:
-            reporter.update("train", state.step, settings.steps, text)
+            reporter.update("train", state.step, run.expected_steps(state.step), text)
 
     with MetricsFile(run.folder, write=group.first) as metrics, _no_garbage_collection(run.device):
-        while state.step < run.last_step and not (stopping or ended):
-            factor = learning_rate_factor(run.config.schedule, state.step, settings.steps)
+        while not (stopping or ended or run.is_finished(state.step)):
+            factor = run.learning_rate_factor(state.step)
             set_learning_rates(run.optimizers, factor)
             torch.manual_seed(step_seed(settings.seed, state.step, group.rank))  # of dropout
 
@@ -69,7 +68,10 @@ def training_loop(
             state.step += 1
             state.n_tokens += batch_tokens
             state.seconds += seconds
-            if state.step % settings.log_every == 0 or state.step == settings.steps:
+            if run.budget is not None:
+                run.budget.add_step(seconds)
+            stopping, at_end = stop.is_set(group), run.is_finished(state.step)
+            if at_end or state.step % settings.log_every == 0:
                 row = {
                     "loss": state.loss,
                     "gradient_norm": norm,
@@ -80,23 +82,23 @@ def training_loop(
             speed = f"{batch_tokens / seconds:,.0f} tokens/s"
             show(text := f"steps, loss {state.loss:.3f}, {speed}")
 
-            stopping, at_end, validation = stop.is_set(group), state.step == run.last_step, None
-            has_validation = run.data.validation is not None
-            if has_validation and (at_end or state.step % settings.validate_every == 0):
+            validation = None
+            if run.data.validation is not None and (at_end or run.is_due("validation", state.step)):
                 show("steps, validating")
                 state.validation = validation = run.validate()
                 metrics.write_validation(state.step, validation)
+                at_end = run.is_finished(state.step)  # it may have used up the time
                 if group.first:
                     _logger.info("step %d: validation loss %.4f", state.step, validation.loss)
                 ended = on_validation is not None and bool(on_validation())
-            if at_end or stopping or ended or state.step % settings.checkpoint_every == 0:
+            if at_end or stopping or ended or run.is_due("save", state.step):
                 show("steps, saving")
                 metrics.sync()
                 run.save(state, validation)
                 if group.first:
                     _logger.info("step %d: saved in %s", state.step, run.folder)
                 show(text)
-    return ended or state.step == run.last_step
+    return ended or run.is_finished(state.step)
 
 
 def set_learning_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -52,18 +53,20 @@ from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.exceptions import MismatchError
 from lslm.files import write_atomically
 from lslm.model import Transformer
-from lslm.optim import build_optimizers, default_newton_schulz_steps
+from lslm.optim import build_optimizers, default_newton_schulz_steps, learning_rate_factor
 from lslm.parallel import Ranks, autocast, resolve_dtype
 from lslm.protocol import parse_protocol
 from lslm.scores import EvaluationResult
+from lslm.training.budget import Budget
 from lslm.training.metrics import drop_rows_after
 from lslm.training.origin import open_origin, with_shape
-from lslm.training.trial import fitting_steps
 
 if TYPE_CHECKING:
     from torch import nn
 
     from lslm import TokenDataset, Tokenizer
+
+_logger = logging.getLogger("lslm.training")
 
 __all__ = ["TrainingData", "TrainingRun", "TrainingState", "adopt_config", "start_run"]
 
@@ -182,19 +185,63 @@ class TrainingRun:
     """``model``, wrapped if several processes train it."""
     optimizers: list[torch.optim.Optimizer]
     loader: TokenLoader[torch.Tensor]
+    budget: Budget | None = None
+    """The time of the run; None for a number of steps."""
     bos_id: int | None = None
     """The id that begins a document; None: the one that ends others."""
     eos_ids: tuple[int, ...] = ()
     """The ids that end a text, of a published model; empty: the tokenizer's."""
 
-    @property
-    def last_step(self) -> int:
-        """The step to stop at: ``train.stop_after``, or all steps."""
+    def is_finished(self, step: int) -> bool:
+        """Return whether ``step`` is the last one of this call."""
         settings = self.config.train
-        return min(settings.steps, settings.stop_after or settings.steps)
+        if settings.stop_after and step >= settings.stop_after:
+            return True
+        return step >= settings.steps if self.budget is None else self.budget.is_over
+
+    def expected_steps(self, step: int) -> int:
+        """Return how many steps the run will have made, as of ``step``."""
+        return self.config.train.steps if self.budget is None else step + self.budget.steps_left()
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Return the factor on every learning rate in update ``step``, from 0."""
+        schedule = self.config.schedule
+        if self.budget is None:
+            return learning_rate_factor(schedule, step, self.config.train.steps)
+        return self.budget.learning_rate_factor(schedule)
+
+    def is_due(self, kind: Literal["validation", "save"], step: int) -> bool:
+        """Return whether a validation or a checkpoint is due after ``step``."""
+        settings = self.config.train
+        every = settings.validate_every if kind == "validation" else settings.checkpoint_every
+        if self.budget is None:
+            return step % every == 0
+        return self.budget.is_due(kind, every=every, step=step)
+
+    @property
+    def n_scored(self) -> int:
+        """The number of tokens of a validation: the first ``train.validation_tokens``."""
+        data, wanted = self.data.validation, self.config.train.validation_tokens
+        return 0 if data is None else min(wanted or data.n_tokens, data.n_tokens)
 
     def validate(self) -> EvaluationResult:
-        """Return the scores of the model on the first ``train.validation_tokens``."""
+        """Return the scores of the model on ``n_scored`` tokens, fewer if there is no time."""
+        if self.budget is None:
+            return self._score(self.n_scored)
+        start, wanted = time.monotonic(), self.n_scored
+        n_tokens = self.budget.affordable_tokens(wanted, self.config.model.sequence_length)
+        if n_tokens < wanted and self.group.first:
+            _logger.warning(
+                "validating on the first %s of %s tokens, which take a tenth of train.minutes",
+                f"{n_tokens:,}",
+                f"{wanted:,}",
+            )
+        result = self._score(n_tokens)
+        self.budget.add_validation(time.monotonic() - start, n_tokens / wanted)
+        return result
+
+    def _score(self, n_tokens: int) -> EvaluationResult:
+        """Return the scores of the model on the first ``n_tokens``."""
         settings = self.config.train
         assert self.data.validation is not None
         # its batches have another shape than those of training: not worth compiling for
@@ -205,13 +252,13 @@ class TrainingRun:
                 [DatasetDocuments(self.data.validation, self.data.vocabulary, "validation")],
                 self.data.vocabulary,
                 parse_protocol("disjoint", self.model.config.sequence_length),
-                n_tokens=settings.validation_tokens or None,
+                n_tokens=n_tokens,
                 dtype=settings.dtype,
             )
 
     def save(self, state: TrainingState, validation: EvaluationResult | None) -> None:
         """Write a checkpoint, and prune older ones; ``validation`` is that of this very step."""
-        settings = self.config.train
+        settings, start = self.config.train, time.monotonic()
         if self.group.first:
             record = {
                 "tokens": state.n_tokens,
@@ -224,6 +271,7 @@ class TrainingRun:
                 "tokenizer": self.data.tokenizer.fingerprint,
                 "bos_id": self.bos_id,
                 "eos_ids": self.eos_ids,
+                "budget": self.budget and self.budget.record(),
             }
             save_checkpoint(self.folder, state.step, self.model, self.optimizers, record)
             prune_checkpoints(
@@ -233,6 +281,14 @@ class TrainingRun:
                 every=settings.keep_every,
             )
         self.group.wait()
+        if self.budget is not None:
+            self.budget.add_save(time.monotonic() - start)
+
+    def record_steps(self, step: int) -> None:
+        """Write the steps that the time of the run came to into its config.toml."""
+        if self.budget is not None and self.budget.is_over and self.group.first:
+            config = _with_cadence(replace(self.config, steps=step))
+            write_atomically(self.folder / "config.toml", to_toml(_stored(config)))
 
     def restore(self, checkpoint: Path) -> TrainingState:
         """Load ``checkpoint`` into model, optimizers and loader; return its training state.
@@ -251,6 +307,8 @@ class TrainingRun:
                 f"no validation: give it, validation=DATASET"
             )
         self.loader.load_state_dict(record["loader"])
+        if self.budget is not None and record.get("budget"):
+            self.budget.restore(record["budget"])
         sums = record["validation"]
         return TrainingState(
             step=record["step"],
@@ -282,7 +340,9 @@ def start_run(
     torch.set_num_threads(config.train.threads)
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
-    run = _build(config, folder, device, group, data)
+    run = _build(_with_cadence(config), folder, device, group, data)
+    if not config.train.steps:
+        run = dataclasses.replace(run, budget=Budget.of(config, group, run.n_scored, start))
     state = TrainingState()
     if origin is not None:
         origin.load(run.model)
@@ -293,18 +353,6 @@ def start_run(
         record = read_state(last)
         eos_ids = tuple(record.get("eos_ids", ()))
         run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
-    elif not config.train.steps:
-        steps = fitting_steps(
-            config,
-            run.trained,
-            run.optimizers,
-            start=start,
-            device=device,
-            validation=data.validation,
-        )
-        optimizers = build_optimizers(run.model, config.optim)
-        run = dataclasses.replace(run, config=replace(config, steps=steps), optimizers=optimizers)
-    run = dataclasses.replace(run, config=_with_cadence(run.config))
     if group.first:
         write_atomically(folder / "config.toml", to_toml(_stored(run.config)))
         if not (folder / "tokenizer.json").is_file():
@@ -344,12 +392,12 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
                 f"{folder} was started with {key} = {kept!r}, not {value!r}: leave it out, or "
                 f"start another run"
             )
-    if not config.train.steps:  # the run's config has the steps that fitted into its minutes
+    if not config.train.steps:  # once its minutes are over, the run's config has their steps
         changes["train__steps"] = stored.train.steps
         minutes = changes.get("train__minutes")
-        if minutes and minutes != stored.train.minutes:
+        if minutes and minutes != stored.train.minutes and stored.train.steps:
             raise MismatchError(
-                f"{folder} has {stored.train.steps} steps since its start, which train.minutes = "
+                f"{folder} is a run of {stored.train.steps} steps, which train.minutes = "
                 f"{minutes} does not change: give steps="
             )
     _check_data_exists(stored, given, folder)
@@ -389,7 +437,7 @@ def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
 
 
 def _with_cadence(config: Config) -> Config:
-    """Return ``config`` with a validation and a checkpoint per tenth of the run, if not set."""
+    """Return ``config`` with a validation and a checkpoint per tenth of the steps, if not set."""
     tenth = math.ceil(config.train.steps / 10)
     return replace(
         config,

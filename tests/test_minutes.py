@@ -1,0 +1,149 @@
+"""A run of some minutes ends on time, cooled down, whatever the machine does: on a clock that only
+steps, validations and checkpoints move."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lslm import checkpoint
+from lslm.config import load_config
+from lslm.exceptions import Interrupted
+from lslm.training import budget, loop, run, train
+from small_data import write_splits
+
+SHAPE = ["device=cpu", "width=16", "layers=1", "heads=1", "sequence_length=16", "batch_size=2"]
+SHAPE += ["train.threads=1", "validation_tokens=256", "minutes=1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+class Machine:
+    """A clock, and what each thing that a run does takes on it, as functions of the time."""
+
+    def __init__(self, monkeypatch, *, step, validation=4, save=2):
+        """``step`` is the time of a step by the clock; the others are as long as so many steps."""
+        self.now, self.lr, self.n_scored, self.n_saves = 0.0, [], [], 0
+        for module in (budget, loop, run):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        make_step, score, save_now = loop._step, run.TrainingRun._score, run.save_checkpoint
+
+        def timed_step(training, number, batch):
+            self.lr.append(training.optimizers[0].param_groups[0]["lr"])
+            result = make_step(training, number, batch)
+            self.now += step(self.now)
+            return result
+
+        def timed_score(training, n_tokens):
+            self.n_scored.append(n_tokens)
+            self.now += validation * step(self.now) * n_tokens / training.n_scored
+            return score(training, n_tokens)
+
+        def timed_save(*arguments):
+            self.n_saves += 1
+            self.now += save * step(self.now)
+            return save_now(*arguments)
+
+        monkeypatch.setattr(loop, "_step", timed_step)
+        monkeypatch.setattr(run.TrainingRun, "_score", timed_score)
+        monkeypatch.setattr(run, "save_checkpoint", timed_save)
+
+
+def train_here(data, out, *changes, resume=False):
+    torch.set_num_threads(1)
+    config = load_config(None, [*SHAPE, f"data={data}", f"out={out}", *changes])
+    return train(config, resume=resume, progress=False)
+
+
+PACES = {
+    "even": lambda _: 0.25,
+    "slower": lambda now: 0.25 if now < 20 else 2.5,
+    "much slower at the end": lambda now: 0.25 if now < 50 else 2.0,
+    "faster": lambda now: 1.0 if now < 30 else 0.1,
+    "waves": lambda now: 0.2 if now % 10 < 5 else 0.8,
+    "slow": lambda _: 4.0,
+}
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("schedule", ["wsd", "cosine"])
+def test_the_run_ends_on_time_and_cooled_down(data, tmp_path, monkeypatch, pace, schedule):
+    machine = Machine(monkeypatch, step=PACES[pace])
+    result = train_here(data, tmp_path / "run", f"schedule={schedule}")
+    assert 54 <= machine.now <= 66
+    assert result.validation is not None
+    assert machine.lr[-1] <= (0.3 if pace.startswith("slow") else 0.12) * max(machine.lr)
+    peak = machine.lr.index(max(machine.lr))
+    # the rate only falls after the peak, whatever the pace does
+    falling = zip(machine.lr[peak:], machine.lr[peak + 1 :], strict=False)
+    assert all(after <= before * 1.001 for before, after in falling)
+    kept = load_config(tmp_path / "run" / "config.toml").train
+    assert kept.steps == result.step == len(machine.lr)
+    assert checkpoint.find_checkpoint(tmp_path / "run").name == f"step-{result.step:06d}"
+
+
+def test_validations_and_checkpoints_are_paid_from_the_budget(data, tmp_path, monkeypatch, caplog):
+    machine = Machine(monkeypatch, step=lambda _: 0.5, validation=20, save=6)
+    with caplog.at_level(logging.WARNING, "lslm"):
+        result = train_here(data, tmp_path / "run")
+    assert 54 <= machine.now <= 66
+    assert result.step > 60
+    # one costs 10 s: the first in whole, since that was not known; the last what a tenth pays
+    assert machine.n_scored == [256, 144]
+    assert machine.n_saves <= 4
+    assert result.validation.n_tokens == 144
+    assert "validating on the first 144 of 256 tokens" in caplog.text
+
+
+def test_one_step_is_made_however_little_time_there_is(data, tmp_path, monkeypatch):
+    Machine(monkeypatch, step=lambda _: 500.0)
+    assert train_here(data, tmp_path / "run").step == 1
+
+
+def test_a_stopped_run_resumes_exactly_with_the_time_that_is_left(data, tmp_path, monkeypatch):
+    def free(context):
+        pace = lambda now: 0.5 if now % 7 < 3 else 0.25  # noqa: E731
+        return Machine(context, step=pace, validation=0, save=0)
+
+    with monkeypatch.context() as context:
+        whole = free(context)
+        expected = train_here(data, tmp_path / "whole")
+    with monkeypatch.context() as context:
+        first = free(context)
+        stopped = train_here(data, tmp_path / "run", "stop_after=40")
+        assert stopped.step == 40
+        assert load_config(tmp_path / "run" / "config.toml").train.steps == 0
+    with monkeypatch.context() as context:
+        second = free(context)
+        second.now = first.now  # the pace is a function of the time
+        result = train(out=tmp_path / "run", resume=True, progress=False)
+    assert (result.step, result.loss) == (expected.step, expected.loss)
+    assert first.lr + second.lr == whole.lr
+    with pytest.raises(Exception, match=r"is a run of \d+ steps, which train.minutes = 3"):
+        train(out=tmp_path / "run", resume=True, minutes=3, progress=False)
+
+
+def test_more_minutes_may_be_given_while_they_are_not_over(data, tmp_path, monkeypatch):
+    machine = Machine(monkeypatch, step=lambda _: 0.5)
+    train_here(data, tmp_path / "run", "stop_after=40")
+    train(out=tmp_path / "run", resume=True, minutes=2, progress=False)
+    assert 108 <= machine.now <= 132
+
+
+def test_a_signal_saves_the_time_that_was_used(data, tmp_path, monkeypatch):
+    machine = Machine(monkeypatch, step=lambda _: 0.5)
+    is_set = loop.StopSignal.is_set if hasattr(loop, "StopSignal") else None
+    assert is_set is None  # only a type there: the signal is made in lslm.training
+    from lslm.training import StopSignal
+
+    monkeypatch.setattr(StopSignal, "is_set", lambda _, __: machine.now > 20)
+    with pytest.raises(Interrupted, match="saved at step"):
+        train_here(data, tmp_path / "run")
+    state = checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / "run"))
+    assert 20 < state["budget"]["used"] < 22
+    assert json.loads(json.dumps(state["budget"])) == state["budget"]
