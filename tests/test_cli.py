@@ -536,6 +536,44 @@ def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     assert "run" in lslm_run("inspect", run, cwd=work)
 
 
+def test_generate_without_a_prompt_is_a_dialogue_on_a_terminal(raw, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    from lslm.checkpoint import open_run
+    from lslm.cli import dialogue
+    from lslm.next_token import Sampling
+
+    (tmp_path / "text.txt").write_text("def main(): pass\n" * 400)
+    lslm_run("train-tokenizer", "text.txt", "-o", "t.json", "--vocab-size", 280, cwd=tmp_path)
+    lslm_run("tokenize", "text.txt", "-o", "data", "-t", "t.json", cwd=tmp_path)
+    lslm_run("train", "tiny", "data=data/train", "out=run", "steps=2", *TINY, cwd=tmp_path)
+    for end in (EOFError, KeyboardInterrupt):
+        lines = iter(["def", "main"])
+
+        def answer(_, lines=lines, end=end):
+            try:
+                return next(lines)
+            except StopIteration:
+                raise end from None
+
+        monkeypatch.setattr("builtins.input", answer)
+        dialogue.converse(
+            open_run(tmp_path / "run"), seed=1, max_tokens=5, sampling=Sampling(temperature=0)
+        )
+        written = capsys.readouterr()
+        assert written.out.startswith("def")
+        assert "\nmain" in written.out
+        assert "Ctrl-D ends" in written.err
+    # no terminal and no prompt: one text from the beginning of a document
+    code, _, errors = run("generate", "run", "--max-tokens", "4", cwd=tmp_path)
+    assert code == 0
+    assert b"tokens/s" in errors
+    two = lslm_run("generate", "run", "--prompt", "def", "--prompt", "main", cwd=tmp_path)
+    assert two.startswith("def")
+    assert "\n---\nmain" in two
+    shown = lslm_run("generate", "run", "--prompt", "def", "--stop", "x", "--json", cwd=tmp_path)
+    assert json.loads(shown)["ended_by"] in {"length", "stop", "end"}
+
+
 @pytest.mark.parametrize(("verb", "option"), NUMBERS, ids="".join)
 def test_numbers_out_of_range_are_wrong_usage(verb, option):
     required = [] if verb == "demo" else ["missing"]

@@ -22,8 +22,9 @@ from lslm.evaluation import (
     xz_bits_per_byte,
 )
 from lslm.evaluation_data import DatasetDocuments, Vocabulary
-from lslm.generation import generate
+from lslm.generation import complete, generate
 from lslm.model import ModelConfig, Transformer
+from lslm.next_token import Sampling
 from lslm.protocol import parse_protocol
 from lslm.training import train
 from small_data import EOS, documents, write_small, write_splits
@@ -205,6 +206,56 @@ def test_a_run_generates_the_same_text_for_the_same_seed(run):
     greedy = [generate(opened, prompt="The", max_tokens=20, temperature=0, seed=s) for s in (1, 2)]
     assert greedy[0] == greedy[1]
     assert generate(opened, prompt="", max_tokens=5, stop_at_eos=False)
+
+
+def test_prompts_together_give_the_texts_that_each_gives_alone(run):
+    opened = open_run(run)
+    prompts, seeds = ["The cat", "", "The ant sees the bee, says", "The"], [1, 2, 3, 3]
+    for sampling in (Sampling(temperature=0), Sampling(top_k=9, repetition_penalty=1.2)):
+        options = {"max_tokens": 300, "sampling": sampling, "stop_at_eos": False}
+        together = complete(opened, prompts, seeds=seeds, **options)
+        alone = [
+            complete(opened, [prompt], seeds=[seed], **options)[0].text
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        assert [completion.text for completion in together] == alone
+        assert all(completion.n_tokens == 300 for completion in together)
+        assert together[0].tokens_per_second > 0
+
+
+def test_a_stop_string_ends_the_text_before_it(run):
+    opened = open_run(run)
+    options = {"prompt": "The", "max_tokens": 200, "temperature": 0}
+    text = generate(opened, **options)
+    stop = text[10:13]
+    shown = []
+    cut = generate(opened, stop=stop, stream=shown.append, **options)
+    assert cut == text[: text.find(stop)] == "".join(shown)
+    assert complete(opened, ["The"], stop=[stop])[0].ended_by in {"stop", "end", "length"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"prompts": ["a", "b"], "seeds": [1]}, "2 prompts and 1 seeds"),
+        ({"prompts": "ab"}, "2 prompts"),
+        ({"prompts": ["a", "b"], "stream": print}, "stream with 2 prompts"),
+        ({"prompts": ["a"], "stop": ["x", ""]}, "empty string"),
+        ({"prompts": ["a"], "seeds": [-1]}, "seed = -1"),
+        ({"prompts": ["a"], "max_tokens": 0}, "max_tokens = 0"),
+    ],
+)
+def test_nonsense_arguments_are_refused(run, options, said):
+    with pytest.raises(ValueError, match=said):
+        complete(run, **options)
+
+
+def test_damaged_weights_are_one_line_and_not_text(run):
+    opened = open_run(run)
+    with torch.no_grad():
+        opened.model.norm.weight[0] = math.nan
+    with pytest.raises(FloatingPointError, match="the weights are damaged"):
+        generate(opened, prompt="The", max_tokens=3)
 
 
 def test_generation_stops_at_the_end_of_a_document(run, tokenizer):

@@ -1,6 +1,7 @@
 """Generation: the cache changes nothing, the seed decides, the filters keep what they say."""
 
 import collections
+import itertools
 import math
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lslm.generation import generate_ids, sample
+from lslm.decoding import Decoder
+from lslm.generation import _Text, generate_ids, sample
 from lslm.model import ModelConfig, Transformer
+from lslm.next_token import Sampling
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -31,7 +34,14 @@ def random_model(**changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"kv_heads": 2}, {"positions": "learned", "norm": "layer"}, {"sequence_length": 1}],
+    [
+        {},
+        {"kv_heads": 2, "bias": True},
+        {"positions": "learned", "norm": "layer", "heads": 2, "activation": "gelu"},
+        {"sequence_length": 1},
+        {"head_size": 6, "qk_norm_weight": True, "activation": "swiglu", "kv_heads": 1},
+        {"rope_scaling": "linear", "rope_factor": 3.0, "qk_norm": False, "tied": True},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("prompt", [[3], list(range(11)), list(range(30))], ids=len)
@@ -95,8 +105,141 @@ def test_any_logits_give_a_token_that_passes_the_filters(logits, temperature, to
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.1}]
+    "options",
+    [{"temperature": -1}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.1}, {"min_p": math.nan}],
 )
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         sample(torch.zeros(3), **options)
+
+
+@pytest.mark.parametrize("changes", [{}, {"kv_heads": 2, "activation": "swiglu"}], ids=str)
+def test_the_decoder_computes_the_logits_of_the_whole_context(changes):
+    model = random_model(**changes).double().eval()
+    decoder, ids = Decoder(model, n_ids=37), [5, 1, 9]
+    sequence, logits = decoder.start(ids, 10)
+    for token in (3, 8, 8, 1):
+        whole = model(torch.tensor([ids]), n_ids=37)[0, -1]
+        torch.testing.assert_close(logits, whole)
+        ids.append(token)
+        (logits,) = decoder.step([sequence], [token])
+
+
+def test_rows_of_a_batch_are_bit_for_bit_what_they_are_alone():
+    model = random_model(vocab_size=700, width=64, heads=4, sequence_length=40).eval()
+    decoder, prompts = Decoder(model), [[1], list(range(30)), [7, 7, 600], [5] * 9]
+    together = [decoder.start(ids, 40) for ids in prompts]
+    for step in range(8):
+        tokens = [step, 2 * step, 3, 699]
+        logits = decoder.step([sequence for sequence, _ in together], tokens)
+        for k, ids in enumerate(prompts):
+            sequence, alone = decoder.start(ids, 40)
+            for earlier in range(step + 1):
+                (alone,) = decoder.step([sequence], [[earlier, 2 * earlier, 3, 699][k]])
+            assert torch.equal(logits[k], alone)
+
+
+def naive_odds(logits, *, temperature, top_k, top_p, min_p):
+    """Return the probability of each id by sorting everything, in Python's floats."""
+    largest = max(logits)
+    order = sorted(range(len(logits)), key=lambda i: -logits[i])[: top_k or len(logits)]
+    odds = {i: math.exp((logits[i] - largest) / temperature) for i in order}
+    total = sum(odds.values())
+    odds = {i: p / total for i, p in odds.items() if p >= min_p * max(odds.values())}
+    total, before, kept = sum(odds.values()), 0.0, {}
+    for i, p in odds.items():
+        if before < top_p * total:
+            kept[i] = p
+        before += p
+    return kept
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    n=st.integers(1, 600),
+    temperature=st.floats(0.2, 3),
+    top_k=st.none() | st.integers(1, 700),
+    top_p=st.floats(0.01, 1),
+    min_p=st.floats(0, 1),
+)
+def test_the_filters_keep_what_sorting_everything_keeps(seed, n, temperature, top_k, top_p, min_p):
+    logits = torch.randn(n, generator=torch.Generator().manual_seed(seed)) * 3
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    kept = naive_odds(logits.double().tolist(), **options)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = {sample(logits, generator=generator, **options) for _ in range(30)}
+    assert drawn <= set(kept)
+    if len(kept) == 1:
+        assert drawn == set(kept)
+
+
+def test_a_uniform_number_decides_the_token():
+    """The first id whose cumulative probability is above it: the definition, by a loop."""
+    odds = torch.rand(50, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for seed in range(40):
+        u = torch.rand(
+            (), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        ).item()
+        token, total = 0, odds[0].item()
+        while total <= u * odds.sum().item():
+            token += 1
+            total += odds[token].item()
+        generator = torch.Generator().manual_seed(seed)
+        assert sample(odds.log(), generator=generator) == token
+
+
+def test_a_repetition_penalty_makes_what_occurred_less_likely():
+    logits = torch.tensor([3.0, 2.9, -1.0, -1.1])
+    greedy = Sampling(temperature=0, repetition_penalty=1.5)
+    assert greedy.choose(logits, occurred=[]) == 0
+    assert greedy.choose(logits, occurred=[0, 0]) == 1
+    assert greedy.choose(logits[2:], occurred=[0]) == 1
+    assert logits.tolist() == pytest.approx([3.0, 2.9, -1.0, -1.1])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_are_not_numbers_are_an_error(bad):
+    with pytest.raises(FloatingPointError, match="the weights are damaged"):
+        sample(torch.tensor([0.0, bad, 1.0]))
+    with pytest.raises(FloatingPointError, match="largest logit is -inf"):
+        sample(torch.full((3,), -math.inf), temperature=0)
+
+
+class _Pieces:
+    """A decoder whose ids are pieces of text."""
+
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    def decoder(self):
+        return self
+
+    def push(self, token):
+        return self.pieces[token]
+
+    def finish(self):
+        return ""
+
+
+@settings(deadline=None)
+@given(
+    text=st.text("ab\n", max_size=30),
+    stops=st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
+    cuts=st.lists(st.integers(0, 30), max_size=12),
+)
+def test_stop_strings_are_found_across_tokens(text, stops, cuts):
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    pieces = [text[i:j] for i, j in itertools.pairwise(places)]
+    shown = []
+    row = _Text([], _Pieces(pieces), 0, stops=tuple(stops), end=frozenset(), stream=shown.append)
+    for token in range(len(pieces)):
+        row.push(token)
+        if row.ended_by:
+            break
+    row.finish()
+    # the text ends at the token with which a stop string is whole, before the first one in it
+    seen = "".join(pieces[: row.n_tokens])
+    found = [at for at in map(seen.find, stops) if at >= 0]
+    assert row.text == (seen[: min(found)] if found else text) == "".join(shown)
+    assert (row.ended_by == "stop") == bool(found)

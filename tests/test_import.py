@@ -35,7 +35,7 @@ def test_import_starts_no_native_thread():
 
 NEED_TORCH = {
     "Config", "ExportResult", "ImportResult", "ModelConfig", "ScalingResult", "TrainResult",
-    "Transformer", "TuneResult", "evaluate", "export_model", "generate", "import_model",
+    "Transformer", "TuneResult", "complete", "evaluate", "export_model", "generate", "import_model",
     "load_config", "scaling", "train", "tune",
 }  # fmt: skip
 

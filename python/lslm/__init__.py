@@ -63,6 +63,7 @@ __all__ = [
     "TuneResult",
     "__version__",
     "clean",
+    "complete",
     "evaluate",
     "export_model",
     "generate",
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
     from lslm.config import Config, load_config
     from lslm.data import Batch, Mixture, TokenLoader, write_dataset
     from lslm.evaluation import evaluate
-    from lslm.generation import generate
+    from lslm.generation import complete, generate
     from lslm.huggingface import ExportResult, ImportResult, export_model, import_model
     from lslm.inspection import Inspection, inspect, verify
     from lslm.model import ModelConfig, Transformer
@@ -97,7 +98,7 @@ else:  # out of type checkers' sight, so that a wrong name is an error for them
         "config": ["Config", "load_config"],
         "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],
         "evaluation": ["evaluate"],
-        "generation": ["generate"],
+        "generation": ["complete", "generate"],
         "huggingface": ["ExportResult", "ImportResult", "export_model", "import_model"],
         "inspection": ["Inspection", "inspect", "verify"],
         "model": ["ModelConfig", "Transformer"],

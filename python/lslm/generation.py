@@ -1,27 +1,54 @@
-"""Text from a model, token by token: sampling, and the loop that feeds each token back."""
+"""Text from a model, token by token, for one prompt or several at a time.
+
+Each prompt has its own random numbers and is computed as if it were alone (see
+:mod:`lslm.decoding`), so a text does not depend on the others of its batch.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from lslm.checkpoint import Run, open_run
+from lslm.decoding import Decoder
 from lslm.limits import check_counts, check_seed
-from lslm.model import Cache
+from lslm.next_token import Sampling, sample
 from lslm.parallel import resolve_device
+from lslm.results import Result
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
-    from lslm import Tokenizer
+    from lslm import StreamDecoder, Tokenizer
+    from lslm.decoding import Sequence as Cached
     from lslm.model import Transformer
 
-__all__ = ["generate", "generate_ids", "sample"]
+_logger = logging.getLogger("lslm.generation")
+
+__all__ = ["Completion", "complete", "generate", "generate_ids", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion(Result):
+    """A text that a model wrote after a prompt, from :func:`complete`."""
+
+    prompt: str
+    text: str
+    """Without the prompt, and without what ended it."""
+    n_tokens: int
+    """Tokens generated, with the one that ended it."""
+    ended_by: Literal["length", "end", "stop"]
+    """``max_tokens``; a token that ends a document; a stop string."""
+    tokens_per_second: float
+    """Of all prompts of the call together, from the first token on."""
 
 
 def generate(
@@ -32,6 +59,9 @@ def generate(
     temperature: float = 0.8,
     top_k: int | None = None,
     top_p: float = 1.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    stop: str | Sequence[str] = (),
     seed: int = 0,
     stop_at_eos: bool = True,
     checkpoint: str | int = "best",
@@ -41,50 +71,176 @@ def generate(
     """Return up to ``max_tokens`` tokens of text after ``prompt``, without it, by a run's model.
 
     The prompt is the beginning of a document; with ``stop_at_eos``, the text ends where the model
-    ends the document. ``stream`` is called with each part of the text, in whole characters.
-    ``temperature``, ``top_k`` and ``top_p`` are those of :func:`sample`; equal arguments give equal
-    text on one device. An id that the tokenizer has no token for, such as the padding of
-    ``model.vocab_size`` above its vocabulary, is never drawn. ``checkpoint`` is best, last or a
-    step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with.
+    ends the document, and in any case before one of the strings ``stop``. ``stream`` is called with
+    each part of the text, in whole characters. ``temperature`` and the filters are those of
+    :class:`lslm.next_token.Sampling`; equal arguments give equal text on one device. An id that the
+    tokenizer has no token for, such as the padding of ``model.vocab_size`` above its vocabulary, is
+    never drawn. ``run`` is what :func:`lslm.checkpoint.open_run` takes, ``checkpoint`` best, last
+    or a step; a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with.
+    :func:`complete` does several prompts at once.
+
+    Raises:
+        ValueError: a number is out of range, or prompt and tokenizer give no token to start from.
+        FloatingPointError: the model returns NaN.
     """
-    check_counts(max_tokens=max_tokens)
-    check_seed(seed)
-    _check_sampling(temperature, top_k, top_p)
-    opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
-    tokenizer = opened.tokenizer
-    ids = tokenizer.encode(prompt, special="none", dtype="int64").tolist()
-    start = tokenizer.eos_id
-    if start is not None:
-        ids = [start, *ids]
-    if not ids:
-        raise ValueError(
-            "prompt is empty, and the tokenizer has no end-of-text token to start from: give one"
-        )
-    decoder, parts = tokenizer.decoder(), []
-    generator = torch.Generator().manual_seed(seed)
-    unused = torch.tensor(_unused_ids(tokenizer), dtype=torch.int64)
-    tokens = generate_ids(
-        opened.model,
-        ids,
+    completions = complete(
+        run,
+        [prompt],
         max_tokens=max_tokens,
-        choose=lambda logits: sample(
-            logits[: tokenizer.vocab_size].index_fill(0, unused.to(logits.device), -math.inf),
+        sampling=Sampling(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            generator=generator,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
         ),
+        stop=stop,
+        seeds=[seed],
+        stop_at_eos=stop_at_eos,
+        checkpoint=checkpoint,
+        device=device,
+        stream=stream,
     )
-    for token in tokens:
-        if stop_at_eos and token == start:
-            break
-        parts.append(decoder.push(token))
-        if stream is not None and parts[-1]:
-            stream(parts[-1])
-    parts.append(decoder.finish())
-    if stream is not None and parts[-1]:
-        stream(parts[-1])
-    return "".join(parts)
+    return completions[0].text
+
+
+def complete(
+    run: str | os.PathLike[str] | Run,
+    prompts: Sequence[str],
+    *,
+    max_tokens: int = 200,
+    sampling: Sampling | None = None,
+    stop: str | Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    stop_at_eos: bool = True,
+    checkpoint: str | int = "best",
+    device: str = "auto",
+    stream: Callable[[str], object] | None = None,
+) -> list[Completion]:
+    """Return what a run's model writes after each of ``prompts``, all of them at a time.
+
+    ``seeds`` has one seed for each prompt; None: 0 for all. A text is that of the prompt alone with
+    its seed. ``sampling`` None: a temperature of 0.8. The other arguments are those of
+    :func:`generate`; ``stream`` is for a single prompt.
+    """
+    check_counts(max_tokens=max_tokens)
+    seeds = [0] * len(prompts) if seeds is None else seeds
+    if isinstance(prompts, str) or len(seeds) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds: give a seed for each")
+    if stream is not None and len(prompts) != 1:
+        raise ValueError(f"stream with {len(prompts)} prompts: texts would mix, give one")
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    if "" in stops:
+        raise ValueError("stop has an empty string, which is everywhere: leave it out")
+    for seed in seeds:
+        check_seed(seed)
+    opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
+    sampling = sampling or Sampling(temperature=0.8)
+    texts = []
+    for prompt, seed in zip(prompts, seeds, strict=True):
+        ids = opened.tokenizer.encode(prompt, special="none", dtype="int64").tolist()
+        ids = [*opened.start_ids, *ids]
+        if not ids:
+            raise ValueError(
+                "prompt is empty, and the tokenizer has no end-of-text token to start from: give "
+                "one"
+            )
+        end = opened.stop_ids if stop_at_eos else frozenset()
+        texts.append(_Text(ids, opened.tokenizer, seed, stops=stops, end=end, stream=stream))
+    choose = _chooser(opened.tokenizer, sampling)
+    start = time.perf_counter()
+    _write(opened.model, texts, choose, max_tokens, opened.tokenizer.vocab_size)
+    seconds = time.perf_counter() - start
+    n_tokens = sum(text.n_tokens for text in texts)
+    speed = n_tokens / seconds if seconds else 0.0
+    _logger.info("%s tokens, %.3g tokens/s", f"{n_tokens:,}", speed)
+    return [
+        Completion(
+            prompt=prompt,
+            text=text.text,
+            n_tokens=text.n_tokens,
+            ended_by=text.ended_by or "length",
+            tokens_per_second=speed,
+        )
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+
+
+class _Row:
+    """Ids, and the keys and values of those that the model has seen."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+        self.cached: Cached | None = None
+
+
+class _Text(_Row):
+    """One text that is being written: its ids, its random numbers, and where it ends."""
+
+    def __init__(
+        self,
+        ids: list[int],
+        tokenizer: Tokenizer,
+        seed: int,
+        *,
+        stops: tuple[str, ...],
+        end: frozenset[int],
+        stream: Callable[[str], object] | None,
+    ) -> None:
+        super().__init__(ids)
+        self.stops, self.end, self.stream = stops, end, stream
+        self.generator = torch.Generator().manual_seed(seed)
+        self.decoder: StreamDecoder = tokenizer.decoder()
+        self.n_tokens, self.text, self.held = 0, "", ""
+        self.ended_by: Literal["end", "stop"] | None = None
+
+    def push(self, token: int) -> None:
+        """Append ``token``, unless it ends the text."""
+        self.ids.append(token)
+        self.n_tokens += 1
+        if token in self.end:
+            self.ended_by = "end"
+        else:
+            self._append(self.decoder.push(token))
+
+    def finish(self) -> None:
+        """Append what waited for more: bytes of a character, or the beginning of a stop string."""
+        if self.ended_by != "stop":
+            self._append(self.decoder.finish())
+        if self.ended_by != "stop":
+            self._emit(self.held)
+
+    def _append(self, new: str) -> None:
+        """Append ``new`` up to a stop string; hold back what may be the beginning of one."""
+        self.held += new
+        found = [at for at in map(self.held.find, self.stops) if at >= 0]
+        if found:
+            self.ended_by = "stop"
+            self._emit(self.held[: min(found)])
+            return
+        longest = max(map(len, self.stops), default=1) - 1
+        for n in range(min(longest, len(self.held)), -1, -1):
+            if n == 0 or any(stop.startswith(self.held[-n:]) for stop in self.stops):
+                self._emit(self.held[: len(self.held) - n])
+                return
+
+    def _emit(self, text: str) -> None:
+        self.text += text
+        self.held = self.held[len(text) :]
+        if self.stream is not None and text:
+            self.stream(text)
+
+
+def _chooser(tokenizer: Tokenizer, sampling: Sampling) -> Callable[[Tensor, _Text], int]:
+    """Return the function that chooses a text's next token; never an id without one."""
+    unused = torch.tensor(_unused_ids(tokenizer), dtype=torch.int64)
+
+    def choose(logits: Tensor, text: _Text) -> int:
+        if len(unused):
+            logits = logits.index_fill(0, unused.to(logits.device), -torch.inf)
+        return sampling.choose(logits, text.generator, text.ids)
+
+    return choose
 
 
 def _unused_ids(tokenizer: Tokenizer) -> list[int]:
@@ -98,7 +254,58 @@ def _unused_ids(tokenizer: Tokenizer) -> list[int]:
     return unused
 
 
-@torch.no_grad()
+def _write(
+    model: Transformer,
+    texts: list[_Text],
+    choose: Callable[[Tensor, _Text], int],
+    max_tokens: int,
+    n_ids: int,
+) -> None:
+    """Append up to ``max_tokens`` tokens to each of ``texts``, one to all of them at a time."""
+    with _evaluating(model):
+        decoder = Decoder(model, n_ids)
+        for left in range(max_tokens, 0, -1):
+            active = [text for text in texts if text.ended_by is None]
+            if not active:
+                break
+            for text, logits in zip(active, _advance(decoder, active, left), strict=True):
+                text.push(choose(logits, text))
+    for text in texts:
+        text.finish()
+
+
+@contextlib.contextmanager
+def _evaluating(model: Transformer) -> Iterator[None]:
+    """Switch dropout off for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _advance(decoder: Decoder, rows: Sequence[_Row], left: int) -> list[Tensor]:
+    """Return the logits after the last id of each of ``rows``; at most ``left`` ids will follow.
+
+    When all positions of the model are full, the later half of the ids becomes the context.
+    """
+    length = decoder.config.sequence_length
+    logits: dict[int, Tensor] = {}
+    stepping: list[tuple[int, Cached]] = []
+    for k, row in enumerate(rows):
+        if row.cached is not None and row.cached.length < length:
+            stepping.append((k, row.cached))
+            continue
+        context = row.ids[-length if row.cached is None else -max(1, length // 2) :]
+        capacity = min(length, len(context) + left)
+        row.cached, logits[k] = decoder.start(context, capacity)
+    if stepping:
+        stepped = decoder.step([c for _, c in stepping], [rows[k].ids[-1] for k, _ in stepping])
+        logits |= dict(zip((k for k, _ in stepping), stepped, strict=True))
+    return [logits[k] for k in range(len(rows))]
+
+
 def generate_ids(
     model: Transformer,
     ids: list[int],
@@ -116,63 +323,29 @@ def generate_ids(
     check_counts(max_tokens=max_tokens)
     if not ids:
         raise ValueError("ids is empty: give at least one id to start from")
-    choose = choose or _most_likely
+    choose = choose or (lambda logits: int(logits.argmax()))
+    tokens = _cached_ids if cached else _naive_ids
+    with _evaluating(model):
+        yield from tokens(model, ids, max_tokens, choose)
+
+
+def _cached_ids(
+    model: Transformer, ids: list[int], max_tokens: int, choose: Callable[[Tensor], int]
+) -> Iterator[int]:
+    row, decoder = _Row(list(ids)), Decoder(model)
+    for left in range(max_tokens, 0, -1):
+        row.ids.append(choose(_advance(decoder, [row], left)[0]))
+        yield row.ids[-1]
+
+
+@torch.no_grad()
+def _naive_ids(
+    model: Transformer, ids: list[int], max_tokens: int, choose: Callable[[Tensor], int]
+) -> Iterator[int]:
     length, device = model.config.sequence_length, next(model.parameters()).device
-    context, cache = list(ids[-length:]), Cache(length)
-    fresh = context
-    training = model.training
-    model.eval()
-    try:
-        for _ in range(max_tokens):
-            if len(context) > length:
-                context = context[-max(1, length // 2) :]
-                fresh, cache = context, Cache(length)
-            if cached:
-                logits = model(torch.tensor([fresh], device=device), cache=cache)
-            else:
-                logits = model(torch.tensor([context], device=device))
-            token = choose(logits[0, -1])
-            yield token
-            context, fresh = [*context, token], [token]
-    finally:
-        model.train(training)
-
-
-def sample(
-    logits: Tensor,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> int:
-    """Return an id drawn from softmax(``logits`` / ``temperature``), logits (V).
-
-    ``temperature`` 0 returns the most likely one. ``top_k`` keeps the k most likely (Fan et al.
-    2018); ``top_p`` below 1 keeps the fewest most likely ones that together have that probability
-    (Holtzman et al. 2020). Both together: first ``top_k``.
-    """
-    _check_sampling(temperature, top_k, top_p)
-    if temperature == 0:
-        return _most_likely(logits)
-    ordered, ids = logits.double().cpu().sort(descending=True, stable=True)
-    odds = ((ordered - ordered[0]) / temperature).softmax(-1)
-    if top_k is not None:
-        odds[top_k:] = 0
-    before = odds.cumsum(-1) - odds  # probability of all ids that are more likely
-    odds[before >= top_p * odds.sum()] = 0
-    return int(ids[torch.multinomial(odds, 1, generator=generator)])
-
-
-def _check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:
-    """Raise ``ValueError`` for a setting of :func:`sample` that chooses nothing."""
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature = {temperature}: must be at least 0, and finite")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k = {top_k}: must be at least 1, or None for all")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p = {top_p}: must be above 0 and at most 1")
-
-
-def _most_likely(logits: Tensor) -> int:
-    return int(logits.argmax())
+    context = list(ids[-length:])
+    for _ in range(max_tokens):
+        if len(context) > length:
+            context = context[-max(1, length // 2) :]
+        context.append(choose(model(torch.tensor([context], device=device))[0, -1]))
+        yield context[-1]

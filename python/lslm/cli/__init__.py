@@ -10,7 +10,7 @@ command line can do, Python can do too. The verbs are in four modules, in the or
 - :mod:`lslm.cli.tuning`: tune, scaling.
 
 :mod:`lslm.cli.options` defines the options that several verbs share, :mod:`lslm.cli.show` prints
-tables and JSON.
+tables and JSON, :mod:`lslm.cli.dialogue` text as it is generated.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import lslm
-from lslm.cli import show
+from lslm.cli import dialogue, show
 from lslm.cli.options import (
     MAX_MINUTES,
     MAX_VOCAB_SIZE,
@@ -113,7 +113,10 @@ def evaluate(
 def generate(
     run: Run,
     *,
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Text to continue; repeatable. On a terminal asked for if missing."),
+    ] = None,
     max_tokens: Annotated[
         int, typer.Option(callback=between(0), help="Number of tokens to generate at most.")
     ] = 200,
@@ -137,29 +140,57 @@ def generate(
             help="Sample from the most likely tokens of this total probability.",
         ),
     ] = 1.0,
+    min_p: Annotated[
+        float,
+        typer.Option(
+            callback=between(0, 1),
+            help="Sample from tokens of at least this share of the largest probability.",
+        ),
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float,
+        typer.Option(
+            callback=between(0.01, 100), help="Above 1: makes tokens that occurred less likely."
+        ),
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="String that ends the text; repeatable.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(callback=between(0), help="Seed; the same seed gives the same text.")
     ] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Generate text with a model, printed as it comes."""
+    """Generate text with a model, printed as it comes; without a prompt, a dialogue."""
     require_torch()
-    if not as_json:
-        print(prompt, end="", flush=True)
-    text = lslm.generate(
-        run,
-        prompt=prompt,
-        max_tokens=max_tokens,
+    from lslm.checkpoint import open_run
+    from lslm.next_token import Sampling
+    from lslm.parallel import resolve_device
+
+    sampling = Sampling(
         temperature=temperature,
         top_k=top_k or None,
         top_p=top_p,
-        seed=seed,
-        stream=None if as_json else lambda text: print(text, end="", flush=True),
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
     )
+    opened = open_run(run, device=resolve_device(device))
+    options: dict[str, Any] = {"max_tokens": max_tokens, "sampling": sampling, "stop": stop or []}
+    if prompt is None and sys.stdin.isatty() and not as_json:
+        dialogue.converse(opened, seed=seed, **options)
+        return
+    prompts = prompt or [""]
+    if len(prompts) == 1 and not as_json:
+        dialogue.print_text(opened, prompts[0], seed=seed, **options)
+        return
+    texts = lslm.complete(opened, prompts, seeds=[seed] * len(prompts), **options)
     if as_json:
-        show.print_json({"prompt": prompt, "text": text})
-    else:
-        print()
+        results = [text.as_dict() for text in texts]
+        show.print_json(results[0] if len(results) == 1 else results)
+        return
+    for number, text in enumerate(texts):
+        print("---\n" * bool(number) + text.prompt + text.text)
 
 
 @verbs.command(epilog="Example: lslm demo --minutes 3")

@@ -1,0 +1,172 @@
+"""One position at a time through a model, for one text or several: what generation repeats.
+
+    prompt → all positions at once, keys and values into a cache
+    for each new id:
+        x = embedding[id]
+        for each layer:
+            q, k, v = one product with the three matrices together; q and k normalised and rotated
+            cache[length] = k, v
+            x += attention(q, cache) · output
+            x += feed_forward(norm(x))
+        logits = head · norm(x), some rows of the head at a time
+
+It computes what :meth:`lslm.model.Transformer.forward` does, in half the calls: at one position a
+model of 30 M parameters waits for memory and for Python, not for arithmetic. A test holds the two
+equal.
+
+Several texts are computed by the same calls as each alone, one after the other while a matrix is in
+the processor's cache. So a text is the same to the last bit whatever it shares a batch with: a
+product of several rows adds in another order than that of one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from lslm.model import Block, Cache, frequencies, rotary
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lslm.model import Transformer
+
+__all__ = ["Decoder", "Sequence"]
+
+HEAD_BYTES = 2**20
+"""Part of the head that is multiplied with all texts before the next part: it stays in the cache of
+a core, and four texts take 4.4 ms each instead of 7.3 (50,304 × 384, docs/log.md)."""
+
+
+class Sequence:
+    """The keys and values of one text so far, from :meth:`Decoder.start`."""
+
+    def __init__(self, pairs: list[Tensor], length: int) -> None:
+        self.pairs, self.length = pairs, length
+        """One (2, kv_heads, capacity, D) for each layer; positions that are filled."""
+
+
+class _Layer:
+    """The weights of one block, those that are used together in one matrix."""
+
+    def __init__(self, block: nn.Module) -> None:
+        assert isinstance(block, Block)
+        attention, forward = block.attention, block.feed_forward
+        qkv = (attention.query, attention.key, attention.value)
+        ups = (forward.gate, forward.up) if forward.activation == "swiglu" else (forward.up,)
+        self.norms = (block.attention_norm, block.feed_forward_norm)
+        self.attention, self.activation = attention, forward.activation
+        self.qkv, self.qkv_bias = _joined(qkv)
+        self.up, self.up_bias = _joined(ups)
+        self.output, self.output_bias = _joined((attention.output,))
+        self.down, self.down_bias = _joined((forward.down,))
+        self.qk_weight: Tensor | None = None
+        if hasattr(attention, "query_norm"):
+            heads = attention.query.out_features, attention.key.out_features
+            norms = (attention.query_norm.weight, attention.key_norm.weight)
+            rows = [w.expand(n // len(w), -1) for w, n in zip(norms, heads, strict=True)]
+            self.qk_weight = torch.cat(rows)[:, None].detach()
+
+    def feed_forward(self, z: Tensor) -> Tensor:
+        """Return the vector between the two products of the feed-forward layer."""
+        h = F.linear(z, self.up, self.up_bias)
+        if self.activation == "swiglu":
+            gate, up = h.chunk(2, -1)
+            return F.silu(gate).mul_(up)
+        if self.activation == "relu2":
+            return h.relu_().square_()
+        return F.gelu(h, approximate="tanh")
+
+
+def _joined(layers: tuple[nn.Linear, ...]) -> tuple[Tensor, Tensor | None]:
+    """Return the matrices of ``layers`` below each other, and their biases; one is not copied."""
+    weights = [layer.weight.detach() for layer in layers]
+    biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
+    bias = torch.cat(biases) if biases else None
+    return weights[0] if len(weights) == 1 else torch.cat(weights), bias
+
+
+class Decoder:
+    """Computes the logits after each position of texts; see this module's text.
+
+    The weights are those that the model has when this is made: make another after training.
+    """
+
+    def __init__(self, model: Transformer, n_ids: int | None = None) -> None:
+        """``n_ids``: logits of the first so many ids alone, as in the model's ``forward``."""
+        self.model, self.config = model, model.config.resolved()
+        weight = model.head_weight.detach()[:n_ids]
+        self.n_ids, self.device = len(weight), weight.device
+        self.head = torch.split(weight, max(1, HEAD_BYTES // weight[0].nbytes))
+        self.layers = [_Layer(block) for block in model.blocks]
+        self.table: tuple[Tensor, Tensor] | None = None
+
+    @torch.inference_mode()
+    def start(self, ids: list[int], capacity: int) -> tuple[Sequence, Tensor]:
+        """Return the sequence of ``ids`` with room for ``capacity``, and the logits (V) after."""
+        cache = Cache(capacity)
+        x = self.model.hidden(torch.tensor([ids], device=self.device), cache=cache)
+        pairs = [torch.stack([keys[0], values[0]]) for keys, values in cache.layers]
+        if self.config.positions == "rope" and (
+            self.table is None or len(self.table[0]) < capacity
+        ):
+            self.table = self._rotation(capacity, x.dtype)
+        return Sequence(pairs, len(ids)), self._logits([x[0, -1]])[0]
+
+    def _rotation(self, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return (cos, cos) and (−sin, sin) of the angles of ``length`` positions (T, D)."""
+        wide = torch.promote_types(dtype, torch.float32)
+        positions = torch.arange(length, device=self.device)
+        cos, sin = rotary(positions, frequencies(self.config, self.device, wide))
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+    @torch.inference_mode()
+    def step(self, sequences: list[Sequence], ids: list[int]) -> list[Tensor]:
+        """Append one of ``ids`` to each of ``sequences``; return the logits (V) after each."""
+        model, rows = self.model, []
+        for sequence, token in zip(sequences, ids, strict=True):
+            x = model.embedding.weight[token : token + 1]
+            if self.config.positions == "learned":
+                x = x + model.positions.weight[sequence.length]
+            rows.append(x)
+        for number, layer in enumerate(self.layers):
+            for k, sequence in enumerate(sequences):
+                rows[k] = self._layer(layer, rows[k], sequence.pairs[number], sequence.length)
+        for sequence in sequences:
+            sequence.length += 1
+        return self._logits([model.norm(x)[0] for x in rows])
+
+    def _layer(self, layer: _Layer, x: Tensor, pair: Tensor, at: int) -> Tensor:
+        """Return ``x`` (1, C) after ``layer``; position ``at`` of its cache is filled."""
+        c = self.config
+        both = c.heads + c.kv_heads
+        qkv = F.linear(layer.norms[0](x), layer.qkv, layer.qkv_bias).view(-1, 1, c.head_size)
+        qk = qkv[:both]
+        if c.qk_norm:
+            qk = F.rms_norm(qk, (c.head_size,), eps=layer.attention.qk_eps)
+            qk = qk if layer.qk_weight is None else qk.mul_(layer.qk_weight)
+        if self.table is not None:
+            cos, sin = self.table
+            swapped = qk.view(both, 2, -1).flip(1).view(both, 1, -1)
+            qk = (qk * cos[at]).addcmul_(swapped, sin[at])
+        pair[0, :, at : at + 1] = qk[c.heads :]
+        pair[1, :, at : at + 1] = qkv[both:]
+        keys, values = pair[:, None, :, : at + 1].unbind()
+        gqa = c.heads != c.kv_heads
+        y = F.scaled_dot_product_attention(qk[None, : c.heads], keys, values, enable_gqa=gqa)
+        x = x + F.linear(y.view(1, -1), layer.output, layer.output_bias)
+        h = layer.feed_forward(layer.norms[1](x))
+        return x + F.linear(h, layer.down, layer.down_bias)
+
+    def _logits(self, rows: list[Tensor]) -> list[Tensor]:
+        """Return the logits (V) of hidden states (C)."""
+        logits = [x.new_empty(self.n_ids) for x in rows]
+        start = 0
+        for part in self.head:
+            stop = start + len(part)
+            for x, row in zip(rows, logits, strict=True):
+                torch.mv(part, x, out=row[start:stop])
+            start = stop
+        return [row.to(torch.promote_types(row.dtype, torch.float32)) for row in logits]
