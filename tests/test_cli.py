@@ -164,7 +164,7 @@ def options(verb):
 
 def test_verbs_that_read_text_have_all_read_options():
     verbs = {verb for verb in VERBS if options(verb) & READ_OPTIONS}
-    assert verbs == {"clean", "train-tokenizer", "tokenize", "inspect", "demo"}
+    assert verbs == {"clean", "train-tokenizer", "tokenize", "inspect", "eval", "demo"}
     assert all(options(verb) >= READ_OPTIONS for verb in verbs)
 
 
@@ -486,6 +486,10 @@ def test_verify_finds_one_flipped_bit(work, tmp_path):
         (["inspect", "nothing-here"], "nothing-here"),
         (["verify", "tok.json"], "tok.json"),
         (["eval", "data"], "data"),
+        (["eval", "a", "b", "c"], "3 runs: give one to measure, or two to compare"),
+        (["eval", "a", "b", "--save-scores", "x"], "--save-scores is for one run"),
+        (["eval", "a", "--data", "tok.json"], "tok.json is a tokenizer, not data"),
+        (["eval", "a", "--data", "nothing.txt"], "nothing.txt"),
         (["clean", "empty.txt", "-o", "x"], "empty.txt"),
         (["tokenize", "empty.txt", "-o", "x", "-t", "tok.json"], "empty.txt"),
         (["train-tokenizer", "empty.txt", "-o", "x"], "empty.txt"),
@@ -513,6 +517,25 @@ def test_wrong_usage_exits_with_2(work):
 TINY = ["layers=1", "width=32", "heads=2", "batch_size=4", "sequence_length=32"]
 
 
+def check_evaluation_options(work, run, folder):
+    """Evaluate ``run`` on text and beside itself, and check what is written."""
+    text = ["--data", "a=raw.jsonl", "--data", "b=raw.jsonl"]
+    files = ["--per-document", folder / "d.jsonl", "--save-scores", folder / "scores"]
+    shown = lslm_run("eval", run, *text, *files, "--protocol", "lm-eval", cwd=work)
+    assert "by source" in shown
+    assert "lm-eval: context 32, stride 32, float32" in shown
+    rows = [json.loads(line) for line in (folder / "d.jsonl").read_text().splitlines()]
+    assert {row["dataset"] for row in rows} == {"a", "b"}
+    assert len(lslm.open_scores(folder / "scores")) == sum(row["n_tokens"] for row in rows)
+    again = lslm_run("eval", run, *text, *files, "--force", cwd=work, code=1)
+    assert "name a new folder" in again
+    assert "exists: name another" in lslm_run("eval", run, *files, cwd=work, code=1)
+    assert "no difference" in lslm_run("eval", run, run, "--data", "raw.jsonl", cwd=work)
+    beside = json.loads(lslm_run("eval", run, run, "--json", cwd=work))
+    assert beside["difference"]["bits_per_byte"] == 0
+    assert beside["same_top"] == 1
+
+
 def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     pytest.importorskip("torch")
     run = tmp_path / "run"
@@ -525,6 +548,9 @@ def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     lslm_run(*common, "steps=6", "checkpoint_every=3", "--resume", cwd=work)
     result = json.loads(lslm_run("eval", run, "--json", cwd=work))
     assert result["perplexity"] > 1
+    assert "of about 300 tokens" in lslm_run("eval", run, "--tokens", 300, cwd=work)
+    assert result["fingerprints"]["model"][:12] in (run / "report.html").read_text()
+    check_evaluation_options(work, run, tmp_path)
     first = lslm_run("generate", run, "--prompt", "def f", "--max-tokens", 8, "--seed", 1, cwd=work)
     again = lslm_run("generate", run, "--prompt", "def f", "--max-tokens", 8, "--seed", 1, cwd=work)
     assert first == again

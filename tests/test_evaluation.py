@@ -1,6 +1,7 @@
 """Evaluation: every target once, whatever the batches; totals that mean what they say."""
 
 import collections
+import itertools
 import lzma
 import math
 from pathlib import Path
@@ -272,3 +273,120 @@ def test_generation_stops_at_the_end_of_a_document(run, tokenizer):
     assert any(len(one) < len(two) for one, two in zip(texts, longer, strict=True))
     assert all(two.startswith(one) for one, two in zip(texts, longer, strict=True))
     assert all("<|endoftext|>" not in one for one in texts)
+
+
+def text_run(tmp_path, tokenizer, vocab_size=257):
+    from lslm.checkpoint import Run
+
+    return Run(tmp_path, 1, load_config(), random_model(vocab_size).eval(), tokenizer)
+
+
+def write_text(path, texts):
+    import json
+
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+PROTOCOLS = ["disjoint", "stride:5", "document", "lm-eval", "hf-stride", "llama.cpp"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_text_scores_as_its_dataset_does(run, data, tmp_path, protocol):
+    text = write_text(tmp_path / "text.jsonl", documents(25, seed=1))
+    one = evaluate(run, data=text, protocol=protocol)
+    other = evaluate(run, data=data, protocol=protocol)
+    for name in ("nats", "n_tokens", "n_bytes", "n_chars", "n_words", "n_documents", "loss_error"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-12), name
+    assert one.n_unscored == other.n_unscored
+
+
+def test_words_and_characters_are_those_of_the_text(run, tmp_path):
+    texts = [" two  words\n", "", "größer – 東京 x", "one"]
+    text = write_text(tmp_path / "text.jsonl", texts)
+    result = evaluate(run, data=text, protocol="document")
+    assert result.n_words == sum(len(text.split()) for text in texts)
+    assert result.n_chars == sum(map(len, texts))
+    assert result.n_bytes == sum(len(text.encode()) for text in texts)
+    assert result.word_perplexity == pytest.approx(math.exp(result.nats / result.n_words))
+    import re
+
+    harness = evaluate(run, data=text, protocol="lm-eval")
+    # lm-eval splits at white space and counts what is between; the empty text has no token
+    assert harness.n_words == sum(len(re.split(r"\s+", text)) for text in texts if text)
+
+
+def test_bytes_are_those_before_the_normaliser(tmp_path):
+    """Decomposed text: the tokens are of NFC, which is shorter."""
+    import json
+    import unicodedata
+
+    from lslm.data import TokenizedDocument, write_dataset
+    from small_data import byte_tokenizer
+
+    byte_tokenizer(tmp_path / "tokenizer.json")
+    file = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(file | {"normalizer": {"type": "NFC"}}))
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    texts = [unicodedata.normalize("NFD", "Größe überall, à bientôt ") * 3, "plain"]
+    raw = sum(len(text.encode()) for text in texts)
+    ids = [tokenizer.encode(text) for text in texts]
+    assert sum(map(len, ids)) < raw
+    run = text_run(tmp_path, tokenizer)
+    text = write_text(tmp_path / "text.jsonl", texts)
+    items = [
+        TokenizedDocument([*one, EOS], len(text.encode()))
+        for one, text in zip(ids, texts, strict=True)
+    ]
+    write_dataset(tmp_path / "set", items, tokenizer=tokenizer, eos_id=EOS)
+    for data in (text, tmp_path / "set"):
+        for protocol in ("disjoint", "stride:5", "document", "lm-eval"):
+            assert evaluate(run, data=data, protocol=protocol).n_bytes == raw
+        partly = evaluate(run, data=data, protocol="llama.cpp")
+        share = partly.n_tokens / sum(map(len, ids))
+        assert partly.n_bytes == pytest.approx(raw * share, rel=0.1)
+
+
+def test_ill_formed_text_is_counted_as_it_is_read(run, tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"good \xff\xfe bad")
+    result = evaluate(run, data=tmp_path / "text.txt")
+    assert result.n_bytes == len("good \ufffd\ufffd bad".encode())
+    (note,) = result.notes
+    assert "2 places that are not UTF-8, in 1 documents, are U+FFFD" in note
+
+
+def test_the_error_is_clustered_by_document(run, data, tmp_path):
+    import json
+
+    import numpy as np
+
+    result = evaluate(run, data=data, per_document=tmp_path / "d.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "d.jsonl").read_text().splitlines()]
+    x, n, b = (np.array([row[k] for row in rows]) for k in ("nats", "n_tokens", "n_bytes"))
+    factor = math.sqrt(len(x) / (len(x) - 1))
+    loss = factor * np.sqrt(((x - x.sum() / n.sum() * n) ** 2).sum()) / n.sum()
+    bits = factor * np.sqrt(((x - x.sum() / b.sum() * b) ** 2).sum()) / b.sum() / math.log(2)
+    assert result.loss_error == pytest.approx(loss, rel=1e-6)
+    assert result.bits_per_byte_error == pytest.approx(bits, rel=1e-6)
+    assert result.perplexity_error == pytest.approx(loss * result.perplexity, rel=1e-6)
+
+
+def test_a_bigram_model_has_the_value_that_counting_gives(validation, tokenizer):
+    """No layers, one-hot embeddings, and log p(next | last) as the head."""
+    import numpy as np
+
+    V, rng = 257, np.random.default_rng(1)
+    logits = rng.normal(0, 2, (V, V))
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    model = Transformer(
+        ModelConfig(vocab_size=V, sequence_length=32, width=V + 1, layers=0, heads=1, qk_norm=False)
+    ).double()
+    with torch.no_grad():
+        model.embedding.weight.zero_()[:, :V].fill_diagonal_(1e6)
+        model.norm.weight.fill_((V + 1) ** -0.5)  # the norm of a one-hot vector is √C
+        model.head.weight.zero_()[:, :V] = torch.from_numpy(log_p.T)
+    ids = [EOS, *validation.tokens(0, validation.n_tokens).tolist()]
+    expected = -math.fsum(log_p[a, b] for a, b in itertools.pairwise(ids))
+    for protocol in ("disjoint", "stride:7"):
+        result = scored(model, validation, tokenizer, protocol)
+        assert result.nats == pytest.approx(expected, rel=1e-8)

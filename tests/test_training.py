@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import lslm
 from lslm import MismatchError, checkpoint
 from lslm.config import load_config, replace
 from lslm.loss import IGNORE
@@ -98,7 +99,9 @@ def test_a_run_learns_and_writes_its_files(data, whole):
     assert result.loss == steps[-1]["loss"] < 4.5
     validations = [row for row in rows(run) if "validation_loss" in row]
     assert [row["step"] for row in validations] == [2, 4, 6, 8, 10, 12]
-    assert result.validation.loss == validations[-1]["validation_loss"]
+    final = rows(run)[-1]
+    assert (final["step"], result.validation.loss) == (12, final["final_validation_loss"])
+    assert result.validation.n_tokens == lslm.TokenDataset(f"{data}/validation").n_tokens
     assert (result.step, result.n_tokens, result.run) == (12, 12 * 256, run)
     assert result.tokens_per_second > 0
     resolved = load_config(run / "config.toml")

@@ -34,6 +34,7 @@ __all__ = [
     "CleanResult",
     "CleanedText",
     "Cleaner",
+    "ComparisonResult",
     "Config",
     "Corpus",
     "Document",
@@ -63,6 +64,7 @@ __all__ = [
     "TuneResult",
     "__version__",
     "clean",
+    "compare",
     "complete",
     "evaluate",
     "export_model",
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lslm.comparison import ComparisonResult, compare
     from lslm.config import Config, load_config
     from lslm.data import Batch, Mixture, TokenLoader, write_dataset
     from lslm.evaluation import evaluate
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from lslm.tuning import ScalingResult, TuneResult, scaling, tune
 else:  # out of type checkers' sight, so that a wrong name is an error for them
     _MODULES = {
+        "comparison": ["ComparisonResult", "compare"],
         "config": ["Config", "load_config"],
         "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],
         "evaluation": ["evaluate"],

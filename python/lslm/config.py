@@ -22,7 +22,7 @@ from lslm.model import ModelConfig
 from lslm.optim import OptimConfig, ScheduleConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "Config",
@@ -50,17 +50,19 @@ class DataConfig:
     path: str = ""
     """A folder made by ``lslm tokenize``, holding ``train`` and ``validation``, or one dataset."""
     validation: str = ""
-    """The dataset to validate on; empty: ``validation`` in ``path`` if it is there."""
+    """The dataset to validate on, or several as ``NAME=DATASET,NAME=DATASET``; empty:
+    ``validation`` in ``path`` if it is there."""
 
     def train_path(self) -> Path:
         """Return the dataset to train on: ``train`` in ``path``, or ``path`` itself."""
         return find_part(self.path, "train") or Path(self.path)
 
-    def validation_path(self) -> Path | None:
-        """Return the dataset to validate on, or None."""
+    def validation_paths(self) -> dict[str, Path]:
+        """Return the datasets to validate on by name; empty without any."""
         if self.validation:
-            return Path(self.validation)
-        return find_part(self.path, "validation")
+            return {name: Path(path) for name, path in named_paths(self.validation).items()}
+        beside = find_part(self.path, "validation")
+        return {} if beside is None else {"validation": beside}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +104,16 @@ class TrainConfig:
     validate_every: int = 0
     """Steps from one validation to the next; 0: a tenth of the run, as far as the time allows."""
     validation_tokens: int = 65_536
-    """Tokens at the start of the validation set to score during training; 0: all."""
+    """Tokens of a sample to score during training, whole documents of every source; 0: all. The
+    last validation is over everything."""
+    validation_seed: int = 0
+    """Decides which documents the sample has."""
     checkpoint_every: int = 0
     """Steps from one checkpoint to the next; 0: a tenth of the run, as far as the time allows."""
     keep_last: int = 2
     """Number of newest checkpoints to keep."""
     keep_best: bool = True
-    """Also keep the checkpoint with the lowest validation loss."""
+    """Also keep the checkpoint with the lowest validation loss, on the sample."""
     keep_every: int = 0
     """Also keep every checkpoint whose step is a multiple of this; 0: none."""
 
@@ -192,11 +197,43 @@ def get_value(config: Config, key: str) -> Any:
     return getattr(getattr(config, section), name)
 
 
+def named_paths(text: str) -> dict[str, str]:
+    """Return the paths in ``data.validation`` by name; a single path is named validation.
+
+    Raises ``ValueError`` for a name that occurs twice, and for a part without a name.
+    """
+    if Path(text).exists() or "=" not in text:
+        return {"validation": text}
+    paths: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, path = (word.strip() for word in part.partition("="))
+        if not equals or not name or not path:
+            raise ValueError(f"data.validation = {text!r}: {part!r} is not NAME=DATASET")
+        if name in paths:
+            raise ValueError(f"data.validation = {text!r}: the name {name!r} occurs twice")
+        paths[name] = path
+    return paths
+
+
+def _with_paths(text: str, change: Callable[[str], str]) -> str:
+    """Return ``text``, a path or ``NAME=PATH,…``, with each path changed."""
+    paths = named_paths(text)
+    if list(paths.values()) == [text]:
+        return change(text)
+    return ",".join(f"{name}={change(path)}" for name, path in paths.items())
+
+
 def with_absolute_paths(config: Config) -> Config:
     """Return ``config`` with absolute paths of its data and run, as config.toml has them."""
-    keys = ("data.path", "data.validation", "train.out")
-    paths = {key: get_value(config, key) for key in keys}
-    return _with_values(config, {key: _absolute(path) for key, path in paths.items() if path})
+    return _with_values(config, _changed_paths(config, _absolute, "train.out"))
+
+
+def _changed_paths(config: Config, change: Callable[[str], str], *others: str) -> dict[str, str]:
+    """Return the paths of the datasets and of the keys ``others`` by key, each changed."""
+    paths = {key: get_value(config, key) for key in ("data.path", *others)}
+    changed = {key: change(path) for key, path in paths.items() if path}
+    several = config.data.validation
+    return changed | ({"data.validation": _with_paths(several, change)} if several else {})
 
 
 def locate_data(config: Config, run: Path) -> Config:
@@ -205,13 +242,12 @@ def locate_data(config: Config, run: Path) -> Config:
     A dataset that is not at its path is looked for at the same path relative to the run's folder,
     where it is if both were moved together. A path that is at neither is left.
     """
-    found: dict[str, Path] = {}
-    for key in ("data.path", "data.validation"):
-        path = get_value(config, key)
-        if path and not Path(path).exists():
-            moved = moved_path(path, config, run)
-            found |= {key: moved} if moved.exists() else {}
-    return _with_values(config, found)
+
+    def located(path: str) -> str:
+        moved = path if Path(path).exists() else str(moved_path(path, config, run))
+        return moved if Path(moved).exists() else path
+
+    return _with_values(config, _changed_paths(config, located))
 
 
 def moved_path(path: str, config: Config, run: Path) -> Path:

@@ -17,6 +17,7 @@ import copy
 import hashlib
 import json
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,8 @@ def evaluate(
     """Return the scores of a run's model on text; this module's text says what is counted.
 
     Arguments:
-        run: a run's folder or one of its checkpoints; a :class:`lslm.checkpoint.Run` keeps the
-            checkpoint and device it was opened with.
+        run: a run's folder, one of its checkpoints, or a published model in Hugging Face's layout;
+            a :class:`lslm.checkpoint.Run` keeps the checkpoint and device it was opened with.
         data: a dataset, a folder with a ``validation`` dataset in it, text (a path or a
             :class:`lslm.Corpus`), several of these, or a mapping from names to them. None: the
             validation sets of the run.
@@ -107,17 +108,13 @@ def evaluate(
 
     """
     check_counts(n_tokens=n_tokens, sequence_length=sequence_length, batch_size=batch_size)
-    opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
-    device = str(next(opened.model.parameters()).device)
-    dtype, model = resolve_dtype(dtype, device), opened.model
-    if dtype == "float64":
-        model = copy.deepcopy(model).double()
-    vocabulary = Vocabulary.of(opened.tokenizer)
-    chosen = parse_protocol(protocol, checked_window(model, sequence_length, batch_size))
-    sets = open_data(opened, data, vocabulary)
+    subject = Subject.open(run, checkpoint, device, dtype)
+    vocabulary = subject.vocabulary
+    chosen = parse_protocol(protocol, checked_window(subject.model, sequence_length, batch_size))
+    sets = open_data(subject.run, data, vocabulary)
     with (
-        process_group(device) as group,
-        autocast(device, dtype),
+        process_group(subject.device) as group,
+        autocast(subject.device, subject.dtype),
         contextlib.ExitStack() as stack,
     ):
         reporter = stack.enter_context(reporting(progress if group.first else False))
@@ -128,22 +125,61 @@ def evaluate(
         if per_document is not None and group.first:
             line = stack.enter_context(_json_lines(Path(per_document)))
         result = score(
-            model,
+            subject.model,
             sets,
             vocabulary,
             chosen,
             n_tokens=n_tokens,
             batch_size=batch_size,
-            dtype=dtype,
-            fingerprints=_fingerprints(opened),
+            dtype=subject.dtype,
+            fingerprints=subject.fingerprints(),
             writer=writer,
             each=line,
             reporter=reporter,
         )
         if writer is not None:
-            facts = {"dtype": dtype, "step": opened.step, "sample": result.sample}
+            facts = {"dtype": subject.dtype, "step": subject.run.step, "sample": result.sample}
             writer.finish(protocol=chosen, fingerprints=dict(result.fingerprints), **facts)
     return result
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is ready to be evaluated."""
+
+    run: Run
+    model: Transformer
+    """That of the run, or a copy in float64."""
+    device: str
+    dtype: str
+    vocabulary: Vocabulary
+
+    @classmethod
+    def open(
+        cls, run: str | os.PathLike[str] | Run, checkpoint: str | int, device: str, dtype: str
+    ) -> Subject:
+        """Return the model of ``run``; the arguments are those of :func:`evaluate`."""
+        opened = run if isinstance(run, Run) else open_run(run, checkpoint, resolve_device(device))
+        device, model = str(next(opened.model.parameters()).device), opened.model
+        dtype = resolve_dtype(dtype, device)
+        if dtype not in {"float32", "bfloat16", "float64"}:
+            raise ValueError(f"dtype = {dtype!r}: choose auto, float32, bfloat16 or float64")
+        if dtype == "float64":
+            model = copy.deepcopy(model).double()
+        vocabulary = Vocabulary.of(opened.tokenizer, bos_id=opened.bos_id, eos_ids=opened.eos_ids)
+        return cls(opened, model, device, dtype, vocabulary)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the identities of the tokenizer and of the weights, hexadecimal."""
+        found = {"tokenizer": self.run.tokenizer.fingerprint}
+        try:
+            files = read_state(find_checkpoint(self.run.path, self.run.step))["files"]
+            hashes = {n: file["sha256"] for n, file in files.items() if n.startswith("model")}
+        except (OSError, ValueError):  # a published model, which has no record of its hashes
+            hashes = {path.name: _sha256(path) for path in self.run.path.glob("*.safetensors")}
+        if hashes:
+            found["model"] = hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
+        return found
 
 
 def score(
@@ -167,22 +203,17 @@ def score(
     all of them return the same. ``each`` is called with each document's scores. Nothing to score is
     a ``ValueError`` that names the data.
     """
-    totals, total = Totals(), _n_tokens(data)
-    is_sample = n_tokens is not None and (total is None or total > n_tokens)
-    done, expected = 0, n_tokens if is_sample else total
-
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        if reporter is not None:
-            shown = None if expected is None else max(expected, done)
-            reporter.update("evaluate", done, shown, "tokens")
-
+    totals, samples = Totals(), samples_of(data, n_tokens, seed)
+    is_sample = n_tokens is not None and any(sample is not None for sample in samples)
     scorer = DocumentScorer(
-        model, vocabulary, protocol, batch_size=batch_size, writer=writer, advance=advance
+        model,
+        vocabulary,
+        protocol,
+        batch_size=batch_size,
+        writer=writer,
+        advance=progress_of(reporter, n_tokens if is_sample else _n_tokens(data)),
     )
-    for one in data:
-        sample = one.sample(_share(one, total, n_tokens), seed) if is_sample else None
+    for one, sample in zip(data, samples, strict=True):
         for document in scorer.scores(one, sample):
             totals.add(document)
             if each is not None:
@@ -221,12 +252,35 @@ def _n_tokens(data: Sequence[EvaluationData]) -> int | None:
     return None if None in counts else sum(count for count in counts if count is not None)
 
 
-def _share(one: EvaluationData, total: int | None, n_tokens: int | None) -> int:
-    """Return how many tokens of a sample of ``n_tokens`` are from ``one``."""
-    assert n_tokens is not None
-    if total is None or one.n_tokens is None:
-        return n_tokens
-    return max(1, n_tokens * one.n_tokens // total)
+def samples_of(
+    data: Sequence[EvaluationData], n_tokens: int | None, seed: int = 0
+) -> list[Mapping[int, int] | None]:
+    """Return the sample of each of ``data`` that has its share of ``n_tokens``; None: everything.
+
+    Where it is not known how many tokens there are, each has ``n_tokens``.
+    """
+    total = _n_tokens(data)
+    if n_tokens is None or (total is not None and total <= n_tokens):
+        return [None] * len(data)
+    shares = [
+        n_tokens if total is None else max(1, n_tokens * (one.n_tokens or 0) // total)
+        for one in data
+    ]
+    return [one.sample(share, seed) for one, share in zip(data, shares, strict=True)]
+
+
+def progress_of(reporter: Reporter | None, expected: int | None) -> Callable[[int], object]:
+    """Return a function that reports so many more tokens of ``expected`` (None: unknown)."""
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        if reporter is not None:
+            shown = None if expected is None else max(expected, done)
+            reporter.update("evaluate", done, shown, "tokens")
+
+    return advance
 
 
 def open_data(run: Run, data: Any, vocabulary: Vocabulary) -> list[EvaluationData]:
@@ -255,37 +309,42 @@ def _open_one(data: Any, name: str, vocabulary: Vocabulary) -> EvaluationData:
     if isinstance(data, lslm.TokenDataset):
         check_tokenizer(data, vocabulary.tokenizer, data.path)
         return DatasetDocuments(data, vocabulary, name)
-    path = Path(data)
-    kind = "documents" if str(data) == "-" or any(c in str(data) for c in "*?[") else kind_of(path)
-    if kind in {"run", "tokenizer"}:
-        raise ValueError(f"{path} is a {kind}, not data: give a dataset or text to evaluate on")
-    if kind == "documents":
+    if is_text(data):
         return TextDocuments(lslm.Corpus(str(data)), vocabulary, name)
-    return _open_one(lslm.TokenDataset(find_part(path, "validation") or path), name, vocabulary)
+    path = find_part(data, "validation") or Path(data)
+    return _open_one(lslm.TokenDataset(path), name, vocabulary)
+
+
+def is_text(data: str | os.PathLike[str]) -> bool:
+    """Return whether ``data`` is text, and not a dataset; ``ValueError`` if it is neither."""
+    text = str(data)
+    if text == "-" or (any(c in text for c in "*?[") and not Path(text).exists()):
+        return True
+    kind = kind_of(data)
+    if kind in {"run", "tokenizer"}:
+        raise ValueError(f"{text} is a {kind}, not data: give a dataset or text to evaluate on")
+    return kind == "documents"
 
 
 def own_validation(run: Run) -> Any:
-    """Return the validation set of ``run``; raise an error that says what is missing."""
-    where = run.config.data
-    path = where.validation_path()
-    if path is not None and path.exists():
-        return path
-    missing = where.validation or where.path
-    if Path(missing).exists():
+    """Return the validation sets of ``run``; raise an error that says what is missing."""
+    paths, where = run.config.data.validation_paths(), run.config.data
+    for path in paths.values():
+        if not path.exists():
+            raise missing_data(str(path), run.config, run.path, "validation data", "data=")
+    if paths:
+        return next(iter(paths.values())) if list(paths) == ["validation"] else paths
+    if not where.path or Path(where.path).exists():
         if run.validation_dataset is None:
             raise ValueError(f"{run.path} was trained without validation data: give data=")
-        missing = str(Path(missing, "validation"))
-    raise missing_data(missing, run.config, run.path, "validation data", "data=")
+        where = replace(where, path=str(Path(where.path, "validation")))
+    raise missing_data(where.path, run.config, run.path, "validation data", "data=")
 
 
-def _fingerprints(run: Run) -> dict[str, str]:
-    """Return the identities of the model's weights and of its tokenizer."""
-    found = {"tokenizer": run.tokenizer.fingerprint}
-    with contextlib.suppress(OSError, ValueError):
-        files = read_state(find_checkpoint(run.path, run.step))["files"]
-        weights = sorted((n, file["sha256"]) for n, file in files.items() if n.startswith("model"))
-        found["model"] = hashlib.sha256(json.dumps(weights).encode()).hexdigest()
-    return found
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -65,11 +65,37 @@ class Vocabulary:
     tokenizer: lslm.Tokenizer
     lengths: NDArray[np.int64]
     """See :func:`token_lengths`."""
+    eos: int | None = None
+    """The id that ends a document of raw text."""
+    prefix: int | None = None
+    """The id before a sequence of raw text: what begins a document, or what ends one."""
+    bos: int | None = None
+    """The id that the tokenizer's own template puts before a text."""
 
     @classmethod
-    def of(cls, tokenizer: lslm.Tokenizer) -> Vocabulary:
-        """Return the vocabulary of ``tokenizer``."""
-        return cls(tokenizer, token_lengths(tokenizer))
+    def of(
+        cls,
+        tokenizer: lslm.Tokenizer,
+        *,
+        bos_id: int | None = None,
+        eos_ids: tuple[int, ...] = (),
+    ) -> Vocabulary:
+        """Return the vocabulary of ``tokenizer``, with the ids that a model begins and ends with.
+
+        Without them, documents end with the tokenizer's ``eos_id``.
+        """
+        eos = eos_ids[0] if eos_ids else tokenizer.eos_id
+        try:
+            template = tokenizer.encode("", template=True).tolist()
+        except ValueError:  # a post-processor that is not supported
+            template = []
+        return cls(
+            tokenizer,
+            token_lengths(tokenizer),
+            eos=eos,
+            prefix=eos if bos_id is None else bos_id,
+            bos=bos_id if bos_id is not None and template[:1] == [bos_id] else None,
+        )
 
 
 @dataclass(kw_only=True)
@@ -90,12 +116,15 @@ class EvaluationDocument:
     """Ranges of ``ids`` that were scored, in order."""
     nats: float = 0.0
     """Their sum."""
+    others: NDArray[np.float64] | float = 0.0
+    """Sums of what a comparison has besides."""
     row: int | None = None
     """Its row in a score table."""
 
-    def add(self, start: int, stop: int, nats: float) -> None:
-        """Record that the tokens ``start`` to ``stop`` were scored, with ``nats`` in all."""
+    def add(self, start: int, stop: int, nats: float, others: NDArray[np.float64]) -> None:
+        """Record that the tokens ``start`` to ``stop`` were scored, with their sums."""
         self.nats += nats
+        self.others = self.others + others
         if self.spans and self.spans[-1][1] == start:
             self.spans[-1] = (self.spans[-1][0], stop)
         else:
@@ -188,7 +217,7 @@ class DatasetDocuments:
         self._samples: dict[tuple[int, int], Mapping[int, int] | None] = {}
 
     @property
-    def n_tokens(self) -> int | None:
+    def n_tokens(self) -> int:
         """Tokens of the dataset."""
         return self.dataset.n_tokens
 
@@ -269,8 +298,8 @@ class TextDocuments:
 
     @property
     def prefix(self) -> int | None:
-        """The id that ends documents, or None."""
-        return self._vocabulary.tokenizer.eos_id
+        """The id that begins documents, else the one that ends them, or None."""
+        return self._vocabulary.prefix
 
     def sample(self, n_tokens: int, seed: int) -> Mapping[int, int] | None:
         """Return the stratified sample, from a first pass over the text; None: everything."""
@@ -279,7 +308,7 @@ class TextDocuments:
                 "a sample needs two passes and standard input has one: write it to a file, or "
                 "score everything"
             )
-        eos = 0 if self.prefix is None else 1
+        eos = 0 if self._vocabulary.eos is None else 1
         sources, lengths = [], []
         for document in self._read():
             sources.append(document.source)
@@ -290,7 +319,7 @@ class TextDocuments:
         self, protocol: protocols.Protocol, sample: Mapping[int, int] | None
     ) -> Iterator[EvaluationDocument]:
         """Yield the documents, or those in ``sample`` with their first so many tokens."""
-        tokenizer, eos = self._vocabulary.tokenizer, self.prefix
+        tokenizer, eos = self._vocabulary.tokenizer, self._vocabulary.eos
         end = np.array([eos] if eos is not None and protocol.eos == "scored" else [], np.uint32)
         self._hash = hashlib.sha256(b"lslm-text-1\n")
         for index, document in enumerate(self._read()):

@@ -27,7 +27,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["IGNORE", "linear_cross_entropy", "token_scores"]
+__all__ = ["IGNORE", "divergence", "linear_cross_entropy", "token_scores"]
 
 IGNORE = -100
 """A target with this value is not counted; torch's own ``ignore_index``."""
@@ -178,3 +178,35 @@ def _row_scores(
     # Σ p (z − top), as a batch of dot products: no third matrix is made
     mean = torch.linalg.vecdot(weights, shifted) / total
     return log_total - (predicted - top)[:, 0], rank, log_total - mean
+
+
+@torch.no_grad()
+def divergence(
+    hidden: Tensor,
+    other: Tensor,
+    weight: Tensor,
+    other_weight: Tensor,
+    rows: int | None = None,
+) -> Tensor:
+    """Return KL(p ‖ q) in nats, and 1 where p and q have the same mode, (2, N).
+
+    p and q are the softmax of ``hidden @ weight.T`` and of ``other @ other_weight.T``, both over
+    the same ids; ``rows`` rows are computed at a time.
+    """
+    kind = hidden.device.type
+    if torch.is_autocast_enabled(kind):
+        lower = torch.get_autocast_dtype(kind)
+        hidden, other = hidden.to(lower), other.to(lower)
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else MAX_CPU) // len(weight))
+    found = torch.empty(2, len(hidden), dtype=wide, device=hidden.device)
+    with torch.autocast(kind, enabled=False):
+        first, second = weight.to(hidden.dtype), other_weight.to(other.dtype)
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            p = (hidden[part] @ first.T).to(wide)
+            q = (other[part] @ second.T).to(wide)
+            found[1, part] = (p.argmax(1) == q.argmax(1)).to(wide)
+            p, q = p.log_softmax(1), q.log_softmax(1)
+            found[0, part] = torch.linalg.vecdot(p.exp(), p - q)
+    return found

@@ -111,6 +111,6 @@ def resolve_dtype(name: str, device: str) -> str:
 
 def autocast(device: str, dtype: str) -> contextlib.AbstractContextManager[object]:
     """Return the context in which the forward pass computes in ``dtype``."""
-    if dtype == "float32":
+    if dtype in {"float32", "float64"}:
         return contextlib.nullcontext()
     return torch.autocast(torch.device(device).type, getattr(torch, dtype))

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from lslm.loss import token_scores
+from lslm.loss import divergence, token_scores
 from lslm.parallel import ranks
 from lslm.scores import DocumentScores
 from lslm.windows import WindowPlanner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from lslm.score_table import ScoreWriter
     from lslm.windows import Window
 
-__all__ = ["DocumentScorer", "Rows", "batch_tokens", "planned_windows", "score_windows"]
+__all__ = [
+    "DocumentScorer",
+    "PairColumns",
+    "PairScorer",
+    "Rows",
+    "batch_tokens",
+    "planned_windows",
+    "score_windows",
+]
 
 POOL_BATCHES = 8
 """Batches of a pool: enough that windows of similar length are found, few enough for memory."""
@@ -48,6 +56,8 @@ class Rows(NamedTuple):
     nats: NDArray[np.float32]
     rank: NDArray[np.int64]
     entropy: NDArray[np.float32]
+    others: NDArray[np.float64]
+    """What a comparison has besides (K, N); K = 0 for one model."""
 
 
 def batch_tokens(model: Transformer, batch_size: int | None, window: int) -> int:
@@ -75,7 +85,8 @@ class DocumentScorer:
         writer: ScoreWriter | None = None,
         advance: Callable[[int], object] | None = None,
     ) -> None:
-        self._model, self._vocabulary, self._protocol = model, vocabulary, protocol
+        self._models: tuple[Transformer, ...] = (model,)
+        self._vocabulary, self._protocol = vocabulary, protocol
         self._writer, self._advance = writer, advance
         self._batch_tokens = batch_tokens(model, batch_size, protocol.window)
         self.n_unscored = 0
@@ -85,11 +96,19 @@ class DocumentScorer:
         self, data: EvaluationData, sample: Mapping[int, int] | None = None
     ) -> Iterator[DocumentScores]:
         """Yield the scores of each document of ``data``, or ``sample``, that has a target."""
+        for scores, _ in self._documents(data, sample):
+            yield scores
+
+    def _documents(
+        self, data: EvaluationData, sample: Mapping[int, int] | None
+    ) -> Iterator[tuple[DocumentScores, NDArray[np.float64]]]:
+        """Yield the scores of each document, and the sums over it of ``Rows.others``."""
         ledger = _Ledger(self._vocabulary, self._protocol, self._writer)
-        windows = planned_windows(data, sample, self._protocol, ledger.open)
+        bos = self._vocabulary.bos
+        windows = planned_windows(data, sample, self._protocol, ledger.open, bos=bos)
         n_ids = len(self._vocabulary.lengths)
         limit = self._batch_tokens
-        for pool, rows in score_windows(self._model, windows, n_ids=n_ids, batch_tokens=limit):
+        for pool, rows in score_windows(self._models, windows, n_ids=n_ids, batch_tokens=limit):
             yield from ledger.add(pool, rows)
             if self._advance is not None:
                 self._advance(len(rows.id))
@@ -97,14 +116,50 @@ class DocumentScorer:
         self.n_unscored += ledger.n_unscored
 
 
+class PairColumns(NamedTuple):
+    """What a comparison of two models has of each token, after the scores of the first."""
+
+    nats: float
+    """−log p of the second model."""
+    divergence: float
+    """KL(first ‖ second) of the two distributions, in nats."""
+    same_top: float
+    """1 where both find the same id the most likely, else 0."""
+
+
+class PairScorer(DocumentScorer):
+    """Scores documents with two models of one tokenizer, in one pass over the text."""
+
+    def __init__(
+        self,
+        models: tuple[Transformer, Transformer],
+        vocabulary: Vocabulary,
+        protocol: Protocol,
+        *,
+        batch_size: int | None = None,
+        advance: Callable[[int], object] | None = None,
+    ) -> None:
+        super().__init__(models[0], vocabulary, protocol, batch_size=batch_size, advance=advance)
+        self._models = models
+
+    def pairs(
+        self, data: EvaluationData, sample: Mapping[int, int] | None = None
+    ) -> Iterator[tuple[DocumentScores, PairColumns]]:
+        """Yield the first model's scores of each document, and the sums of the other columns."""
+        for scores, others in self._documents(data, sample):
+            yield scores, PairColumns(*others.tolist())
+
+
 def planned_windows(
     data: EvaluationData,
     sample: Mapping[int, int] | None,
     protocol: Protocol,
     opened: Callable[[EvaluationDocument], object],
+    *,
+    bos: int | None = None,
 ) -> Iterator[Window]:
     """Yield the windows of ``data``; ``opened`` gets each document before a window reaches it."""
-    planner = WindowPlanner(protocol, prefix=data.prefix)
+    planner = WindowPlanner(protocol, prefix=data.prefix, bos=bos)
     for document in data.documents(protocol, sample):
         opened(document)
         yield from planner.push(document.ids)
@@ -115,20 +170,23 @@ def planned_windows(
 
 @torch.no_grad()
 def score_windows(
-    model: Transformer, windows: Iterable[Window], *, n_ids: int, batch_tokens: int
+    models: Sequence[Transformer], windows: Iterable[Window], *, n_ids: int, batch_tokens: int
 ) -> Iterator[tuple[list[Window], Rows]]:
     """Yield pools of ``windows`` with the rows of their scored targets, in order.
 
-    Only the first ``n_ids`` ids have a share in the softmax. ``batch_tokens`` limits the positions
-    of a batch, padding included. Raises ``FloatingPointError`` for a score that is not a number.
+    ``models`` are one, or two to compare. Only the first ``n_ids`` ids have a share in the softmax.
+    ``batch_tokens`` limits the positions of a batch, padding included. Raises
+    ``FloatingPointError`` for a score that is not a number.
     """
-    training = model.training
-    model.eval()
+    training = [model.training for model in models]
+    for model in models:
+        model.eval()
     try:
         for pool in _pools(windows, POOL_BATCHES * batch_tokens):
-            yield pool, _score_pool(model, pool, n_ids, batch_tokens)
+            yield pool, _score_pool(models, pool, n_ids, batch_tokens)
     finally:
-        model.train(training)
+        for model, mode in zip(models, training, strict=True):
+            model.train(mode)
 
 
 def _pools(windows: Iterable[Window], limit: int) -> Iterator[list[Window]]:
@@ -145,18 +203,21 @@ def _pools(windows: Iterable[Window], limit: int) -> Iterator[list[Window]]:
         yield pool
 
 
-def _score_pool(model: Transformer, pool: list[Window], n_ids: int, batch_tokens: int) -> Rows:
+def _score_pool(
+    models: Sequence[Transformer], pool: list[Window], n_ids: int, batch_tokens: int
+) -> Rows:
     """Return the rows of ``pool``."""
     counts = np.array([len(window.targets) - window.first for window in pool])
     starts = np.cumsum(counts) - counts
-    scores = torch.zeros(3, int(counts.sum()), dtype=torch.float64)
+    n_columns = 3 if len(models) == 1 else 3 + len(PairColumns._fields)
+    scores = torch.zeros(n_columns, int(counts.sum()), dtype=torch.float64)
     group = ranks()
     for number, batch in enumerate(batches_by_length(pool, batch_tokens)):
         if number % group.world_size == group.rank:
-            found = _score_batch(model, [pool[i] for i in batch], n_ids).double().cpu()
+            found = _score_batch(models, [pool[i] for i in batch], n_ids).double().cpu()
             rows = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in batch])
             scores[:, torch.from_numpy(rows)] = found
-    nats, rank, entropy = group.sum(scores).numpy()
+    nats, rank, entropy, *others = group.sum(scores).numpy()
     targets = np.concatenate([window.targets[window.first :] for window in pool])
     if not np.isfinite(nats).all():
         row = int(np.flatnonzero(~np.isfinite(nats))[0])
@@ -165,7 +226,9 @@ def _score_pool(model: Transformer, pool: list[Window], n_ids: int, batch_tokens
             f"activations are not finite; evaluate another checkpoint"
         )
     narrow = nats.astype(np.float32)
-    return Rows(targets, narrow, rank.astype(np.int64), entropy.astype(np.float32))
+    more = np.stack(others) if others else np.empty((0, len(nats)))
+    more[:1] = more[:1].astype(np.float32)  # nats of the second model, as precise as the first's
+    return Rows(targets, narrow, rank.astype(np.int64), entropy.astype(np.float32), more)
 
 
 def batches_by_length(pool: list[Window], batch_tokens: int) -> Iterator[list[int]]:
@@ -196,16 +259,25 @@ def scored_positions(windows: list[Window], T: int) -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def _score_batch(model: Transformer, windows: list[Window], n_ids: int) -> torch.Tensor:
-    """Return nats, rank and entropy (3, N) of the scored targets of ``windows``, in order."""
-    device = next(model.parameters()).device
+def _score_batch(models: Sequence[Transformer], windows: list[Window], n_ids: int) -> torch.Tensor:
+    """Return nats, rank and entropy (3, N) of the scored targets of ``windows``, in order.
+
+    Of two models, those of the first, and then the rows of PairColumns.
+    """
+    device = next(models[0].parameters()).device
     inputs = padded(windows, device)
-    hidden = model.hidden(inputs).flatten(0, 1)
     positions = torch.from_numpy(scored_positions(windows, inputs.size(1))).to(device)
-    if len(positions) < len(hidden):
-        hidden = hidden[positions]
     targets = np.concatenate([window.targets[window.first :] for window in windows])
-    return token_scores(hidden, model.head_weight[:n_ids], torch.from_numpy(targets).to(device))
+    wanted, hidden = torch.from_numpy(targets).to(device), []
+    for model in models:
+        states = model.hidden(inputs).flatten(0, 1)
+        hidden.append(states[positions] if len(positions) < len(states) else states)
+    weights = [model.head_weight[:n_ids] for model in models]
+    first = token_scores(hidden[0], weights[0], wanted)
+    if len(models) == 1:
+        return first
+    second = token_scores(hidden[1], weights[1], wanted)
+    return torch.cat([first, second[:1], divergence(hidden[0], hidden[1], weights[0], weights[1])])
 
 
 class _Ledger:
@@ -224,12 +296,15 @@ class _Ledger:
         self._open.append((self._end, document))
         self._end += len(document.ids)
 
-    def add(self, windows: list[Window], rows: Rows) -> Iterator[DocumentScores]:
+    def add(
+        self, windows: list[Window], rows: Rows
+    ) -> Iterator[tuple[DocumentScores, NDArray[np.float64]]]:
         """Take the rows of ``windows``; yield the documents that no later window can reach."""
         spans, starts = self._spans(windows)
         sums = np.add.reduceat(rows.nats.astype(np.float64), starts)
-        for (document, start, stop, _), nats in zip(spans, sums, strict=True):
-            document.add(start, stop, float(nats))
+        others = np.add.reduceat(rows.others, starts, axis=1).T
+        for (document, start, stop, _), nats, more in zip(spans, sums, others, strict=True):
+            document.add(start, stop, float(nats), more)
         if self._writer is not None:
             self._write(spans, starts, rows)
         last = windows[-1]
@@ -237,7 +312,7 @@ class _Ledger:
         while self._open and self._open[0][0] + len(self._open[0][1].ids) <= reached:
             yield from self._finished(self._open.popleft()[1])
 
-    def close(self) -> Iterator[DocumentScores]:
+    def close(self) -> Iterator[tuple[DocumentScores, NDArray[np.float64]]]:
         """Yield the documents that are left."""
         while self._open:
             yield from self._finished(self._open.popleft()[1])
@@ -278,7 +353,7 @@ class _Ledger:
             if document.row is None:
                 document.row, self._n_rows = self._n_rows, self._n_rows + 1
         first = self._writer.n_tokens
-        self._writer.add_tokens(**rows._asdict())
+        self._writer.add_tokens(**{n: c for n, c in rows._asdict().items() if n != "others"})
         self._writer.add_spans(
             row=np.array(starts, np.int64) + first,
             document=np.array([span[0].row for span in spans], np.int64),
@@ -286,7 +361,9 @@ class _Ledger:
             context=np.array([span[3] for span in spans], np.int64),
         )
 
-    def _finished(self, document: EvaluationDocument) -> Iterator[DocumentScores]:
+    def _finished(
+        self, document: EvaluationDocument
+    ) -> Iterator[tuple[DocumentScores, NDArray[np.float64]]]:
         """Yield the scores of ``document``, unless nothing of it was scored."""
         self.n_unscored += len(document.ids) - document.n_scored
         if not document.spans:
@@ -302,4 +379,4 @@ class _Ledger:
         )
         if self._writer is not None:
             self._writer.add_document(scores)
-        yield scores
+        yield scores, np.asarray(document.others)

@@ -1,11 +1,11 @@
 """The command ``lslm``: one verb for each step from text to a measured language model.
 
 Every verb calls one public function of the same name and prints what it returns, so whatever the
-command line can do, Python can do too. The verbs are in four modules, in the order of the help:
+command line can do, Python can do too. The verbs are in six modules:
 
 - :mod:`lslm.cli.text`: clean, train-tokenizer, tokenize, encode, decode.
 - :mod:`lslm.cli.artifacts`: inspect, verify.
-- :mod:`lslm.cli.model`: train, eval, generate, demo.
+- :mod:`lslm.cli.model`: train, generate, demo; :mod:`lslm.cli.evaluation`: eval.
 - :mod:`lslm.cli.weights`: export, import.
 - :mod:`lslm.cli.tuning`: tune, scaling.
 
@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 
 import lslm
-from lslm.cli import artifacts, model, text, tuning, weights
+from lslm.cli import artifacts, evaluation, model, text, tuning, weights
 
 __all__ = ["Ended", "app"]
 
@@ -54,7 +54,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (text.verbs, artifacts.verbs, model.verbs, tuning.verbs, weights.verbs):
+_GROUPS = (text, artifacts, model, evaluation, tuning, weights)
+for verbs in (group.verbs for group in _GROUPS):
     app.add_typer(verbs)
 
 

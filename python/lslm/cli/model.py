@@ -1,4 +1,4 @@
-"""The verbs that need torch: train, eval, generate, demo."""
+"""The verbs that need torch: train, generate, demo; eval has a module of its own."""
 
 from __future__ import annotations
 
@@ -87,25 +87,6 @@ def train(
     if result.validation is not None:
         print(f", validation loss {result.validation.loss:.3f}", end="")
     print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
-
-
-@verbs.command("eval", epilog="Example: lslm eval runs/first")
-@expand_options
-def evaluate(
-    run: Run,
-    *,
-    data: Annotated[
-        Path | None, typer.Option(help="Dataset; the run's own validation part by default.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on a whole dataset: loss, perplexity, bits per byte."""
-    require_torch()
-    result = lslm.evaluate(run, data=data)
-    if as_json:
-        show.print_json(result.as_dict())
-    else:
-        show.print_facts(str(run), result.summary())
 
 
 @verbs.command(epilog="Example: lslm generate runs/first --prompt 'def main' --seed 1")

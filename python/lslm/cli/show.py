@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import lslm
+    from lslm import ComparisonResult, EvaluationResult
     from lslm.results import Funnel, Reading, TextStatistics
+    from lslm.scores import Scores
 
 __all__ = [
     "counted",
+    "print_comparison",
+    "print_evaluation",
     "print_facts",
     "print_funnel",
     "print_json",
@@ -35,7 +39,7 @@ __all__ = [
 _logger = logging.getLogger("lslm.cli")
 
 MAX_FILES = 10
-"""Files with a row of their own: the largest ones on a tokenizer, the first broken ones."""
+"""Files and sources with a row of their own: the largest ones, and the first broken ones."""
 
 MAX_UNUSED = 8
 """Tokens that never occur shown in the report on a tokenizer: the last ones learned."""
@@ -66,6 +70,60 @@ def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), _for_people(value))
     Console().print(table)
+
+
+def print_evaluation(title: str, result: EvaluationResult) -> None:
+    """Print a result, its scores by dataset and source, and its notes to standard error."""
+    print_facts(title, result.summary())
+    table = Table(title="by source", title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in ("bits per byte", "±", "perplexity", "tokens", "documents"):
+        table.add_column(column, justify="right")
+    groups = [*result.by_dataset.items(), *_largest(result.by_source)]
+    for name, scores in groups:
+        error = scores.bits_per_byte_error
+        table.add_row(
+            name,
+            f"{scores.bits_per_byte:.4f}",
+            "" if error is None else f"{error:.4f}",
+            f"{scores.perplexity:,.2f}",
+            f"{scores.n_tokens:,}",
+            f"{scores.n_documents:,}",
+        )
+    if len(groups) > 1:
+        Console().print(table)
+        if len(result.by_source) > MAX_FILES:
+            print(f"… {counted(len(result.by_source) - MAX_FILES, 'more source')} in --json")
+        print("± is the standard error, clustered by document")
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def print_comparison(result: ComparisonResult) -> None:
+    """Print both models' figures, the difference by source, and the verdict."""
+    print_facts("comparison", result.summary())
+    table = Table(title="first less second, bits per byte", title_justify="left")
+    table.add_column("", overflow="fold")
+    for column in ("difference", "95 % interval", "documents"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    shown = sorted(result.by_source.items(), key=lambda item: -item[1].n_documents)[:MAX_FILES]
+    for name, one in shown:
+        interval = "" if one.low is None else f"{one.low:+.4f} to {one.high:+.4f}"
+        noise = "noise" if one.is_noise else ""
+        row = (f"{one.bits_per_byte:+.4f}", interval, f"{one.n_documents:,}", noise)
+        table.add_row(name, *row)
+    if len(shown) > 1:
+        Console().print(table)
+        if len(result.by_source) > MAX_FILES:
+            print(f"… {counted(len(result.by_source) - MAX_FILES, 'more source')} in --json")
+    for note in result.first.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _largest(scores: Mapping[str, Scores]) -> list[tuple[str, Scores]]:
+    """Return the sources with the most tokens."""
+    return sorted(scores.items(), key=lambda item: -item[1].n_tokens)[:MAX_FILES]
 
 
 def _for_people(value: object) -> str:

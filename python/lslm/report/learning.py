@@ -134,12 +134,43 @@ def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[
     return [
         element(
             "p",
-            f"Measured on {result.n_tokens:,} tokens, which are {size(result.n_bytes)} of text "
-            "that was held out from the start. Perplexity depends on the vocabulary; bits per "
+            f"Measured on {result.n_tokens:,} tokens, which are {size(result.n_bytes)} of text. "
+            "Perplexity depends on the vocabulary; bits per "
             "byte does not, so it is the figure to compare. Less is better.",
         ),
         bars(rows),
+        *_details_parts(result),
     ]
+
+
+def _details_parts(result: EvaluationResult) -> list[Child]:
+    """Return what decides the figures: protocol, counts, fingerprints; and scores by source."""
+    parts: list[Child] = []
+    groups = [*result.by_dataset.items(), *result.by_source.items()]
+    if len(groups) > 1:
+        rows = [
+            (
+                name,
+                f"{scores.bits_per_byte:.4f}",
+                "" if scores.bits_per_byte_error is None else f"{scores.bits_per_byte_error:.4f}",
+                number(scores.perplexity),
+                f"{scores.n_tokens:,}",
+                f"{scores.n_documents:,}",
+            )
+            for name, scores in groups
+        ]
+        head = ("source", "bits per byte", "±", "perplexity", "tokens", "documents")
+        parts.append(table(head, rows))
+        note = "± is the standard error, clustered by document."
+        parts.append(element("p", note, class_="note"))
+    if result.protocol:
+        facts = [*result.summary().items(), *result.fingerprints.items()]
+        parts.append(
+            details(
+                "Protocol, counts and fingerprints", table(("", ""), facts, text_columns=(0, 1))
+            )
+        )
+    return [*parts, *(element("p", note, class_="note") for note in result.notes)]
 
 
 def _baseline_bars(baselines: Baselines, own: float) -> list[Bar]:

@@ -48,7 +48,8 @@ class TrainResult(Result):
     loss: float
     """Training loss of the last step, nats per token."""
     validation: EvaluationResult | None
-    """The last validation; None without validation data."""
+    """The last validation: over everything, or in a run of ``minutes`` on a sample, which
+    ``sample`` says. None without validation data."""
     n_tokens: int
     """Targets trained on, including those before a resume."""
     seconds: float

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lslm.feed import Batch
     from lslm.progress import Reporter
+    from lslm.scores import EvaluationResult
     from lslm.training.run import TrainingRun, TrainingState
     from lslm.training.stop import StopSignal
 
@@ -82,23 +83,46 @@ def training_loop(
             speed = f"{batch_tokens / seconds:,.0f} tokens/s"
             show(text := f"steps, loss {state.loss:.3f}, {speed}")
 
-            validation = None
+            validation = final = None
             if run.data.validation is not None and (at_end or run.is_due("validation", state.step)):
                 show("steps, validating")
                 state.validation = validation = run.validate()
                 metrics.write_validation(state.step, validation)
                 at_end = run.is_finished(state.step)  # it may have used up the time
-                if group.first:
-                    _logger.info("step %d: validation loss %.4f", state.step, validation.loss)
+                _log(run, "step %d: validation loss %.4f", state.step, validation.loss)
                 ended = on_validation is not None and bool(on_validation())
+                if validation.sample is not None and run.is_complete(state.step):
+                    final = _validate_all(run, state, metrics, reporter)
             if at_end or stopping or ended or run.is_due("save", state.step):
                 show("steps, saving")
                 metrics.sync()
-                run.save(state, validation)
-                if group.first:
-                    _logger.info("step %d: saved in %s", state.step, run.folder)
+                run.save(state, validation, final)
+                _log(run, "step %d: saved in %s", state.step, run.folder)
                 show(text)
     return ended or run.is_finished(state.step)
+
+
+def _validate_all(
+    run: TrainingRun, state: TrainingState, metrics: MetricsFile, reporter: Reporter | None
+) -> EvaluationResult | None:
+    """Return the scores over everything; None in a run of minutes, which are over."""
+    assert state.validation is not None
+    n_sampled, n_tokens = state.validation.n_tokens, run.data.n_validation_tokens
+    if run.budget is not None:
+        shown = (f"{n_sampled:,}", f"{n_tokens:,}", run.folder)
+        text = "the validation loss is of a sample, %s of %s tokens: lslm eval %s scores all"
+        _log(run, text, *shown)
+        return None
+    state.validation = final = run.validate_all(reporter)
+    metrics.write_validation(state.step, final, "final_validation")
+    _log(run, "validation loss over all %s tokens: %.4f", f"{n_tokens:,}", final.loss)
+    return final
+
+
+def _log(run: TrainingRun, text: str, *values: object) -> None:
+    """Log a message at INFO, in the first process."""
+    if run.group.first:
+        _logger.info(text, *values)
 
 
 def set_learning_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:

@@ -38,10 +38,18 @@ class MetricsFile:
             self._file.write(json.dumps({"step": step} | finite) + "\n")
             self._file.flush()
 
-    def write_validation(self, step: int, result: EvaluationResult) -> None:
-        """Append the row of a validation after ``step``."""
+    def write_validation(
+        self, step: int, result: EvaluationResult, prefix: str = "validation"
+    ) -> None:
+        """Append the row of a validation after ``step``; of several sets, also that of each.
+
+        The keys are ``validation_loss``, and of the set ``web`` ``validation_loss.web``.
+        """
         names = ("loss", "perplexity", "bits_per_byte")
-        self.write(step, {f"validation_{name}": getattr(result, name) for name in names})
+        row = {f"{prefix}_{name}": getattr(result, name) for name in names}
+        for dataset, scores in result.by_dataset.items():
+            row |= {f"{prefix}_{name}.{dataset}": getattr(scores, name) for name in names}
+        self.write(step, row)
 
     def sync(self) -> None:
         """Sync the rows to the disk, as far as a checkpoint is about to."""

@@ -43,6 +43,7 @@ from lslm.config import (
     load_config,
     locate_data,
     missing_data,
+    named_paths,
     replace,
     to_toml,
     with_absolute_paths,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lslm import TokenDataset, Tokenizer
+    from lslm.progress import Reporter
 
 _logger = logging.getLogger("lslm.training")
 
@@ -84,6 +86,7 @@ KEY_OWNERS: dict[str, Literal["call", "both"]] = {
     "train.log_every": "both",
     "train.validate_every": "both",
     "train.validation_tokens": "both",
+    "train.validation_seed": "both",
     "train.checkpoint_every": "both",
     "train.keep_last": "both",
     "train.keep_best": "both",
@@ -116,7 +119,7 @@ class TrainingState:
     loss: float = math.nan
     """Training loss of the last step, nats per token."""
     validation: EvaluationResult | None = None
-    """The last validation."""
+    """The last validation on the sample, or the one over everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,8 @@ class TrainingData:
 
     path: Path
     train: TokenDataset
-    validation: TokenDataset | None
+    validation: tuple[DatasetDocuments, ...] | None
+    """The validation sets, each with its name; None without any."""
     tokenizer: Tokenizer
     vocabulary: Vocabulary
 
@@ -153,22 +157,34 @@ class TrainingData:
             raise ValueError(f"{path} has 0 tokens to train on: tokenize more text")
         tokenizer = Tokenizer.load(train.tokenizer_path)
         check_tokenizer(train, tokenizer, path)
-        validation, beside = None, config.data.validation_path()
-        if beside is not None:
-            validation = TokenDataset(beside)
-            check_tokenizer(validation, tokenizer, beside)
-            if not validation.n_tokens:
+        vocabulary, sets = Vocabulary.of(tokenizer), []
+        for name, beside in config.data.validation_paths().items():
+            held_out = TokenDataset(beside)
+            check_tokenizer(held_out, tokenizer, beside)
+            if not held_out.n_tokens:
                 raise ValueError(
                     f"{beside} has 0 tokens to validate on: tokenize with more held-out text, or "
                     f"train without validation, data={path}"
                 )
+            sets.append(DatasetDocuments(held_out, vocabulary, name))
         return cls(
             path=path,
             train=train,
-            validation=validation,
+            validation=tuple(sets) or None,
             tokenizer=tokenizer,
-            vocabulary=Vocabulary.of(tokenizer),
+            vocabulary=vocabulary,
         )
+
+    @property
+    def n_validation_tokens(self) -> int:
+        """Tokens of all validation sets."""
+        return sum(one.n_tokens for one in self.validation or ())
+
+    @property
+    def validation_fingerprint(self) -> str | None:
+        """The fingerprints of the validation sets, joined by commas; None without any."""
+        fingerprints = [one.fingerprint for one in self.validation or ()]
+        return ",".join(fingerprints) or None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +215,11 @@ class TrainingRun:
             return True
         return step >= settings.steps if self.budget is None else self.budget.is_over
 
+    def is_complete(self, step: int) -> bool:
+        """Return whether ``step`` is the last one of the run, not only of this call."""
+        steps = self.config.train.steps
+        return self.budget.is_over if self.budget is not None else step >= steps
+
     def expected_steps(self, step: int) -> int:
         """Return how many steps the run will have made, as of ``step``."""
         return self.config.train.steps if self.budget is None else step + self.budget.steps_left()
@@ -220,19 +241,23 @@ class TrainingRun:
 
     @property
     def n_scored(self) -> int:
-        """The number of tokens of a validation: the first ``train.validation_tokens``."""
-        data, wanted = self.data.validation, self.config.train.validation_tokens
-        return 0 if data is None else min(wanted or data.n_tokens, data.n_tokens)
+        """The tokens of a validation: the sample of ``train.validation_tokens``, or all."""
+        there, wanted = self.data.n_validation_tokens, self.config.train.validation_tokens
+        return min(wanted or there, there)
 
     def validate(self) -> EvaluationResult:
-        """Return the scores of the model on ``n_scored`` tokens, fewer if there is no time."""
+        """Return the scores of the model on a sample of ``n_scored`` tokens.
+
+        The documents are the same each time, so that checkpoints compare, unless there is no time
+        for so many.
+        """
         if self.budget is None:
             return self._score(self.n_scored)
         start, wanted = time.monotonic(), self.n_scored
         n_tokens = self.budget.affordable_tokens(wanted, self.config.model.sequence_length)
         if n_tokens < wanted and self.group.first:
             _logger.warning(
-                "validating on the first %s of %s tokens, which take a tenth of train.minutes",
+                "validating on a sample of %s instead of %s tokens, for a tenth of train.minutes",
                 f"{n_tokens:,}",
                 f"{wanted:,}",
             )
@@ -240,8 +265,12 @@ class TrainingRun:
         self.budget.add_validation(time.monotonic() - start, n_tokens / wanted)
         return result
 
-    def _score(self, n_tokens: int) -> EvaluationResult:
-        """Return the scores of the model on the first ``n_tokens``."""
+    def validate_all(self, reporter: Reporter | None) -> EvaluationResult:
+        """Return the scores of the model on all validation documents."""
+        return self._score(None, reporter)
+
+    def _score(self, n_tokens: int | None, reporter: Reporter | None = None) -> EvaluationResult:
+        """Return the scores of the model on a sample of ``n_tokens``, or on all documents."""
         settings = self.config.train
         assert self.data.validation is not None
         # its batches have another shape than those of training: not worth compiling for
@@ -249,15 +278,25 @@ class TrainingRun:
         with autocast(self.device, settings.dtype), eager:
             return score(
                 self.model,
-                [DatasetDocuments(self.data.validation, self.data.vocabulary, "validation")],
+                self.data.validation,
                 self.data.vocabulary,
                 parse_protocol("disjoint", self.model.config.sequence_length),
                 n_tokens=n_tokens,
+                seed=settings.validation_seed,
                 dtype=settings.dtype,
+                reporter=reporter,
             )
 
-    def save(self, state: TrainingState, validation: EvaluationResult | None) -> None:
-        """Write a checkpoint, and prune older ones; ``validation`` is that of this very step."""
+    def save(
+        self,
+        state: TrainingState,
+        validation: EvaluationResult | None,
+        final: EvaluationResult | None = None,
+    ) -> None:
+        """Write a checkpoint, and prune older ones.
+
+        ``validation`` is that of this very step, on the sample; ``final`` the one over everything.
+        """
         settings, start = self.config.train, time.monotonic()
         if self.group.first:
             record = {
@@ -265,9 +304,10 @@ class TrainingRun:
                 "seconds": state.seconds,
                 "loss": state.loss,
                 "validation": None if validation is None else _validation_record(validation),
+                "final_validation": None if final is None else _validation_record(final),
                 "loader": self.loader.state_dict(),
                 "dataset": self.data.train.fingerprint,
-                "validation_dataset": self.data.validation and self.data.validation.fingerprint,
+                "validation_dataset": self.data.validation_fingerprint,
                 "tokenizer": self.data.tokenizer.fingerprint,
                 "bos_id": self.bos_id,
                 "eos_ids": self.eos_ids,
@@ -309,7 +349,7 @@ class TrainingRun:
         self.loader.load_state_dict(record["loader"])
         if self.budget is not None and record.get("budget"):
             self.budget.restore(record["budget"])
-        sums = record["validation"]
+        sums = record.get("final_validation") or record["validation"]
         return TrainingState(
             step=record["step"],
             n_tokens=record["tokens"],
@@ -406,8 +446,10 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
 
 def _check_data_exists(stored: Config, given: set[str], folder: Path) -> None:
     """Raise ``FileNotFoundError`` for a dataset of the run that is missing and was not given."""
-    for key, setting in (("data.path", "data="), ("data.validation", "validation=")):
-        path = get_value(stored, key)
+    named = named_paths(stored.data.validation) if stored.data.validation else {}
+    paths = [("data.path", "data=", stored.data.path)]
+    paths += [("data.validation", "validation=", path) for path in named.values()]
+    for key, setting, path in paths:
         if path and key not in given and not Path(path).exists():
             raise missing_data(path, stored, folder, "data", setting)
 

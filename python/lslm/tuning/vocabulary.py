@@ -36,7 +36,13 @@ def with_vocabulary(
     with wait_for_lock(folder.parent):
         if folder.is_dir():
             return folder
-        train, validation = TokenDataset(data.train_path()), data.validation_path()
+        held_out = list(data.validation_paths().values())
+        if len(held_out) > 1:
+            raise ValueError(
+                f"data.validation = {data.validation!r}: other vocabularies need one validation "
+                f"set, not {len(held_out)}"
+            )
+        train, validation = TokenDataset(data.train_path()), next(iter(held_out), None)
         if train.tokenizer_path is None:
             raise ValueError(f"{train.path} has no tokenizer.json: its text cannot be read back")
         old = Tokenizer.load(train.tokenizer_path)
