@@ -21,16 +21,18 @@ from lslm._lslm import (
     __version__,
     clean,
     measure_tokenizer,
+    preview_clean,
     tokenize,
     train_tokenizer,
 )
 from lslm.corpus import Corpus, Document, DocumentIterator, Inputs
 from lslm.exceptions import FormatError, LslmError, MismatchError
 from lslm.progress import Progress
-from lslm.results import CleanResult, TokenizeResult, TokenizerReport
+from lslm.results import CleanPreview, CleanResult, TokenizeResult, TokenizerReport
 
 __all__ = [
     "Batch",
+    "CleanPreview",
     "CleanResult",
     "CleanedText",
     "Cleaner",
@@ -74,6 +76,7 @@ __all__ = [
     "load_config",
     "measure_tokenizer",
     "open_scores",
+    "preview_clean",
     "scaling",
     "tokenize",
     "train",

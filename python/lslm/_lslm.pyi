@@ -12,7 +12,14 @@ from numpy.typing import DTypeLike, NDArray
 from lslm.corpus import FileEncoding, Inputs, Skipped
 from lslm.files import StrPath
 from lslm.progress import Progress
-from lslm.results import BadFile, CleanResult, Reading, TokenizeResult, TokenizerReport
+from lslm.results import (
+    BadFile,
+    CleanPreview,
+    CleanResult,
+    Reading,
+    TokenizeResult,
+    TokenizerReport,
+)
 from lslm.texts import Arrow
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "__version__",
     "clean",
     "measure_tokenizer",
+    "preview_clean",
     "tokenize",
     "train_tokenizer",
     "write_atomically",
@@ -878,6 +886,8 @@ def clean(
     output: StrPath,
     cleaner: str | Cleaner = "default",
     dedup: Literal["exact"] | None = None,
+    dropped: StrPath | None = None,
+    annotate: bool = False,
     format: str = "jsonl.zst",
     partition_bytes: int = 268435456,
     threads: int | None = None,
@@ -898,6 +908,11 @@ def clean(
             ``part-NNNNNN.FORMAT``.
         cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
         dedup: "exact" keeps only the first of documents whose cleaned text is equal.
+        dropped: a folder for the documents that are dropped, as they were read, with the fields
+            ``lslm_reason``, ``lslm_value``, ``lslm_limit`` and ``lslm_source``. Files called
+            ``part-`` are of the rules, those called ``duplicates-`` of ``dedup``.
+        annotate: keep every document, and add these fields, ``lslm_kept``, and ``lslm_signals``
+            with every measure. The text is the cleaned one where the document would be kept.
         format: the extension of the files, which decides their format: jsonl or txt, with .gz or
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000
@@ -914,6 +929,35 @@ def clean(
 
     >>> lslm.clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), output="clean")
     CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 file))
+    """
+
+def preview_clean(
+    inputs: Inputs,
+    *,
+    cleaner: str | Cleaner = "default",
+    sample: float = 0.01,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = None,
+) -> CleanPreview:
+    """Clean a sample of the documents without writing anything; return what would be dropped.
+
+    All documents are read, and a share of them, chosen by a hash of the text, is cleaned.
+
+    Arguments:
+        inputs: paths, or a :class:`Corpus` for other ways of reading.
+        cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
+        sample: the share of the documents, above 0 and up to 1.
+        seed: chooses the documents.
+        threads: how many threads work; None is all cores.
+        progress: as in :func:`clean`.
+
+    Raises:
+        FileNotFoundError, FormatError: an input is missing, broken, or changed after it was opened.
+        ValueError: an argument cannot be used.
+
+    >>> lslm.preview_clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), sample=1.0)
+    CleanPreview(sample: 100.00%, kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB)
     """
 
 def train_tokenizer(

@@ -16,6 +16,7 @@ __all__ = [
     "BadDocuments",
     "BadFile",
     "Change",
+    "CleanPreview",
     "CleanResult",
     "DatasetPart",
     "Dropped",
@@ -24,6 +25,7 @@ __all__ = [
     "HeldOut",
     "Reading",
     "Result",
+    "SourceLoss",
     "TextStatistics",
     "TokenizeResult",
     "TokenizerReport",
@@ -99,7 +101,7 @@ class BadFile(Result):
     detail: str
     """What is wrong with it."""
     n_documents: int = 0
-    """The documents before the fault, which count."""
+    """The documents before the fault, which count; of Parquet those of its row group."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -201,6 +203,38 @@ class Funnel(Result):
         return shown | {reason: f"{row.n_documents:,}" for reason, row in self.dropped.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceLoss:
+    """What cleaning kept of a source; duplicates count as kept."""
+
+    n_documents: int
+    """Documents read."""
+    n_bytes: int
+    """Their bytes, before cleaning."""
+    n_documents_kept: int
+    """Documents kept."""
+    n_bytes_kept: int
+    """Their bytes, before cleaning."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CleanPreview(Result):
+    """What :func:`lslm.preview_clean` would keep and drop of a sample."""
+
+    sample: float
+    """The share of the documents in the sample."""
+    funnel: Funnel
+    """What would be kept and dropped of the sample, and why."""
+    reading: Reading
+    """What was read: all documents, with the bad ones."""
+    losses: Mapping[str, SourceLoss] = field(default_factory=dict)
+    """The sources of which the rules drop more than half of the sample."""
+
+    def summary(self) -> dict[str, str]:
+        """Return the share of the sample and its funnel."""
+        return {"sample": f"{self.sample:.2%}"} | self.funnel.summary()
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CleanResult(Result):
     """What :func:`lslm.clean` wrote, kept and dropped."""
@@ -219,6 +253,8 @@ class CleanResult(Result):
     """What was read, with the bad documents."""
     fingerprint: str
     """The fingerprint of the rules, 64 hexadecimal digits."""
+    losses: Mapping[str, SourceLoss] = field(default_factory=dict)
+    """The sources of which the rules drop more than half of the documents."""
 
     def summary(self) -> dict[str, str]:
         """Return the funnel, and where the files are."""

@@ -38,6 +38,7 @@ __all__ = [
     "TokenizerPath",
     "between",
     "expand_options",
+    "parse_share",
     "parse_size",
     "require_torch",
 ]
@@ -255,6 +256,19 @@ def parse_size(text: str) -> int:
     if not 0 <= size <= MAX_COUNT:  # true of NaN
         raise ValueError(f"{text!r} is not a size: use e.g. 500MB or 2GB")
     return int(size)
+
+
+def parse_share(text: str) -> float:
+    """Return the number of a share such as ``1%`` or ``0.01``."""
+    number = text.strip()
+    is_percent = number.endswith("%")
+    try:
+        share = float(number.rstrip("% ")) / (100 if is_percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:  # true of NaN
+        raise ValueError(f"{text!r} is not a share: use e.g. 1% or 0.01, up to 100%")
+    return share
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 
 import lslm
 from lslm.cli import show
+from lslm.cli.explain import explain_document, print_explanation, print_losses
 from lslm.cli.options import (
     MAX_VOCAB_SIZE,
     AsJson,
@@ -22,6 +23,7 @@ from lslm.cli.options import (
     TokenizerPath,
     between,
     expand_options,
+    parse_share,
     parse_size,
 )
 from lslm.cli.outputs import Force, check_output_file
@@ -49,7 +51,12 @@ HoldOut = Annotated[
 @expand_options
 def clean(
     inputs: Inputs,
-    output: Output,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder to write; not needed with --dry-run or --explain."
+        ),
+    ] = None,
     *,
     format_: Annotated[
         str,
@@ -64,6 +71,25 @@ def clean(
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
     ] = None,
+    dropped: Annotated[
+        Path | None, typer.Option(help="Folder for the dropped documents, each with its reason.")
+    ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help="Keep every document; add verdict, reason and signals."),
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:ID", help="Print every measure of one document, by its id or number."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Clean a sample and print the funnel; write nothing.")
+    ] = False,
+    sample: Annotated[
+        str, typer.Option(help="Share of the documents for --dry-run, such as 1% or 0.01.")
+    ] = "1%",
     force: Force = False,
     rules: CleanOptions = _DEFAULT_PROFILE,
     read: ReadOptions,
@@ -74,11 +100,24 @@ def clean(
     corpus, cleaner = read.corpus(inputs), rules.cleaner() or lslm.Cleaner()
     if report is not None:
         check_output_file(report, option="--report", corpus=corpus, force=force)
+    if explain is not None:
+        explanation = explain_document(corpus, cleaner, explain)
+        (show.print_json if as_json else print_explanation)(explanation)
+        return
+    if dry_run:
+        share = parse_share(sample)
+        preview = lslm.preview_clean(corpus, cleaner=cleaner, sample=share, threads=threads)
+        _show_cleaned(corpus, cleaner, preview, as_json=as_json)
+        return
+    if output is None:
+        raise typer.BadParameter("name the folder to write: -o FOLDER")
     result = lslm.clean(
         corpus,
         output=output,
         cleaner=cleaner,
         dedup=dedup,
+        dropped=dropped,
+        annotate=annotate,
         format=format_,
         threads=threads,
     )
@@ -92,17 +131,32 @@ def clean(
             "Stages": ", ".join(cleaner.config["stages"]),
             "Output": str(output),
         }
-        page = clean_report(result.funnel, facts=facts, reading=result.reading)
+        page = clean_report(
+            result.funnel, facts=facts, reading=result.reading, losses=result.losses
+        )
         write_atomically(report, page)
-    if as_json:
-        show.print_json(result.as_dict())
-    else:
-        show.print_skipped(corpus)
-        show.print_reading(result.reading)
-        print(f"profile {show.profile_name(cleaner)}: {', '.join(cleaner.config['stages'])}")
-        show.print_funnel(result.funnel)
+    _show_cleaned(corpus, cleaner, result, as_json=as_json)
+    if not as_json:
         n_files = show.counted(len(result.files), "file")
         print(f"{output}: {show.counted(result.n_documents, 'document')} in {n_files}")
+
+
+def _show_cleaned(
+    corpus: lslm.Corpus,
+    cleaner: lslm.Cleaner,
+    result: lslm.CleanResult | lslm.CleanPreview,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was read, the funnel, and the sources that lose much; or all of it as JSON."""
+    if as_json:
+        show.print_json(result.as_dict())
+        return
+    show.print_skipped(corpus)
+    show.print_reading(result.reading)
+    print_losses(result)
+    print(f"profile {show.profile_name(cleaner)}: {', '.join(cleaner.config['stages'])}")
+    show.print_funnel(result.funnel)
 
 
 @verbs.command(epilog="Example: lslm train-tokenizer clean -o tokenizer.json --vocab-size 32768")

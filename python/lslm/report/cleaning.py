@@ -9,17 +9,17 @@ from lslm.report.markup import Child, details, element, shortened, table
 from lslm.report.numbers import percent, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lslm.results import BadDocuments, Dropped, DroppedDocument, Funnel, Reading
+    from lslm.results import BadDocuments, Dropped, DroppedDocument, Funnel, Reading, SourceLoss
 
-__all__ = ["funnel_parts", "reading_parts"]
+__all__ = ["funnel_parts", "loss_parts", "reading_parts"]
 
 MAX_EXAMPLE_LETTERS = 400
 """Characters of a dropped document to show."""
 
 MAX_BAD_FILES = 200
-"""Broken files with a row of their own; the count is of all."""
+"""Broken files and sources with a row of their own; the count is of all."""
 
 
 def funnel_parts(funnel: Funnel) -> list[Child]:
@@ -70,6 +70,29 @@ def reading_parts(reading: Reading) -> list[Child]:
             ),
         ]
     return parts
+
+
+def loss_parts(losses: Mapping[str, SourceLoss]) -> list[Child]:
+    """Return the sources that lose more than half, those with the most dropped documents first."""
+
+    def n_dropped(loss: SourceLoss) -> int:
+        return loss.n_documents - loss.n_documents_kept
+
+    ordered = sorted(losses.items(), key=lambda item: (-n_dropped(item[1]), item[0]))
+    rows = [
+        (
+            element("code", source),
+            f"{loss.n_documents:,}",
+            f"{n_dropped(loss):,} ({percent(n_dropped(loss), loss.n_documents)})",
+            f"{size(loss.n_bytes - loss.n_bytes_kept)} of {size(loss.n_bytes)}",
+        )
+        for source, loss in ordered[:MAX_BAD_FILES]
+    ]
+    shown = f"{len(losses):,} sources; the rules drop more than half of the documents of each."
+    return [
+        element("p", shown, class_="note"),
+        table(("source", "documents", "dropped", "bytes dropped"), rows),
+    ]
 
 
 def _first(bad: BadDocuments) -> str:

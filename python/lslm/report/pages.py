@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm.report.cleaning import funnel_parts, reading_parts
+from lslm.report.cleaning import funnel_parts, loss_parts, reading_parts
 from lslm.report.layout import Section, document, fact_list, tile
 from lslm.report.learning import result_parts, training_parts
 from lslm.report.markup import Child, Markup, element, shortened, table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lslm.report.figures import Baselines, Command, DemoResults, Sample, StageFigure
-    from lslm.results import Funnel, Reading
+    from lslm.results import Funnel, Reading, SourceLoss
     from lslm.scores import EvaluationResult
 
 __all__ = ["clean_report", "demo_report", "run_report"]
@@ -93,11 +93,13 @@ def clean_report(
     title: str = "Cleaning",
     facts: Mapping[str, str] | None = None,
     reading: Reading | None = None,
+    losses: Mapping[str, SourceLoss] | None = None,
 ) -> str:
     """Return the page of a cleaning: kept, dropped by reason with examples, and what was changed.
 
     ``facts`` are rows of two columns, such as the inputs, the profile and the output folder.
-    ``reading`` adds what could not be read, was replaced, or was converted.
+    ``reading`` adds what could not be read, was replaced, or was converted; ``losses`` the sources
+    that lose more than half of their documents.
     """
     kept = percent(funnel.n_documents_kept, funnel.n_documents)
     written = percent(funnel.n_bytes_kept, funnel.n_bytes)
@@ -107,6 +109,8 @@ def clean_report(
         tile(size(funnel.n_bytes_kept), "written", written),
     ]
     sections: list[Section] = [("Funnel", "cleaning", funnel_parts(funnel))]
+    if losses:
+        sections.append(("Sources that lose more than half", "losses", loss_parts(losses)))
     if reading is not None:
         sections.append(("Reading", "reading", reading_parts(reading)))
     if facts:

@@ -101,7 +101,7 @@ impl<'o> Discovery<'o> {
         let path = Path::new(name);
         // an existing file with brackets in its name is that file, not a glob
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() && is_bookkeeping(path) => {
+            Ok(metadata) if is_bookkeeping(path) || (metadata.is_dir() && is_journal(path)) => {
                 Err(Error::invalid(format!(
                     "{}: a file that lslm wrote about its own work, not documents; name the files \
                      with documents, or their folder",
@@ -135,7 +135,7 @@ impl<'o> Discovery<'o> {
         let mut found = Vec::new();
         for path in paths {
             let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
-            if metadata.is_file() && is_bookkeeping(&path) {
+            if is_bookkeeping(&path) || path.ancestors().any(is_journal) {
                 self.skipped.push(Skipped { path, reason: SkipReason::Bookkeeping });
                 continue;
             }
@@ -244,6 +244,9 @@ impl<'o> Discovery<'o> {
 /// Returns whether a file is one of those that lslm writes about its own work: the results of jobs,
 /// the journal of an unfinished job, the figures of a run, and the files of a dataset.
 fn is_bookkeeping(path: &Path) -> bool {
+    if path.is_dir() {
+        return false;
+    }
     let (Some(name), Some(folder)) = (path.file_name(), path.parent()) else { return false };
     let is_dataset_file = name == MANIFEST
         || name == "tokenizer.json"
@@ -252,6 +255,12 @@ fn is_bookkeeping(path: &Path) -> bool {
         || (is_dataset_file && is_dataset(folder))
         || (name == RUN_METRICS && folder.join(RUN_CONFIG).is_file())
         || (folder.ends_with(JOURNAL) && is_journal_file(&name.to_string_lossy()))
+}
+
+/// Returns whether a path is the folder of a journal. Globs never match in it; of the files in it, a
+/// staged one that is named outright is read, as `clean` does.
+fn is_journal(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == JOURNAL)
 }
 
 /// Returns whether a file with this name in the journal's folder is the plan or the record of a

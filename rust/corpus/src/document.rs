@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::csv::CsvRow;
 use crate::jsonl::record::JsonRecord;
+use crate::jsonl::write::push_string;
 use crate::parquet::row::ParquetRow;
 use crate::statistics::BadReason;
 
@@ -20,17 +21,65 @@ pub struct Document {
     pub source: Arc<str>,
     /// The fields as they are in the file, which [`DocumentWriter`](crate::DocumentWriter) writes.
     pub record: Record,
+    /// What a job found, which is written after the fields.
+    pub annotation: Option<Box<Annotation>>,
 }
 
 impl Document {
     /// Returns a document of a text alone.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), id: None, source: Arc::from(""), record: Record::default() }
+        Self {
+            text: text.into(),
+            id: None,
+            source: Arc::from(""),
+            record: Record::default(),
+            annotation: None,
+        }
     }
 
     /// Returns the other fields as a JSON object; see [`Record::metadata`].
     pub fn metadata(&self) -> Option<String> {
         self.record.metadata()
+    }
+}
+
+/// What a job found about a document: further fields, whose names begin with `lslm_`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Annotation {
+    /// Whether it is kept: `lslm_kept`.
+    pub is_kept: bool,
+    /// Why it is dropped, null for one that is kept: `lslm_reason`.
+    pub reason: Option<String>,
+    /// What was measured and its limit, where a measure decided: `lslm_value`, `lslm_limit`.
+    pub measured: Option<(f64, f64)>,
+    /// The input, and the number of the document in its partition: `lslm_source`.
+    pub source: Arc<str>,
+    /// Every signal by its name, as a JSON object: `lslm_signals`.
+    pub signals: Option<String>,
+}
+
+/// The names of the fields of an [`Annotation`], in the order in which they are written.
+pub(crate) const ANNOTATIONS: [&str; 6] =
+    ["lslm_kept", "lslm_reason", "lslm_value", "lslm_limit", "lslm_source", "lslm_signals"];
+
+impl Annotation {
+    /// Returns the values as JSON, in the order of [`ANNOTATIONS`].
+    pub(crate) fn values(&self) -> [String; 6] {
+        let string = |text: &str| {
+            let mut out = String::new();
+            push_string(&mut out, text);
+            out
+        };
+        let null = || "null".to_owned();
+        let number = |value: f64| serde_json::to_string(&value).unwrap_or_else(|_| null());
+        [
+            self.is_kept.to_string(),
+            self.reason.as_deref().map_or_else(null, string),
+            self.measured.map_or_else(null, |(value, _)| number(value)),
+            self.measured.map_or_else(null, |(_, limit)| number(limit)),
+            string(&self.source),
+            self.signals.clone().unwrap_or_else(null),
+        ]
     }
 }
 

@@ -50,7 +50,7 @@ mod writer;
 
 pub use corpus::Corpus;
 pub use discover::{SkipReason, Skipped};
-pub use document::{Document, Record};
+pub use document::{Annotation, Document, Record};
 pub use input::Input;
 pub use options::{Compression, Format, OnBadFile, ReadOptions, Split, Utf8Policy};
 pub use reader::DocumentReader;

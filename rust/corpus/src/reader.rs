@@ -62,7 +62,7 @@ pub struct DocumentReader {
     consumed: u64,
     /// The task of the iterator, which is never cancelled.
     task: Arc<Task>,
-    /// The documents since the start of the segment, or since the last fault in it.
+    /// The documents since the start of the segment.
     segment_documents: u64,
     /// Whether documents have their record.
     keep: bool,
@@ -110,6 +110,15 @@ impl SegmentReader {
             }
             Self::Csv(reader) => statistics.trailing_bytes += reader.trailing_bytes(),
             Self::Parquet(_) => {}
+        }
+    }
+
+    /// Returns the documents that count before a fault: of a stream all of the segment, of Parquet
+    /// those of the row group, so that the number does not depend on partitions.
+    fn documents_before_fault(&self, segment_documents: u64) -> u64 {
+        match self {
+            Self::Text(_) | Self::Csv(_) => segment_documents,
+            Self::Parquet(reader) => reader.group_documents(),
         }
     }
 
@@ -198,7 +207,7 @@ impl DocumentReader {
                 match SegmentReader::open(&self.corpus, &segment, self.keep, task) {
                     Ok(reader) => self.current = Some((segment, reader)),
                     Err(error) => {
-                        self.skip_bad(&segment, error)?;
+                        self.skip_bad(&segment, 0, error)?;
                         self.consumed += segment.size;
                     }
                 }
@@ -208,8 +217,9 @@ impl DocumentReader {
             let found = match reader.next(input, task) {
                 Ok(found) => found,
                 Err(error) => {
+                    let documents = reader.documents_before_fault(self.segment_documents);
                     let (segment, has_more) = (segment.clone(), reader.skip_broken());
-                    self.skip_bad(&segment, error)?;
+                    self.skip_bad(&segment, documents, error)?;
                     if !has_more {
                         self.end_segment()?;
                     }
@@ -224,7 +234,8 @@ impl DocumentReader {
                     if !input.encoding.is_utf8() {
                         self.statistics.count_converted(input.encoding());
                     }
-                    return Ok(Some(Document { text, id, source: Arc::clone(source), record }));
+                    let source = Arc::clone(source);
+                    return Ok(Some(Document { text, id, source, record, annotation: None }));
                 }
                 Some(Found::Bad { position, detail, .. }) if self.corpus.options().strict => {
                     return Err(Error::format(&**source, position, detail));
@@ -256,12 +267,11 @@ impl DocumentReader {
 
     /// Lists the file of a segment as broken by `error`, which is returned unless bad files are
     /// skipped.
-    fn skip_bad(&mut self, segment: &Segment, error: Error) -> Result<()> {
+    fn skip_bad(&mut self, segment: &Segment, documents: u64, error: Error) -> Result<()> {
         if self.corpus.options().on_bad_file == OnBadFile::Error {
             return Err(error);
         }
         let source = input_of(&self.corpus, segment)?.name();
-        let documents = std::mem::take(&mut self.segment_documents);
         self.statistics.bad_files.push(BadFile::of_error(source, documents, error)?);
         Ok(())
     }

@@ -72,7 +72,7 @@ pub struct BadFile {
     pub position: Option<u64>,
     /// What is wrong with it.
     pub detail: String,
-    /// The documents before the fault, which count.
+    /// The documents before the fault, which count; of Parquet those of its row group.
     pub documents: u64,
 }
 

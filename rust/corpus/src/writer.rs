@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::Corpus;
 use crate::discover::extensions;
-use crate::document::{Document, Fields, Record};
+use crate::document::{ANNOTATIONS, Annotation, Document, Fields, Record};
+use crate::jsonl::read::members;
 use crate::jsonl::write::{ObjectBuilder, push_string, without_keys};
 use crate::options::{Compression, Format, Split};
 use crate::parquet::footer::METADATA_COLUMN;
@@ -37,6 +38,8 @@ pub struct WriteOptions {
     pub format: Option<Format>,
     /// The compression; by default the file's extension decides. Parquet has its own.
     pub compression: Option<Compression>,
+    /// Whether documents have an [`Annotation`], for which Parquet needs columns.
+    pub annotations: bool,
 }
 
 impl Default for WriteOptions {
@@ -47,6 +50,7 @@ impl Default for WriteOptions {
             split: Split::Separator("<|endoftext|>".into()),
             format: None,
             compression: None,
+            annotations: false,
         }
     }
 }
@@ -73,6 +77,7 @@ impl Sink {
                 &options.text_key,
                 &options.id_key,
                 layout,
+                options.annotations,
             )?)),
             (Format::Parquet, _) => return Err(parquet_inside(path, compression)),
             (_, Compression::None) => Self::Plain(AtomicFile::create(path)?),
@@ -309,6 +314,9 @@ impl DocumentWriter {
                 line = self.new_object(document, others.as_deref());
             }
         }
+        if let Some(annotation) = &document.annotation {
+            annotate(&mut line, annotation)?;
+        }
         line.push('\n');
         self.buffer = line.into_bytes();
         Ok(())
@@ -351,6 +359,27 @@ impl DocumentWriter {
         self.buffer.extend_from_slice(separation.as_bytes());
         Ok(())
     }
+}
+
+/// Appends the fields of an annotation to a JSON object.
+fn annotate(line: &mut String, annotation: &Annotation) -> Result<()> {
+    if let Some(name) = ANNOTATIONS.iter().find(|name| line.contains(&format!("\"{name}\""))) {
+        let is_member = members(line).is_ok_and(|all| all.iter().any(|(own, _)| own == name));
+        if is_member {
+            return Err(Error::invalid(format!(
+                "a document has a field {name} already: annotate inputs that were not annotated"
+            )));
+        }
+    }
+    line.truncate(line.trim_end().len().saturating_sub(1));
+    for (name, value) in ANNOTATIONS.iter().zip(annotation.values()) {
+        line.push(',');
+        push_string(line, name);
+        line.push(':');
+        line.push_str(&value);
+    }
+    line.push('}');
+    Ok(())
 }
 
 /// Returns what is written after a text so that reading under `split` returns the same text. The

@@ -3,26 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, ExactDedup, Funnel, content_hash};
-use lslm_corpus::{Corpus, DocumentWriter, Statistics, WriteOptions, check_extension};
+use lslm_corpus::{Corpus, Document, DocumentWriter, Statistics, WriteOptions, check_extension};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cleaning::clean_chunk;
+use crate::cleaning::{Accounting, Losses, clean_chunk};
 use crate::job::{Job, PartitionRecord};
 use crate::journal::write_json;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::Batches;
-use crate::staging::{KeptDocument, StagedFiles};
+use crate::staging::{DUPLICATE, KeptDocument, Publication, StagedFiles};
 
 /// The result of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
 const RESULT: &str = "_clean.json";
-/// The reason of a document that is equal to an earlier one.
-const DUPLICATE: &str = "duplicate.exact";
 
 /// How [`clean`] works.
 #[derive(Clone, Debug)]
@@ -31,6 +29,13 @@ pub struct CleanOptions {
     pub clean: CleanConfig,
     /// Whether only the first of the documents whose cleaned texts are equal is kept.
     pub exact_dedup: bool,
+    /// A folder for the documents that are dropped, as they were read, with the reason; see
+    /// [`Annotation`](lslm_corpus::Annotation). Files of filters are called `part-NNNNNN`, those of
+    /// duplicates `duplicates-NNNNNN`.
+    pub dropped: Option<PathBuf>,
+    /// Whether every document is kept and gets the fields of an
+    /// [`Annotation`](lslm_corpus::Annotation), with all signals.
+    pub annotate: bool,
     /// The extension of the output files, such as `jsonl.zst`, which decides their format.
     pub extension: String,
     /// About how many bytes of input become one file.
@@ -50,6 +55,9 @@ pub struct Cleaned {
     pub n_bytes: u64,
     /// The documents that were kept and dropped, by reason.
     pub funnel: Funnel,
+    /// The sources of which the rules drop more than half of the documents.
+    #[serde(default)]
+    pub losses: Losses,
     /// The counts of the reading.
     pub reading: Statistics,
     /// The fingerprint of the rules, in hexadecimal.
@@ -62,6 +70,7 @@ struct CleanRecord {
     n_documents: u64,
     n_bytes: u64,
     funnel: Funnel,
+    losses: Losses,
     reading: Statistics,
 }
 
@@ -96,6 +105,8 @@ impl PartitionRecord for CleanRecord {
 /// let options = CleanOptions {
 ///     clean: CleanConfig::profile("none")?,
 ///     exact_dedup: true,
+///     dropped: None,
+///     annotate: false,
 ///     extension: "jsonl".into(),
 ///     partition_bytes: 1 << 20,
 ///     threads: Some(1),
@@ -114,6 +125,7 @@ pub fn clean(
     let threads = threads::resolve(options.threads)?;
     let cleaner = Cleaner::new(&options.clean)?;
     check_extension(&options.extension, corpus)?;
+    check_accounting(output, options)?;
     if output.join(RESULT).exists() {
         return Err(Error::invalid(format!(
             "{}: holds a finished job; choose another output or remove this one",
@@ -125,8 +137,11 @@ pub fn clean(
         "clean": fingerprint,
         "exact_dedup": options.exact_dedup,
         "extension": options.extension,
+        "dropped": options.dropped,
+        "annotate": options.annotate,
     });
-    let files = [output.join(file_name(0, &options.extension))];
+    let mut files = vec![output.join(file_name(0, &options.extension))];
+    files.extend(options.dropped.iter().map(|folder| folder.join(dropped_name(0, options))));
     let job = Job::open("clean", corpus, output, &files, plan, options.partition_bytes, task)?;
     let step = CleanStep {
         output,
@@ -147,6 +162,7 @@ pub fn clean(
         n_documents: 0,
         n_bytes: 0,
         funnel: Funnel::default(),
+        losses: Losses::default(),
         reading: corpus.statistics(),
         fingerprint,
     };
@@ -158,15 +174,91 @@ pub fn clean(
         cleaned.n_bytes += record.n_bytes;
         cleaned.reading.merge(&record.reading);
         cleaned.funnel.merge(record.funnel);
+        cleaned.losses.merge(record.losses);
     }
+    cleaned.losses.keep_large();
     write_json(&output.join(RESULT), &cleaned)?;
     job.close()?;
     Ok(cleaned)
 }
 
+fn accounting(options: &CleanOptions) -> Accounting {
+    match (&options.dropped, options.annotate) {
+        (_, true) => Accounting::Annotate,
+        (Some(_), false) => Accounting::Collect,
+        (None, false) => Accounting::Count,
+    }
+}
+
+/// Writes the documents that the rules drop from one partition, if they are to be written. The file
+/// is created with the first.
+struct Dropped<'a> {
+    path: Option<PathBuf>,
+    corpus: &'a Corpus,
+    writer: Option<DocumentWriter>,
+}
+
+impl<'a> Dropped<'a> {
+    fn new(options: &CleanOptions, corpus: &'a Corpus, partition: usize) -> Self {
+        let folder = options.dropped.as_ref();
+        let path = folder.map(|folder| folder.join(dropped_name(partition, options)));
+        Self { path, corpus, writer: None }
+    }
+
+    fn write(&mut self, document: &Document) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => {
+                let options = WriteOptions { annotations: true, ..WriteOptions::default() };
+                empty.insert(DocumentWriter::create_like(path, options, self.corpus)?)
+            }
+        };
+        writer.write(document)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.writer.map_or(Ok(()), DocumentWriter::finish)
+    }
+}
+
 /// Returns the name of the file of one partition.
 fn file_name(partition: usize, extension: &str) -> String {
     format!("part-{partition:06}.{extension}")
+}
+
+/// Returns the name of the file of the documents that the rules drop from one partition.
+fn dropped_name(partition: usize, options: &CleanOptions) -> String {
+    file_name(partition, dropped_extension(options))
+}
+
+/// Returns the extension of the files of dropped documents: that of the output, which has all
+/// fields, unless it is plain text.
+fn dropped_extension(options: &CleanOptions) -> &str {
+    if options.extension.starts_with("txt") { "jsonl.zst" } else { &options.extension }
+}
+
+/// Returns an error for options of dropped documents that cannot be used, or that would mix two jobs
+/// in one folder.
+fn check_accounting(output: &Path, options: &CleanOptions) -> Result<()> {
+    if options.annotate && (options.exact_dedup || options.dropped.is_some()) {
+        return Err(Error::invalid(
+            "annotate keeps every document: leave dedup and the folder of dropped documents out",
+        ));
+    }
+    if options.annotate && options.extension.starts_with("txt") {
+        return Err(Error::invalid("annotate adds fields, which text has not: write jsonl.zst"));
+    }
+    let Some(folder) = &options.dropped else { return Ok(()) };
+    let is_resumed = output.join(".progress").exists();
+    let is_used = folder.join(dropped_name(0, options)).exists();
+    if folder == output || (is_used && !is_resumed) {
+        return Err(Error::invalid(format!(
+            "{}: the folder of dropped documents holds other work; choose another",
+            folder.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Cleans partitions, on any thread.
@@ -183,6 +275,12 @@ struct CleanStep<'a> {
 impl CleanStep<'_> {
     fn file_name(&self, partition: usize) -> String {
         file_name(partition, &self.options.extension)
+    }
+
+    /// Returns the path of the duplicates in one partition, if they are to be written.
+    fn duplicates_path(&self, partition: usize) -> Option<PathBuf> {
+        let name = format!("duplicates-{partition:06}.{}", dropped_extension(self.options));
+        self.options.dropped.as_ref().map(|folder| folder.join(name))
     }
 
     fn final_path(&self, partition: usize) -> PathBuf {
@@ -202,15 +300,23 @@ impl CleanStep<'_> {
             n_documents: 0,
             n_bytes: 0,
             funnel: Funnel::default(),
+            losses: Losses::default(),
             reading: Statistics::default(),
         };
         let mut writer: Option<DocumentWriter> = None;
+        let mut dropped = Dropped::new(self.options, self.corpus, index);
         let mut kept: Vec<KeptDocument> = Vec::new();
+        let accounting = accounting(self.options);
         overlap(
             || batches.next(),
-            |chunk| clean_chunk(self.cleaner, chunk, &mut self.buffers.lock(), self.task),
-            |(documents, funnel)| {
-                for (document, n_bytes_before) in documents {
+            |chunk| {
+                clean_chunk(self.cleaner, chunk, accounting, &mut self.buffers.lock(), self.task)
+            },
+            |chunk| {
+                for document in &chunk.dropped {
+                    dropped.write(document)?;
+                }
+                for (document, n_bytes_before) in chunk.kept {
                     let n_bytes = document.text.len() as u64;
                     record.n_documents += 1;
                     record.n_bytes += n_bytes;
@@ -221,19 +327,22 @@ impl CleanStep<'_> {
                     let writer = match &mut writer {
                         Some(writer) => writer,
                         empty => {
-                            let options = WriteOptions::default();
+                            let annotations = self.options.annotate;
+                            let options = WriteOptions { annotations, ..WriteOptions::default() };
                             empty.insert(DocumentWriter::create_like(&path, options, self.corpus)?)
                         }
                     };
                     writer.write(&document)?;
                 }
-                record.funnel.merge(funnel);
+                record.funnel.merge(chunk.funnel);
+                record.losses.merge(chunk.losses);
                 Ok(())
             },
         )?;
         if let Some(writer) = writer {
             writer.finish()?;
         }
+        dropped.finish()?;
         if self.options.exact_dedup {
             self.staged.write_list(index, &kept)?;
         }
@@ -257,10 +366,13 @@ impl CleanStep<'_> {
         let removed = for_each_index(n_files, threads, |partition| {
             let mut duplicates = self.staged.read_list(partition)?;
             duplicates.retain(|(position, document)| !dedup.is_first(document.hash, *position));
-            if records[partition].n_documents > duplicates.len() as u64 {
+            let n_kept = records[partition].n_documents - duplicates.len() as u64;
+            if n_kept > 0 || self.options.dropped.is_some() {
                 let indices = duplicates.iter().map(|(position, _)| position.index).collect();
                 let (name, path) = (self.file_name(partition), self.final_path(partition));
-                self.staged.publish(&name, &path, &indices, self.corpus.options(), self.task)?;
+                let dropped = self.duplicates_path(partition);
+                let staged = Publication { name, path, duplicates: indices, dropped };
+                self.staged.publish(&staged, self.corpus.options(), self.task)?;
             }
             self.task.advance(1)?;
             Ok(duplicates)

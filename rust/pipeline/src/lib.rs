@@ -1,6 +1,6 @@
 //! Runs corpus, clean, bpe and dataset in one pass from files to files.
 //!
-//! * [`clean`]: documents to cleaned files.
+//! * [`clean`]: documents to cleaned files; [`preview_clean`]: what cleaning would keep of a sample.
 //! * [`train_tokenizer`], [`Learner`]: documents, or texts in memory, to a tokenizer.
 //! * [`measure_tokenizer`]: documents to figures about a tokenizer.
 //! * [`tokenize`]: documents to datasets of tokens, in one pass with cleaning.
@@ -69,6 +69,7 @@ mod measure;
 mod output;
 mod overlap;
 mod per_thread;
+mod preview;
 mod reading;
 mod staging;
 mod stretches;
@@ -76,7 +77,9 @@ mod tokenize;
 mod validation;
 
 pub use clean::{CleanOptions, Cleaned, clean};
+pub use cleaning::{Losses, SourceCount};
 pub use learner::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
+pub use preview::{Preview, PreviewOptions, preview_clean};
 pub use tokenize::{TokenizeOptions, Tokenized, tokenize};
 pub use validation::{HoldOut, TRAIN, VALIDATION};

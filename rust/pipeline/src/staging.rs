@@ -5,9 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lslm_clean::DocumentPosition;
-use lslm_corpus::{Corpus, DocumentWriter, ReadOptions, WriteOptions};
+use lslm_corpus::{Annotation, Corpus, DocumentWriter, ReadOptions, WriteOptions};
 use lslm_runtime::files::write_atomically;
 use lslm_runtime::{Error, Result, Task};
+
+/// The reason of a document that is equal to an earlier one.
+pub(crate) const DUPLICATE: &str = "duplicate.exact";
 
 /// The staged files of a job: per partition the file of its kept documents, and a list of those
 /// documents, `00012.kept`.
@@ -22,6 +25,27 @@ pub(crate) struct KeptDocument {
     /// The bytes of the text before and after cleaning.
     pub(crate) n_bytes_before: u64,
     pub(crate) n_bytes: u64,
+}
+
+/// A staged file that becomes a final one.
+pub(crate) struct Publication {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// The indices of the documents that are left out.
+    pub(crate) duplicates: HashSet<u64>,
+    /// The file for those, if they are to be written.
+    pub(crate) dropped: Option<PathBuf>,
+}
+
+/// Returns the writer in `slot`, created at the first call.
+fn writer_in(
+    slot: &mut Option<DocumentWriter>,
+    create: impl FnOnce() -> Result<DocumentWriter>,
+) -> Result<&mut DocumentWriter> {
+    match slot {
+        Some(writer) => Ok(writer),
+        empty => Ok(empty.insert(create()?)),
+    }
 }
 
 impl StagedFiles {
@@ -51,16 +75,15 @@ impl StagedFiles {
         Ok((0..).map(position).zip(KeptDocument::from_bytes(&bytes)).collect())
     }
 
-    /// Moves the staged file `name` to `path`, without the documents of these indices. `reading` has
-    /// the names of its fields. After a kill it can be called again with the same result.
+    /// Moves a staged file to its final path, without its duplicates. `reading` has the names of its
+    /// fields. After a kill it can be called again with the same result.
     pub(crate) fn publish(
         &self,
-        name: &str,
-        path: &Path,
-        duplicates: &HashSet<u64>,
+        publication: &Publication,
         reading: &ReadOptions,
         task: &Task,
     ) -> Result<()> {
+        let Publication { name, path, duplicates, dropped } = publication;
         let staged = self.path(name);
         if !staged.exists() {
             return Ok(()); // an earlier run moved it
@@ -79,16 +102,30 @@ impl StagedFiles {
             ..ReadOptions::default()
         };
         let corpus = Corpus::open(&[input.to_owned()], read)?;
-        let mut writer = DocumentWriter::create_like(path, options, &corpus)?;
+        let create = |path, annotations| {
+            let options = WriteOptions { annotations, ..options.clone() };
+            DocumentWriter::create_like(path, options, &corpus)
+        };
+        let (mut kept, mut removed) = (None, None);
         let mut reader = corpus.read_all();
         let mut index = 0;
-        while let Some(document) = reader.next_document(task)? {
-            if !duplicates.contains(&index) {
-                writer.write(&document)?;
-            }
+        while let Some(mut document) = reader.next_document(task)? {
+            let is_duplicate = duplicates.contains(&index);
             index += 1;
+            if !is_duplicate {
+                writer_in(&mut kept, || create(path, false))?.write(&document)?;
+            } else if let Some(path) = dropped {
+                document.annotation = Some(Box::new(Annotation {
+                    reason: Some(DUPLICATE.to_owned()),
+                    ..Annotation::default()
+                }));
+                writer_in(&mut removed, || create(path, true))?.write(&document)?;
+            }
         }
-        writer.finish()
+        for writer in [removed, kept].into_iter().flatten() {
+            writer.finish()?;
+        }
+        Ok(())
     }
 
     fn list_path(&self, partition: usize) -> PathBuf {

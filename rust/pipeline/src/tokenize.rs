@@ -18,7 +18,7 @@ use lslm_runtime::{Error, Result, Task, TokenId, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cleaning::clean_chunk;
+use crate::cleaning::{Accounting, CleanedChunk, clean_chunk};
 use crate::job::{Job, PartitionRecord};
 use crate::journal::write_json;
 use crate::overlap::overlap;
@@ -285,7 +285,8 @@ impl TokenizeStep<'_> {
         let (documents, funnel): (Vec<Document>, Funnel) = match self.cleaner {
             None => (chunk.documents, Funnel::default()),
             Some(cleaner) => {
-                let (kept, funnel) = clean_chunk(cleaner, chunk, clean, self.task)?;
+                let cleaned = clean_chunk(cleaner, chunk, Accounting::Count, clean, self.task)?;
+                let CleanedChunk { kept, funnel, .. } = cleaned;
                 (kept.into_iter().map(|(document, _)| document).collect(), funnel)
             }
         };

@@ -153,10 +153,15 @@ impl ValidationPart {
 
     /// Returns whether a document that stays whole is held out.
     fn contains(&self, text: &str) -> bool {
-        // the upper 53 bits, as many as a float has, as a number from 0 to below 1
-        let hash = xxh3_64_with_seed(text.as_bytes(), self.seed);
-        ((hash >> 11) as f64 / (1_u64 << 53) as f64) < self.fraction
+        is_in_share(text, self.fraction, self.seed)
     }
+}
+
+/// Returns whether a text belongs to a share of all texts, from 0 to 1, which a seed chooses.
+pub(crate) fn is_in_share(text: &str, share: f64, seed: u64) -> bool {
+    // the upper 53 bits, as many as a float has, as a number from 0 to below 1
+    let hash = xxh3_64_with_seed(text.as_bytes(), seed);
+    ((hash >> 11) as f64 / (1_u64 << 53) as f64) < share
 }
 
 /// Returns the number of documents of `corpus`, counted up to `n_wanted`, or `None` if they are in a

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use lslm_bpe::train::{Placement, TrainOptions};
 use lslm_bpe::{TokenId, Tokenizer};
 use lslm_pipeline::{
-    CleanOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured, TRAIN, TokenizeOptions,
-    VALIDATION,
+    CleanOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured, PreviewOptions, TRAIN,
+    TokenizeOptions, VALIDATION,
 };
 use lslm_runtime::Task;
 use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
@@ -30,15 +30,18 @@ const PARTITION_BYTES: u64 = 16 << 20;
 
 #[doc = stub!("clean")]
 #[pyfunction]
-#[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None, format="jsonl.zst",
-    partition_bytes=268_435_456, threads=None, progress=None),
-    text_signature = "(inputs, *, output, cleaner='default', dedup=None, format='jsonl.zst', \
+#[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None, dropped=None,
+    annotate=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
+    text_signature = "(inputs, *, output, cleaner='default', dedup=None, dropped=None, annotate=False, \
+                      format='jsonl.zst', \
                       partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn clean<'py>(
     inputs: &Bound<'py, PyAny>,
     output: PathBuf,
     cleaner: CleanerArgument,
     dedup: Option<&str>,
+    dropped: Option<PathBuf>,
+    annotate: bool,
     format: &str,
     partition_bytes: u64,
     threads: Option<usize>,
@@ -56,6 +59,8 @@ pub(crate) fn clean<'py>(
     let options = CleanOptions {
         clean: cleaner.config()?,
         exact_dedup,
+        dropped,
+        annotate,
         extension: format.to_owned(),
         partition_bytes,
         threads: threads_here(py, threads)?,
@@ -68,10 +73,43 @@ pub(crate) fn clean<'py>(
         "n_documents": made.n_documents,
         "n_bytes": made.n_bytes,
         "funnel": results::funnel(&made.funnel),
+        "losses": results::losses(&made.losses),
         "reading": results::reading(&made.reading),
         "fingerprint": made.fingerprint,
     });
     result(py, "CleanResult", &fields)
+}
+
+#[doc = stub!("preview_clean")]
+#[pyfunction]
+#[pyo3(signature = (inputs, *, cleaner=CleanerArgument::Profile("default".to_owned()), sample=0.01, seed=0,
+    threads=None, progress=None),
+    text_signature = "(inputs, *, cleaner='default', sample=0.01, seed=0, threads=None, \
+                      progress=None)")]
+pub(crate) fn preview_clean<'py>(
+    inputs: &Bound<'py, PyAny>,
+    cleaner: CleanerArgument,
+    sample: f64,
+    seed: u64,
+    threads: Option<usize>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = inputs.py();
+    let options = PreviewOptions {
+        clean: cleaner.config()?,
+        sample,
+        seed,
+        threads: threads_here(py, threads)?,
+    };
+    let corpus = corpus_of(inputs)?;
+    let preview = run(py, progress, |task| lslm_pipeline::preview_clean(&corpus, &options, task))?;
+    let fields = json!({
+        "sample": sample,
+        "funnel": results::funnel(&preview.funnel),
+        "losses": results::losses(&preview.losses),
+        "reading": results::reading(&preview.reading),
+    });
+    result(py, "CleanPreview", &fields)
 }
 
 #[doc = stub!("train_tokenizer")]

@@ -8,6 +8,7 @@ use lslm_bpe::TextStatistics;
 use lslm_clean::Funnel;
 use lslm_corpus::{BadFile, Statistics};
 use lslm_dataset::{HoldOutEntry, Manifest};
+use lslm_pipeline::{Losses, SourceCount};
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -54,6 +55,19 @@ pub(crate) fn reading(statistics: &Statistics) -> Value {
         "bad": bad,
         "bad_files": statistics.bad_files.iter().map(bad_file).collect::<Vec<_>>(),
     })
+}
+
+/// Returns the sources of which much was dropped, each with the fields of a `SourceLoss`.
+pub(crate) fn losses(losses: &Losses) -> Value {
+    let row = |count: &SourceCount| {
+        json!({
+            "n_documents": count.documents,
+            "n_bytes": count.bytes,
+            "n_documents_kept": count.documents_kept,
+            "n_bytes_kept": count.bytes_kept,
+        })
+    };
+    Value::Object(losses.0.iter().map(|(source, count)| (source.clone(), row(count))).collect())
 }
 
 /// Returns the fields of a `Funnel`.

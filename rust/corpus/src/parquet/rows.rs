@@ -49,6 +49,8 @@ pub(crate) struct RowReader {
     /// The number of the next row in the file, and of the first after the open row group.
     position: u64,
     group_end: u64,
+    /// The documents of the open row group that were returned.
+    group_documents: u64,
     progress: GroupProgress,
 }
 
@@ -109,6 +111,7 @@ impl RowReader {
             next_row: 0,
             position,
             group_end: position,
+            group_documents: 0,
             progress: GroupProgress::default(),
         })
     }
@@ -137,7 +140,14 @@ impl RowReader {
         self.next_row += 1;
         let position = self.position;
         self.position += 1;
-        Ok(Some(self.document(row, position)))
+        let found = self.document(row, position);
+        self.group_documents += u64::from(matches!(found, Found::Document { .. }));
+        Ok(Some(found))
+    }
+
+    /// Returns the documents of the open row group that were returned.
+    pub(crate) fn group_documents(&self) -> u64 {
+        self.group_documents
     }
 
     /// Ends the open row group, whose other rows cannot be read.
@@ -150,6 +160,7 @@ impl RowReader {
         let metadata = self.reader.metadata().row_group(group);
         let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
         self.group_end += rows;
+        self.group_documents = 0;
         self.progress = GroupProgress {
             bytes_before: self.progress.bytes_before + self.progress.bytes,
             bytes: footer::stored_bytes(metadata),

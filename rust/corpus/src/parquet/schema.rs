@@ -69,7 +69,7 @@ impl RowSchema {
 pub(crate) struct RowLayout {
     pub(super) root: TypePtr,
     pub(super) text: usize,
-    pub(super) key_values: Option<Vec<KeyValue>>,
+    key_values: Option<Vec<KeyValue>>,
     /// For each schema, the leaf in it of each leaf here.
     maps: Vec<(Arc<RowSchema>, Vec<Option<usize>>)>,
 }
@@ -112,6 +112,13 @@ impl RowLayout {
         }
         let maps = schemas.iter().map(|s| (Arc::clone(s), map_leaves(&root, s))).collect();
         Ok(Self { root, text: first.text, key_values, maps })
+    }
+
+    /// Returns what the first file keeps beside its schema, with or without Arrow's form of it.
+    pub(super) fn key_values(&self, with_arrow_schema: bool) -> Option<Vec<KeyValue>> {
+        let mut pairs = self.key_values.clone()?;
+        pairs.retain(|pair| with_arrow_schema || pair.key != ARROW_SCHEMA);
+        Some(pairs)
     }
 
     /// Returns the leaf in `schema` of each leaf here; `None` for a schema of another corpus.

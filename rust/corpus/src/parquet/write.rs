@@ -14,7 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{SchemaDescriptor, Type};
 
-use crate::document::{Document, Fields, Record};
+use crate::document::{ANNOTATIONS, Annotation, Document, Fields, Record};
 use crate::jsonl::write::without_keys;
 use crate::parquet::column::{Leaf, LeafBatch, Values};
 use crate::parquet::footer::METADATA_COLUMN;
@@ -95,14 +95,17 @@ impl ParquetWriter {
         text_key: &str,
         id_key: &str,
         layout: Layout,
+        annotations: bool,
     ) -> Result<Self> {
         let invalid = |error: ParquetError| Error::invalid(error.to_string());
         let (root, text, key_values) = match &layout {
             Layout::Documents => (Arc::new(schema(text_key, id_key).map_err(invalid)?), None, None),
+            // Arrow's form of the schema does not have the columns of annotations
             Layout::Rows(rows) => {
-                (Arc::clone(&rows.root), Some(rows.text), rows.key_values.clone())
+                (Arc::clone(&rows.root), Some(rows.text), rows.key_values(!annotations))
             }
         };
+        let root = if annotations { annotated(path, &root)? } else { root };
         let descriptor = SchemaDescriptor::new(Arc::clone(&root));
         let leaves: Vec<Leaf> = descriptor.columns().iter().map(|c| Leaf::new(c)).collect();
         let mut properties = properties().map_err(invalid)?.set_key_value_metadata(key_values);
@@ -140,9 +143,9 @@ impl ParquetWriter {
                 };
                 let map =
                     layout.map_of(&row.batch.schema).ok_or_else(|| other_schema(&self.path))?;
-                for (index, (column, leaf)) in self.columns.iter_mut().zip(&self.leaves).enumerate()
-                {
-                    let from = map[index].and_then(|from| row.batch.leaves[from].as_ref());
+                let columns = self.columns.iter_mut().zip(&self.leaves).zip(map);
+                for (index, ((column, leaf), from)) in columns.enumerate() {
+                    let from = from.and_then(|from| row.batch.leaves[from].as_ref());
                     if index == layout.text {
                         column.push(leaf, Some(document.text.as_bytes()));
                     } else if let Some(from) = from {
@@ -153,7 +156,36 @@ impl ParquetWriter {
                 }
             }
         }
+        if let Some(annotation) = &document.annotation {
+            self.push_annotation(annotation);
+        }
         if self.size >= ROW_GROUP_BYTES { self.write_group() } else { Ok(()) }
+    }
+
+    /// Appends to the last columns of the row.
+    fn push_annotation(&mut self, annotation: &Annotation) {
+        let first = self.columns.len().saturating_sub(ANNOTATIONS.len());
+        let (value, limit) = annotation.measured.unzip();
+        let reason = annotation.reason.as_deref().map(str::as_bytes);
+        let signals = annotation.signals.as_deref().map(str::as_bytes);
+        let leaves = self.leaves[first..].iter();
+        for (index, (column, leaf)) in self.columns[first..].iter_mut().zip(leaves).enumerate() {
+            match (&mut column.values, index) {
+                (Values::Bool(values), _) => {
+                    values.push(annotation.is_kept);
+                    column.defs.push(leaf.max_def);
+                }
+                (Values::Double(values), _) => {
+                    let measured = if index == 2 { value } else { limit };
+                    values.extend(measured);
+                    column.defs.push(i16::from(measured.is_some()));
+                }
+                (_, 1) => column.push(leaf, reason),
+                (_, 4) => column.push(leaf, Some(annotation.source.as_bytes())),
+                _ => column.push(leaf, signals),
+            }
+        }
+        self.size += annotation.signals.as_ref().map_or(0, String::len);
     }
 
     /// Writes the last row group and the footer, and renames the file to its final name.
@@ -219,6 +251,32 @@ fn metadata_line(document: &Document, text_key: &str, id_key: &str) -> Result<Op
         Record(Fields::Row(row)) => Ok(row.others(true)),
         Record(Fields::Csv(row)) => Ok(row.others()),
     }
+}
+
+/// Returns the columns of `root` and those of annotations.
+fn annotated(path: &Path, root: &Type) -> Result<Arc<Type>> {
+    let mut fields = root.get_fields().to_vec();
+    if let Some(name) = ANNOTATIONS.iter().find(|name| fields.iter().any(|f| f.name() == **name)) {
+        return Err(Error::invalid(format!(
+            "{}: the inputs have a column {name} already: annotate inputs that were not annotated",
+            path.display()
+        )));
+    }
+    let invalid = |error: ParquetError| Error::invalid(error.to_string());
+    for name in ANNOTATIONS {
+        let (physical, logical) = match name {
+            "lslm_kept" => (Physical::BOOLEAN, None),
+            "lslm_value" | "lslm_limit" => (Physical::DOUBLE, None),
+            "lslm_signals" => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
+            _ => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        let field = Type::primitive_type_builder(name, physical)
+            .with_repetition(Repetition::OPTIONAL)
+            .with_logical_type(logical);
+        fields.push(Arc::new(field.build().map_err(invalid)?));
+    }
+    let group = Type::group_type_builder(root.name()).with_fields(fields);
+    group.build().map(Arc::new).map_err(invalid)
 }
 
 fn other_schema(path: &Path) -> Error {

@@ -38,6 +38,7 @@ fn records_of_lslm_are_never_inputs() {
         ("out/_funnel.json", "{}\n"),
         ("out/.progress/plan.json", "{}\n"),
         ("out/.progress/00000.json", "{}\n"),
+        ("out/.progress/part-000000.jsonl", document),
         ("out/train/manifest.json", manifest),
         ("out/train/tokenizer.json", "{}\n"),
         ("out/train/part-000000-000.lslm", "LSLM"),
@@ -60,7 +61,9 @@ fn records_of_lslm_are_never_inputs() {
     let (inputs, own) = found(folder, "out/train/*", default());
     assert_eq!((inputs.len(), own.len()), (1, 3));
     assert_eq!(found(folder, "other/*", default()).0.len(), 2);
-    for name in ["_clean.json", ".progress/00000.json", "train/part-000000-000.lslm"] {
+    let journal = folder.join("out/.progress/*").display().to_string();
+    assert!(Corpus::open(&[journal], default()).is_err());
+    for name in ["_clean.json", ".progress", ".progress/00000.json", "train/part-000000-000.lslm"] {
         let error = open(&folder.join("out").join(name), &default()).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("lslm wrote"), "{error}");
     }
