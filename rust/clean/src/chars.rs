@@ -43,7 +43,8 @@ impl CharacterSummary {
         let mut properties = Properties::NONE;
         let mut at = 0;
         while let Some(block) = next_block(bytes, at) {
-            for_each_char(bytes, block, |_, of| properties = properties.or(of), table);
+            let chars = chars_from(bytes, block, table);
+            properties = chars.fold(properties, |all, (_, of)| all.or(of));
             at = block + BLOCK;
         }
         Self { properties: properties.and(NOT_PLAIN) }
@@ -57,17 +58,11 @@ pub(crate) fn find(text: &str, from: usize, wanted: Properties) -> Option<usize>
     let bytes = text.as_bytes();
     let mut at = from;
     while let Some(block) = next_block(bytes, at) {
-        let mut found = None;
-        let each = |at, of: Properties| {
-            if found.is_none() && of.has(wanted) {
-                found = Some(at);
-            }
-        };
-        for_each_char(bytes, block, each, table);
-        if found.is_some() {
-            return found;
-        }
         at = block + BLOCK;
+        let found = chars_from(bytes, block, table).find(|(_, of)| of.has(wanted));
+        if let Some((found, _)) = found {
+            return Some(found);
+        }
     }
     None
 }
@@ -109,23 +104,21 @@ fn scan(bytes: &[u8], mut at: usize) -> Option<usize> {
     None
 }
 
-/// Calls `each` with the start and the properties of each character that begins in the block.
-fn for_each_char(
-    bytes: &[u8],
+/// Returns the start and the properties of each character that begins in the block.
+fn chars_from<'b>(
+    bytes: &'b [u8],
     block: usize,
-    mut each: impl FnMut(usize, Properties),
-    table: &PropertyTable,
-) {
+    table: &'b PropertyTable,
+) -> impl Iterator<Item = (usize, Properties)> + 'b {
     let end = bytes.len().min(block + BLOCK);
-    let mut at = block;
-    while at < end && bytes[at] & 0xc0 == 0x80 {
-        at += 1;
-    }
-    while at < end {
-        let (properties, length) = table.at(bytes, at);
-        each(at, properties);
+    let inside = bytes[block..end].iter().take_while(|byte| **byte & 0xc0 == 0x80).count();
+    let mut at = block + inside;
+    std::iter::from_fn(move || {
+        let start = Some(at).filter(|at| *at < end)?;
+        let (properties, length) = table.at(bytes, start);
         at += length;
-    }
+        Some((start, properties))
+    })
 }
 
 /// Returns whether all characters that begin in the block are plain.

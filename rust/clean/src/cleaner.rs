@@ -32,6 +32,10 @@ pub const MAX_GROWTH: usize = 3;
 /// short to be worth waking threads.
 const MIN_PARALLEL_BYTES: usize = 1 << 16;
 
+/// How often normalisers run, at most, if the last round changed what the first of them, a repair,
+/// may repair now. Two rounds are enough unless mojibake was broken up on purpose.
+const MAX_ROUNDS: usize = 8;
+
 /// The most bytes that a redactor matches: an e-mail address has at most 64 + 1 + 253.
 const MAX_MATCH_BYTES: usize = 320;
 
@@ -259,15 +263,8 @@ impl Cleaner {
         let mut stages = &self.stages[..];
         while let Some((stage, rest)) = stages.split_first() {
             match &stage.work {
-                Work::Normalise(rule) => {
-                    stages = rest;
-                    let known = summary.get_or_insert_with(|| CharacterSummary::of(&text));
-                    if rule.may_change(&text, known)
-                        && rewrite(stage.rule, &**rule, &mut text, buffers, changes)
-                        && rule.adds_characters()
-                    {
-                        summary = None;
-                    }
+                Work::Normalise(_) => {
+                    stages = normalise(stages, &mut text, &mut summary, buffers, changes);
                 }
                 Work::Redact(rule) => {
                     stages = rest;
@@ -323,6 +320,44 @@ impl Cleaner {
         }
         buffers.view = view.into_buffers();
         after
+    }
+}
+
+/// Runs the normalisers at the start of `stages`, again from a rule that adds characters on as long
+/// as that changes anything; returns the stages after them.
+fn normalise<'s>(
+    stages: &'s [Stage],
+    text: &mut Cow<'_, str>,
+    summary: &mut Option<CharacterSummary>,
+    buffers: &mut CleanBuffers,
+    changes: &mut Changes,
+) -> &'s [Stage] {
+    // where the next round begins, and whether a rule after that changed the text
+    let (mut restart, mut is_changed, mut rounds) = (None, false, 1);
+    let mut rest = stages;
+    loop {
+        let Some((Stage { rule: index, work: Work::Normalise(rule) }, after)) = rest.split_first()
+        else {
+            match restart {
+                Some(again) if is_changed && rounds < MAX_ROUNDS => {
+                    (rest, is_changed, rounds) = (again, false, rounds + 1);
+                    continue;
+                }
+                _ => return rest,
+            }
+        };
+        let known = summary.get_or_insert_with(|| CharacterSummary::of(text));
+        let changed =
+            rule.may_change(text, known) && rewrite(*index, &**rule, text, buffers, changes);
+        if rule.adds_characters() {
+            restart = restart.or(Some(rest));
+            if changed {
+                *summary = None;
+            }
+        } else {
+            is_changed |= changed;
+        }
+        rest = after;
     }
 }
 
@@ -478,15 +513,21 @@ mod tests {
 
     #[test]
     fn a_batch_equals_its_texts_one_by_one_on_any_number_of_threads() {
-        let texts: Vec<String> =
-            (0..3000).map(|n| format!("text {n}  with\tblanks \n").repeat(n % 9)).collect();
-        let cleaner = cleaner("gopher", &json!({"gopher_quality": false}));
+        let dirty = "text  with\tblanks \nand Ã©\u{200b} \x1b[0m e\u{301}\n";
+        let texts: Vec<String> = (0..3000).map(|n| format!("{n}{}", dirty.repeat(n % 9))).collect();
+        let lines = json!({"lines": {"containing": ["with"]}});
         let mut buffers = CleanBuffers::default();
-        let single: Vec<_> = texts.iter().map(|text| cleaner.clean(text, &mut buffers)).collect();
-        for threads in [1, 3] {
-            let batch = cleaner.clean_batch(&texts, threads, &Task::default()).unwrap();
-            assert_eq!(batch, single);
+        for cleaner in
+            [cleaner("gopher", &json!({"gopher_quality": false})), cleaner("tidy", &lines)]
+        {
+            let single: Vec<_> =
+                texts.iter().map(|text| cleaner.clean(text, &mut buffers)).collect();
+            for threads in [1, 3] {
+                let batch = cleaner.clean_batch(&texts, threads, &Task::default()).unwrap();
+                assert_eq!(batch, single);
+            }
         }
+        let cleaner = cleaner("none", &json!({}));
         let stopped = Task::default();
         stopped.cancel();
         assert!(cleaner.clean_batch(&texts, 3, &stopped).is_err());
@@ -545,7 +586,8 @@ mod tests {
         fn normalising_is_idempotent_bounded_and_equal_to_the_naive_twin(text in dirty()) {
             let mut buffers = CleanBuffers::default();
             for (profile, twin) in [("default", naive::lossless as fn(&str) -> String), ("tidy", naive::tidy)] {
-                let cleaner = cleaner(profile, &json!({"utf8": false, "length": false}));
+                let changes = json!({"utf8": false, "length": false, "repair": false});
+                let cleaner = cleaner(profile, &changes);
                 let once = cleaner.clean(&text, &mut buffers);
                 prop_assert_eq!(&*once.text, twin(&text));
                 prop_assert_eq!(once.changes.is_empty(), once.text == text);
@@ -561,6 +603,18 @@ mod tests {
             let names = ["ansi", "breaks", "controls", "bom", "hidden", "nfc", "spaces"];
             let switches = names.iter().enumerate().map(|(bit, name)| ((*name).to_owned(), (on >> bit & 1 == 1).into()));
             let cleaner = cleaner("none", &serde_json::Value::Object(switches.collect()));
+            let mut buffers = CleanBuffers::default();
+            let once = cleaner.clean(&text, &mut buffers);
+            let twice = cleaner.clean(&once.text, &mut buffers);
+            prop_assert_eq!(&twice.text, &once.text);
+            prop_assert!(twice.changes.is_empty());
+        }
+
+        #[test]
+        fn tidying_is_idempotent_where_removals_leave_mojibake(
+            text in "(Ã|©|Â|\u{a0}|â€™|€|\u{200b}|\u{7}|\u{ad}|ƒ|Ãƒ|\u{92}|\u{85}|\x1b\\[0m| |\n|a|é){0,20}"
+        ) {
+            let cleaner = cleaner("tidy", &json!({"utf8": false, "length": false}));
             let mut buffers = CleanBuffers::default();
             let once = cleaner.clean(&text, &mut buffers);
             let twice = cleaner.clean(&once.text, &mut buffers);

@@ -46,6 +46,7 @@ mod funnel;
 pub mod measure;
 #[cfg(test)]
 mod naive;
+mod repair;
 pub mod rule;
 mod rules;
 pub mod view;

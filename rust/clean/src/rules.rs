@@ -16,6 +16,7 @@ mod lines;
 mod mobile_phone;
 mod nfc;
 mod redactor;
+mod repair;
 mod resident_id;
 mod spaces;
 mod utf8;
@@ -24,9 +25,11 @@ use crate::rule::Rule;
 
 /// Every rule. The order is that of a profile without a list of stages, and the place of a rule that
 /// is switched on: normalisers, line edits, filters, redactors.
-pub static RULES: [Rule; 18] = [
-    // normalisers: NFC comes after every rule that removes characters, since a removal may leave
+pub static RULES: [Rule; 20] = [
+    // normalisers: repair sees the text as it was written; NFC comes after every rule that removes characters, since a removal may leave
     // two characters side by side that NFC composes
+    repair::RULE,
+    repair::DATATROVE,
     ansi::RULE,
     breaks::RULE,
     controls::RULE,

@@ -231,3 +231,77 @@ fn verdicts_on_real_text_equal_those_of_datatrove() {
         }
     }
 }
+
+/// The rules `repair` and `repair@datatrove`, by name.
+fn repairs() -> [(&'static str, Cleaner); 2] {
+    ["repair", "repair@datatrove"].map(|name| {
+        let none = CleanConfig::profile("none").unwrap();
+        (name, Cleaner::new(&none.with(&json!({ name: true })).unwrap()).unwrap())
+    })
+}
+
+/// The facts were written by `testdata/clean/ftfy_cases.py`.
+#[test]
+fn repairs_equal_those_of_ftfy() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/clean/ftfy.json");
+    let facts: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let cases = facts["cases"].as_array().unwrap();
+    let mut buffers = CleanBuffers::default();
+    for (column, (name, cleaner)) in (1..).zip(&repairs()) {
+        for case in cases {
+            let text = case[0].as_str().unwrap();
+            let repaired = cleaner.clean(text, &mut buffers).text;
+            assert_eq!(repaired, case[column].as_str().unwrap(), "{name} {text:?}");
+        }
+    }
+    assert!(cases.len() >= 1000);
+}
+
+#[test]
+fn ftfys_own_cases_are_repaired() {
+    let mut buffers = CleanBuffers::default();
+    for name in ["synthetic", "negative"] {
+        let Some(path) = data(&format!("cases/ftfy_{name}.json")) else { return };
+        let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let [(_, repair), _] = &repairs();
+        for case in cases.iter().filter(|case| case["expect"] == "pass") {
+            let text = case["original"].as_str().unwrap();
+            let expected = case.get("fixed-encoding").unwrap_or(&case["fixed"]).as_str().unwrap();
+            assert_eq!(repair.clean(text, &mut buffers).text, expected, "{}", case["label"]);
+        }
+        assert!(cases.len() >= 30);
+    }
+}
+
+/// Lines of text that nobody decoded wrongly stay, but for C1 controls, which some files have.
+#[test]
+fn clean_text_is_not_repaired() {
+    let [(_, repair), _] = &repairs();
+    let mut buffers = CleanBuffers::default();
+    let mut check = |name: &str, text: &str| {
+        let is_c1 = |char| ('\u{80}'..='\u{9f}').contains(&char);
+        for line in text.lines() {
+            let repaired = repair.clean(line, &mut buffers).text;
+            let (old, new) = (line.chars(), repaired.chars());
+            let same = |(old, new): (char, char)| old == new || is_c1(old);
+            assert!(
+                old.clone().count() == new.clone().count() && old.zip(new).all(same),
+                "{name}: {line}\n{repaired}"
+            );
+        }
+    };
+    for name in ["english/enwiki_valid.jsonl.zst", "chinese/zhwiki.jsonl.zst"] {
+        for line in data(name).map(unpacked).unwrap_or_default().lines() {
+            let document: Value = serde_json::from_str(line).unwrap();
+            check(name, document["text"].as_str().unwrap());
+        }
+    }
+    let name = "multilingual/many_languages.txt.zst";
+    check(name, &data(name).map(unpacked).unwrap_or_default());
+    if let Some(path) = data("../cases/good_texts.json") {
+        let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        for case in &cases {
+            check("good_texts.json", case["text"].as_str().unwrap());
+        }
+    }
+}

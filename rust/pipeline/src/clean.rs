@@ -60,6 +60,8 @@ pub struct Cleaned {
     pub losses: Losses,
     /// The counts of the reading.
     pub reading: Statistics,
+    /// The rules: profile and version, stages in order, settings.
+    pub config: CleanConfig,
     /// The fingerprint of the rules, in hexadecimal.
     pub fingerprint: String,
 }
@@ -164,6 +166,7 @@ pub fn clean(
         funnel: Funnel::default(),
         losses: Losses::default(),
         reading: corpus.statistics(),
+        config: options.clean.clone(),
         fingerprint,
     };
     for (index, record) in records.into_iter().enumerate() {

@@ -124,7 +124,7 @@ fn is_singleton(char: char, normaliser: &ComposingNormalizerBorrowed<'static>) -
 
 /// Returns how many characters of `old` are neither in its common prefix nor in its common suffix
 /// with `new`; at least 1, so that an insertion counts.
-fn difference(old: &str, new: &str) -> u64 {
+pub(super) fn difference(old: &str, new: &str) -> u64 {
     let equal = |(a, b): &(char, char)| a == b;
     let count = old.chars().count();
     let front = old.chars().zip(new.chars()).take_while(equal).count();
