@@ -30,7 +30,9 @@ here is private and may change in any release.
 def modules() -> list[ModuleType]:
     """Return ``lslm`` and its public modules, in alphabetical order."""
     names = sorted(m.name for m in iter_modules(lslm.__path__) if not m.name.startswith("_"))
-    found = [lslm, *(import_module(f"lslm.{name}") for name in names if name != "cli")]
+    # harness is for lm-eval, which is not installed here
+    names = [name for name in names if name not in {"cli", "harness"}]
+    found = [lslm, *(import_module(f"lslm.{name}") for name in names)]
     return [module for module in found if hasattr(module, "__all__")]
 
 

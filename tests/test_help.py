@@ -95,7 +95,7 @@ MODULES = [
     *(
         module.name
         for module in pkgutil.walk_packages(lslm.__path__, "lslm.")
-        if "._" not in module.name and not module.name.startswith("lslm.cli")
+        if "._" not in module.name and not module.name.startswith(("lslm.cli", "lslm.harness"))
     ),
 ]
 

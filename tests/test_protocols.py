@@ -1,13 +1,15 @@
 """Protocols: against a naive second implementation in float64, and against published recipes."""
 
+import json
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from lslm import TokenDataset, Tokenizer
-from lslm.evaluation import score
+from lslm.evaluation import evaluate, score
 from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.protocol import PRESETS, Protocol, parse_protocol
 from lslm.windows import WindowPlanner
@@ -142,3 +144,28 @@ def test_windows_that_can_hold_no_target_are_refused():
         parse_protocol("llama.cpp", 3)
     with pytest.raises(ValueError, match="hf-stride needs at least 2"):
         parse_protocol("hf-stride", 1)
+
+
+def test_lm_eval_gives_the_same_sums(testdata, tmp_path):
+    """What lm-eval's ``hf`` says of the stored run's export (testdata/harness/make.py)."""
+    stored = json.loads((testdata / "harness/rolling.json").read_text("utf-8"))
+    lines = [json.dumps({"text": row["text"]}) + "\n" for row in stored["rows"]]
+    (tmp_path / "texts.jsonl").write_text("".join(lines))
+    result = evaluate(
+        testdata / "run/version-1",
+        data=tmp_path / "texts.jsonl",
+        protocol="lm-eval",
+        device="cpu",
+        per_document=tmp_path / "documents.jsonl",
+    )
+    assert result.protocol["window"] == stored["max_length"]
+    found = [json.loads(line) for line in (tmp_path / "documents.jsonl").read_text().splitlines()]
+    for mine, row in zip(found, stored["rows"], strict=True):
+        assert mine["nats"] == pytest.approx(-row["loglikelihood"], rel=1e-6)
+    texts = [row["text"] for row in stored["rows"]]
+    total = sum(row["loglikelihood"] for row in stored["rows"])
+    words = sum(len(re.split(r"\s+", text)) for text in texts)
+    n_bytes = sum(len(text.encode()) for text in texts)
+    assert result.word_perplexity == pytest.approx(math.exp(-total / words), rel=1e-6)
+    assert result.byte_perplexity == pytest.approx(math.exp(-total / n_bytes), rel=1e-6)
+    assert result.bits_per_byte == pytest.approx(-total / n_bytes / math.log(2), rel=1e-6)

@@ -1,0 +1,109 @@
+"""The model type of lm-eval: equal to lm-eval's own ``hf`` on the exported folder.
+
+lm-eval is not among the packages that tests need: without it and transformers they skip.
+"""
+
+import math
+
+import pytest
+import torch
+
+import lslm
+from lslm.evaluation import evaluate
+from lslm.training import train
+from small_data import documents
+
+lm_eval = pytest.importorskip("lm_eval", exc_type=ImportError)
+pytest.importorskip("transformers", exc_type=ImportError)
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+TEXTS = [*documents(6, seed=3), "", "x", "größer – 東京 " * 9]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("harness")
+    texts = documents(200)
+    tokenizer = lslm.train_tokenizer(texts=texts, vocab_size=400)
+    (folder / "text.txt").write_text("\n".join(texts), encoding="utf-8")
+    lslm.tokenize(
+        lslm.Corpus(folder / "text.txt", split="line"),
+        output=folder / "data",
+        tokenizer=tokenizer,
+        validation_fraction=0.1,
+    )
+    shape = {"width": 32, "layers": 2, "heads": 2, "model__sequence_length": 48, "device": "cpu"}
+    train(data=folder / "data", out=folder / "run", steps=40, progress=False, **shape)
+    lslm.export_model(folder / "run", output=folder / "hf")
+    return folder
+
+
+def request(kind, *arguments):
+    from lm_eval.api.instance import Instance
+
+    return Instance(request_type=kind, doc={}, arguments=arguments, idx=0)
+
+
+@pytest.fixture(scope="module")
+def models(run):
+    from lm_eval.models.huggingface import HFLM
+
+    from lslm.harness import HarnessModel
+
+    theirs = HFLM(pretrained=str(run / "hf"), device="cpu", dtype="float32", batch_size=1)
+    return HarnessModel(run=str(run / "run"), device="cpu", batch_size=4), theirs
+
+
+def test_rolling_log_likelihoods_are_equal(models):
+    requests = [request("loglikelihood_rolling", text) for text in TEXTS if text]
+    ours, theirs = (model.loglikelihood_rolling(requests, disable_tqdm=True) for model in models)
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert models[0].prefix_token_id == models[1].prefix_token_id
+    assert models[0].max_length == models[1].max_length == 48
+
+
+def test_the_protocol_gives_the_harness_figures(run, models, tmp_path):
+    """Word and byte perplexity and bits per byte of the whole, by the harness's definitions."""
+    import json
+    import re
+
+    texts = [text for text in TEXTS if text]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    result = evaluate(run / "run", data=tmp_path / "t.jsonl", protocol="lm-eval", device="cpu")
+    requests = [request("loglikelihood_rolling", text) for text in texts]
+    total = sum(models[1].loglikelihood_rolling(requests, disable_tqdm=True))
+    words = sum(len(re.split(r"\s+", text)) for text in texts)
+    n_bytes = sum(len(text.encode()) for text in texts)
+    assert result.nats == pytest.approx(-total, rel=1e-6)
+    assert result.word_perplexity == pytest.approx(math.exp(-total / words), rel=1e-6)
+    assert result.byte_perplexity == pytest.approx(math.exp(-total / n_bytes), rel=1e-6)
+    assert result.bits_per_byte == pytest.approx(-total / n_bytes / math.log(2), rel=1e-6)
+
+
+def test_log_likelihoods_of_continuations_are_equal(models):
+    pairs = [("The cat", " sees the"), ("", "The dog"), ("The ant ", "likes"), (TEXTS[0], " x")]
+    requests = [request("loglikelihood", *pair) for pair in pairs]
+    ours, theirs = (model.loglikelihood(requests, disable_tqdm=True) for model in models)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine[0] == pytest.approx(other[0], rel=1e-5)
+        assert mine[1] == other[1]
+
+
+def test_generated_text_is_equal(models):
+    options = {"until": ["."], "max_gen_toks": 20, "do_sample": False}
+    requests = [request("generate_until", text, options) for text in ("The cat", "The dog sees")]
+    ours, theirs = (model.generate_until(requests, disable_tqdm=True) for model in models)
+    assert ours == theirs
+
+
+def test_the_model_is_registered(run):
+    from lm_eval.api.registry import get_model
+
+    torch.set_num_threads(1)
+    import lslm.harness
+
+    assert get_model("lslm") is lslm.harness.HarnessModel
+    made = get_model("lslm").create_from_arg_string(
+        f"run={run / 'run'}", {"batch_size": 2, "device": "cpu"}
+    )
+    assert made.max_length == 48
