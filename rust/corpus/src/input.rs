@@ -116,7 +116,12 @@ impl Input {
                 })
             }
             InputSource::File(_) | InputSource::Spooled(_) => {
-                Stream::open(&self.path, self.compression, options.zstd_long, from)
+                let mut stream =
+                    Stream::open(&self.path, self.compression, options.zstd_long, from)?;
+                if options.on_bad_file == OnBadFile::Skip {
+                    stream.keep_faults();
+                }
+                Ok(stream)
             }
         }
     }
@@ -231,6 +236,9 @@ fn open_file(found: &FoundFile, options: &ReadOptions) -> Result<Input> {
         extension
     };
     let mut stream = Stream::new(path, file, compression, options.zstd_long)?;
+    if options.on_bad_file == OnBadFile::Skip {
+        stream.keep_faults();
+    }
     let format = sniff_format(path, &mut stream, &magic, extension.as_deref(), options)?;
     let encoding = encoding_of(path, &mut stream, format, options)?;
     if format == Format::Csv {

@@ -70,6 +70,9 @@ pub(crate) struct Stream {
     position: u64,
     /// Whether the reader has returned its last byte.
     ended: bool,
+    /// Whether [`Stream::peek`] returns what is before a fault, which `fault` keeps for later.
+    keeps_faults: bool,
+    fault: Option<Error>,
 }
 
 impl std::fmt::Debug for Stream {
@@ -119,6 +122,8 @@ impl Stream {
             end: 0,
             position: 0,
             ended: false,
+            keeps_faults: false,
+            fault: None,
         })
     }
 
@@ -153,10 +158,22 @@ impl Stream {
         self.trailing_bytes.load(Ordering::Relaxed)
     }
 
+    /// Has [`Stream::peek`] return the bytes before a fault, if there are any, so that the documents
+    /// before it can be read; the fault is returned when they are consumed.
+    pub(crate) fn keep_faults(&mut self) {
+        self.keeps_faults = true;
+    }
+
     /// Returns the next `count` bytes without consuming them; fewer only at the end.
     pub(crate) fn peek(&mut self, count: usize) -> Result<&[u8]> {
         while self.end - self.start < count && !self.ended {
-            self.fill(count)?;
+            if let Err(error) = self.fill(count) {
+                if !self.keeps_faults || self.start == self.end {
+                    return Err(error);
+                }
+                self.fault = Some(error);
+                break;
+            }
         }
         let until = self.end.min(self.start + count);
         Ok(&self.window[self.start..until])
@@ -254,6 +271,9 @@ impl Stream {
     /// Reads once: adds 1 to `READ_SIZE` bytes to the window, or sets `ended`. The first window has
     /// room for `wanted` bytes.
     fn fill(&mut self, wanted: usize) -> Result<()> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }

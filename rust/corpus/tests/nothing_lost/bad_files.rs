@@ -84,6 +84,29 @@ fn documents_before_the_break_of_a_stream_count_and_nothing_after_it() {
 }
 
 #[test]
+fn documents_before_a_fault_in_the_first_bytes_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv.gz");
+    let mut rows = String::from("text\n");
+    for i in 0..40 {
+        // fixed numbers that do not compress much
+        writeln!(rows, "é {:x}", (i * 0x9e37_79b9_7f4a_7c15_u128) % 0xffff_ffff_ffff_ffc5).unwrap();
+    }
+    let whole = gzip(rows.as_bytes());
+    let mut counts = Vec::new();
+    for length in (40..whole.len() - 8).step_by(13) {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(open(&path, &ReadOptions::default()).is_err());
+        let Ok(corpus) = open(&path, &skip()) else { continue };
+        let (texts, bad) = found(&corpus, u64::MAX);
+        assert!(texts.iter().all(|text| rows.contains(&format!("\n{text}\n"))), "{texts:?}");
+        assert_eq!((bad.len(), bad[0].documents), (1, texts.len() as u64));
+        counts.push(texts.len());
+    }
+    assert!(counts.is_sorted() && counts.last() > Some(&30), "{counts:?}");
+}
+
+#[test]
 fn a_document_that_is_not_complete_is_no_document() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.txt.gz");
