@@ -31,7 +31,8 @@ from lslm.cli.options import parse_size
 ROOT = Path(__file__).parents[1]
 
 VERBS = [
-    "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "scaling",
+    "analyze", "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "report",
+    "scaling",
     "tokenize", "train", "train-tokenizer", "tune", "verify",
 ]  # fmt: skip
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -227,7 +228,7 @@ SHORTER = {
 }
 ORDER = [
     "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
-    "eval", "generate", "export", "import", "demo", "tune", "scaling",
+    "report", "eval", "generate", "export", "import", "demo", "analyze", "tune", "scaling",
 ]  # fmt: skip
 
 
@@ -276,6 +277,7 @@ def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
     assert printed["generate"].startswith("def main")
     assert "Qwen3ForCausalLM" in printed["import"]
     assert (tmp_path / "demo/report.html").exists()
+    assert "of the loss" in printed["analyze"]
     assert "bits per byte" in printed["tune"]
     assert "held out" in printed["scaling"]
 
@@ -299,6 +301,7 @@ def test_every_verb_prints_nothing_but_json_on_request(raw, tmp_path):
     assert printed["export"]["files"][0] == "model.safetensors"
     assert printed["import"]["run"] == "runs/imported"
     assert printed["demo"]["bits_per_byte"] > 0
+    assert printed["analyze"]["loss"] > 0
     assert printed["tune"]["outcomes"] == {"finished": 2}
     assert len(printed["scaling"]["runs"]) == 9
     assert Path(tmp_path, printed["demo"]["report"]).exists()

@@ -34,9 +34,10 @@ def test_import_starts_no_native_thread():
 
 
 NEED_TORCH = {
-    "ComparisonResult", "Config", "ExportResult", "ImportResult", "ModelConfig", "ScalingResult",
-    "TrainResult", "Transformer", "TuneResult", "compare", "complete", "evaluate", "export_model",
-    "generate", "import_model", "load_config", "scaling", "train", "tune",
+    "Analysis", "ComparisonResult", "Config", "ExportResult", "ImportResult", "ModelConfig",
+    "ScalingResult", "TrainResult", "Transformer", "TuneResult", "analyze", "compare", "complete",
+    "evaluate", "export_model", "generate", "import_model", "load_config", "scaling", "train",
+    "tune",
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ UNIFORM = EvaluationResult(nats=100 * math.log(256), n_tokens=100, n_bytes=400)
 class Outline(html.parser.HTMLParser):
     """Checks that every tag is closed where it belongs and records the elements that tests look at."""
 
-    VOID = ("meta", "br", "hr")
+    VOID = ("meta", "br", "hr", "wbr")
 
     def __init__(self, document):
         super().__init__()
@@ -152,7 +152,7 @@ def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
         },
     )
     document = report.clean_report(funnel, facts={"profile": "code"})
-    text = " ".join(Outline(document).text)
+    text = "".join(Outline(document).text)
     assert text.index("length.min_chars") < text.index("duplicate.exact")
     assert "30 (30.0 %)" in text
     assert "500 bytes less than was read" in text
@@ -437,3 +437,48 @@ def test_durations(seconds, text):
 )
 def test_sizes(n_bytes, text):
     assert numbers.size(n_bytes) == text
+
+
+def test_several_runs_are_drawn_in_one_figure_with_what_differs(tmp_path):
+    for name, lr in (("one", 0.02), ("two", 0.05)):
+        run = tmp_path / name
+        run.mkdir()
+        rows = [
+            {"step": k, "loss": 5 - lr * k, "tokens": 100 * k, "tokens_per_second": 10.0}
+            for k in range(1, 9)
+        ]
+        rows.append({"step": 8, "validation_loss": 4 - lr})
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (run / "config.toml").write_text(f'[optim]\nlr = {lr}\n[train]\nout = "{run}"\nseed = 1\n')
+    page = report.compare_runs([tmp_path / "one", tmp_path / "two"])
+    assert "3.9500" in page
+    assert "3.9800" in page
+    assert page.index("3.9500") < page.index("3.9800")  # the best first
+    assert "optim.lr" in page
+    assert "train.seed" not in page
+    assert "train.out" not in page
+    assert page.count("<polyline") == 2
+
+
+def test_a_vocabulary_has_a_page(tmp_path):
+    tokenizer = lslm.train_tokenizer(texts=["low lower lowest"] * 3, vocab_size=262)
+    (tmp_path / "a.txt").write_text("low lower <b>")
+    measured = lslm.measure_tokenizer([tmp_path / "a.txt"], tokenizer=tokenizer)
+    figures = report.TokenizerFigures.of(tokenizer, report=measured, sample="low <b>")
+    page = report.tokenizer_report(figures, facts={"Documents": "a.txt"})
+    assert "<b>low" not in page
+    assert f"{measured.total.bytes_per_token:.2f}" in page
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (1.2, "better than xz -9: it needs 14% fewer bits"),
+        (1.68, "worse than xz -9: it needs 20% more"),
+    ],
+)
+def test_the_result_says_plainly_whether_it_beats_a_compressor(own, said):
+    from lslm.report.learning import _beside
+
+    assert said in _beside(own, 1.4, "xz -9")
+    assert "as good as" in _beside(1.401, 1.4, "xz -9")

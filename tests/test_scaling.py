@@ -90,7 +90,8 @@ def test_a_family_is_trained_fitted_and_checked(tmp_path, data):
     with pytest.raises(ValueError, match="9 runs"):
         lslm.scaling(runs=folders[:9], output=tmp_path / "few")
     other = tmp_path / "other"
-    lslm.train(data=data, out=other, steps=2, progress=False, **SMALL | {"validation_tokens": 500})
+    validation = f"{data}/train"
+    lslm.train(data=data, validation=validation, out=other, steps=2, progress=False, **SMALL)
     with pytest.raises(MismatchError, match="different tokens"):
         lslm.scaling(runs=[*folders, other], output=tmp_path / "mixed")
 

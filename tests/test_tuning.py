@@ -273,7 +273,7 @@ def test_trials_are_ordinary_runs_and_the_first_is_the_configuration(tmp_path, d
         **SMALL,
     )  # fmt: skip
     assert result.trials[0].loss == plain.validation.loss
-    own = lslm.evaluate(tmp_path / "study/trials/default", n_tokens=1000)
+    own = lslm.evaluate(tmp_path / "study/trials/default", progress=False)
     assert own.loss == pytest.approx(result.trials[0].loss, rel=1e-6)
 
 
@@ -440,6 +440,14 @@ def test_a_stopped_study_says_how_to_go_on(tmp_path, data):
     result = lslm.tune(output=folder, resume=True, progress=False)
     assert outcomes(result) == outcomes(study(tmp_path / "other", data, top=0))
     assert {t.name for t in result.trials if t.n_attempts == 2} == {"0001"}
+
+
+def test_trials_of_equal_time_say_that_they_are_not_comparable(tmp_path, data):
+    result = study(tmp_path / "study", data, budget="3s", n_trials=2, top=0, validate_every=5)
+    assert result.outcomes == {"finished": 2}
+    assert all(trial.n_tokens for trial in result.trials)
+    page = (tmp_path / "study/report.html").read_text()
+    assert "not comparable" in page
 
 
 def test_optuna_reads_the_study(tmp_path, data):

@@ -31,6 +31,7 @@ from lslm.progress import Progress
 from lslm.results import CleanPreview, CleanResult, TokenizeResult, TokenizerReport
 
 __all__ = [
+    "Analysis",
     "Batch",
     "CleanPreview",
     "CleanResult",
@@ -65,6 +66,7 @@ __all__ = [
     "Transformer",
     "TuneResult",
     "__version__",
+    "analyze",
     "clean",
     "compare",
     "complete",
@@ -87,6 +89,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lslm.analysis import Analysis, analyze
     from lslm.comparison import ComparisonResult, compare
     from lslm.config import Config, load_config
     from lslm.data import Batch, Mixture, TokenLoader, write_dataset
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
     from lslm.tuning import ScalingResult, TuneResult, scaling, tune
 else:  # out of type checkers' sight, so that a wrong name is an error for them
     _MODULES = {
+        "analysis": ["Analysis", "analyze"],
         "comparison": ["ComparisonResult", "compare"],
         "config": ["Config", "load_config"],
         "data": ["Batch", "Mixture", "TokenLoader", "write_dataset"],

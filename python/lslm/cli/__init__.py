@@ -7,6 +7,7 @@ command line can do, Python can do too. The verbs are in six modules:
 - :mod:`lslm.cli.artifacts`: inspect, verify.
 - :mod:`lslm.cli.model`: train, generate, demo; :mod:`lslm.cli.evaluation`: eval.
 - :mod:`lslm.cli.weights`: export, import.
+- :mod:`lslm.cli.analysis`: analyze.
 - :mod:`lslm.cli.tuning`: tune, scaling.
 
 :mod:`lslm.cli.options` defines the options that several verbs share, :mod:`lslm.cli.show` prints
@@ -21,7 +22,7 @@ import typer
 from typer.core import TyperGroup
 
 import lslm
-from lslm.cli import artifacts, evaluation, model, text, tuning, weights
+from lslm.cli import analysis, artifacts, evaluation, model, text, tuning, weights
 
 __all__ = ["Ended", "app"]
 
@@ -54,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_GROUPS = (text, artifacts, model, evaluation, tuning, weights)
+_GROUPS = (text, artifacts, model, evaluation, analysis, tuning, weights)
 for verbs in (group.verbs for group in _GROUPS):
     app.add_typer(verbs)
 

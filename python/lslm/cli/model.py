@@ -22,6 +22,7 @@ from lslm.cli.options import (
     expand_options,
     require_torch,
 )
+from lslm.cli.outputs import Force
 
 __all__ = ["verbs"]
 
@@ -58,9 +59,9 @@ def train(
 ) -> None:
     """Train a language model on a dataset."""
     require_torch()
-    from lslm import report
     from lslm.config import load_config, replace
     from lslm.files import write_atomically
+    from lslm.report import run_report
 
     first = Path(settings[0])
     path = first if "=" not in settings[0] or first.is_file() else None
@@ -76,10 +77,15 @@ def train(
         else:
             show.print_facts(f"{path or 'defaults'}: estimate", facts)
         return
-    result = lslm.train(config, resume=resume)
+
+    def redraw(reached: lslm.TrainResult) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            write_atomically(reached.run / "report.html", run_report(reached.run))
+
+    result = lslm.train(config, resume=resume, on_validation=redraw)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun only the first process prints
-    write_atomically(result.run / "report.html", report.run_report(result.run))
+    write_atomically(result.run / "report.html", run_report(result.run))
     if as_json:
         show.print_json(result.as_dict())
         return
@@ -87,6 +93,34 @@ def train(
     if result.validation is not None:
         print(f", validation loss {result.validation.loss:.3f}", end="")
     print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
+
+
+@verbs.command(epilog="Example: lslm report runs/first")
+@expand_options
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="One run, or several.")],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Page to write; RUN/report.html of one run."),
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the page of a run, also while it trains, or several runs in one figure."""
+    from lslm.files import write_atomically
+    from lslm.report import compare_runs, run_report
+
+    if len(runs) > 1 and output is None:
+        raise ValueError(f"{len(runs)} runs: name the page to write, -o PAGE.html")
+    path = runs[0] / "report.html" if output is None else output
+    if output is not None and output.exists() and not force:
+        raise ValueError(f"-o {output} exists: name another file, or replace it with --force")
+    write_atomically(path, run_report(runs[0]) if len(runs) == 1 else compare_runs(runs))
+    if as_json:
+        show.print_json({"report": path})
+    else:
+        print(path)
 
 
 @verbs.command(epilog="Example: lslm generate runs/first --prompt 'def main' --seed 1")

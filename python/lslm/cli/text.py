@@ -32,6 +32,9 @@ __all__ = ["verbs"]
 
 verbs = typer.Typer()
 
+MAX_SAMPLE_LETTERS = 1500
+"""Of a document to show in its tokens."""
+
 _DEFAULT_PROFILE = CleanOptions(profile="default")
 
 ValidationFraction = Annotated[
@@ -201,6 +204,7 @@ def train_tokenizer(
     report: Annotated[
         bool, typer.Option(help="Read the documents again and measure the tokenizer on them.")
     ] = True,
+    page: Annotated[Path | None, typer.Option(help="HTML file to write the measure to.")] = None,
     rules: CleanOptions,
     read: ReadOptions,
     threads: Threads = None,
@@ -209,6 +213,8 @@ def train_tokenizer(
     """Learn a BPE vocabulary from documents, and measure it on them."""
     corpus = read.corpus(inputs)
     check_output_file(output, option="-o", corpus=corpus, force=force)
+    if page is not None:
+        check_output_file(page, option="--page", corpus=corpus, force=force)
     documents: dict[str, Any] = {
         "cleaner": rules.cleaner(),
         "validation_fraction": validation_fraction,
@@ -238,6 +244,8 @@ def train_tokenizer(
     measured = None
     if report and "-" not in inputs:  # standard input cannot be read twice
         measured = lslm.measure_tokenizer(corpus, tokenizer=tokenizer, **documents)
+    if page is not None:
+        _write_page(page, tokenizer, measured, corpus)
     if as_json:
         show.print_json(facts | {"report": measured and measured.as_dict()})
         return
@@ -245,6 +253,24 @@ def train_tokenizer(
     show.print_facts(str(output), facts)
     if measured is not None:
         show.print_tokenizer_report(tokenizer, measured)
+
+
+def _write_page(
+    page: Path,
+    tokenizer: lslm.Tokenizer,
+    measured: lslm.TokenizerReport | None,
+    corpus: lslm.Corpus,
+) -> None:
+    """Write the page of a vocabulary, with the beginning of the first document in its tokens."""
+    from lslm.files import write_atomically
+    from lslm.report import TokenizerFigures, tokenizer_report
+
+    # what was measured could be read twice, so it can be read again
+    first = next(iter(corpus), None) if measured is not None else None
+    sample = "" if first is None else first.text[:MAX_SAMPLE_LETTERS]
+    figures = TokenizerFigures.of(tokenizer, report=measured, sample=sample)
+    inputs = ", ".join(str(name) for name in corpus.inputs)
+    write_atomically(page, tokenizer_report(figures, facts={"Documents": inputs}))
 
 
 @verbs.command(epilog="Example: lslm tokenize clean -o data/web --tokenizer tokenizer.json")

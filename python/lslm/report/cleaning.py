@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lslm.report.charts import Bar, bars
-from lslm.report.markup import Child, details, element, shortened, table
+from lslm.report.markup import Child, details, element, rule_name, shortened, table
 from lslm.report.numbers import percent, size
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _bars(funnel: Funnel, dropped: Sequence[tuple[str, Dropped]]) -> Child:
     ]
     rows += [
         Bar(
-            label=["dropped: ", element("code", reason)],
+            label=["dropped: ", rule_name(reason)],
             value=row.n_documents,
             shown=_share(row.n_documents, row.n_bytes, funnel),
             kind="bad",
@@ -146,7 +146,7 @@ def _changes(funnel: Funnel) -> list[Child]:
     if not changes:
         return []
     rows = [
-        (element("code", rule), f"{change.n_documents:,}", f"{change.n_changes:,}")
+        (rule_name(rule), f"{change.n_documents:,}", f"{change.n_changes:,}")
         for rule, change in sorted(changes, key=lambda item: (-item[1].n_documents, item[0]))
     ]
     return [
@@ -158,7 +158,7 @@ def _changes(funnel: Funnel) -> list[Child]:
 def _examples(dropped: Sequence[tuple[str, Dropped]]) -> list[Child]:
     shown: list[Child] = [
         details(
-            [element("code", reason), f" · {row.n_documents:,}"],
+            [rule_name(reason), f" · {row.n_documents:,}"],
             [_example(example) for example in row.examples],
         )
         for reason, row in dropped

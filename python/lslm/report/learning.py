@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm.report.charts import Bar, Point, Reference, Series, bars, line_chart, smooth
 from lslm.report.markup import Child, Markup, details, element, table
-from lslm.report.numbers import fixed, number, size
+from lslm.report.numbers import fixed, number, plus_minus, size
 from lslm.scores import perplexity
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) ->
         ),
         *_loss_by_tokens(metrics, curves[1:]),
         *_single_curve(metrics, "learning_rate", "learning rate", colour=2),
+        *_single_curve(metrics, "gradient_norm", "gradient norm", colour=1),
         *_single_curve(metrics, "tokens_per_second", "tokens per second", colour=3),
     ]
     return [element("div", charts, class_="charts"), *_validation_table(metrics)]
@@ -123,7 +124,7 @@ def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[
         Bar(
             label=element("b", "this model"),
             value=own,
-            shown=f"{own:.3f} bits per byte",
+            shown=f"{own:.3f}{plus_minus(result.bits_per_byte_error)} bits per byte",
             kind="good",
             note=f"Loss {result.loss:.4f}, perplexity {number(result.perplexity)}: at each "
             "token it is as unsure as if it had that many equally likely tokens to choose from.",
@@ -132,6 +133,7 @@ def result_parts(result: EvaluationResult, baselines: Baselines | None) -> list[
     if baselines is not None:
         rows += _baseline_bars(baselines, own)
     return [
+        element("p", _verdict(own, baselines), class_="lead") if baselines is not None else None,
         element(
             "p",
             f"Measured on {result.n_tokens:,} tokens, which are {size(result.n_bytes)} of text. "
@@ -171,6 +173,25 @@ def _details_parts(result: EvaluationResult) -> list[Child]:
             )
         )
     return [*parts, *(element("p", note, class_="note") for note in result.notes)]
+
+
+def _verdict(own: float, baselines: Baselines) -> str:
+    """Return in plain words whether the model beats a compressor and a model without context."""
+    sentences = []
+    if baselines.xz_bits_per_byte is not None:
+        sentences.append(_beside(own, baselines.xz_bits_per_byte, "xz -9"))
+    if baselines.unigram is not None and baselines.unigram.bits_per_byte > 0:
+        sentences.append(_beside(own, baselines.unigram.bits_per_byte, "the unigram model"))
+    return " ".join(sentences)
+
+
+def _beside(own: float, other: float, name: str) -> str:
+    """Return how many bits the model needs beside ``name``."""
+    share = abs(own / other - 1)
+    if share < 0.005:
+        return f"The model is as good as {name}: {own:.3f} and {other:.3f} bits per byte."
+    verdict, more = ("better", "fewer") if own < other else ("worse", "more")
+    return f"The model is {verdict} than {name}: it needs {share:.0%} {more} bits ({other:.3f})."
 
 
 def _baseline_bars(baselines: Baselines, own: float) -> list[Bar]:

@@ -12,6 +12,7 @@ import hashlib
 import html
 import importlib.resources
 import json
+import re
 import unicodedata
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,11 +28,12 @@ __all__ = [
     "join",
     "page",
     "printable",
+    "rule_name",
     "shortened",
     "table",
 ]
 
-_VOID = frozenset({"br", "hr", "meta"})
+_VOID = frozenset({"br", "hr", "meta", "wbr"})
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -124,6 +126,13 @@ def table(
         class_="scroll",
         tabindex="0",
     )
+
+
+def rule_name(name: str) -> Markup:
+    """Return a name such as ``gopher_quality.mean_word_length``, broken after . and _ alone."""
+    parts = re.split(r"(?<=[._])", name)
+    children = [child for part in parts for child in (part, element("wbr"))]
+    return element("code", children[:-1], class_="name")
 
 
 def details(summary: Child, *children: Child) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-__all__ = ["MetricRow", "read_metrics"]
+__all__ = ["MetricRow", "count_parameters", "read_metrics"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class MetricRow:
     validation_loss: float | None = None
     learning_rate: float | None = None
     """Of the matrices."""
+    gradient_norm: float | None = None
+    """Of all parameters together, before it was limited."""
     tokens_per_second: float | None = None
 
 
@@ -67,5 +70,20 @@ def _metric_row(row: Mapping[str, Any]) -> MetricRow:
         loss=number("loss"),
         validation_loss=number("validation_loss"),
         learning_rate=number("lr"),
+        gradient_norm=number("gradient_norm"),
         tokens_per_second=number("tokens_per_second"),
     )
+
+
+def count_parameters(run: str | os.PathLike[str]) -> int:
+    """Return the number of values in the last checkpoint of ``run``; 0 without one."""
+    checkpoints = sorted(Path(run).glob("checkpoints/step-*/state.json"))
+    if not checkpoints:
+        return 0
+    n_values = 0
+    for file in checkpoints[-1].parent.glob("model*.safetensors"):
+        with file.open("rb") as content:
+            header = json.loads(content.read(int.from_bytes(content.read(8), "little")))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+        n_values += sum(math.prod(shape) for shape in shapes)
+    return n_values

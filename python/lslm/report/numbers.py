@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["compact", "duration", "fixed", "number", "percent", "size"]
+__all__ = ["compact", "duration", "fixed", "number", "percent", "plus_minus", "size"]
 
 
 def size(n_bytes: float) -> str:
@@ -56,3 +56,8 @@ def number(value: float) -> str:
 def fixed(value: float | None) -> str:
     """Return a loss with four decimals; "n/a" for None."""
     return "n/a" if value is None else f"{value:.4f}"
+
+
+def plus_minus(error: float | None, digits: int = 3) -> str:
+    """Return a standard error as text after its figure; "" for None."""
+    return "" if error is None else f" ± {error:.{digits}f}"

@@ -1,4 +1,4 @@
-"""The three pages: the demo's whole way, one training run, one cleaning."""
+"""The pages of the demo's whole way, one training run, one cleaning, one vocabulary."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from lslm.report.cleaning import funnel_parts, loss_parts, reading_parts
 from lslm.report.layout import Section, document, fact_list, tile
 from lslm.report.learning import result_parts, training_parts
 from lslm.report.markup import Child, Markup, element, shortened, table
-from lslm.report.metrics import MetricRow, read_metrics
-from lslm.report.numbers import duration, fixed, number, percent, size
+from lslm.report.metrics import MetricRow, count_parameters, read_metrics
+from lslm.report.numbers import duration, fixed, number, percent, plus_minus, size
 from lslm.report.vocabulary import vocabulary_parts
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from lslm.report.figures import Baselines, Command, DemoResults, Sample, StageFigure
+    from lslm.report.figures import (
+        Baselines,
+        Command,
+        DemoResults,
+        Sample,
+        StageFigure,
+        TokenizerFigures,
+    )
     from lslm.results import Funnel, Reading, SourceLoss
     from lslm.scores import EvaluationResult
 
-__all__ = ["clean_report", "demo_report", "run_report"]
+__all__ = ["clean_report", "demo_report", "run_report", "tokenizer_report"]
 
 MAX_SAMPLE_LETTERS = 4000
 """Characters of a prompt, and of the text after it, to show."""
@@ -41,18 +48,22 @@ def demo_report(results: DemoResults) -> str:
     ]
     training = [fact_list(results.model), training_parts(results.metrics, results.baselines)]
     sections: list[Section] = [
+        ("The numbers that matter", "numbers", result_parts(result, results.baselines)),
+        ("Samples", "samples", _sample_parts(results.samples)),
         ("Steps", "steps", steps),
         ("Cleaning", "cleaning", funnel_parts(funnel)),
         ("Vocabulary", "vocabulary", vocabulary_parts(results.tokenizer)),
         ("Training", "training", training),
-        ("The numbers that matter", "numbers", result_parts(result, results.baselines)),
-        ("Samples", "samples", _sample_parts(results.samples)),
         ("By hand", "by-hand", _command_parts(results.commands)),
     ]
     bytes_per_token = result.n_bytes / max(result.n_tokens, 1)
     vocabulary = f"vocabulary of {results.tokenizer.vocab_size:,}"
     tiles = [
-        tile(f"{result.bits_per_byte:.3f}", "bits per byte", "on text the model never saw"),
+        tile(
+            f"{result.bits_per_byte:.3f}{plus_minus(result.bits_per_byte_error)}",
+            "bits per byte",
+            "on text the model never saw",
+        ),
         tile(number(result.perplexity), "perplexity", "equally likely choices per token"),
         tile(f"{result.loss:.3f}", "validation loss", "nats per token"),
         tile(f"{funnel.n_documents_kept:,}", "documents kept", f"of {funnel.n_documents:,}"),
@@ -84,7 +95,23 @@ def run_report(
     if configuration.exists():
         text = configuration.read_text("utf-8", errors="replace")
         sections.append(("Configuration", "configuration", element("pre", text)))
+    sections.append(("How", "how", fact_list(_run_facts(folder))))
     return document(f"Run {folder.resolve().name}", _run_tiles(metrics), sections)
+
+
+def _run_facts(folder: Path) -> dict[str, str]:
+    """Return where a run is, its size, and with what and when this page was drawn."""
+    from datetime import datetime
+
+    from lslm import __version__
+
+    rows = {"Run": str(folder.resolve())}
+    n_parameters = count_parameters(folder)
+    if n_parameters:
+        rows["Parameters"] = f"{n_parameters:,}"
+    rows["Command"] = f"lslm train {folder}/config.toml out=ANOTHER"
+    drawn = datetime.now().astimezone()
+    return rows | {"Drawn": f"{drawn:%Y-%m-%d %H:%M %Z} by lslm {__version__}"}
 
 
 def clean_report(
@@ -116,6 +143,22 @@ def clean_report(
     if facts:
         sections.append(("How", "how", fact_list(facts)))
     return document(title, tiles, sections)
+
+
+def tokenizer_report(figures: TokenizerFigures, *, facts: Mapping[str, str] | None = None) -> str:
+    """Return the page of a vocabulary: its ratios, unused and longest tokens, a text in tokens."""
+    tiles = [tile(f"{figures.vocab_size:,}", "tokens", figures.pattern)]
+    if figures.report is not None:
+        shown = figures.report.validation or figures.report.total
+        tiles += [
+            tile(f"{shown.bytes_per_token:.2f}", "bytes per token", "more is better"),
+            tile(f"{shown.tokens_per_word:.2f}", "tokens per word", "less is better"),
+            tile(f"{len(figures.unused):,}", "unused tokens", "in the text measured"),
+        ]
+    sections: list[Section] = [("Vocabulary", "vocabulary", vocabulary_parts(figures))]
+    if facts:
+        sections.append(("How", "how", fact_list(facts)))
+    return document("Vocabulary", tiles, sections)
 
 
 def _run_tiles(metrics: Sequence[MetricRow]) -> list[Markup]:

@@ -16,7 +16,7 @@ __all__ = ["Axis", "Path", "parallel_coordinates"]
 
 WIDTH, HEIGHT = 800.0, 330.0
 """The viewBox: twice as wide as a chart, for more axes than two."""
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 40.0, 44.0, 14.0
+LEFT, RIGHT, TOP, BOTTOM = 40.0, 64.0, 44.0, 14.0
 MAX_LETTERS = 12
 """Of the name of a choice beside its axis."""
 

@@ -208,11 +208,12 @@ def _read_runs(folders: Sequence[Path]) -> list[ScalingRun]:
     measured_on: dict[tuple[object, ...], Path] = {}
     for folder in folders:
         config, state = load_config(folder / "config.toml"), read_state(find_checkpoint(folder))
-        if not state.get("validation"):
+        validation = state.get("final_validation") or state.get("validation")
+        if not validation:
             raise ValueError(
                 f"{folder} has no validation at its last checkpoint: train it to its end"
             )
-        on = (state["tokenizer"], state["validation_dataset"], state["validation"]["tokens"])
+        on = (state["tokenizer"], state["validation_dataset"], validation["tokens"])
         measured_on.setdefault(on, folder)
         runs.append(
             ScalingRun(
@@ -220,7 +221,7 @@ def _read_runs(folders: Sequence[Path]) -> list[ScalingRun]:
                 n=count_flops(config.model) / 6,
                 n_parameters=count_parameters(config.model),
                 n_tokens=state["tokens"],
-                loss=state["validation"]["loss"],
+                loss=validation["loss"],
             )
         )
     if len(measured_on) > 1:

@@ -143,7 +143,7 @@ class _Follower:
 
     def __init__(self, storage: Storage, trial: optuna.Trial, *, may_prune: bool) -> None:
         self._storage, self._trial, self._may_prune = storage, trial, may_prune
-        self._reported, self._steps = 0, 0
+        self._reported = 0
         self.has_pruned = False
 
     def replay(self, run: Path) -> bool:
@@ -155,33 +155,38 @@ class _Follower:
             return False
         checkpoint = read_state(find_checkpoint(run, "last"))
         self._storage.note(self._trial, saved_step=checkpoint["step"])
-        lengths = None
+        steps = load_config(run / "config.toml").train.steps
+        validation = checkpoint.get("validation")
+        if not steps or not validation:
+            return False
+        bytes_per_token = validation["bytes"] / validation["tokens"]
         for row in read_metrics(run / "metrics.jsonl"):
             if row.validation_loss is not None and row.step <= checkpoint["step"]:
-                validation = checkpoint.get("validation")
-                if validation and lengths is None:  # bytes per token of the validation set
-                    lengths = validation["bytes"] / validation["tokens"]
-                if lengths:
-                    bits = row.validation_loss / math.log(2) / lengths
-                    if self._report(run, row.step, bits):
-                        return True
+                bits = row.validation_loss / math.log(2) / bytes_per_token
+                if self._report(row.step / steps, bits):
+                    return True
         return False
 
     def follow(self, reached: TrainResult) -> bool:
         """Report a validation; return whether to stop."""
         assert reached.validation is not None
-        return self._report(reached.run, reached.step, reached.validation.bits_per_byte)
+        settings = load_config(reached.run / "config.toml").train
+        if settings.steps:
+            share = reached.step / settings.steps
+        else:  # until its time is over, a run of minutes has no number of steps
+            share = min(1.0, reached.seconds / (60 * settings.minutes))
+        return self._report(share, reached.validation.bits_per_byte)
 
-    def _report(self, run: Path, step: int, bits_per_byte: float) -> bool:
-        self._steps = self._steps or load_config(run / "config.toml").train.steps
-        ninths = round(RUNGS * step / self._steps)
+    def _report(self, share: float, bits_per_byte: float) -> bool:
+        """Report the loss after this share of the budget; return whether to stop."""
+        ninths = round(RUNGS * share)
         if ninths <= self._reported:
             return False
         self._reported = ninths
         self._trial.report(bits_per_byte, ninths)
         if not math.isfinite(bits_per_byte):
             self.has_pruned = True
-        elif self._may_prune and step < self._steps:
+        elif self._may_prune and share < 1:
             self.has_pruned = self._trial.should_prune()
         return self.has_pruned
 
@@ -192,9 +197,10 @@ def _record(storage: Storage, trial: optuna.Trial, run: Path, outcome: str) -> N
     with contextlib.suppress(FileNotFoundError):  # ended before its first checkpoint
         state = read_state(find_checkpoint(run, "last"))
         facts = {"step": state["step"], "n_tokens": state["tokens"], "trained": state["seconds"]}
-        if state.get("validation"):
-            facts["loss"] = state["validation"]["loss"]
-            facts["bits_per_byte"] = state["validation"]["bits_per_byte"]
+        validation = state.get("final_validation") or state.get("validation")
+        if validation:
+            facts["loss"] = validation["loss"]
+            facts["bits_per_byte"] = validation["bits_per_byte"]
     value = facts.get("bits_per_byte") if outcome == "finished" else None
     if outcome == "finished" and value is None:
         outcome = "diverged"
