@@ -63,7 +63,7 @@ def test_counts_of_cleaning_add_up(made):
     assert sum(row.n_documents for row in funnel.dropped.values()) == 32
     assert funnel.changes["spaces"] == results.Change(n_documents=40, n_changes=40)
     short = funnel.dropped["length.too_short"].examples[0]
-    assert short == results.DroppedDocument(text="email@example.com", value=11, limit=15)
+    assert short == results.DroppedDocument(text="<EMAIL>", value=11, limit=15)
     assert funnel.dropped["duplicate.exact"].examples == ()
     assert cleaned.reading.n_documents == 41
     assert cleaned.reading.n_bad_documents == 1

@@ -271,17 +271,21 @@ class Cleaner:
     Profiles: "none" (no rule), "default" (loses nothing: NFC, a byte order mark, C0 controls; drops
     what is empty or was decoded wrongly), "tidy" (also white space, hidden characters, escape
     sequences), "code" (drops generated, minified and data files), "gopher" and "fineweb" (English
-    web text, equal to datatrove's filters up to the segmentation of words), "chinese" (Chinese web
-    text by the character, after FineWeb2).
+    web text), "chinese" (Chinese web text by the character, after FineWeb-2). "gopher@datatrove",
+    "c4@datatrove", "fineweb@datatrove" and "fineweb2@cmn_Hani" equal datatrove's filters verdict
+    for verdict and have no other rule; a path to a settings file of FineWeb-2, such as
+    "fra_Latn.yml", gives the profile of that language.
 
     Arguments:
         profile: the name of a profile.
         overrides: changes to its rules, by name: False or None switches a rule off, True on, a dict
             on with these settings; a setting of None removes that limit. A text switches the rule
-            and one setting on: ``nfc="keep-singletons"``. ``redact=True`` switches
-            on all redactors (email, ipv4, resident_id, mobile_phone). ``unit`` is "word" or "char":
-            what counts as a word of Chinese and Japanese. ``stages`` names all rules that run, in
-            order; without it, a rule that is switched on runs at its usual place.
+            and one setting on: ``nfc="keep-singletons"``. ``redact=True`` masks
+            every kind of private data; ``redact={"phone": False}`` all but one, and
+            ``redact={"replacement": "remove"}`` leaves no placeholder. ``unit`` names what
+            counts as a word: "word", "char" (each Chinese or Japanese character), "spacy-en",
+            "jieba". ``stages`` names all rules that run, in order; without it, a rule that is
+            switched on runs at its usual place.
 
     Raises:
         ValueError: a profile, rule or setting is unknown (the message names the nearest), or a
@@ -290,7 +294,7 @@ class Cleaner:
 
     >>> cleaner = lslm.Cleaner("default", redact=True, length={"min_chars": 5})
     >>> cleaner.clean("Write to me@site.org").text
-    'Write to email@example.com'
+    'Write to <EMAIL>'
     """
 
     def __new__(

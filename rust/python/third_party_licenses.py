@@ -24,6 +24,27 @@ The compiled part of lslm links the crates below, each under the licence named.
 Crates under Apache-2.0 come with the text in LICENSE; the other texts follow the list.
 Written by rust/python/third_party_licenses.py.
 """
+# MIT crates whose archives lack the licence file that their repositories have.
+MIT = {
+    "jieba-rs": "Copyright (c) 2018 messense",
+    "whatlang": "Copyright (c) 2017 Sergey Potapov <blake131313@gmail.com>\n"
+    "Copyright (c) 2014 Titus Wormer <tituswormer@gmail.com>\n"
+    "Copyright (c) 2008 Kent S Johnson\n"
+    "Copyright (c) 2006 Jacob R Rideout <kde@jacobrideout.net>\n"
+    "Copyright (c) 2004 Maciej Ceglowski",
+}
+# Data in the extension that is derived from other MIT software.
+DATA = {
+    "spaCy, of which rust/clean/src/view/english has character classes and exceptions": "Copyright "
+    "(C) 2016-2024 ExplosionAI GmbH, 2016 spaCy GmbH, 2015 Matthew Honnibal",
+    "jieba, whose dictionary jieba-rs has": "Copyright (c) 2013 Sun Junyi",
+}
+
+
+def mit(copyright_lines: str) -> str:
+    """Return the MIT licence with these copyright lines."""
+    text = (Path(__file__).parent / "mit.txt").read_text(encoding="utf-8").strip()
+    return f"{copyright_lines}\n\n{text}"
 
 
 def linked_packages() -> list[dict[str, Any]]:
@@ -58,6 +79,8 @@ def texts_of(package: dict[str, Any]) -> list[str]:
         wanted += ["LICENSE", "LICENCE", "COPYING"]
     folder = Path(package["manifest_path"]).parent
     files = sorted(file for file in folder.iterdir() if file.name.upper().startswith(tuple(wanted)))
+    if not files and package["name"] in MIT:
+        return [mit(MIT[package["name"]])]
     if not files and not offers_apache(package):
         raise SystemExit(f"{package['name']} {package['version']} ships no licence file")
     return [file.read_text(encoding="utf-8").strip() for file in files]
@@ -79,6 +102,8 @@ def document() -> str:
         listed.append(f"{name}: {used}\n")
         for text in texts_of(package):
             users.setdefault(text, []).append(name)
+    for name, lines in DATA.items():
+        users.setdefault(mit(lines), []).append(name)
     rule = "\n" + "-" * 80 + "\n"
     texts = (f"{rule}{', '.join(names)}\n\n{text}\n" for text, names in users.items())
     return f"{INTRODUCTION}\n{''.join(listed)}{''.join(texts)}"

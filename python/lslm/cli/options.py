@@ -181,7 +181,7 @@ class CleanOptions:
         if self.profile is not None:
             overrides = parse_assignments(self.assignments or [])
             if self.redact:
-                overrides["redact"] = True
+                overrides.setdefault("redact", True)
             return lslm.Cleaner(self.profile, **overrides)
         for option, value in (("--set", self.assignments), ("--redact", self.redact)):
             if value:

@@ -6,7 +6,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::rule::RuleKind;
 use crate::rules::RULES;
 use crate::view::unit::WordUnit;
 
@@ -31,7 +30,8 @@ macro_rules! profiles {
 
 /// All profiles.
 ///
-/// "gopher" and "fineweb" have datatrove's settings. "chinese" has those of FineWeb2 for cmn_Hani,
+/// "gopher" and "fineweb" have the filters of datatrove after the normalisers of "default"; names with
+/// `@` have the filters only. "chinese" has those of FineWeb2 for cmn_Hani,
 /// converted from jieba's words to characters. On 1,698 documents of Chinese Wikipedia and modern
 /// prose, a word of jieba's is 1.6 of our units (1.74 without punctuation); counts, ratios and the
 /// n of n-grams are scaled by that. Two limits were chosen to drop as many of these documents as
@@ -39,8 +39,19 @@ macro_rules! profiles {
 /// words, and that of words with a letter.
 ///
 /// A new profile is a file in `profiles/` and its name here.
-pub static PROFILES: [Profile; 7] =
-    profiles!["none", "default", "tidy", "code", "gopher", "fineweb", "chinese"];
+pub static PROFILES: [Profile; 11] = profiles![
+    "none",
+    "default",
+    "tidy",
+    "code",
+    "gopher",
+    "fineweb",
+    "chinese",
+    "gopher@datatrove",
+    "c4@datatrove",
+    "fineweb@datatrove",
+    "fineweb2@cmn_Hani",
+];
 
 impl Profile {
     /// Returns what the profile is for, in one line.
@@ -78,8 +89,8 @@ impl Profile {
 /// assert_eq!(config.to_value()["gopher_quality"]["min_words"], json!(20.0));
 ///
 /// // mask addresses before judging what is left
-/// let config = CleanConfig::profile("none")?.with(&json!({"stages": ["email", "length"]}))?;
-/// assert_eq!(config.stages().collect::<Vec<_>>(), ["email", "length"]);
+/// let config = CleanConfig::profile("none")?.with(&json!({"stages": ["redact", "length"]}))?;
+/// assert_eq!(config.stages().collect::<Vec<_>>(), ["redact", "length"]);
 ///
 /// let error = CleanConfig::profile("finweb").unwrap_err();
 /// assert_eq!(error.to_string(), r#"unknown profile "finweb": did you mean "fineweb"?"#);
@@ -95,8 +106,6 @@ pub struct CleanConfig {
     stages: Vec<usize>,
 }
 
-/// The key that switches all redactors on or off.
-const REDACT: &str = "redact";
 /// The key of the profile's name.
 const PROFILE: &str = "profile";
 /// The key of the profile's version.
@@ -143,8 +152,7 @@ impl CleanConfig {
     /// - a rule by its name, with `true`, `false` or an object of settings. A rule that this
     ///   switches on runs before the first stage that [`RULES`] has after it;
     /// - `stages`, the names of all rules that run, in order;
-    /// - `redact`, which switches all redactors;
-    /// - `unit`, "word" or "char".
+    /// - `unit`, the name of a [`WordUnit`].
     ///
     /// An unknown key, a wrong type or a value that a rule cannot use is an [`Error::Invalid`] that
     /// names it.
@@ -152,27 +160,18 @@ impl CleanConfig {
         let Value::Object(changes) = changes else {
             return Err(Error::invalid(format!("{changes}: use a table of rules")));
         };
-        // the list first, then `redact`, so that both can be combined with settings of one rule
+        // the list first, so that it can be combined with settings of its rules
         if let Some(names) = changes.get(STAGES) {
             self.set_stages(names)?;
         }
-        if let Some(switch) = changes.get(REDACT) {
-            let Value::Bool(_) = switch else {
-                return Err(Error::invalid(format!("redact = {switch}: use true or false")));
-            };
-            for (index, rule) in RULES.iter().enumerate() {
-                if rule.kind() == RuleKind::Redactor {
-                    self.change(index, switch)?;
-                }
-            }
-        }
         for (key, change) in changes {
             match key.as_str() {
-                REDACT | STAGES => {}
+                STAGES => {}
                 PROFILE_VERSION => self.check_version(change)?,
                 UNIT => {
                     self.unit = serde_json::from_value(change.clone()).map_err(|_| {
-                        Error::invalid(format!("unit = {change}: use \"word\" or \"char\""))
+                        let names = WordUnit::ALL.map(WordUnit::name).join(", ");
+                        Error::invalid(format!("unit = {change}: use one of {names}"))
                     })?;
                 }
                 name => self.change(rule_index(name)?, change)?,
@@ -256,7 +255,7 @@ impl CleanConfig {
         let mut table = Map::new();
         table.insert(PROFILE.to_owned(), self.profile.name.into());
         table.insert(PROFILE_VERSION.to_owned(), self.profile.version().into());
-        table.insert(UNIT.to_owned(), unit_name(self.unit).into());
+        table.insert(UNIT.to_owned(), self.unit.name().into());
         table.insert(STAGES.to_owned(), self.stages().collect());
         for (rule, settings) in RULES.iter().zip(&self.rules) {
             let bare = settings.as_object().is_some_and(Map::is_empty);
@@ -296,19 +295,12 @@ impl CleanConfig {
     /// enter it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(format!("lslm-clean 1\nunit {}\n", unit_name(self.unit)));
+        hash.update(format!("lslm-clean 1\nunit {} {}\n", self.unit.name(), self.unit.version()));
         for (index, settings) in self.active() {
             let rule = &RULES[index];
             hash.update(format!("{} {} {settings}\n", rule.name, rule.version));
         }
         hash.finalize().into()
-    }
-}
-
-fn unit_name(unit: WordUnit) -> &'static str {
-    match unit {
-        WordUnit::Word => "word",
-        WordUnit::Char => "char",
     }
 }
 
@@ -320,7 +312,7 @@ fn rule_index(name: &str) -> Result<usize> {
 
 /// Returns the error for a key that is not a rule, with the nearest that is.
 fn unknown_rule(name: &str) -> Error {
-    let known = || RULES.iter().map(|rule| rule.name).chain([REDACT, STAGES, UNIT]);
+    let known = || RULES.iter().map(|rule| rule.name).chain([STAGES, UNIT]);
     let hint = match nearest(name, known()) {
         Some(near) => format!("did you mean {near:?}?"),
         None => format!("choose one of {}", known().collect::<Vec<_>>().join(", ")),
@@ -381,6 +373,10 @@ mod tests {
         assert!(text.starts_with("length.min_chars = \"three\": invalid type"), "{text}");
         let text = message(base().with(&json!({"bom": {"form": "C"}})));
         assert_eq!(text, "unknown setting bom.form: this rule has no settings: use true or false");
+        assert_eq!(
+            message(base().with(&json!({"redact": {"emai": false}}))),
+            "unknown setting redact.emai: did you mean redact.email?"
+        );
         assert!(message(base().with(&json!({"nfc": 3}))).starts_with("nfc = 3: use true"));
         let text = message(base().with(&json!({"nfc": "keep-singeltons"})));
         assert!(text.ends_with("did you mean nfc.keep_singletons?"), "{text}");
@@ -399,8 +395,7 @@ mod tests {
             "profile": "gopher",
             "gopher_quality": {"min_words": 10, "max_words": null},
             "nfc": false,
-            "redact": true,
-            "mobile_phone": false,
+            "redact": {"phone": false},
         }))
         .unwrap();
         let value = config.to_value();
@@ -408,8 +403,8 @@ mod tests {
         assert_eq!(value["gopher_quality"]["max_words"], json!(null));
         assert_eq!(value["gopher_quality"]["max_symbol_ratio"], json!(0.1));
         assert_eq!(value["nfc"], json!(false));
-        assert!(value["email"].is_object());
-        assert_eq!(value["mobile_phone"], json!(false));
+        assert_eq!(value["redact"]["email"], json!(true));
+        assert_eq!(value["redact"]["phone"], json!(false));
         // switched off and on again, a rule has its own defaults, not those of the profile
         let off = config.with(&json!({"gopher_quality": false})).unwrap();
         let on = off.with(&json!({"gopher_quality": true})).unwrap();
@@ -429,9 +424,9 @@ mod tests {
             "length": {"min_chars": 7}}));
         assert_ne!(other.unwrap().fingerprint(), config.fingerprint());
         // a rule that is switched on comes before the first stage that RULES has after it
-        let more = config.clone().with(&json!({"spaces": true, "email": true})).unwrap();
-        assert_eq!(order(&more), ["spaces", "length", "nfc", "fineweb", "email"]);
-        let less = more.with(&json!({"nfc": false, "email": null})).unwrap();
+        let more = config.clone().with(&json!({"spaces": true, "redact": true})).unwrap();
+        assert_eq!(order(&more), ["spaces", "length", "nfc", "fineweb", "redact"]);
+        let less = more.with(&json!({"nfc": false, "redact": null})).unwrap();
         assert_eq!(order(&less), ["spaces", "length", "fineweb"]);
         let base = CleanConfig::profile("fineweb").unwrap();
         let only = base.with(&json!({"stages": ["gopher_quality"]})).unwrap();

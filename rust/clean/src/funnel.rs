@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::cleaner::{CleanedText, Cleaner, Verdict};
 use crate::dedup::DocumentPosition;
+use crate::language::detect_language;
 
 /// Examples kept for each reason: enough to see what a rule drops, on a third of a screen.
 const MAX_EXAMPLES: usize = 3;
 /// Bytes of text in an example: about three lines of a terminal.
 const MAX_EXAMPLE_BYTES: usize = 240;
+
+/// The reason that names the words of one language.
+const STOP_WORDS: &str = "gopher_quality.stop_words";
 
 /// Counts over documents. The funnels of the parts of an input, merged in any order, equal the
 /// funnel of the whole.
@@ -145,6 +149,37 @@ impl Funnel {
         }
     }
 
+    /// Returns what to do when most documents were dropped by the rule that has stop words and word
+    /// lengths of one language: the language of the dropped examples, and the profile to use.
+    pub fn advice(&self) -> Option<String> {
+        let is_of_words = |reason: &str| reason.starts_with("gopher_quality.");
+        let by_words = self.dropped.iter().filter(|(reason, _)| is_of_words(reason));
+        let documents: u64 = by_words.clone().map(|(_, dropped)| dropped.documents).sum();
+        if documents == 0 || 2 * documents < self.documents {
+            return None;
+        }
+        let examples = by_words.flat_map(|(_, dropped)| &dropped.examples);
+        let found: Vec<_> = examples.filter_map(|example| detect_language(&example.text)).collect();
+        let language = found.iter().max_by_key(|language| {
+            found.iter().filter(|other| other.code == language.code).count()
+        });
+        let hint = match language {
+            Some(language) if language.code == "cmn" => {
+                "they look like Chinese: use the profile chinese or fineweb2@cmn_Hani".to_owned()
+            }
+            Some(language) if language.code != "eng" => format!(
+                "they look like {}: use FineWeb-2's settings file for {}, or the profile default",
+                language.name, language.code
+            ),
+            _ if self.dropped.contains_key(STOP_WORDS) => {
+                format!("{STOP_WORDS} is for one language: set its stop words, or null")
+            }
+            _ => return None,
+        };
+        let all = self.documents;
+        Some(format!("{documents} of {all} documents were dropped by gopher_quality; {hint}"))
+    }
+
     /// Returns the number of documents dropped.
     pub fn documents_dropped(&self) -> u64 {
         self.dropped.values().map(|dropped| dropped.documents).sum()
@@ -177,6 +212,23 @@ mod tests {
             funnel.add(position, text.len() as u64, &cleaner.clean(text, &mut buffers), cleaner);
         }
         funnel
+    }
+
+    #[test]
+    fn a_profile_of_another_language_is_named() {
+        let settings = json!({"stages": ["gopher_quality"]});
+        let config = CleanConfig::profile("fineweb@datatrove").unwrap().with(&settings).unwrap();
+        let cleaner = Cleaner::new(&config).unwrap();
+        let advice = |words: &str| {
+            let text = words.repeat(10);
+            count(&[(0, &text), (1, &text)], &cleaner).advice()
+        };
+        let german =
+            advice("Jede Person hat Anspruch auf Leben, Freiheit und Sicherheit. ").unwrap();
+        assert!(german.starts_with("2 of 2 documents") && german.contains("German"), "{german}");
+        let chinese = advice("人人 生而 自由， 在 尊严 和 权利 上 一律 平等 的 人们。 ").unwrap();
+        assert!(chinese.contains("fineweb2@cmn_Hani"), "{chinese}");
+        assert_eq!(advice("All of the people have to be free and equal with that. "), None);
     }
 
     proptest! {

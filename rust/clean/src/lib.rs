@@ -42,10 +42,13 @@ mod cleaner;
 mod config;
 mod dedup;
 pub mod edit;
+mod fineweb2;
 mod funnel;
+mod language;
 pub mod measure;
 #[cfg(test)]
 mod naive;
+mod redact;
 mod repair;
 pub mod rule;
 mod rules;
@@ -55,6 +58,7 @@ pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, MAX_GROWTH, Verdi
 pub use config::{CleanConfig, PROFILES, Profile};
 pub use dedup::{DocumentPosition, ExactDedup, content_hash};
 pub use funnel::{Change, Dropped, DroppedExample, Funnel};
+pub use language::{DetectedLanguage, detect_language};
 pub use measure::Measure;
 pub use rule::{Rule, RuleKind};
 pub use rules::RULES;

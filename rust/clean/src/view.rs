@@ -3,6 +3,8 @@
 //! Each part is computed at its first use, once per document, in buffers that the next document
 //! reuses.
 
+mod chinese;
+pub(crate) mod english;
 pub(crate) mod hash_counts;
 pub mod lines;
 pub mod n_grams;

@@ -347,7 +347,9 @@ impl TokenizeStep<'_> {
             manifest.write(&self.folder(part))?;
         }
         let is_empty = validation.as_ref().is_some_and(|manifest| manifest.documents == 0);
-        let warnings = if is_empty { vec![self.empty_validation(train.documents)] } else { vec![] };
+        let mut warnings =
+            if is_empty { vec![self.empty_validation(train.documents)] } else { vec![] };
+        warnings.extend(funnel.advice());
         Ok(Tokenized { train, validation, funnel, reading, warnings })
     }
 

@@ -1,6 +1,8 @@
 //! `lslm.Cleaner`, `CleanedText` and `Measure`.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::path::Path;
 
 use lslm_clean::{
     Changes, CleanBuffers, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict,
@@ -33,8 +35,21 @@ impl CleanerArgument {
     pub(crate) fn config(self) -> PyResult<CleanConfig> {
         match self {
             Self::Cleaner(config) => Ok(config),
-            Self::Profile(name) => CleanConfig::profile(&name).map_err(to_python),
+            Self::Profile(name) => profile(&name),
         }
+    }
+}
+
+/// Returns the profile `name`, or what a settings file of FineWeb-2 describes: `fra_Latn.yml`.
+fn profile(name: &str) -> PyResult<CleanConfig> {
+    let path = Path::new(name);
+    let language = path.file_stem().and_then(OsStr::to_str);
+    match (path.extension().and_then(OsStr::to_str), language) {
+        (Some("yml" | "yaml"), Some(language)) => {
+            let yaml = std::fs::read_to_string(path).map_err(Error::io(path));
+            yaml.and_then(|yaml| CleanConfig::fineweb2(&yaml, language)).map_err(to_python)
+        }
+        _ => CleanConfig::profile(name).map_err(to_python),
     }
 }
 
@@ -59,7 +74,7 @@ impl PyCleaner {
     #[new]
     #[pyo3(signature = (profile = "default", /, **overrides))]
     fn new(profile: &str, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let mut config = CleanConfig::profile(profile).map_err(to_python)?;
+        let mut config = self::profile(profile)?;
         if let Some(overrides) = overrides {
             let changes: Value = serde_json::from_str(&dumps(overrides)?)
                 .map_err(|error| to_python(Error::invalid(format!("overrides: {error}"))))?;

@@ -77,6 +77,9 @@ pub(crate) fn clean<'py>(
         "reading": results::reading(&made.reading),
         "fingerprint": made.fingerprint,
     });
+    if let Some(advice) = made.funnel.advice() {
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(advice)?, 1)?;
+    }
     result(py, "CleanResult", &fields)
 }
 

@@ -31,6 +31,49 @@ pub(crate) struct NGramBuffers {
     positions: Vec<u32>,
     slots: Vec<u32>,
     repeats: Vec<bool>,
+    candidates: Candidates,
+}
+
+/// A filter of keys that may occur more than once: one bit where a key was seen, one where it was
+/// seen again.
+///
+/// In ordinary text most n-grams occur once, and a bit in a kilobyte is cheaper than a slot of 16
+/// bytes in a table.
+#[derive(Debug, Default)]
+struct Candidates {
+    /// For each 32 bits of hash, those seen once and those seen again.
+    words: Vec<(u32, u32)>,
+    shift: u32,
+}
+
+impl Candidates {
+    /// Fills the filter with `keys`; returns how many of them pass it.
+    fn fill(&mut self, keys: &[u64]) -> usize {
+        // eight bits a key: one key in eight or fewer passes by chance
+        let size = (keys.len() / 4).next_power_of_two().max(2);
+        self.shift = 64 - size.trailing_zeros() - 5;
+        self.words.clear();
+        self.words.resize(size, (0, 0));
+        for key in keys {
+            let (word, bit) = self.place(*key);
+            let (once, again) = &mut self.words[word];
+            *again |= *once & bit;
+            *once |= bit;
+        }
+        keys.iter().filter(|key| self.has(**key)).count()
+    }
+
+    fn has(&self, key: u64) -> bool {
+        let (word, bit) = self.place(key);
+        self.words[word].1 & bit != 0
+    }
+
+    /// Returns the index and the bit of `key`, from its high bits; tables use the low ones.
+    #[inline]
+    fn place(&self, key: u64) -> (usize, u32) {
+        let place = (key >> self.shift) as usize;
+        (place >> 5, 1 << (place & 31))
+    }
 }
 
 /// The n-grams of one length.
@@ -58,7 +101,7 @@ impl NGrams<'_> {
             return 0;
         }
         let (first, count) = self.top;
-        let spaces = if words.unit() == WordUnit::Word { self.n - 1 } else { 0 };
+        let spaces = if words.unit() == WordUnit::Char { 0 } else { self.n - 1 };
         (words.chars(first, self.n) + spaces) * count
     }
 
@@ -97,7 +140,7 @@ pub(crate) fn for_each(
     buffers: &mut NGramBuffers,
     mut each: impl FnMut(usize, &mut NGrams<'_>) -> Flow,
 ) -> Flow {
-    let NGramBuffers { keys, positions, slots, repeats } = buffers;
+    let NGramBuffers { keys, positions, slots, repeats, candidates } = buffers;
     keys.clear();
     let min_n = (*lengths.start()).max(1);
     let hash = |gram: &[u64]| gram.iter().copied().reduce(join).unwrap_or(0);
@@ -105,12 +148,17 @@ pub(crate) fn for_each(
     positions.clear();
     positions.extend(0..keys.len() as u32);
     for n in min_n..=*lengths.end() {
-        counts.clear(keys.len());
+        let n_candidates = candidates.fill(keys);
+        counts.clear(n_candidates);
         slots.clear();
         repeats.clear();
         repeats.resize(keys.len(), false);
         let mut top = (0, 1);
         for (index, key) in keys.iter().enumerate() {
+            if !candidates.has(*key) {
+                slots.push(0);
+                continue;
+            }
             let found = counts.add(*key, index as u32);
             slots.push(found.slot);
             if found.count > 1 {

@@ -25,6 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chars::{Properties, PropertyTable, property_table};
 use crate::view::unit::WordUnit;
+use crate::view::{chinese, english};
 
 /// The words of a text: their hashes and lengths, not their bytes.
 #[derive(Debug, Default)]
@@ -91,14 +92,19 @@ impl Words {
         self.ends.clear();
         (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
         self.unit = unit;
-        for_each(text, unit, |bytes, chars, properties, is_plain| {
+        let add = |bytes: &[u8], chars: usize, properties: Properties, is_plain: bool| {
             self.hashes.push(xxh3_64(bytes));
             self.total += chars as u64;
             self.ends.push(self.total);
             self.plain += usize::from(is_plain);
             self.plain_chars += if is_plain { chars } else { 0 };
             self.with_letter += usize::from(properties.has(Properties::LETTER));
-        });
+        };
+        match unit {
+            WordUnit::Word | WordUnit::Char => for_each(text, unit, add),
+            WordUnit::SpacyEn => english::for_each_traits(text, add),
+            WordUnit::Jieba => chinese::for_each(text, add),
+        }
     }
 }
 
@@ -137,8 +143,8 @@ fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Prope
 /// Returns the properties of characters that are words of their own.
 fn single_properties(unit: WordUnit) -> Properties {
     match unit {
-        WordUnit::Word => Properties::NONE,
         WordUnit::Char => Properties::UNSPACED,
+        WordUnit::Word | WordUnit::SpacyEn | WordUnit::Jieba => Properties::NONE,
     }
 }
 

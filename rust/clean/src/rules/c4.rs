@@ -1,0 +1,256 @@
+//! The heuristics of C4 (Raffel et al. 2020), as datatrove applies them.
+//!
+//! Equal to datatrove 0.10's `C4QualityFilter` by lines. Lines that stay are stripped of white space
+//! at both ends and joined by line feeds.
+//!
+//! ```text
+//! for each line:
+//!     remove it for a word that is too long
+//!     cut citations out of it: [1], [edit], [citation needed]
+//!     remove it for its end, or for having too few words
+//!     drop the document for "lorem ipsum"
+//!     remove it for "javascript"
+//!     drop the document for a curly bracket
+//!     remove it for the words of a cookie or privacy notice
+//! drop the document if too few sentences are left
+//! ```
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use serde::{Deserialize, Serialize};
+
+use crate::chars::{Properties, property_table};
+use crate::edit::Edit;
+use crate::measure::{Flow, Judge};
+use crate::rule::{LineEdit, Rule};
+use crate::view::View;
+use crate::view::english::count_sentences;
+
+pub(super) const RULE: Rule = Rule::line_edit::<C4>(
+    "c4",
+    1,
+    "C4's heuristics: removes lines without end, of scripts and notices; drops placeholder pages",
+);
+
+/// A limit that is null is not checked.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools)] // switches of the model, which are independent
+struct C4 {
+    /// Whether `[1]`, `[edit]` and `[citation needed]` are cut out.
+    remove_citations: bool,
+    /// Whether a line must end with one of `.?!"'`, and not with three full stops.
+    terminal_punctuation: bool,
+    /// Sentences of all lines that stay.
+    min_sentences: Option<usize>,
+    min_words_per_line: Option<usize>,
+    /// Code points of a word.
+    max_word_chars: Option<usize>,
+    /// Whether "lorem ipsum", and likewise a curly bracket, drops the document.
+    lorem_ipsum: bool,
+    curly_bracket: bool,
+    /// Whether lines with "javascript", and likewise with words of notices, are removed.
+    javascript: bool,
+    policy: bool,
+}
+
+impl Default for C4 {
+    fn default() -> Self {
+        Self {
+            remove_citations: true,
+            terminal_punctuation: true,
+            min_sentences: Some(5),
+            min_words_per_line: Some(3),
+            max_word_chars: Some(1000),
+            lorem_ipsum: true,
+            curly_bracket: true,
+            javascript: true,
+            policy: true,
+        }
+    }
+}
+
+const LOREM_IPSUM: &str = "lorem ipsum";
+const JAVASCRIPT: &str = "javascript";
+
+/// The first two have meanings of their own, the others are words of notices.
+const PHRASES: [&str; 8] = [
+    LOREM_IPSUM,
+    JAVASCRIPT,
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+];
+
+static SEARCHER: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(PHRASES).ok());
+
+/// What a document or a line contains, as bits by the index in [`PHRASES`].
+fn phrases(text: &str) -> u8 {
+    let Some(searcher) = &*SEARCHER else { return 0 };
+    searcher
+        .find_overlapping_iter(text)
+        .fold(0, |bits, found| bits | 1 << found.pattern().as_usize())
+}
+
+/// What happens to a line.
+enum Fate {
+    Keep,
+    Remove(&'static str),
+    /// Drops the document, for this reason.
+    Drop(&'static str),
+}
+
+impl C4 {
+    /// Returns what happens to a stripped line, of which `kept` is left without citations.
+    fn fate(&self, line: &str, kept: &str, may_have_phrases: bool) -> Fate {
+        let has_long_word = |max: usize| {
+            line.len() > max
+                && words(line).any(|word| word.len() > max && word.chars().count() > max)
+        };
+        if self.max_word_chars.is_some_and(has_long_word) {
+            return Fate::Remove("c4.long_word");
+        }
+        let is_ended = kept.ends_with(['.', '?', '!', '"', '\'']) && !kept.ends_with("...");
+        if self.terminal_punctuation && !is_ended {
+            return Fate::Remove("c4.no_end");
+        }
+        if self.min_words_per_line.is_some_and(|min| words(line).take(min).count() < min) {
+            return Fate::Remove("c4.few_words");
+        }
+        let found = if may_have_phrases { phrases(kept) } else { 0 };
+        if self.lorem_ipsum && found & 1 != 0 {
+            return Fate::Drop("lorem_ipsum");
+        }
+        if self.javascript && found & 2 != 0 {
+            return Fate::Remove("c4.javascript");
+        }
+        if self.curly_bracket && memchr::memchr(b'{', kept.as_bytes()).is_some() {
+            return Fate::Drop("curly_bracket");
+        }
+        if self.policy && found > 3 {
+            return Fate::Remove("c4.policy");
+        }
+        Fate::Keep
+    }
+}
+
+impl LineEdit for C4 {
+    fn apply(&self, document: &View<'_>, edit: &mut Edit<'_>, judge: &mut Judge<'_>) -> Flow {
+        let text = document.text();
+        let may_have_phrases = phrases(text) != 0;
+        let may_have_citations =
+            self.remove_citations && memchr::memchr(b'[', text.as_bytes()).is_some();
+        let enough = self.min_sentences.unwrap_or(0);
+        let (mut new, mut cut) = (String::with_capacity(text.len()), String::new());
+        let (mut sentences, mut edited, mut is_dropped) = (0, 0, false);
+        for range in lines(text) {
+            let line = trim(&text[range]);
+            let has_citation = may_have_citations && without_citations(line, &mut cut);
+            let kept = if has_citation { &cut } else { line };
+            match self.fate(line, kept, may_have_phrases) {
+                Fate::Keep => {}
+                Fate::Remove(reason) => {
+                    edit.count(reason, 1);
+                    edited += 1;
+                    continue;
+                }
+                Fate::Drop(reason) => {
+                    judge.at_most(reason, 1.0, Some(0.0))?;
+                    is_dropped = true;
+                    continue;
+                }
+            }
+            if has_citation {
+                edit.count("c4.citations", 1);
+                edited += 1;
+            }
+            if sentences < enough {
+                sentences += count_sentences(kept, enough - sentences);
+            }
+            if !new.is_empty() {
+                new.push('\n');
+            }
+            new.push_str(kept);
+        }
+        judge.at_least(
+            "too_few_sentences",
+            sentences as f64,
+            self.min_sentences.map(|min| min as f64),
+        )?;
+        // in an explanation, later stages see the text of a document that this one drops
+        let new = trim(&new);
+        if new != text && sentences >= enough && !is_dropped {
+            edit.replace(0..text.len(), new, u64::max(edited, 1));
+        }
+        Flow::Continue(())
+    }
+}
+
+/// Returns the words between white space.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(is_space).filter(|word| !word.is_empty())
+}
+
+fn is_space(char: char) -> bool {
+    property_table().of(char).has(Properties::SPACE)
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
+/// Returns the lines of `text` as Python's `str.splitlines` does, without their breaks.
+fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let is_break = |char: char| {
+        matches!(
+            char,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'
+                ..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        if start == text.len() {
+            return None;
+        }
+        let rest = &text[start..];
+        let end = rest.find(is_break).unwrap_or(rest.len());
+        let range = start..start + end;
+        let size = if rest[end..].starts_with("\r\n") {
+            2
+        } else {
+            rest[end..].chars().next().map_or(0, char::len_utf8)
+        };
+        start = range.end + size;
+        Some(range)
+    })
+}
+
+/// Sets `cut` to `line` without citations; returns whether there is one.
+fn without_citations(line: &str, cut: &mut String) -> bool {
+    cut.clear();
+    let mut done = 0;
+    for (at, _) in line.match_indices('[') {
+        let rest = &line[at + 1..];
+        let digits = rest.trim_start_matches(char::is_numeric);
+        let end = if digits.starts_with(']') {
+            at + 1 + (rest.len() - digits.len()) + 1
+        } else if let Some(word) =
+            ["edit]", "citation needed]"].iter().find(|word| rest.starts_with(**word))
+        {
+            at + 1 + word.len()
+        } else {
+            continue;
+        };
+        cut.push_str(&line[done..at]);
+        done = end;
+    }
+    cut.push_str(&line[done..]);
+    done > 0
+}
