@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lslm import FormatError
 from lslm.config import CONFIGS, Config, TrainConfig, config_keys, load_config, replace, to_toml
+from lslm.huggingface import exports_as
 from lslm.model import ModelConfig, Transformer
 
 
@@ -166,3 +167,16 @@ def test_a_missing_configuration_names_those_of_the_package(name, tmp_path, monk
     with pytest.raises(FileNotFoundError, match="the package has gpt2-124m, small, tiny") as error:
         load_config(name)
     assert error.value.filename == name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny", "Qwen3ForCausalLM with hidden_act relu"),
+        ("small", "Qwen3ForCausalLM"),
+        ("gpt2-124m", "GPT2LMHeadModel"),
+    ],
+)
+def test_every_configuration_of_the_package_exports(name, said):
+    assert exports_as(load_config(name).model).startswith(said)
+    assert name in {path.stem for path in CONFIGS.glob("*.toml")}

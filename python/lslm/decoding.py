@@ -43,9 +43,21 @@ a core, and four texts take 4.4 ms each instead of 7.3 (50,304 × 384, docs/log.
 class Sequence:
     """The keys and values of one text so far, from :meth:`Decoder.start`."""
 
-    def __init__(self, pairs: list[Tensor], length: int) -> None:
+    def __init__(self, pairs: Tensor, length: int) -> None:
         self.pairs, self.length = pairs, length
-        """One (2, kv_heads, capacity, D) for each layer; positions that are filled."""
+        """(layers, 2, kv_heads, capacity, D): keys and values; positions that are filled."""
+
+
+class _Place:
+    """The last position of a sequence: where its keys and values go, and what it attends to."""
+
+    def __init__(self, sequence: Sequence, table: tuple[Tensor, Tensor] | None) -> None:
+        at, pairs = sequence.length, sequence.pairs
+        here, seen = pairs[:, :, None, :, at : at + 1], pairs[:, :, None, :, : at + 1]
+        # one view for each layer, made for all of them at once: views cost as much as small sums
+        self.new_keys, self.new_values = here[:, 0].unbind(), here[:, 1].unbind()
+        self.keys, self.values = seen[:, 0].unbind(), seen[:, 1].unbind()
+        self.rotation = None if table is None else (table[0][at], table[1][at])
 
 
 class _Layer:
@@ -57,7 +69,7 @@ class _Layer:
         qkv = (attention.query, attention.key, attention.value)
         ups = (forward.gate, forward.up) if forward.activation == "swiglu" else (forward.up,)
         self.norms = (block.attention_norm, block.feed_forward_norm)
-        self.attention, self.activation = attention, forward.activation
+        self.activation, self.qk_eps = forward.activation, attention.qk_eps
         self.qkv, self.qkv_bias = _joined(qkv)
         self.up, self.up_bias = _joined(ups)
         self.output, self.output_bias = _joined((attention.output,))
@@ -67,7 +79,8 @@ class _Layer:
             heads = attention.query.out_features, attention.key.out_features
             norms = (attention.query_norm.weight, attention.key_norm.weight)
             rows = [w.expand(n // len(w), -1) for w, n in zip(norms, heads, strict=True)]
-            self.qk_weight = torch.cat(rows)[:, None].detach()
+            self.qk_weight = torch.cat(rows)[None, :, None].detach()
+            self.qk_eps = attention.query_norm.eps
 
     def feed_forward(self, z: Tensor) -> Tensor:
         """Return the vector between the two products of the feed-forward layer."""
@@ -108,10 +121,11 @@ class Decoder:
         """Return the sequence of ``ids`` with room for ``capacity``, and the logits (V) after."""
         cache = Cache(capacity)
         x = self.model.hidden(torch.tensor([ids], device=self.device), cache=cache)
-        pairs = [torch.stack([keys[0], values[0]]) for keys, values in cache.layers]
-        if self.config.positions == "rope" and (
-            self.table is None or len(self.table[0]) < capacity
-        ):
+        c = self.config
+        pairs = x.new_empty(c.layers, 2, c.kv_heads, capacity, c.head_size)
+        for pair, stored in zip(pairs, cache.layers, strict=True):
+            pair[:, :, : len(ids)] = torch.cat(stored)[:, :, : len(ids)]
+        if c.positions == "rope" and (self.table is None or len(self.table[0]) < capacity):
             self.table = self._rotation(capacity, x.dtype)
         return Sequence(pairs, len(ids)), self._logits([x[0, -1]])[0]
 
@@ -131,31 +145,31 @@ class Decoder:
             if self.config.positions == "learned":
                 x = x + model.positions.weight[sequence.length]
             rows.append(x)
+        places = [_Place(sequence, self.table) for sequence in sequences]
         for number, layer in enumerate(self.layers):
-            for k, sequence in enumerate(sequences):
-                rows[k] = self._layer(layer, rows[k], sequence.pairs[number], sequence.length)
+            for k, place in enumerate(places):
+                rows[k] = self._layer(number, layer, rows[k], place)
         for sequence in sequences:
             sequence.length += 1
         return self._logits([model.norm(x)[0] for x in rows])
 
-    def _layer(self, layer: _Layer, x: Tensor, pair: Tensor, at: int) -> Tensor:
-        """Return ``x`` (1, C) after ``layer``; position ``at`` of its cache is filled."""
+    def _layer(self, number: int, layer: _Layer, x: Tensor, place: _Place) -> Tensor:
+        """Return ``x`` (1, C) after ``layer``, whose keys and values go to their place."""
         c = self.config
-        both = c.heads + c.kv_heads
-        qkv = F.linear(layer.norms[0](x), layer.qkv, layer.qkv_bias).view(-1, 1, c.head_size)
-        qk = qkv[:both]
+        qkv = F.linear(layer.norms[0](x), layer.qkv, layer.qkv_bias).view(1, -1, 1, c.head_size)
+        qk, v = torch.split(qkv, [c.heads + c.kv_heads, c.kv_heads], 1)
         if c.qk_norm:
-            qk = F.rms_norm(qk, (c.head_size,), eps=layer.attention.qk_eps)
+            qk = F.rms_norm(qk, (c.head_size,), eps=layer.qk_eps)
             qk = qk if layer.qk_weight is None else qk.mul_(layer.qk_weight)
-        if self.table is not None:
-            cos, sin = self.table
-            swapped = qk.view(both, 2, -1).flip(1).view(both, 1, -1)
-            qk = (qk * cos[at]).addcmul_(swapped, sin[at])
-        pair[0, :, at : at + 1] = qk[c.heads :]
-        pair[1, :, at : at + 1] = qkv[both:]
-        keys, values = pair[:, None, :, : at + 1].unbind()
+        if place.rotation is not None:
+            cos, sin = place.rotation
+            qk = (qk * cos).addcmul_(qk.roll(c.head_size // 2, -1), sin)
+        q, k = torch.split(qk, [c.heads, c.kv_heads], 1)
+        place.new_keys[number].copy_(k)
+        place.new_values[number].copy_(v)
+        keys, values = place.keys[number], place.values[number]
         gqa = c.heads != c.kv_heads
-        y = F.scaled_dot_product_attention(qk[None, : c.heads], keys, values, enable_gqa=gqa)
+        y = F.scaled_dot_product_attention(q, keys, values, enable_gqa=gqa)
         x = x + F.linear(y.view(1, -1), layer.output, layer.output_bias)
         h = layer.feed_forward(layer.norms[1](x))
         return x + F.linear(h, layer.down, layer.down_bias)
