@@ -26,6 +26,7 @@ mod prefetch;
 mod vocab {
     pub(crate) mod hash;
     pub(crate) mod key_index;
+    pub(crate) mod merge_table;
     pub(crate) mod pair_ranks;
     pub(crate) mod piece_key;
     pub(crate) mod symbol;
@@ -35,10 +36,13 @@ mod vocab {
 #[path = "../../rust/bpe/src/encode"]
 #[allow(dead_code)]
 mod encode {
+    pub(crate) mod boundary;
     pub(crate) mod cache;
     pub(crate) mod char3;
+    pub(crate) mod merge;
     pub(crate) mod merge_tree;
     pub(crate) mod prefix;
+    pub(crate) mod rank_rule;
 }
 
 #[path = "../../rust/bpe/src/train"]
@@ -52,6 +56,7 @@ mod train {
     pub(crate) mod jobs;
 }
 
+mod table_corpus;
 pub mod table_jobs;
 
 /// How much text of each kind is used, in bytes.
@@ -74,22 +79,33 @@ impl Texts {
     }
 }
 
-/// Every kind of text that is on this machine.
-pub fn texts() -> Vec<Texts> {
-    let data = std::env::var_os("LSLM_DATA").map_or_else(
+/// The folder of the larger real corpora.
+pub(crate) fn data_folder() -> PathBuf {
+    std::env::var_os("LSLM_DATA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         PathBuf::from,
-    );
+    )
+}
+
+/// Every kind of text that is on this machine.
+pub fn texts() -> Vec<Texts> {
     let real = [("english", "english/novels.txt.zst"), ("chinese", "chinese/modern_prose.txt.zst")];
     let mut all = vec![Texts { name: "code", documents: documents(&sources()) }];
-    for (name, path) in real {
-        if let Ok(file) = fs::File::open(data.join(path)) {
-            let bytes = zstd::decode_all(file).expect("a whole zstd file");
-            let text = String::from_utf8(bytes).expect("UTF-8");
-            all.push(Texts { name, documents: documents(&text) });
-        }
-    }
+    all.extend(real.into_iter().filter_map(|(name, path)| read(name, path)));
     all
+}
+
+/// Text of dozens of languages and scripts, if it is on this machine.
+pub(crate) fn many_languages() -> Option<Texts> {
+    read("many languages", "multilingual/many_languages.txt.zst")
+}
+
+/// Returns the text of the file `path` of the data folder; `None` where it is missing.
+fn read(name: &'static str, path: &str) -> Option<Texts> {
+    let file = fs::File::open(data_folder().join(path)).ok()?;
+    let bytes = zstd::decode_all(file).expect("a whole zstd file");
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    Some(Texts { name, documents: documents(&text) })
 }
 
 /// Sources of the crates in cargo's registry, and of this project, in the order of their paths.

@@ -8,8 +8,9 @@ use lslm_runtime::Task;
 
 use super::hot_words::HotWords;
 use super::pair_counts::{PairCounts, key};
-use super::word_table::{WordEntry, WordTable};
-use crate::table_jobs::{Corpus, FoldHashMap, compare};
+use super::word_table::WordTable;
+use crate::table_corpus::Corpus;
+use crate::table_jobs::{FoldHashMap, compare};
 use crate::vocab::hash;
 use crate::vocab::piece_key::PieceKey;
 use crate::vocab::symbol::Symbol;
@@ -49,7 +50,7 @@ fn add_long(words: &mut FoldHashMap<Box<[u8]>, u64>, word: &[u8]) {
     }
 }
 
-/// `HotWords` before `WordTable`: counts every piece.
+/// `HotWords` before `WordTable`, which is hashbrown's: counts every piece.
 pub(crate) fn count_words(c: &mut Criterion, kind: &str, corpus: &Corpus) {
     let Corpus { text, ends, .. } = corpus;
     let listed = |table: &WordTable| {
@@ -113,69 +114,6 @@ pub(crate) fn count_words(c: &mut Criterion, kind: &str, corpus: &Corpus) {
     group.bench_function("WordTable alone", |b| b.iter(table_alone));
     group.bench_function("hashbrown", |b| b.iter(hashbrown));
     group.bench_function("foldhash", |b| b.iter(foldhash));
-    group.finish();
-}
-
-/// `WordTable`: adds the short words that `HotWords` evicts, which most come rarely.
-pub(crate) fn word_table(c: &mut Criterion, kind: &str, corpus: &Corpus) {
-    const SLOTS: usize = 1 << 14;
-    const BATCH: usize = 256;
-    let mut slots = vec![(PieceKey::EMPTY, 0_u64); SLOTS];
-    let mut evicted = Vec::new();
-    let mut start = 0;
-    for &end in &corpus.ends {
-        if end - start <= PieceKey::MAX_LEN {
-            let key = PieceKey::read(&corpus.text, start, end - start);
-            let slot = &mut slots[(key.hash() >> 16) as usize % SLOTS];
-            if slot.0 == key {
-                slot.1 += 1;
-            } else {
-                evicted.extend((slot.1 > 0).then_some(*slot));
-                *slot = (key, 1);
-            }
-        }
-        start = end;
-    }
-    let mut ours = || {
-        let mut table = WordTable::default();
-        let mut sum = 0_u64;
-        for batch in evicted.chunks(BATCH) {
-            for (key, _) in batch {
-                table.prefetch(key.hash());
-            }
-            for &(key, count) in batch {
-                sum = sum.wrapping_add(table.add_short(&WordEntry { key, count }, key.hash()));
-            }
-        }
-        (table.len(), sum)
-    };
-    let mut hashbrown = || {
-        let mut table: HashTable<(PieceKey, u64)> = HashTable::new();
-        let mut sum = 0_u64;
-        for &(key, count) in &evicted {
-            let entry = table.entry(key.hash(), |entry| entry.0 == key, |entry| entry.0.hash());
-            let (_, total) = entry.or_insert((key, 0)).into_mut();
-            *total += count;
-            sum = sum.wrapping_add(*total);
-        }
-        (table.len(), sum)
-    };
-    let mut foldhash = || {
-        let mut map: FoldHashMap<PieceKey, u64> = HashMap::default();
-        let mut sum = 0_u64;
-        for &(key, count) in &evicted {
-            let total = map.entry(key).or_default();
-            *total += count;
-            sum = sum.wrapping_add(*total);
-        }
-        (map.len(), sum)
-    };
-    let mut group = c.benchmark_group(format!("tables/WordTable/{kind}"));
-    compare(
-        &mut group,
-        evicted.len(),
-        &mut [("ours", &mut ours), ("hashbrown", &mut hashbrown), ("foldhash", &mut foldhash)],
-    );
     group.finish();
 }
 

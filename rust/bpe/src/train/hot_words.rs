@@ -5,19 +5,20 @@
 //!     slot = slots[hash mod 16384]
 //!     if slot has the word: slot.count += 1                      most words of a text
 //!     else: move slot to the queue; slot = (word, 1)
-//!     when the queue has 256 or more: prefetch the table's entries of all, then add each
-//! longer words: prefetch the table's entry, add after the batch of 256 words
+//!     when the queue has 256 or more: look all up in the table, then add each
+//! longer words: look all of a batch of 256 words up in the table, then add each
 //! ```
 //!
 //! Few distinct words make up most of a text, and the cache fits the second-level cache; the table
-//! does not.
+//! does not. The lookups before are independent of each other, so their cache misses overlap, which
+//! counts in tables of hundreds of megabytes (docs/log.md).
 
 use super::word_table::{EMPTY, WordEntry, WordTable, hash_long};
 use crate::vocab::piece_key::PieceKey;
 
 /// Slots: 2^14 of 24 bytes are 384 KiB, which fit a second-level cache.
 const SLOTS: usize = if cfg!(test) { 1 << 5 } else { 1 << 14 };
-/// Words whose table entries are prefetched together.
+/// Words that are looked up together.
 const BATCH: usize = 256;
 /// Most words in the queue: it is emptied when the next batch might not fit.
 const QUEUE: usize = 2 * BATCH;
@@ -69,7 +70,6 @@ impl HotWords {
                 if !(1..=PieceKey::MAX_LEN).contains(&length) {
                     if length > 0 {
                         let hash = hash_long(&word[..length]);
-                        table.prefetch(hash);
                         self.long.push((hash, start, end));
                     }
                     start = end;
@@ -87,8 +87,8 @@ impl HotWords {
                     *slot = WordEntry { key, count: 1 };
                 }
             }
-            for (hash, start, end) in self.long.drain(..) {
-                table.add_long(&text[start..end], hash, 1);
+            if !self.long.is_empty() {
+                self.add_long(table, text);
             }
             if self.queued > QUEUE - BATCH {
                 self.empty_queue(table);
@@ -96,13 +96,25 @@ impl HotWords {
         }
     }
 
+    /// Adds the long words of a batch of `text` to `table`.
+    #[inline(never)]
+    fn add_long(&mut self, table: &mut WordTable, text: &[u8]) {
+        for &(hash, ..) in &self.long {
+            table.prefetch_long(hash);
+        }
+        for (hash, start, end) in self.long.drain(..) {
+            table.add_long(&text[start..end], hash, 1);
+        }
+    }
+
     /// Adds the words of the queue to `table`.
+    #[inline(never)]
     fn empty_queue(&mut self, table: &mut WordTable) {
         let mut hashes = [0; QUEUE];
         let queue = &self.queue[..self.queued];
         for (entry, hash) in queue.iter().zip(&mut hashes) {
             *hash = entry.key.hash();
-            table.prefetch(*hash);
+            table.prefetch_short(entry, *hash);
         }
         for (entry, &hash) in queue.iter().zip(&hashes) {
             table.add_short(entry, hash);

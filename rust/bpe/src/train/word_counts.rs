@@ -123,7 +123,7 @@ impl WordCounts {
         let parts = by_part
             .into_par_iter()
             .map(|mut parts| {
-                parts.sort_by_key(|part| std::cmp::Reverse(part.used));
+                parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
                 let mut parts = parts.into_iter();
                 let mut sum = parts.next().unwrap_or_default();
                 for part in parts {
@@ -148,7 +148,7 @@ impl WordCounts {
                 task.check()?;
                 file.add_part(part, &mut sum)?;
             }
-            spilled.n_words += sum.used;
+            spilled.n_words += sum.len();
             let mut result = Ok(());
             let mut write = |chunk: &mut Vec<u8>| {
                 if result.is_ok() && !chunk.is_empty() {

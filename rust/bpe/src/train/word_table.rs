@@ -1,10 +1,9 @@
-//! [`WordTable`]: a hash table of words with their counts.
+//! [`WordTable`]: words with their counts, in hash tables by parts of the hash.
 //!
 //! ```text
-//! part  = parts[top 6 bits of the hash]
-//! entry = linear probing from entries[other bits of the hash]: 16 bytes of key, 8 of count
-//! key   = up to 15 bytes: the bytes and their number          compared as one u128
-//!         more:           hash, offset in the part's arena    and the bytes compared there
+//! part  = parts[6 bits of the hash]        not its low bits nor its top 7, which hashbrown uses
+//! word of up to 15 bytes:   part.short[key] += count         the key is the word
+//! longer word:              part.long[hash] += count         with its offset in the part's arena
 //! ```
 //!
 //! The parts of several tables are added up independently on several threads, written to a file one
@@ -13,44 +12,36 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use crate::prefetch::prefetch;
 use crate::vocab::piece_key::PieceKey;
 
-/// The bits of the hash that select a part.
-const PART_BITS: u32 = 6;
-/// Parts of a table: several for each of up to a few dozen threads.
-pub(super) const PARTS: usize = 1 << PART_BITS;
-/// The bit of a key's last byte, the length of a short word, that marks a word in the arena. The
-/// key of such a word is its hash, and its offset in the arena with this bit.
-const LONG: u64 = 1 << 63;
-/// The bits of a long word's key that are its offset in the arena.
-const OFFSET: u64 = (1 << 56) - 1;
+/// The lowest of the bits of the hash that select a part.
+const PART_SHIFT: u32 = 40;
+/// Parts of a table, a power of two: several for each of up to a few dozen threads.
+pub(super) const PARTS: usize = 64;
 /// The hash of long words. Any fixed seed does; a fixed one gives the same order of words each
 /// time.
 const HASHER: FixedState = FixedState::with_seed(0x776f_7264);
 
-/// A word and its count.
+/// A word of up to [`PieceKey::MAX_LEN`] bytes and its count.
 #[derive(Clone, Copy)]
 pub(super) struct WordEntry {
     pub(super) key: PieceKey,
-    /// Zero for an empty entry.
     pub(super) count: u64,
 }
 
-/// The empty entry.
+/// The entry of no word.
 pub(super) const EMPTY: WordEntry = WordEntry { key: PieceKey::EMPTY, count: 0 };
 
-/// Returns whether the word of `key` is in the arena.
-#[inline(always)]
-fn is_long(key: PieceKey) -> bool {
-    key.high & LONG != 0
-}
-
-/// Returns the hash of the word of `key`.
-#[inline(always)]
-fn hash_of(key: PieceKey) -> u64 {
-    if is_long(key) { key.low } else { key.hash() }
+/// A word of more than [`PieceKey::MAX_LEN`] bytes and its count.
+#[derive(Clone, Copy)]
+struct LongWord {
+    hash: u64,
+    /// Where the arena has its length in four bytes, then its bytes.
+    offset: usize,
+    count: u64,
 }
 
 /// Returns the hash of a word of more than [`PieceKey::MAX_LEN`] bytes.
@@ -62,140 +53,85 @@ pub(super) fn hash_long(word: &[u8]) -> u64 {
 /// Returns the index of the part for `hash`.
 #[inline(always)]
 fn part_of(hash: u64) -> usize {
-    (hash >> (u64::BITS - PART_BITS)) as usize
+    (hash >> PART_SHIFT) as usize % PARTS
 }
 
-/// The words of a table whose hashes have the same top bits.
+/// The words of a table whose hashes have the same bits.
 #[derive(Clone, Default)]
 pub(super) struct TablePart {
-    /// A power of two of them, at most three quarters in use; or none.
-    entries: Vec<WordEntry>,
-    /// The number of words.
-    pub(super) used: usize,
-    /// The long words: the length in four bytes, then the bytes.
+    short: HashTable<WordEntry>,
+    long: HashTable<LongWord>,
+    /// The bytes of the long words.
     arena: Vec<u8>,
 }
 
 impl TablePart {
-    /// Returns the index where probing for `hash` begins, by bits that [`part_of`] does not use.
     #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
-        (hash >> 8) as usize & self.entries.len().wrapping_sub(1)
+    fn add_short(&mut self, &WordEntry { key, count }: &WordEntry, hash: u64) -> u64 {
+        // Most words are there already, and a lookup alone is faster than one that may make room.
+        if let Some(entry) = self.short.find_mut(hash, |entry| entry.key == key) {
+            entry.count = entry.count.saturating_add(count);
+            return entry.count;
+        }
+        self.short.insert_unique(hash, WordEntry { key, count }, |entry| entry.key.hash());
+        count
     }
 
-    #[inline(always)]
-    fn add_short(&mut self, key: PieceKey, hash: u64, count: u64) -> u64 {
-        if self.entries.is_empty() {
-            self.grow();
+    fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
+        let Self { long, arena, .. } = self;
+        let is_word = |entry: &LongWord| entry.hash == hash && in_arena(arena, entry) == word;
+        if let Some(entry) = long.find_mut(hash, is_word) {
+            entry.count = entry.count.saturating_add(count);
+            return entry.count;
         }
-        let mask = self.entries.len() - 1;
-        let mut at = self.home(hash);
-        loop {
-            let entry = &mut self.entries[at];
-            if entry.key == key {
-                entry.count = entry.count.saturating_add(count);
-                return entry.count;
-            }
-            if entry.count == 0 {
-                *entry = WordEntry { key, count };
-                self.used += 1;
-                if self.used * 4 > self.entries.len() * 3 {
-                    self.grow();
-                }
-                return count;
-            }
-            at = (at + 1) & mask;
-        }
+        long.insert_unique(hash, LongWord { hash, offset: arena.len(), count }, |entry| entry.hash);
+        arena.extend_from_slice(&(word.len() as u32).to_le_bytes());
+        arena.extend_from_slice(word);
+        count
     }
 
     /// Adds `count` to a word of this part, and returns the sum.
     pub(super) fn add(&mut self, word: &[u8], count: u64) -> u64 {
         if word.len() > PieceKey::MAX_LEN {
-            self.add_long(word, hash_long(word), count)
-        } else {
-            let key = PieceKey::new(word);
-            self.add_short(key, key.hash(), count)
+            return self.add_long(word, hash_long(word), count);
         }
-    }
-
-    fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
-        if self.entries.is_empty() {
-            self.grow();
-        }
-        let mask = self.entries.len() - 1;
-        let mut at = self.home(hash);
-        loop {
-            let entry = &mut self.entries[at];
-            if entry.key.low == hash
-                && is_long(entry.key)
-                && in_arena(&self.arena, entry.key) == word
-            {
-                entry.count = entry.count.saturating_add(count);
-                return entry.count;
-            }
-            if entry.count == 0 {
-                let key = PieceKey { low: hash, high: LONG | self.arena.len() as u64 };
-                *entry = WordEntry { key, count };
-                self.arena.extend_from_slice(&(word.len() as u32).to_le_bytes());
-                self.arena.extend_from_slice(word);
-                self.used += 1;
-                if self.used * 4 > self.entries.len() * 3 {
-                    self.grow();
-                }
-                return count;
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        let larger = vec![EMPTY; (self.entries.len() * 2).max(16)];
-        let old = std::mem::replace(&mut self.entries, larger);
-        let mask = self.entries.len() - 1;
-        for entry in old {
-            if entry.count > 0 {
-                let mut at = self.home(hash_of(entry.key));
-                while self.entries[at].count > 0 {
-                    at = (at + 1) & mask;
-                }
-                self.entries[at] = entry;
-            }
-        }
+        let key = PieceKey::new(word);
+        self.add_short(&WordEntry { key, count }, key.hash())
     }
 
     /// Calls `f` with each word and its count.
     pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], u64)) {
-        for entry in self.entries.iter().filter(|entry| entry.count > 0) {
-            if is_long(entry.key) {
-                f(in_arena(&self.arena, entry.key), entry.count);
-            } else {
-                f(&entry.key.bytes()[..entry.key.len()], entry.count);
-            }
+        for WordEntry { key, count } in &self.short {
+            f(&key.bytes()[..key.len()], *count);
+        }
+        for entry in &self.long {
+            f(in_arena(&self.arena, entry), entry.count);
         }
     }
 
     /// Adds all words of `other`.
     pub(super) fn add_all(&mut self, other: &Self) {
-        for entry in other.entries.iter().filter(|entry| entry.count > 0) {
-            let hash = hash_of(entry.key);
-            if is_long(entry.key) {
-                self.add_long(in_arena(&other.arena, entry.key), hash, entry.count);
-            } else {
-                self.add_short(entry.key, hash, entry.count);
-            }
+        for entry in &other.short {
+            self.add_short(entry, entry.key.hash());
+        }
+        for entry in &other.long {
+            self.add_long(in_arena(&other.arena, entry), entry.hash, entry.count);
         }
     }
 
+    /// Returns the number of words.
+    pub(super) fn len(&self) -> usize {
+        self.short.len() + self.long.len()
+    }
+
     fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<WordEntry>() + self.arena.capacity()
+        self.short.allocation_size() + self.long.allocation_size() + self.arena.capacity()
     }
 }
 
 /// Returns the bytes of a long word.
-fn in_arena(arena: &[u8], key: PieceKey) -> &[u8] {
-    let rest = arena.get((key.high & OFFSET) as usize..).unwrap_or_default();
+fn in_arena<'a>(arena: &'a [u8], word: &LongWord) -> &'a [u8] {
+    let rest = arena.get(word.offset..).unwrap_or_default();
     match rest.split_first_chunk() {
         Some((length, rest)) => &rest[..u32::from_le_bytes(*length) as usize],
         None => &[],
@@ -205,7 +141,7 @@ fn in_arena(arena: &[u8], key: PieceKey) -> &[u8] {
 /// Words with their counts.
 #[derive(Clone)]
 pub(super) struct WordTable {
-    /// By the top bits of the hash.
+    /// By bits of the hash.
     pub(super) parts: Vec<TablePart>,
 }
 
@@ -236,36 +172,48 @@ impl WordTable {
         self.add_short(&WordEntry { key, count }, key.hash())
     }
 
-    /// Adds `count` to a word of more than [`PieceKey::MAX_LEN`] bytes with hash `hash`, and
-    /// returns the sum.
+    /// Adds `count` to a word of more than [`PieceKey::MAX_LEN`] bytes with hash `hash`, and returns
+    /// the sum.
     #[inline(always)]
     pub(super) fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
         let word = &word[..word.len().min(u32::MAX as usize)];
         self.parts[part_of(hash)].add_long(word, hash, count)
     }
 
-    /// Adds the count of a short word with hash `hash`, and returns the sum; 0 for an empty entry.
+    /// Looks a short word up without adding it, so that the memory of many words is fetched at the same
+    /// time.
+    #[inline(always)]
+    pub(super) fn prefetch_short(&self, entry: &WordEntry, hash: u64) {
+        let part = &self.parts[part_of(hash)];
+        if let Some(found) = part.short.find(hash, |other| other.key == entry.key) {
+            prefetch(found);
+        }
+    }
+
+    /// The same for the hash of a long word and its bytes.
+    #[inline(always)]
+    pub(super) fn prefetch_long(&self, hash: u64) {
+        let part = &self.parts[part_of(hash)];
+        if let Some(entry) = part.long.find(hash, |entry| entry.hash == hash)
+            && let Some(byte) = part.arena.get(entry.offset)
+        {
+            prefetch(byte);
+        }
+    }
+
+    /// Adds the count of a short word with hash `hash`, and returns the sum; 0 for [`EMPTY`].
     #[inline(always)]
     pub(super) fn add_short(&mut self, entry: &WordEntry, hash: u64) -> u64 {
         if entry.count == 0 {
             return 0;
         }
-        self.parts[part_of(hash)].add_short(entry.key, hash, entry.count)
+        self.parts[part_of(hash)].add_short(entry, hash)
     }
 
     /// Calls `f` with each word and its count.
     pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], u64)) {
         for part in &self.parts {
             part.for_each(&mut f);
-        }
-    }
-
-    /// Prefetches the entry where probing for `hash` begins.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, hash: u64) {
-        let part = &self.parts[part_of(hash)];
-        if let Some(entry) = part.entries.get(part.home(hash)) {
-            prefetch(entry);
         }
     }
 
@@ -276,6 +224,6 @@ impl WordTable {
 
     /// Returns the number of words.
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.used).sum()
+        self.parts.iter().map(TablePart::len).sum()
     }
 }
