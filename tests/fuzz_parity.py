@@ -33,6 +33,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 import fuzz_texts
 import lslm
 from conftest import DATA, ROOT, read_bytes
+from hf_tokenizers import CHARACTERS, train_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,12 +78,47 @@ def _hugging_face() -> dict[str, dict[str, Any]]:
         "hf:gpt_neox": {"pre_tokenizer": _byte_level(), "normalizer": normalizers.NFC()},
         "hf:byte_level": {"pre_tokenizer": _byte_level(add_prefix_space=True)},
         "hf:byte_level without regex": {"pre_tokenizer": _byte_level(use_regex=False)},
+        "hf:dolma2": {
+            "pre_tokenizer": pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Split(
+                        hf.Regex(published["cl100k_base"][0]), "removed", invert=True
+                    ),
+                    _byte_level(use_regex=False),
+                ]
+            )
+        },
+        "hf:falcon": {
+            "pre_tokenizer": pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Punctuation("contiguous"),
+                    _byte_level(),
+                    pre_tokenizers.Digits(individual_digits=False),
+                    pre_tokenizers.Split(hf.Regex("[0-9][0-9][0-9]"), "isolated"),
+                ]
+            )
+        },
+        # an expression that no scanner has
+        "hf:other pattern": {
+            "pre_tokenizer": _split(
+                [r"[A-Z]?[a-z]+|\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]|\s+(?!\S)|\s+"]
+            )
+        },
         "hf:starcoder": {"pre_tokenizer": pre_tokenizers.Sequence([digits, _byte_level()])},
         "hf:NFKC": {
             "pre_tokenizer": _split(published["o200k_base"]),
             "normalizer": normalizers.NFKC(),
         },
     }
+
+
+def _learn_characters(name: str) -> str:
+    """Return a tokenizer.json with a small vocabulary of characters and bytes, as SentencePiece's."""
+    rng = random.Random("vocabulary")
+    sources = fuzz_texts.real_texts(30_000)
+    texts = [*sources, *(fuzz_texts.text(rng, sources) for _ in range(60))]
+    text: str = train_characters(texts, vocab_size=3000, **CHARACTERS[name]).to_str()
+    return text
 
 
 def _learn(pre_tokenizer: Any, normalizer: Any = None, ignore_merges: bool = False) -> str:
@@ -180,7 +216,8 @@ def _hugging_face_pair(name: str, text: str, changes_text: bool) -> Pair:
 
 def names() -> list[str]:
     """Return the names of all pairs."""
-    return [*TIKTOKEN, "qwen2_5", *_hugging_face()]
+    characters = [f"characters:{name}" for name in CHARACTERS]
+    return [*TIKTOKEN, "qwen2_5", *_hugging_face(), *characters]
 
 
 # how often a pair is chosen, in relation to the others (1): real vocabularies have more to test
@@ -197,6 +234,9 @@ def make_pair(name: str, tmp: Path) -> Pair:
         if path.is_file():
             return _hugging_face_pair(name, read_bytes(path).decode(), changes_text=True)
         name = "hf:qwen2"
+    if name.startswith("characters:"):
+        text = _learn_characters(name.removeprefix("characters:"))
+        return _hugging_face_pair(name, text, changes_text=True)
     options = _hugging_face()[name]
     changes = "normalizer" in options or name == "hf:byte_level"
     return _hugging_face_pair(name, _learn(**options), changes)

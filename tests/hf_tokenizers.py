@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import tokenizers as hf
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 TRAINING_TEXT = [
     "The quick brown fox jumps over the lazy dog; the dog doesn't mind, and the fox won't stop.",
@@ -56,3 +58,50 @@ def train(
 
 def ids_of(reference, text, **options):
     return reference.encode(text, add_special_tokens=False, **options).ids
+
+
+def train_characters(
+    texts=TRAINING_TEXT, *, vocab_size=700, pre_tokenizer=None, normalizer=None, strip=True
+):
+    """Train a vocabulary of 60 characters and their merges with `byte_fallback`, as SentencePiece does."""
+    tokenizer = hf.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    specials = ["<unk>", "<s>", "</s>"]
+    names = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=specials + names,
+        limit_alphabet=60,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((line for text in texts for line in text.split("\n")), trainer)
+    file = json.loads(tokenizer.to_str())
+    file["added_tokens"] = file["added_tokens"][: len(specials)]
+    tokenizer = hf.Tokenizer.from_str(json.dumps(file))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    tokenizer.decoder = decoders.Sequence(parts + [decoders.Strip(" ", 1, 0)] * strip)
+    return tokenizer
+
+
+# by name: the parts of published files
+CHARACTERS = {
+    "llama 2": {
+        "normalizer": normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    },
+    "gemma": {
+        "normalizer": normalizers.Replace(" ", "▁"),
+        "pre_tokenizer": pre_tokenizers.Split(" ", "merged_with_previous"),
+        "strip": False,
+    },
+} | {
+    f"{scheme}, {'split' if split else 'whole'}": {
+        "pre_tokenizer": pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=split)
+    }
+    for scheme in ("always", "first", "never")
+    for split in (False, True)
+}

@@ -55,7 +55,7 @@ def with_steps(path, steps):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "cl100k_base", "cl100k_base_tiktoken", "o200k_base",
-                                  "qwen2", "deepseek_v3", "tekken", "starcoder"])  # fmt: skip
+                                  "qwen2", "qwen3.5", "kimi_k2", "deepseek_v3", "tekken", "starcoder"])  # fmt: skip
 def test_the_general_engine_gives_what_the_scanners_give(tmp_path, testdata, texts, name):
     steps = published(testdata)[name]
     path = tmp_path / "bytes.json"
@@ -144,9 +144,7 @@ def test_encodings_as_tiktoken_defines_them(ranks, monkeypatch, tmp_path, texts,
 
 def test_every_name_is_a_pattern(ranks, texts):
     names = "gpt2 r50k_base p50k_base p50k_edit gpt_neox olmo byte_level cl100k_base llama3 olmo2 "
-    names += (
-        "o200k_base o200k_harmony qwen2 qwen2.5 qwen3 deepseek_v3 tekken mistral starcoder none"
-    )
+    names += "o200k_base o200k_harmony qwen2 qwen2.5 qwen3 qwen3.5 kimi_k2 deepseek_v3 tekken mistral starcoder none"
     for name in names.split():
         tok = lslm.Tokenizer.from_tiktoken(ranks("gpt2"), pattern=name)
         assert tok.pattern == name

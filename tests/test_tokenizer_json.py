@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import pickle
 import sys
 
 import pytest
+import tiktoken
 import tokenizers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, pre_tokenizers
 
 import lslm
-from hf_tokenizers import TEXTS, TRAINING_TEXT, ids_of, train
+from hf_tokenizers import CHARACTERS, TEXTS, TRAINING_TEXT, ids_of, train, train_characters
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,8 @@ def split(pattern, behavior="isolated", invert=False):
     return pre_tokenizers.Split(hf.Regex(pattern), behavior, invert)
 
 
+CL100K = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+TEKKEN = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 BYTES_ONLY = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 PRE_TOKENIZERS = {
@@ -56,12 +61,21 @@ PRE_TOKENIZERS = {
     ),
     "cl100k, prefix": pre_tokenizers.Sequence(
         [
-            split(
-                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-            ),
+            split(CL100K),
             pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False),
         ]
     ),
+    "dolma 2": pre_tokenizers.Sequence([split(CL100K, "removed", invert=True), BYTES_ONLY]),
+    # digits and groups of three are found in the bytes as files spell them, inside characters too
+    "falcon": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Punctuation("contiguous"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Digits(individual_digits=False),
+            split("[0-9][0-9][0-9]"),
+        ]
+    ),
+    "punctuation": pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), BYTES_ONLY]),
 } | {
     f"{behavior}, {'inverted' if invert else 'straight'}": pre_tokenizers.Sequence(
         [split(r"\s+|[ae]", behavior, invert), BYTES_ONLY]
@@ -89,6 +103,53 @@ def test_pre_tokenizers_equal_hugging_face(name):
         assert ids.tolist() == expected, text
         assert again.encode(text, special="all").tolist() == expected, text
     assert again.fingerprint == tok.fingerprint
+
+
+def test_chinese_is_split_where_whole_tokens_come_first():
+    """As in Llama 3: `ignore_merges`, and tokens that no merges make."""
+    reference = train(PRE_TOKENIZERS["dolma 2"], vocab_size=900)
+    file = json.loads(reference.to_str())
+    file["model"]["ignore_merges"] = True
+    for rest in range(3):
+        merges = file["model"]["merges"]
+        fewer = [merge for i, merge in enumerate(merges) if i % 3 != rest]
+        text = json.dumps(file | {"model": file["model"] | {"merges": fewer}})
+        reference = hf.Tokenizer.from_str(text)
+        tok = lslm.Tokenizer.from_json(text)
+        pieces = [word for line in TRAINING_TEXT for word in line.split()]
+        texts = TEXTS + TRAINING_TEXT + pieces + ["".join(p) for p in itertools.pairwise(pieces)]
+        for text in texts * 2:
+            assert tok.encode(text, special="all").tolist() == ids_of(reference, text), text
+
+
+@pytest.mark.parametrize("name", CHARACTERS)
+def test_vocabularies_of_characters_equal_hugging_face(name):
+    """As in Llama 2, Mistral 7B, Phi-3 and Gemma: `byte_fallback`, and ▁ for a space."""
+    reference = train_characters(**CHARACTERS[name])
+    tok = lslm.Tokenizer.from_json(reference.to_str())
+    again = lslm.Tokenizer.from_json(tok.to_json())
+    written = hf.Tokenizer.from_str(tok.to_json())
+    assert tok.vocab_size == reference.get_vocab_size()
+    more = ["a ▁b▁", " ▁", "<s> a<s>b </s>", "中" * 200, "a b " * 200, "\n", "文\n学 学\n"]
+    for text in TEXTS + TRAINING_TEXT + more:
+        expected = ids_of(reference, text)
+        assert tok.encode(text, special="all").tolist() == expected, text
+        ids, offsets = tok.encode_with_offsets(text, special="all")
+        assert ids.tolist() == expected, text
+        assert len(offsets) == len(expected)
+        assert tok.count(text, special="all") == len(expected)
+        assert again.encode(text, special="all").tolist() == expected, text
+        assert ids_of(written, text) == expected, text
+        assert tok.decode(expected) == reference.decode(expected, skip_special_tokens=False), text
+        decoder = tok.decoder()
+        streamed = "".join(decoder.push([i]) for i in expected) + decoder.finish()
+        assert streamed == tok.decode(expected), text
+    for token in range(tok.vocab_size):
+        expected = reference.decode([token], skip_special_tokens=False)
+        assert tok.decode([token]) == expected, token
+    assert again.fingerprint == tok.fingerprint
+    with pytest.raises(ValueError, match="characters"):
+        tok.save("ranks.tiktoken")
 
 
 NORMALIZERS = {
@@ -233,7 +294,10 @@ UNSUPPORTED = {
     "Unigram": {"model": {"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 0}},
     "WordPiece": {"model": {"type": "WordPiece", "vocab": {"a": 0}, "unk_token": "a"}},
     "WordLevel": {"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}},
-    "byte_fallback": {"model.byte_fallback": True},
+    "byte_fallback": {"model.byte_fallback": True},  # but the vocabulary has no token ▁
+    "WordPiece  ": {"model": {"vocab": {"a": 0}, "continuing_subword_prefix": "##"}},
+    "WordLevel  ": {"model": {"vocab": {"a": 0}, "unk_token": "a"}},
+    "Unigram  ": {"model": {"vocab": [["a", -1.0]], "unk_id": 0}},
     "dropout": {"model.dropout": 0.1},
     "continuing_subword_prefix": {"model.continuing_subword_prefix": "##"},
     "end_of_word_suffix": {"model.end_of_word_suffix": "</w>"},
@@ -489,3 +553,46 @@ def test_from_pretrained_downloads_through_the_hub(monkeypatch, reference, tok, 
     assert requests == [("some/model", "tokenizer.json", "main")]
     with pytest.raises(OSError, match=r"no/body.*offline"):
         lslm.Tokenizer.from_pretrained("no/body")
+
+
+def test_a_tekken_json_has_the_ranks_after_the_special_tokens(tmp_path):
+    learned = lslm.train_tokenizer(
+        texts=TRAINING_TEXT, vocab_size=500, pattern="tekken", special_tokens=[]
+    )
+    ranks = {learned.token_bytes(i): i for i in range(500)}
+    vocab = [
+        {"rank": i, "token_bytes": base64.b64encode(token).decode(), "token_str": None}
+        for token, i in ranks.items()
+    ]
+    file = {
+        "config": {
+            "pattern": TEKKEN,
+            "num_vocab_tokens": 500,
+            "default_vocab_size": 460,
+            "default_num_special_tokens": 10,
+            "version": "v3",
+        },
+        "vocab": vocab,
+        "special_tokens": [{"rank": 1, "token_str": "<s>", "is_control": True}],
+    }
+    path = tmp_path / "tekken.json"
+    path.write_text(json.dumps(file))
+    reference = tiktoken.Encoding(
+        "tekken",
+        pat_str=TEKKEN,
+        mergeable_ranks={token: i for token, i in ranks.items() if i < 450},
+        special_tokens={},
+    )
+    for place in (path, tmp_path):
+        tok = lslm.Tokenizer.load(place)
+        assert tok.pattern == "tekken"
+        assert tok.vocab_size == 460
+        assert tok.special_tokens["<s>"] == 1
+        assert tok.special_tokens["<SPECIAL_9>"] == 9
+        for text in TEXTS + TRAINING_TEXT:
+            expected = [i + 10 for i in reference.encode_ordinary(text)]
+            assert tok.encode(text, special="none").tolist() == expected
+            assert tok.decode(expected) == text
+    path.write_text(json.dumps(file | {"special_tokens": []}))
+    with pytest.raises(lslm.FormatError, match="special tokens"):
+        lslm.Tokenizer.load(path)

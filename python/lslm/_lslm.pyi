@@ -598,6 +598,13 @@ class Tokenizer:
     def pattern(self) -> str:
         """The name of the pattern that splits texts into pre-tokens, or its regular expression."""
     @property
+    def engine(self) -> str:
+        """The code by which texts are split and merged, in words.
+
+        A scanner of the pattern is fastest; an automaton runs others without look-around; a
+        backtracking regular expression is the slow path.
+        """
+    @property
     def fingerprint(self) -> str:
         """The SHA-256 of what decides ids, 64 hexadecimal digits.
 

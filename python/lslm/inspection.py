@@ -115,11 +115,12 @@ def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[s
 
 
 def tokenizer_facts(tokenizer: lslm.Tokenizer) -> dict[str, Any]:
-    """Return size, pattern, special tokens, fingerprint and longest tokens, as plain data."""
+    """Return size, pattern, engine, special tokens, fingerprint, longest tokens, as plain data."""
     longest = TokenizerFigures.of(tokenizer, n_longest=8).longest
     return {
         "vocab_size": tokenizer.vocab_size,
         "pattern": tokenizer.pattern,
+        "engine": tokenizer.engine,
         "special_tokens": tokenizer.special_tokens,
         "eos_id": tokenizer.eos_id,
         "fingerprint": tokenizer.fingerprint,
@@ -155,7 +156,8 @@ def _datasets(path: Path) -> list[Path]:
 def _is_tokenizer(path: Path) -> bool:
     """Return whether ``path`` is a tokenizer's file or folder."""
     if path.is_dir():
-        return (path / "tokenizer.json").exists() or (path / "vocab.json").exists()
+        names = ("tokenizer.json", "vocab.json", "tekken.json")
+        return any((path / name).exists() for name in names)
     if path.suffix == ".tiktoken":
         return True
     if path.suffix != ".json":
@@ -164,7 +166,9 @@ def _is_tokenizer(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(content, dict) and "model" in content
+    if not isinstance(content, dict):
+        return False
+    return "model" in content or {"config", "vocab"} <= content.keys()  # the second: tekken.json
 
 
 def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:

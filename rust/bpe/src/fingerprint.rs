@@ -31,7 +31,9 @@ fn fingerprint(tokenizer: &Tokenizer) -> [u8; 32] {
     let model = &inner.model;
     let mut hash = Fields(Sha256::new());
     hash.bytes(b"lslm tokenizer 1");
-    let tokens: Vec<_> = model.vocabulary.iter().collect();
+    // The merges say what ids after those of the file are.
+    let tokens: Vec<_> =
+        model.vocabulary.iter().take_while(|(id, _)| *id < model.n_ids()).collect();
     hash.number(tokens.len());
     for (id, bytes) in tokens {
         hash.number(id as usize);

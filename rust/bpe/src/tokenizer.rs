@@ -2,6 +2,7 @@
 //!
 //! What it does is in `encode/` and `decode/`, which implement methods of it too.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +15,14 @@ use crate::added_tokens::{AddedToken, AddedTokens, Special};
 use crate::decode::token_bytes::TokenBytes;
 use crate::encode::model::{Model, Rules};
 use crate::encode::workspace::Workspace;
+use crate::files::character_model::{self, CharacterNames};
 use crate::normalize::Normalizer;
 use crate::pretokenize::Pattern;
 use crate::pretokenize::sequence::{self, Pretokenizer};
 use crate::vocab::symbol::Merge;
 use crate::vocab::vocabulary::Vocabulary;
 
-/// A byte-level BPE tokenizer. Immutable, shared between threads, cheap to clone.
+/// A BPE tokenizer of bytes, or of characters and bytes. Immutable, shared between threads, cheap to clone.
 ///
 /// ```
 /// use lslm_bpe::pretokenize::Pattern;
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     /// Tokens whose names spell no bytes: merging never produces them, they are only decoded.
     pub(crate) unspellable: BTreeMap<TokenId, String>,
     pub(crate) passthrough: Passthrough,
+    /// How a vocabulary of characters is spelled; `None` for one of bytes.
+    pub(crate) characters: Option<CharacterNames>,
     pub(crate) token_bytes: TokenBytes,
     /// Unique in the process, so that a workspace can recognise its tokenizer.
     pub(crate) number: u64,
@@ -85,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) added: Vec<AddedToken>,
     pub(crate) unspellable: BTreeMap<TokenId, String>,
     pub(crate) passthrough: Passthrough,
+    pub(crate) characters: Option<CharacterNames>,
 }
 
 /// The most workspaces that are kept for later calls, of up to 17 MB each.
@@ -191,17 +196,21 @@ impl Tokenizer {
             added,
             unspellable: BTreeMap::new(),
             passthrough,
+            characters: None,
         })
     }
 
     /// Returns the tokenizer of `parts`; an error when an added token has the id of other bytes.
     pub(crate) fn from_parts(parts: Parts) -> Result<Self, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let Parts { model, normalizer, pretokenizer, added, unspellable, passthrough } = parts;
+        let Parts { model, normalizer, pretokenizer, added, unspellable, passthrough, characters } =
+            parts;
         let added = AddedTokens::new(added, &normalizer)?;
+        let text_of: fn(&str) -> Cow<'_, str> =
+            if characters.is_some() { character_model::text_of } else { |text| text.into() };
         for token in &added.tokens {
             let bytes = model.vocabulary.get(token.id);
-            if !bytes.is_empty() && bytes != token.content.as_bytes() {
+            if !bytes.is_empty() && bytes != text_of(&token.content).as_bytes() {
                 return Err(format!(
                     "the added token {:?} has the id {}, which stands for {:?}",
                     token.content,
@@ -210,7 +219,7 @@ impl Tokenizer {
                 ));
             }
         }
-        let token_bytes = TokenBytes::new(&model.vocabulary, &added, &unspellable)?;
+        let token_bytes = TokenBytes::new(&model, &added, text_of, &unspellable)?;
         let n_workspaces = MAX_WORKSPACES.min(threads::default_threads() * 2);
         Ok(Self(Arc::new(Inner {
             model,
@@ -219,6 +228,7 @@ impl Tokenizer {
             added,
             unspellable,
             passthrough,
+            characters,
             token_bytes,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             workspaces: (0..n_workspaces).map(|_| Mutex::default()).collect(),
@@ -263,7 +273,8 @@ impl Tokenizer {
                 || self.0.unspellable.iter().find(|(_, name)| *name == text).map(|(&id, _)| id);
             self.0.added.by_content(text).map(|token| token.id).or_else(unspellable)
         };
-        self.0.model.vocabulary.find(bytes).or_else(added)
+        let is_listed = |id: &TokenId| *id < self.0.model.n_ids();
+        self.0.model.vocabulary.find(bytes).filter(is_listed).or_else(added)
     }
 
     /// Returns what the tokenizer's file specifies and encoding does not do, a sentence each.
@@ -284,6 +295,19 @@ impl Tokenizer {
             }
         }
         notes
+    }
+
+    /// Returns by which code texts are split and merged, for people who wonder about speed.
+    ///
+    /// ```
+    /// # let bytes: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    /// let pattern = lslm_bpe::pretokenize::Pattern::from_regex(r"\w+|\s+|.").unwrap();
+    /// let tokenizer = lslm_bpe::Tokenizer::new(&bytes, &[], pattern, &[])?;
+    /// assert!(tokenizer.engine().starts_with("split by an automaton"));
+    /// # Ok::<(), lslm_runtime::Error>(())
+    /// ```
+    pub fn engine(&self) -> String {
+        format!("split by {}; merged by {}", self.0.pretokenizer.method(), self.0.model.method())
     }
 
     /// Returns the policy by which the special tokens `names` become ids and no others do;

@@ -345,6 +345,12 @@ impl PyTokenizer {
         pattern.name().unwrap_or_else(|| pattern.regex())
     }
 
+    #[doc = stub!("Tokenizer.engine")]
+    #[getter]
+    fn engine(&self) -> String {
+        self.inner.engine()
+    }
+
     #[doc = stub!("Tokenizer.fingerprint")]
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {

@@ -11,8 +11,21 @@ const MIN_PARALLEL_IDS: usize = 1 << 16;
 impl Tokenizer {
     /// Appends the bytes that `ids` stand for to `out`; [`Error::UnknownToken`] for an id that no
     /// token has, with `out` as it was.
+    ///
+    /// With SentencePiece's vocabularies the space that encoding puts before a text is left out.
     pub fn decode_into(&self, ids: &[TokenId], out: &mut Vec<u8>) -> Result<()> {
-        self.0.token_bytes.decode_into(ids, out)
+        let start = out.len();
+        self.0.token_bytes.decode_into(ids, out)?;
+        if self.strips_space() && out.get(start) == Some(&b' ') {
+            out.remove(start);
+        }
+        Ok(())
+    }
+
+    /// Whether a space at the start of a text is none of the text's own: SentencePiece's encoding has put
+    /// it there.
+    fn strips_space(&self) -> bool {
+        self.0.characters.as_ref().is_some_and(|names| names.strips_space)
     }
 
     /// Returns the bytes of several sequences: `ids` is split at `offsets`, whose first is 0 and
@@ -51,7 +64,7 @@ impl Tokenizer {
 
     /// Returns a decoder for ids that arrive one after the other.
     pub fn decoder(&self) -> StreamDecoder {
-        StreamDecoder { tokenizer: self.clone(), pending: Vec::new() }
+        StreamDecoder { tokenizer: self.clone(), pending: Vec::new(), is_first: true }
     }
 }
 
@@ -77,6 +90,8 @@ pub struct StreamDecoder {
     tokenizer: Tokenizer,
     /// The first bytes of a character that is not complete yet, at most 3.
     pending: Vec<u8>,
+    /// No id has been decoded.
+    is_first: bool,
 }
 
 impl StreamDecoder {
@@ -87,11 +102,15 @@ impl StreamDecoder {
     pub fn push(&mut self, ids: &[TokenId]) -> Result<String> {
         let held = self.pending.len();
         let mut bytes = std::mem::take(&mut self.pending);
-        if let Err(error) = self.tokenizer.decode_into(ids, &mut bytes) {
+        if let Err(error) = self.tokenizer.0.token_bytes.decode_into(ids, &mut bytes) {
             bytes.truncate(held);
             self.pending = bytes;
             return Err(error);
         }
+        if self.is_first && self.tokenizer.strips_space() && bytes.first() == Some(&b' ') {
+            bytes.remove(0);
+        }
+        self.is_first &= ids.is_empty();
         let ready = bytes.len() - incomplete_len(&bytes);
         self.pending = bytes.split_off(ready);
         Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -7,13 +7,14 @@
 //!     if that is LONG: copy the bytes from where all tokens lie end to end
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use lslm_runtime::{Error, Result, TokenId};
 
 use crate::added_tokens::AddedTokens;
+use crate::encode::model::Model;
 use crate::prefetch::prefetch;
-use crate::vocab::vocabulary::Vocabulary;
 
 /// The bytes of every id.
 #[derive(Clone, Debug)]
@@ -37,16 +38,18 @@ const BLOCK: usize = 4096;
 const PREFETCH_DISTANCE: usize = 32;
 
 impl TokenBytes {
-    /// Returns the bytes of all ids: of an added token its content, of an id in `unspellable` its
-    /// name, else what `vocabulary` has.
+    /// Returns the bytes of all ids: of an added token the text of its content, of an id in `unspellable`
+    /// its name, else what the vocabulary has.
     pub(crate) fn new(
-        vocabulary: &Vocabulary,
+        model: &Model,
         added: &AddedTokens,
+        text_of: fn(&str) -> Cow<'_, str>,
         unspellable: &BTreeMap<TokenId, String>,
     ) -> Result<Self, String> {
         let after = |id: Option<TokenId>| id.map_or(0, |id| id + 1);
-        let size = vocabulary
-            .len()
+        let vocabulary = &model.vocabulary;
+        let size = model
+            .n_ids()
             .max(after(added.tokens.last().map(|token| token.id)))
             .max(after(unspellable.keys().next_back().copied()));
         let mut bytes = Vec::new();
@@ -54,7 +57,7 @@ impl TokenBytes {
         for id in 0..size {
             starts.push(bytes.len() as u32);
             match (added.by_id(id), unspellable.get(&id)) {
-                (Some(token), _) => bytes.extend_from_slice(token.content.as_bytes()),
+                (Some(token), _) => bytes.extend_from_slice(text_of(&token.content).as_bytes()),
                 (None, Some(name)) => bytes.extend_from_slice(name.as_bytes()),
                 (None, None) => bytes.extend_from_slice(vocabulary.get(id)),
             }

@@ -14,6 +14,9 @@
 //! 2. The cache is megabytes, so the lines of many pieces are fetched at the same time.
 //! 3. One piece merged alone waits for memory at each step; see [`super::interleaved`].
 //! 4. Pieces of three-byte characters are split at boundaries first; see [`super::boundary`].
+//! 5. Where a piece that is a token is taken whole, no boundary lies in such a piece, since the token
+//!    spans all of it. Only a part must not be taken whole: one that equals a token which merging does
+//!    not make is merged each time, and neither it nor the token is in the cache.
 
 use lslm_runtime::{Error, Result, Task, TokenId};
 
@@ -39,7 +42,7 @@ const BLOCK_IDS: usize = MAX_GATHERED + (QUEUE + 1) * (PieceKey::MAX_LEN + 1);
 /// One pass over texts that follow each other.
 pub(crate) struct Encoder<'a, 't> {
     model: &'a Model,
-    /// Where pieces may be split; `None` when a piece that is a token is taken whole.
+    /// Where pieces may be split.
     boundaries: Option<&'a BoundaryFilter>,
     workspace: &'a mut Workspace,
     task: &'a Task,
@@ -66,6 +69,28 @@ struct PendingPiece<'t> {
     /// The number of ids in the block before it.
     at: usize,
     piece: PieceRef<'t>,
+    /// Whether it is a part of a split piece.
+    is_part: bool,
+    /// Whether the cache may return its ids for the same bytes, as a piece or as a part.
+    is_cached: bool,
+}
+
+/// Pieces that were split, to tell a part from a whole piece.
+#[derive(Clone, Copy)]
+struct SplitPieces<'e> {
+    start: usize,
+    ends: &'e [usize],
+}
+
+impl SplitPieces<'_> {
+    /// No piece was split.
+    const NONE: Self = Self { start: 0, ends: &[] };
+
+    /// Whether `start..end` is less than a piece.
+    fn is_part(&self, start: usize, end: usize) -> bool {
+        let is_end = |at: usize| self.ends.binary_search(&at).is_ok();
+        !self.ends.is_empty() && !((start == self.start || is_end(start)) && is_end(end))
+    }
 }
 
 impl<'a, 't> Encoder<'a, 't> {
@@ -77,10 +102,9 @@ impl<'a, 't> Encoder<'a, 't> {
         out: &'a mut Vec<TokenId>,
     ) -> Self {
         workspace.block.resize(BLOCK_IDS, 0);
-        let backtrack = model.backtrack.as_ref().filter(|_| !model.rules.whole_first);
         Self {
             model,
-            boundaries: backtrack.map(|backtrack| &backtrack.boundaries),
+            boundaries: model.backtrack.as_ref().map(|backtrack| &backtrack.boundaries),
             workspace,
             task,
             out,
@@ -121,7 +145,13 @@ impl<'a, 't> Encoder<'a, 't> {
 
     /// Records how many ids the output has after all that was encoded so far.
     pub(crate) fn mark(&mut self) {
-        self.pending.push(PendingPiece { at: self.gathered, piece: PieceRef::default() });
+        let piece = PieceRef::default();
+        self.pending.push(PendingPiece {
+            at: self.gathered,
+            piece,
+            is_part: false,
+            is_cached: false,
+        });
         if self.pending.len() > MAX_PENDING {
             self.flush();
         }
@@ -158,17 +188,18 @@ impl<'a, 't> Encoder<'a, 't> {
             return; // A cancelled text of gigabytes ends soon.
         }
         let Some(boundaries) = self.boundaries else {
-            self.parts::<false>(ends);
+            self.parts::<false>(ends, SplitPieces::NONE);
             return;
         };
-        let whole = self.parts::<true>(ends);
+        let whole = self.parts::<true>(ends, SplitPieces::NONE);
+        let pieces = SplitPieces { start: self.start, ends: &ends[whole..] };
         let mut parts = [0; MAX_PARTS];
         let mut count = 0;
         let mut start = self.start;
-        for &end in &ends[whole..] {
+        for &end in pieces.ends {
             while start < end {
                 if count == MAX_PARTS {
-                    self.parts::<false>(&parts);
+                    self.parts::<false>(&parts, pieces);
                     count = 0;
                 }
                 if has_char3s(self.text, start, end - start) {
@@ -180,12 +211,12 @@ impl<'a, 't> Encoder<'a, 't> {
                 }
             }
         }
-        self.parts::<false>(&parts[..count]);
+        self.parts::<false>(&parts[..count], pieces);
     }
 
-    /// Encodes pieces, or parts of pieces, that end at `ends`; with `SPLIT` up to the first that is
+    /// Encodes pieces, or parts of `pieces`, that end at `ends`; with `SPLIT` up to the first that is
     /// to be split. Returns their number.
-    fn parts<const SPLIT: bool>(&mut self, ends: &[usize]) -> usize {
+    fn parts<const SPLIT: bool>(&mut self, ends: &[usize], pieces: SplitPieces<'_>) -> usize {
         let mut lines = [0; QUEUE];
         let mut done = 0;
         while done < ends.len() {
@@ -193,7 +224,7 @@ impl<'a, 't> Encoder<'a, 't> {
             let cache = &self.workspace.cache;
             let count = cache.prepare::<SPLIT>(self.text, self.start, rest, &mut lines);
             if count > 0 {
-                self.look_up(&rest[..count], &lines);
+                self.look_up(&rest[..count], &lines, pieces);
                 done += count;
             }
             if count < QUEUE
@@ -203,7 +234,7 @@ impl<'a, 't> Encoder<'a, 't> {
                 if SPLIT && has_char3s(self.text, self.start, len) {
                     break;
                 }
-                self.long_piece(self.start, len);
+                self.long_piece(self.start, len, pieces);
                 self.start = end;
                 done += 1;
             }
@@ -215,7 +246,7 @@ impl<'a, 't> Encoder<'a, 't> {
     }
 
     /// Looks up short pieces whose cache lines are in `lines`.
-    fn look_up(&mut self, mut ends: &[usize], lines: &[u32; QUEUE]) {
+    fn look_up(&mut self, mut ends: &[usize], lines: &[u32; QUEUE], pieces: SplitPieces<'_>) {
         let mut lines = &lines[..ends.len()];
         loop {
             let Workspace { cache, block, .. } = &mut *self.workspace;
@@ -226,25 +257,54 @@ impl<'a, 't> Encoder<'a, 't> {
                 self.start = ends[found - 1];
             }
             let Some(&end) = ends.get(found) else { return };
-            self.defer(self.start, end - self.start);
+            self.defer(self.start, end - self.start, pieces);
             self.start = end;
             (ends, lines) = (&ends[found + 1..], &lines[found + 1..]);
         }
     }
 
+    /// Appends the ids of those pending pieces to `merged` that are tokens as a whole, and of all if
+    /// some byte has no token.
+    fn take_whole(&mut self, pending: &mut [PendingPiece<'_>], merged: &mut Vec<TokenId>) {
+        let Model { rules, table, .. } = self.model;
+        if !rules.whole_first && !table.has_unknown_bytes {
+            return;
+        }
+        for entry in pending.iter_mut().filter(|entry| entry.piece.len > 0) {
+            let (bytes, first) = (entry.piece.bytes(), merged.len());
+            match self.model.whole(bytes) {
+                Some(id) if self.model.is_unmade(id) && self.boundaries.is_some() => {
+                    entry.is_cached = false;
+                    merged.extend((!entry.is_part).then_some(id));
+                }
+                Some(id) => merged.push(id),
+                None if table.has_unknown_bytes => self.merge(bytes, merged),
+                None => {}
+            }
+            (entry.piece.first_id, entry.piece.n_ids) = (first, merged.len() - first);
+        }
+    }
+
     /// Adds a piece to the pending ones.
     #[inline(always)]
-    fn defer(&mut self, start: usize, len: usize) {
+    fn defer(&mut self, start: usize, len: usize, pieces: SplitPieces<'_>) {
         let piece = PieceRef { text: self.text, start, len, ..PieceRef::default() };
-        self.pending.push(PendingPiece { at: self.gathered, piece });
+        let is_part = self.model.rules.whole_first && pieces.is_part(start, start + len);
+        self.pending.push(PendingPiece { at: self.gathered, piece, is_part, is_cached: true });
     }
 
     /// Encodes a piece that is too long for the cache's table of short ones.
-    fn long_piece(&mut self, start: usize, len: usize) {
+    fn long_piece(&mut self, start: usize, len: usize, pieces: SplitPieces<'_>) {
         if len > LongKey::MAX_LEN {
             self.flush();
             let mut out = std::mem::take(self.out);
-            self.merge(&self.text[start..start + len], &mut out);
+            let piece = &self.text[start..start + len];
+            let whole =
+                if pieces.is_part(start, start + len) { None } else { self.model.whole(piece) };
+            match whole {
+                Some(id) => out.push(id),
+                None => self.merge(piece, &mut out),
+            }
             *self.out = out;
             return;
         }
@@ -252,7 +312,7 @@ impl<'a, 't> Encoder<'a, 't> {
         let Workspace { cache, block, .. } = &mut *self.workspace;
         match cache.write_long(key, block, self.gathered) {
             Some(count) => self.gathered += count,
-            None => self.defer(start, len),
+            None => self.defer(start, len, pieces),
         }
     }
 
@@ -275,36 +335,29 @@ impl<'a, 't> Encoder<'a, 't> {
     fn merge_pending(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
         let mut merged = std::mem::take(&mut self.workspace.merged);
-        for PendingPiece { piece, .. } in pending.iter_mut().filter(|entry| entry.piece.len > 0) {
-            let bytes = piece.bytes();
-            let first = merged.len();
-            if self.model.table.has_unknown_bytes {
-                self.merge(bytes, &mut merged);
-            } else if self.model.rules.whole_first {
-                merged.extend(self.model.vocabulary.find(bytes));
-            } else {
-                break;
-            }
-            (piece.first_id, piece.n_ids) = (first, merged.len() - first);
-        }
+        self.take_whole(&mut pending, &mut merged);
         if !self.model.table.has_unknown_bytes {
             let pieces = pending.iter_mut().map(|entry| &mut entry.piece);
             let pieces = pieces.filter(|piece| piece.len > 0 && piece.n_ids == 0);
             interleaved::merge(&self.model.table, pieces, &mut merged);
         }
         let Workspace { cache, block, .. } = &mut *self.workspace;
+        let mut expanded = Vec::new();
         let mut first = 0;
-        for PendingPiece { at, piece } in &pending {
+        for PendingPiece { at, piece, is_cached, .. } in &pending {
             let PieceRef { text, start, len, .. } = *piece;
             let ids = &merged[piece.first_id..][..piece.n_ids];
+            let ids = self.model.expanded(ids, &mut expanded);
             self.out.extend_from_slice(&block[first..*at]);
             self.out.extend_from_slice(ids);
             first = *at;
             if len == 0 {
                 self.marks.push(self.out.len());
-            } else if self.failure.is_none() && len > PieceKey::MAX_LEN {
+            } else if self.failure.is_some() || !is_cached {
+                // no ids, or not always these
+            } else if len > PieceKey::MAX_LEN {
                 cache.insert_long(LongKey::read(text, start, len), ids);
-            } else if self.failure.is_none() {
+            } else {
                 cache.insert(PieceKey::read(text, start, len), ids);
             }
         }
@@ -320,7 +373,7 @@ impl<'a, 't> Encoder<'a, 't> {
     fn merge(&mut self, piece: &[u8], out: &mut Vec<TokenId>) {
         if self.failure.is_none() {
             let scratch = &mut self.workspace.scratch;
-            self.failure = self.model.encode(piece, scratch, self.task, out).err();
+            self.failure = self.model.merge(piece, scratch, self.task, out).err();
         }
     }
 

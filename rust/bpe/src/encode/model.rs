@@ -6,6 +6,9 @@
 //! of the same token. So both rules are a list of merges in the order of their priority, and
 //! [`Rules`].
 
+use std::collections::HashSet;
+
+use foldhash::fast::FixedState;
 use lslm_runtime::{Error, Result, Task, TokenId};
 
 use crate::encode::backtrack::Backtrack;
@@ -32,6 +35,28 @@ pub(crate) struct Rules {
     pub(crate) fuse_unknown: bool,
 }
 
+/// Ids that stand for several others: they follow those of the file, and no output has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Expansions {
+    /// The first such id.
+    pub(crate) first: TokenId,
+    /// By id, from the first on: what it stands for.
+    pub(crate) ids: Vec<Vec<TokenId>>,
+}
+
+impl Expansions {
+    /// Appends `ids` to `out`, each as what it stands for.
+    #[cold]
+    fn extend(&self, ids: &[TokenId], out: &mut Vec<TokenId>) {
+        for id in ids {
+            match id.checked_sub(self.first).and_then(|index| self.ids.get(index as usize)) {
+                Some(ids) => out.extend_from_slice(ids),
+                None => out.push(*id),
+            }
+        }
+    }
+}
+
 /// A vocabulary, its merges, and the tables made of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
@@ -41,6 +66,10 @@ pub(crate) struct Model {
     /// Whether the merges are those of [`RankMerges`].
     has_rank_merges: bool,
     pub(crate) table: MergeTable,
+    expansions: Option<Expansions>,
+    /// With `whole_first`: the tokens that merging does not make of their bytes, so that they occur as
+    /// whole pieces only.
+    unmade: HashSet<TokenId, FixedState>,
     /// A faster way than merging; `None` when bytes are missing, or where it would give other ids.
     pub(crate) backtrack: Option<Backtrack>,
 }
@@ -92,6 +121,14 @@ impl Model {
                 MergeTree::new(&vocabulary, ids, &merges, symbols_of, pairs, has_rank_merges)
             })
             .flatten();
+        let is_unmade = |tree: &MergeTree, id: TokenId| {
+            let symbol = symbols.of_id(id);
+            symbol == NONE || !tree.is_made(symbol)
+        };
+        let mut unmade = HashSet::default();
+        if let Some(tree) = tree.as_ref().filter(|_| rules.whole_first) {
+            unmade.extend(vocabulary.iter().map(|(id, _)| id).filter(|&id| is_unmade(tree, id)));
+        }
         let backtrack = tree.map(|tree| {
             let prefixes = LongestPrefix::new(&vocabulary, &table.starts, |id| {
                 let symbol = symbols.of_id(id);
@@ -99,7 +136,16 @@ impl Model {
             });
             Backtrack { boundaries: BoundaryFilter::new(&vocabulary), prefixes, tree }
         });
-        Self { vocabulary, merges, rules, has_rank_merges, table, backtrack }
+        Self {
+            vocabulary,
+            merges,
+            rules,
+            has_rank_merges,
+            table,
+            expansions: None,
+            unmade,
+            backtrack,
+        }
     }
 
     /// Returns the merges of [`RankMerges`], if these give the same ids as this model, so that it
@@ -134,22 +180,82 @@ impl Model {
         })
     }
 
-    /// Appends the ids of `piece` to `out`.
+    /// Returns the same model, some ids of which stand for several.
+    pub(crate) fn with_expansions(self, expansions: Expansions) -> Self {
+        Self { expansions: Some(expansions), ..self }
+    }
+
+    /// Returns one more than the largest id of the output.
+    pub(crate) fn n_ids(&self) -> TokenId {
+        self.expansions.as_ref().map_or(self.vocabulary.len(), |expansions| expansions.first)
+    }
+
+    /// Returns `ids` with each that stands for several expanded; `out` is the memory of the result.
+    #[inline]
+    pub(crate) fn expanded<'i>(
+        &self,
+        ids: &'i [TokenId],
+        out: &'i mut Vec<TokenId>,
+    ) -> &'i [TokenId] {
+        match &self.expansions {
+            Some(expansions) if ids.iter().any(|&id| id >= expansions.first) => {
+                out.clear();
+                expansions.extend(ids, out);
+                out
+            }
+            _ => ids,
+        }
+    }
+
+    /// Returns how pieces are merged, for display.
+    pub(crate) fn method(&self) -> &'static str {
+        if self.table.has_unknown_bytes {
+            "one piece at a time, since some bytes have no token"
+        } else if self.backtrack.is_some() {
+            "16 pieces in turns, Chinese in parts"
+        } else {
+            "16 pieces in turns, Chinese in whole pieces, since some token is not made in the order of ranks"
+        }
+    }
+
+    /// Returns the id that `piece` has as a whole, whatever merging makes of it.
+    #[inline]
+    pub(crate) fn whole(&self, piece: &[u8]) -> Option<TokenId> {
+        if self.rules.whole_first { self.vocabulary.find(piece) } else { None }
+    }
+
+    /// Whether merging does not make the token `id` of its bytes. Known only with `whole_first`.
+    #[inline]
+    pub(crate) fn is_unmade(&self, id: TokenId) -> bool {
+        self.unmade.contains(&id)
+    }
+
+    /// Appends what merging makes of `piece`, a piece or a part of one, to `out`.
     ///
     /// [`Error::Invalid`] when a byte has no token and the vocabulary has no unknown token.
-    pub(crate) fn encode(
+    pub(crate) fn merge(
         &self,
         piece: &[u8],
         scratch: &mut Scratch,
         task: &Task,
         out: &mut Vec<TokenId>,
     ) -> Result<()> {
-        if self.rules.whole_first
-            && let Some(id) = self.vocabulary.find(piece)
-        {
-            out.push(id);
-            return Ok(());
+        let start = out.len();
+        self.merge_unexpanded(piece, scratch, task, out)?;
+        if let Some(expansions) = &self.expansions {
+            let ids = out.split_off(start);
+            expansions.extend(&ids, out);
         }
+        Ok(())
+    }
+
+    fn merge_unexpanded(
+        &self,
+        piece: &[u8],
+        scratch: &mut Scratch,
+        task: &Task,
+        out: &mut Vec<TokenId>,
+    ) -> Result<()> {
         if let Some(backtrack) = &self.backtrack
             && backtrack.encode(&self.table, piece, &mut scratch.backtrack, task, out)?
         {
@@ -161,7 +267,7 @@ impl Model {
         self.encode_unknown(piece, &mut scratch.merge, task, out)
     }
 
-    /// [`Self::encode`] for a vocabulary that lacks some bytes.
+    /// [`Self::merge`] for a vocabulary that lacks some bytes.
     fn encode_unknown(
         &self,
         piece: &[u8],

@@ -21,6 +21,9 @@ use crate::encode::offsets::Offsets;
 use crate::normalize::Normalizer;
 use crate::pretokenize::sequence::Pretokenizer;
 
+/// Ends of pieces that are encoded together.
+const BATCH: usize = 256;
+
 /// What a text goes through before it is merged.
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'a> {
@@ -52,6 +55,7 @@ impl Walk<'_> {
                     return Ok(());
                 }
             };
+            let is_first = range.start == 0;
             let normal = match &mut offsets {
                 None if self.normalizer.is_identity() => Cow::Borrowed(&text[range]),
                 None => self.normalizer.apply(&text[range]).map_err(Error::Invalid)?,
@@ -64,10 +68,9 @@ impl Walk<'_> {
             };
             let offsets = offsets.as_deref_mut();
             match normal {
-                Cow::Borrowed(text) => self.encode_normalized(text, encoder, offsets),
-                Cow::Owned(text) => {
-                    encoder.nested(|encoder| self.encode_normalized(&text, encoder, offsets))
-                }
+                Cow::Borrowed(text) => self.encode_normalized(text, is_first, encoder, offsets),
+                Cow::Owned(text) => encoder
+                    .nested(|encoder| self.encode_normalized(&text, is_first, encoder, offsets)),
             }
         })
     }
@@ -75,15 +78,19 @@ impl Walk<'_> {
     fn encode_normalized<'t>(
         &self,
         text: &'t [u8],
+        is_first: bool,
         encoder: &mut Encoder<'_, 't>,
         mut offsets: Option<&mut Offsets<'_>>,
     ) -> Result<()> {
         self.for_each_part(self.scanners.normalized.as_ref(), text, |part| match part {
             Part::Text(range) => match &mut offsets {
-                None => self.encode_segment(&text[range], encoder),
+                None => {
+                    self.encode_segment(&text[range.clone()], is_first && range.start == 0, encoder)
+                }
                 Some(offsets) => {
                     let (text, start) = (&text[range.clone()], range.start);
-                    self.encode_segment_with_offsets(text, start, encoder, offsets)
+                    let is_first = is_first && start == 0;
+                    self.encode_segment_with_offsets(text, start, is_first, encoder, offsets)
                 }
             },
             Part::Token { id, range, .. } => {
@@ -96,14 +103,27 @@ impl Walk<'_> {
         })
     }
 
-    /// Encodes the pieces of normalised text without added tokens.
-    fn encode_segment<'t>(&self, text: &'t [u8], encoder: &mut Encoder<'_, 't>) -> Result<()> {
+    /// Encodes the pieces of normalised text without added tokens; `is_first` says that nothing comes
+    /// before it in the text.
+    fn encode_segment<'t>(
+        &self,
+        text: &'t [u8],
+        is_first: bool,
+        encoder: &mut Encoder<'_, 't>,
+    ) -> Result<()> {
         if let Some(pattern) = self.pretokenizer.only_pattern() {
             encoder.set_text(text);
             pattern.for_each_batch(text, |ends| encoder.pieces(ends));
             return Ok(());
         }
-        self.pretokenizer.for_each(text, &mut |piece, _| {
+        if self.pretokenizer.only_splits() {
+            match self.pretokenizer.prefixed(text, is_first) {
+                Cow::Borrowed(text) => self.encode_splits(text, encoder),
+                Cow::Owned(text) => encoder.nested(|encoder| self.encode_splits(&text, encoder)),
+            }
+            return Ok(());
+        }
+        self.pretokenizer.for_each(text, is_first, &mut |piece, _| {
             encoder.nested(|encoder| {
                 encoder.set_text(piece);
                 encoder.pieces(&[piece.len()]);
@@ -112,12 +132,27 @@ impl Walk<'_> {
         })
     }
 
+    /// Encodes the pieces of a text that is only split.
+    fn encode_splits<'t>(&self, text: &'t [u8], encoder: &mut Encoder<'_, 't>) {
+        encoder.set_text(text);
+        let mut ends = Vec::with_capacity(BATCH);
+        self.pretokenizer.for_each_end(text, &mut |end| {
+            ends.push(end);
+            if ends.len() == BATCH {
+                encoder.pieces(&ends);
+                ends.clear();
+            }
+        });
+        encoder.pieces(&ends);
+    }
+
     /// [`Self::encode_segment`] for a segment that begins at `start` of the normalised text, with
     /// the range of each id.
     fn encode_segment_with_offsets<'t>(
         &self,
         text: &'t [u8],
         start: usize,
+        is_first: bool,
         encoder: &mut Encoder<'_, 't>,
         offsets: &mut Offsets<'_>,
     ) -> Result<()> {
@@ -134,7 +169,7 @@ impl Walk<'_> {
                 }
             });
         } else {
-            self.pretokenizer.for_each(text, &mut |piece, range| {
+            self.pretokenizer.for_each(text, is_first, &mut |piece, range| {
                 encoder.nested(|encoder| {
                     encoder.set_text(piece);
                     encoder.pieces(&[piece.len()]);

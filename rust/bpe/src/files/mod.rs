@@ -1,8 +1,11 @@
-//! Vocabulary files: Hugging Face's `tokenizer.json`, `vocab.json` with `merges.txt`, `.tiktoken`.
+//! Vocabulary files: Hugging Face's `tokenizer.json`, `vocab.json` with `merges.txt`, `.tiktoken`,
+//! Mistral's `tekken.json`.
 
 pub(crate) mod byte_alphabet;
+pub(crate) mod character_model;
 mod pretrained;
 mod spelled_model;
+mod tekken;
 mod tiktoken;
 mod tokenizer_json;
 mod vocab_merges;
@@ -16,7 +19,7 @@ use lslm_runtime::{Error, Result, files};
 use crate::tokenizer::Tokenizer;
 
 impl Tokenizer {
-    /// Returns the tokenizer in `path`: a `tokenizer.json`, a folder with one, or `vocab.json` or
+    /// Returns the tokenizer in `path`: a `tokenizer.json` or `tekken.json`, a folder with one, or `vocab.json` or
     /// `merges.txt` in the same folder.
     ///
     /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is broken or has something
@@ -26,6 +29,10 @@ impl Tokenizer {
         if path.is_dir() {
             let json = path.join("tokenizer.json");
             let vocab = path.join("vocab.json");
+            let tekken = path.join("tekken.json");
+            if tekken.is_file() && !json.is_file() {
+                return Self::load(tekken);
+            }
             if json.is_file() || !vocab.is_file() {
                 return tokenizer_json::read(&read_text(&json)?, &json);
             }

@@ -41,6 +41,9 @@ impl Tokenizer {
                 "this tokenizer cannot be written as ranks: {reason}; save it as tokenizer.json"
             )))
         };
+        if self.0.characters.is_some() {
+            return refuse("its vocabulary is one of characters");
+        }
         if model.table.has_unknown_bytes {
             return refuse("some bytes have no token");
         }
@@ -107,7 +110,7 @@ const DIGITS: [u8; 256] = {
 
 /// Appends the bytes that `text`, base64 with padding (RFC 4648), stands for; returns false when it
 /// is not base64.
-fn decode_base64(text: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn decode_base64(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.is_empty() || !text.len().is_multiple_of(4) {
         return false;
     }

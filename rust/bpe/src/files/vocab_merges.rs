@@ -69,6 +69,7 @@ pub(super) fn read(
         pretokenizer,
         added,
         unspellable,
+        characters: None,
         passthrough,
     })
     .map_err(of_file)

@@ -29,6 +29,11 @@ impl Matcher {
         Ok(Self { regex, source: expression.to_owned() })
     }
 
+    /// Whether it finds exactly the string `literal`.
+    pub(crate) fn is(&self, literal: &str) -> bool {
+        self.source == fancy_regex::escape(literal)
+    }
+
     /// Returns the matches in `text` as pairs of start and end, ascending and without overlap.
     /// Empty matches are left out. A byte that is not UTF-8 counts as U+FFFD.
     pub(crate) fn find_all(&self, text: &[u8]) -> Result<Vec<(usize, usize)>, String> {

@@ -13,8 +13,13 @@ use super::normal_form::NormalForm;
 #[derive(Clone, Debug)]
 enum NormalizerStep {
     Form(NormalForm),
-    Replace { matcher: Matcher, content: String },
+    Replace {
+        matcher: Matcher,
+        content: String,
+    },
     Prepend(String),
+    /// Puts a space for each U+2581, as vocabularies of characters are kept here.
+    Spaces,
 }
 
 /// The normalisation of a tokenizer: steps applied in order; without steps, text is unchanged.
@@ -74,9 +79,31 @@ impl Normalizer {
                 format!("Replace {matcher} {content:?}")
             }
             NormalizerStep::Prepend(text) => format!("Prepend {text:?}"),
+            NormalizerStep::Spaces => "Spaces".to_owned(),
         });
         self.steps.push(step);
         Ok(())
+    }
+
+    /// Returns the normalizer of a vocabulary of characters, in which U+2581 stands for a space: its result
+    /// has the space instead. And whether it leaves no spaces by itself.
+    pub(crate) fn with_spaces(mut self) -> (Self, bool) {
+        let is_space = |step: &NormalizerStep| {
+            matches!(step, NormalizerStep::Replace { matcher, content }
+                if matcher.is(" ") && content == "\u{2581}")
+        };
+        let replaces = self.steps.iter().any(is_space);
+        // At the end both become spaces anyway.
+        while self.steps.last().is_some_and(is_space) {
+            self.steps.pop();
+            self.description.pop();
+        }
+        if let [NormalizerStep::Prepend(text)] = &mut self.steps[..] {
+            *text = text.replace('\u{2581}', " ");
+        }
+        self.steps.push(NormalizerStep::Spaces);
+        self.description.push("Spaces".to_owned());
+        (self, replaces)
     }
 
     /// Returns what decides the result, for fingerprints: one string a step, equal for equal
@@ -132,6 +159,12 @@ impl NormalizerStep {
             Self::Form(form) => Ok(form.apply(text)),
             Self::Prepend(_) if text.is_empty() => Ok(None),
             Self::Prepend(prefix) => Ok(Some([prefix.as_bytes(), text].concat())),
+            Self::Spaces => {
+                if space_marks(text).next().is_none() {
+                    return Ok(None);
+                }
+                Ok(Some(self.apply_aligned(text)?.0))
+            }
             Self::Replace { matcher, content } => {
                 let found = matcher.find_all(text)?;
                 if found.is_empty() {
@@ -172,6 +205,16 @@ impl NormalizerStep {
                 alignment.push((changed.len(), 0));
                 copy_aligned(text, 0..text.len(), &mut changed, &mut alignment);
             }
+            Self::Spaces => {
+                let mut done = 0;
+                for start in space_marks(text) {
+                    copy_aligned(text, done..start, &mut changed, &mut alignment);
+                    changed.push(b' ');
+                    done = start + '\u{2581}'.len_utf8();
+                    alignment.push((changed.len(), done));
+                }
+                copy_aligned(text, done..text.len(), &mut changed, &mut alignment);
+            }
             Self::Replace { matcher, content } => {
                 let mut done = 0;
                 for (start, end) in matcher.find_all(text)? {
@@ -185,6 +228,12 @@ impl NormalizerStep {
         }
         Ok((changed, alignment))
     }
+}
+
+/// Returns where U+2581 is in `text`.
+fn space_marks(text: &[u8]) -> impl Iterator<Item = usize> {
+    let is_mark = move |at: &usize| text[*at..].starts_with("\u{2581}".as_bytes());
+    (0..text.len()).filter(move |&at| text[at] == 0xE2).filter(is_mark)
 }
 
 /// Copies `range` of `text` with a cut after each byte.

@@ -2,7 +2,7 @@
 
 use super::masks::Portable;
 use super::scheme::{self, Rules, Scheme};
-use super::{bitmask, scalar};
+use super::{bitmask, kimi, scalar};
 use crate::simd::Level;
 
 /// Calls `flush` with the ends of the pieces of `text`, ascending, in batches; the last end is the
@@ -11,19 +11,37 @@ pub(super) fn ends(scheme: Scheme, level: Level, text: &[u8], flush: &mut dyn Fn
     match scheme {
         Scheme::Gpt2 { digits: false } => by_level::<scheme::Gpt2>(level, text, flush),
         Scheme::Gpt2 { digits: true } => by_level::<scheme::Starcoder>(level, text, flush),
-        Scheme::Cl100k { group: 3, tail: false } => by_level::<scheme::Cl100k>(level, text, flush),
-        Scheme::Cl100k { group: 3, tail: true } => {
+        Scheme::Cl100k { group: 3, tail: false, marks: false } => {
+            by_level::<scheme::Cl100k>(level, text, flush);
+        }
+        Scheme::Cl100k { group: 3, tail: true, marks: false } => {
             by_level::<scheme::Cl100kTail>(level, text, flush);
         }
-        Scheme::Cl100k { group: 1, tail: false } => by_level::<scheme::Qwen2>(level, text, flush),
+        Scheme::Cl100k { group: 1, tail: false, marks: false } => {
+            by_level::<scheme::Qwen2>(level, text, flush);
+        }
+        Scheme::Cl100k { group: 1, tail: false, marks: true } => {
+            by_level::<scheme::Qwen35>(level, text, flush);
+        }
         Scheme::O200k { group: 3, contractions: true } => {
             by_level::<scheme::O200k>(level, text, flush);
         }
         Scheme::O200k { group: 1, contractions: false } => {
             by_level::<scheme::Tekken>(level, text, flush);
         }
+        Scheme::Kimi => {
+            kimi::ends(text, |text, flush| by_level::<scheme::Kimi>(level, text, flush), flush);
+        }
         Scheme::DeepseekV3 => by_level::<scheme::DeepseekV3>(level, text, flush),
         _ => scalar::scan(scheme, text, |end| flush(&[end])),
+    }
+}
+
+/// Returns by which code a family is split, for display.
+pub(super) fn method(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Whole => "nothing",
+        _ => "a scanner of this pattern",
     }
 }
 

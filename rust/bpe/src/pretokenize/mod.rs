@@ -10,9 +10,12 @@
 //! A [`Pattern`] is a published pre-tokenizer or one a user gives; `sequence` is the entry of a
 //! `tokenizer.json`, which can also remove matches and add a space.
 
+mod alternatives;
+mod automaton;
 mod bitmask;
 mod char_class;
 mod dispatch;
+mod kimi;
 mod masks;
 mod pattern;
 mod published;
@@ -20,6 +23,7 @@ mod regex;
 mod scalar;
 mod scheme;
 pub(crate) mod sequence;
+mod spans;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

@@ -110,6 +110,26 @@ impl Pattern {
         &self.0.steps
     }
 
+    /// Returns whether matches cover every text, so that there is no text between them.
+    pub(crate) fn covers(&self) -> bool {
+        // All published expressions have an alternative for each class of characters, except the last
+        // step of DeepSeek-V3, for which controls are gaps.
+        matches!(&self.0.method, Method::Published(scheme) if *scheme != Scheme::DeepseekV3)
+    }
+
+    /// Returns by which code texts are split, for display.
+    pub(crate) fn method(&self) -> &'static str {
+        match &self.0.method {
+            Method::Published(scheme) => dispatch::method(*scheme),
+            Method::Regex(engine) if engine.is_automaton() => {
+                "an automaton, for a pattern without a scanner"
+            }
+            Method::Regex(_) => {
+                "a backtracking regular expression, the slow path, for look-around that no automaton has"
+            }
+        }
+    }
+
     /// Returns the version of Unicode whose general categories the pattern uses.
     #[allow(clippy::unused_self)] // a later pattern may be bound to another version
     pub fn unicode_version(&self) -> &'static str {
@@ -135,7 +155,7 @@ impl Pattern {
     pub fn for_each_batch(&self, text: &[u8], mut f: impl FnMut(&[usize])) {
         match &self.0.method {
             Method::Published(scheme) => dispatch::ends(*scheme, Level::current(), text, &mut f),
-            Method::Regex(engine) => engine.ends(text, |end| f(&[end])),
+            Method::Regex(engine) => engine.ends(text, &mut f),
         }
     }
 }

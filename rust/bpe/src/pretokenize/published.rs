@@ -76,6 +76,12 @@ pub(super) const O200K: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M
 /// Qwen 2, 2.5 and 3.
 pub(super) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// Qwen 3.5.
+pub(super) const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Kimi K2.
+pub(super) const KIMI: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// Mistral's tekken.
 pub(super) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -118,6 +124,8 @@ pub(super) const NAMES: &[&str] = &[
     "qwen2",
     "qwen2.5",
     "qwen3",
+    "qwen3.5",
+    "kimi_k2",
     "deepseek_v3",
     "tekken",
     "mistral",
@@ -139,9 +147,11 @@ pub(super) fn scheme(steps: &[Step]) -> Option<Scheme> {
         [Step::Split { regex, behavior: Behavior::Isolated, invert: false }] => {
             match regex.as_str() {
                 GPT2 => Scheme::Gpt2 { digits: false },
-                CL100K => Scheme::Cl100k { group: 3, tail: false },
-                CL100K_TIKTOKEN => Scheme::Cl100k { group: 3, tail: true },
-                QWEN2 => Scheme::Cl100k { group: 1, tail: false },
+                CL100K => Scheme::Cl100k { group: 3, tail: false, marks: false },
+                CL100K_TIKTOKEN => Scheme::Cl100k { group: 3, tail: true, marks: false },
+                QWEN2 => Scheme::Cl100k { group: 1, tail: false, marks: false },
+                QWEN35 => Scheme::Cl100k { group: 1, tail: false, marks: true },
+                KIMI => Scheme::Kimi,
                 O200K => Scheme::O200k { group: 3, contractions: true },
                 TEKKEN => Scheme::O200k { group: 1, contractions: false },
                 _ => return None,
@@ -168,6 +178,8 @@ pub(super) fn steps(name: &str) -> Option<Vec<Step>> {
         "cl100k_base_tiktoken" => vec![Step::isolated(CL100K_TIKTOKEN)],
         "o200k_base" | "o200k_harmony" => vec![Step::isolated(O200K)],
         "qwen2" | "qwen2.5" | "qwen3" => vec![Step::isolated(QWEN2)],
+        "qwen3.5" => vec![Step::isolated(QWEN35)],
+        "kimi_k2" => vec![Step::isolated(KIMI)],
         "deepseek_v3" => vec![
             Step::isolated(DEEPSEEK_DIGITS),
             Step::isolated(DEEPSEEK_CJK),

@@ -15,7 +15,7 @@
 //! The tests hold this file equal to [`regex`](super::regex), and `bitmask` equal to this file.
 
 use super::char_class::{CharClass, decode, peek};
-use super::scheme::{NEW_NUMBERS, Scheme, contraction, contraction_any_case, is_cjk};
+use super::scheme::{NEW_NUMBERS, Scheme, contraction, contraction_any_case, is_cjk, is_han};
 
 /// Calls `emit` with the end of each piece of `text`.
 pub(super) fn scan(scheme: Scheme, text: &[u8], mut emit: impl FnMut(usize)) {
@@ -24,12 +24,16 @@ pub(super) fn scan(scheme: Scheme, text: &[u8], mut emit: impl FnMut(usize)) {
         Scheme::Whole => emit(text.len()),
         Scheme::Gpt2 { digits: false } => each(text, emit, gpt2_end::<false>),
         Scheme::Gpt2 { digits: true } => each(text, emit, gpt2_end::<true>),
-        Scheme::Cl100k { group, tail } => {
-            each(text, emit, |text, at| cl100k_end(text, at, group, tail));
+        Scheme::Cl100k { group, tail, marks: false } => {
+            each(text, emit, |text, at| cl100k_end(text, at, group, tail, peek));
+        }
+        Scheme::Cl100k { group, tail, marks: true } => {
+            each(text, emit, |text, at| cl100k_end(text, at, group, tail, peek_marks));
         }
         Scheme::O200k { group, contractions } => {
-            each(text, emit, |text, at| o200k_end(text, at, group, contractions));
+            each(text, emit, |text, at| o200k_end(text, at, group, contractions, true, peek));
         }
+        Scheme::Kimi => each(text, emit, kimi_end),
         Scheme::DeepseekV3 => each(text, emit, deepseek_v3_end),
     }
 }
@@ -167,15 +171,30 @@ fn gpt2_end<const DIGITS: bool>(text: &[u8], at: usize) -> usize {
     }
 }
 
-/// cl100k_base: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,GROUP}|`
-/// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+/// Returns what [`peek`] does, with marks as letters.
 #[inline]
-fn cl100k_end(text: &[u8], at: usize, group: usize, tail: bool) -> usize {
+fn peek_marks(text: &[u8], at: usize) -> (CharClass, usize) {
+    match peek(text, at) {
+        (CharClass::Mark, length) => (CharClass::Letter, length),
+        other => other,
+    }
+}
+
+/// cl100k_base: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,GROUP}|`
+/// ` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`, with the classes of `peek`
+#[inline]
+fn cl100k_end(
+    text: &[u8],
+    at: usize,
+    group: usize,
+    tail: bool,
+    peek: impl Fn(&[u8], usize) -> (CharClass, usize) + Copy,
+) -> usize {
     let (class, length) = peek(text, at);
     let second = at + length;
     match class {
         CharClass::Letter | CharClass::Upper | CharClass::Lower => {
-            return run(text, second, CharClass::is_letter);
+            return run_by(peek, text, second, CharClass::is_letter);
         }
         CharClass::Number => return numbers(text, second, group - 1),
         CharClass::Newline => return white_space(text, at, true, tail, peek),
@@ -189,12 +208,12 @@ fn cl100k_end(text: &[u8], at: usize, group: usize, tail: bool) -> usize {
     }
     let (next, next_length) = peek(text, second);
     if next.is_letter() {
-        return run(text, second + next_length, CharClass::is_letter);
+        return run_by(peek, text, second + next_length, CharClass::is_letter);
     }
     if class.is_punctuation() {
-        line_ends(text, run(text, second, CharClass::is_punctuation), false)
+        line_ends(text, run_by(peek, text, second, CharClass::is_punctuation), false)
     } else if text[at] == b' ' && next.is_punctuation() {
-        line_ends(text, run(text, second + next_length, CharClass::is_punctuation), false)
+        line_ends(text, run_by(peek, text, second + next_length, CharClass::is_punctuation), false)
     } else {
         white_space(text, at, true, tail, peek)
     }
@@ -208,7 +227,11 @@ fn cl100k_end(text: &[u8], at: usize, group: usize, tail: bool) -> usize {
 /// or none, and `U*` backtracks until `L+` can match, which is at the last character that is in
 /// both; or there is none of those either, and the run is the `U+` of the second branch.
 #[inline]
-fn cased_word(text: &[u8], at: usize) -> usize {
+fn cased_word(
+    text: &[u8],
+    at: usize,
+    peek: impl Fn(&[u8], usize) -> (CharClass, usize) + Copy,
+) -> usize {
     let (mut end, mut both) = (at, at);
     loop {
         let (class, length) = peek(text, end);
@@ -219,7 +242,7 @@ fn cased_word(text: &[u8], at: usize) -> usize {
                 both = end;
             }
             CharClass::Lower => {
-                return run(text, end + length, |class| {
+                return run_by(peek, text, end + length, |class| {
                     matches!(class, CharClass::Lower | CharClass::Letter | CharClass::Mark)
                 });
             }
@@ -230,9 +253,17 @@ fn cased_word(text: &[u8], at: usize) -> usize {
     }
 }
 
-/// o200k_base and tekken, which differ in `group` and `contractions`.
+/// o200k_base and tekken, which differ in `group` and `contractions`; with the classes of `peek`, and
+/// `/` as a line end after punctuation if `slashes`.
 #[inline]
-fn o200k_end(text: &[u8], at: usize, group: usize, contractions: bool) -> usize {
+fn o200k_end(
+    text: &[u8],
+    at: usize,
+    group: usize,
+    contractions: bool,
+    slashes: bool,
+    peek: impl Fn(&[u8], usize) -> (CharClass, usize) + Copy,
+) -> usize {
     let word_end = |end: usize| {
         if contractions && end < text.len() { end + contraction_any_case(text, end) } else { end }
     };
@@ -241,25 +272,58 @@ fn o200k_end(text: &[u8], at: usize, group: usize, contractions: bool) -> usize 
     match class {
         // A mark may be the character before the word, or the word's own: the end is the same.
         CharClass::Letter | CharClass::Upper | CharClass::Lower | CharClass::Mark => {
-            return word_end(cased_word(text, at));
+            return word_end(cased_word(text, at, peek));
         }
         CharClass::Number => return numbers(text, second, group - 1),
         CharClass::Newline => return white_space(text, at, true, false, peek),
         _ => {}
     }
-    let end = cased_word(text, second);
+    let end = cased_word(text, second, peek);
     if end > 0 {
         return word_end(end);
     }
     if class != CharClass::Space {
-        return line_ends(text, run(text, second, CharClass::is_punctuation), true);
+        return line_ends(text, run_by(peek, text, second, CharClass::is_punctuation), slashes);
     }
     let (next, next_length) = peek(text, second);
     if text[at] == b' ' && next.is_punctuation() {
-        line_ends(text, run(text, second + next_length, CharClass::is_punctuation), true)
+        line_ends(
+            text,
+            run_by(peek, text, second + next_length, CharClass::is_punctuation),
+            slashes,
+        )
     } else {
         white_space(text, at, true, false, peek)
     }
+}
+
+/// Returns what [`peek`] does for the rules of Kimi K2 but the first, for which letters that are Han
+/// are in no class: like numbers they are neither letters nor punctuation nor white space.
+#[inline]
+fn peek_kimi(text: &[u8], at: usize) -> (CharClass, usize) {
+    match peek(text, at) {
+        (class, length @ 3..) if is_han(decode(text, at).0) => match class {
+            CharClass::Letter => (CharClass::Number, length),
+            // Marks that are Han are in no word.
+            CharClass::Mark => (CharClass::Other, length),
+            other => (other, length),
+        },
+        other => other,
+    }
+}
+
+/// Kimi K2: `[\p{Han}]+`, then o200k_base without those characters in words and without `/` after
+/// punctuation.
+pub(super) fn kimi_end(text: &[u8], at: usize) -> usize {
+    let han = |at: usize| {
+        let (code, length) = if at < text.len() { decode(text, at) } else { (0, 0) };
+        is_han(code).then_some(length)
+    };
+    let mut end = at;
+    while let Some(length) = han(end) {
+        end += length;
+    }
+    if end > at { end } else { o200k_end(text, at, 3, true, false, peek_kimi) }
 }
 
 /// Returns what [`peek`] does in runs of [`is_cjk`], or in the text between those and numbers;

@@ -4,6 +4,7 @@
 //! instead of splitting it: matches that are removed, and the space that `add_prefix_space` puts
 //! before a piece. So a piece has its bytes and the byte range of the text that it came from.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use lslm_runtime::Result;
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::pattern::Pattern;
 use super::published::{Behavior, Step};
+use super::spans::Spans;
+use crate::files::byte_alphabet;
 use crate::normalize::matcher::{self, Matcher};
 
 /// Splits a text into pieces by a sequence of stages.
@@ -32,8 +35,16 @@ enum Stage {
         matcher: Matcher,
         invert: bool,
     },
-    /// Puts a space before each piece that does not begin with one.
-    PrefixSpace,
+    /// Puts a space before each piece that does not begin with one; with `only_first`, before the text
+    /// only.
+    PrefixSpace {
+        only_first: bool,
+    },
+    /// Splits where no token of the vocabulary spans.
+    SplitUnspanned(Spans),
+    /// Splits the piece as vocabulary files spell it, one character for each byte: what comes after
+    /// "ByteLevel" in a file.
+    SplitSpelled(Pattern),
 }
 
 impl Pretokenizer {
@@ -54,10 +65,56 @@ impl Pretokenizer {
                     .to_owned(),
             );
         }
-        reader.flush()?;
+        if !reader.steps.is_empty() || reader.stages.is_empty() {
+            reader.flush()?;
+        }
         let stages = reader.stages;
         let all = reader.all.into_iter().collect();
         let pattern = Pattern::from_steps(all).map_err(|error| error.to_string())?;
+        Ok(Self { stages, pattern })
+    }
+
+    /// Returns the pre-tokenizer of a vocabulary of characters, whose `tokens` have spaces for `▁`; an error
+    /// names what of a `tokenizer.json`'s entry is not supported.
+    ///
+    /// Without an entry the whole text is one piece. `has_spaces` says that normalisation leaves the
+    /// spaces, so that the entry must replace them.
+    pub(crate) fn of_characters<'a>(
+        value: &Value,
+        has_spaces: bool,
+        tokens: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Self, String> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        let mut stages = Vec::new();
+        let mut splits_spaces = false;
+        match text("type") {
+            None if value.is_null() && !has_spaces => {}
+            Some("Split") if is_split_of_spaces(value) && !has_spaces => {}
+            Some("Metaspace") if text("replacement") == Some("\u{2581}") => {
+                let is_off = value.get("add_prefix_space") == Some(&Value::Bool(false));
+                let scheme = text("prepend_scheme").unwrap_or("always");
+                match scheme {
+                    "always" | "first" if !is_off => {
+                        stages.push(Stage::PrefixSpace { only_first: scheme == "first" });
+                    }
+                    "always" | "first" | "never" => {}
+                    other => {
+                        return Err(format!(
+                            "the prepend_scheme {other:?} of \"Metaspace\" is unknown"
+                        ));
+                    }
+                }
+                splits_spaces = value.get("split").and_then(Value::as_bool).unwrap_or(true);
+            }
+            _ => {
+                return Err(format!(
+                    "with byte_fallback the pre-tokenizer {value} is not supported: known are \
+                     Metaspace, or none after a normalizer that replaces spaces by \u{2581}"
+                ));
+            }
+        }
+        stages.push(Stage::SplitUnspanned(Spans::new(tokens, splits_spaces)));
+        let pattern = Pattern::from_steps(Vec::new()).map_err(|error| error.to_string())?;
         Ok(Self { stages, pattern })
     }
 
@@ -74,54 +131,139 @@ impl Pretokenizer {
         }
     }
 
+    /// Returns whether the text is only split, or only split after a space was put before it.
+    pub(crate) fn only_splits(&self) -> bool {
+        let is_split = |stage: &Stage| {
+            matches!(stage, Stage::Split(_) | Stage::SplitSpelled(_) | Stage::SplitUnspanned(_))
+        };
+        self.after_prefix().iter().all(is_split)
+    }
+
+    /// Returns the stages after one that puts a space before the text.
+    fn after_prefix(&self) -> &[Stage] {
+        let has_prefix = matches!(self.stages.first(), Some(Stage::PrefixSpace { .. }));
+        &self.stages[usize::from(has_prefix)..]
+    }
+
+    /// Returns `text` with the space that the first stage puts before it. `is_first` says that no other
+    /// text comes before.
+    pub(crate) fn prefixed<'t>(&self, text: &'t [u8], is_first: bool) -> Cow<'t, [u8]> {
+        match self.stages.first() {
+            Some(Stage::PrefixSpace { only_first }) if needs_space(text, *only_first, is_first) => {
+                [b" ", text].concat().into()
+            }
+            _ => text.into(),
+        }
+    }
+
+    /// Calls `f` with the end of each piece of a text that is [`Self::prefixed`], where
+    /// [`Self::only_splits`].
+    pub(crate) fn for_each_end(&self, text: &[u8], f: &mut dyn FnMut(usize)) {
+        if let [.., Stage::SplitUnspanned(spans)] = &self.stages[..] {
+            return spans.ends(text, f);
+        }
+        // Only stages that change the text can fail.
+        let _ = run(self.after_prefix(), text, Place::default(), &mut |_, range| {
+            f(range.end);
+            Ok(())
+        });
+    }
+
+    /// Returns how texts are split, for display: by which code, and how fast that is.
+    pub(crate) fn method(&self) -> String {
+        let method = |stage: &Stage| match stage {
+            Stage::Split(pattern) => pattern.method().to_owned(),
+            Stage::SplitSpelled(pattern) => format!("{} (after ByteLevel)", pattern.method()),
+            Stage::Remove { .. } => "a regular expression whose matches are removed".to_owned(),
+            Stage::PrefixSpace { .. } => "piece, after a space is added".to_owned(),
+            Stage::SplitUnspanned(_) => "what no token spans".to_owned(),
+        };
+        self.stages.iter().map(method).collect::<Vec<_>>().join("; ")
+    }
+
     /// Returns what decides the pieces, for fingerprints: one string a stage, equal for equal
     /// pre-tokenizers.
     pub(crate) fn description(&self) -> Vec<String> {
         let stage = |stage: &Stage| match stage {
             Stage::Split(pattern) => {
                 // All spellings of one published pattern share a name.
-                let usual = Pattern::from_steps(pattern.steps().to_vec()).ok();
-                let name = usual.as_ref().and_then(|usual| usual.name().map(str::to_owned));
-                let name = name.unwrap_or_else(|| format!("{:?}", pattern.steps()));
-                format!("cut {name} with Unicode {}", pattern.unicode_version())
+                format!("cut {} with Unicode {}", name_of(pattern), pattern.unicode_version())
+            }
+            Stage::SplitSpelled(pattern) => {
+                format!(
+                    "cut spelled {} with Unicode {}",
+                    name_of(pattern),
+                    pattern.unicode_version()
+                )
             }
             Stage::Remove { matcher, invert } => format!("remove {matcher} {invert}"),
-            Stage::PrefixSpace => "prefix".to_owned(),
+            Stage::PrefixSpace { only_first: false } => "prefix".to_owned(),
+            Stage::PrefixSpace { only_first: true } => "prefix first".to_owned(),
+            // The vocabulary has the rest.
+            Stage::SplitUnspanned(spans) => format!("unspanned {}", spans.splits_spaces()),
         };
         self.stages.iter().map(stage).collect()
     }
 
     /// Calls `f` with each piece of `text` and its byte range in `text`. A piece may have one space
-    /// at its start that its range has not.
-    pub(crate) fn for_each(&self, text: &[u8], f: &mut Visit<'_>) -> Result<()> {
-        run(&self.stages, text, 0, false, f)
+    /// at its start that its range has not. `is_first` says that no other text comes before.
+    pub(crate) fn for_each(&self, text: &[u8], is_first: bool, f: &mut Visit<'_>) -> Result<()> {
+        run(&self.stages, text, Place { is_first, ..Place::default() }, f)
     }
 }
 
-/// Runs `stages` on `text`, which begins at `base` of the whole text. With `prefixed`, its first
-/// byte is an added space.
-fn run(
-    stages: &[Stage],
-    text: &[u8],
+/// Returns the name of a published pattern, shared by all its spellings, or the steps of another.
+fn name_of(pattern: &Pattern) -> String {
+    let usual = Pattern::from_steps(pattern.steps().to_vec()).ok();
+    let name = usual.as_ref().and_then(|usual| usual.name().map(str::to_owned));
+    name.unwrap_or_else(|| format!("{:?}", pattern.steps()))
+}
+
+/// Whether a space goes before `text`.
+fn needs_space(text: &[u8], only_first: bool, is_first: bool) -> bool {
+    !text.is_empty() && text.first() != Some(&b' ') && (is_first || !only_first)
+}
+
+/// Whether a "Split" is at spaces, of which normalisation has left none.
+fn is_split_of_spaces(value: &Value) -> bool {
+    value.get("pattern") == Some(&json!({"String": " "}))
+        && value.get("behavior").is_some_and(|behavior| behavior != "Removed")
+}
+
+/// Where a part of a text lies.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Its offset in the whole text.
     base: usize,
+    /// Its first byte is an added space.
     prefixed: bool,
-    f: &mut Visit<'_>,
-) -> Result<()> {
+    /// No other text comes before it.
+    is_first: bool,
+}
+
+/// Runs `stages` on `text`, which lies at `place`.
+fn run(stages: &[Stage], text: &[u8], place: Place, f: &mut Visit<'_>) -> Result<()> {
     if text.is_empty() {
         return Ok(());
     }
+    let Place { base, prefixed, is_first } = place;
     let Some((stage, rest)) = stages.split_first() else {
         return f(text, base..base + text.len() - usize::from(prefixed));
     };
     // An offset in `text` as one in the whole text; the added space has no width there.
     let origin = |offset: usize| base + offset - usize::from(prefixed && offset > 0);
+    let inner = |start: usize| Place {
+        base: origin(start),
+        prefixed: prefixed && start == 0,
+        is_first: is_first && start == 0,
+    };
     match stage {
-        Stage::PrefixSpace => {
-            if text.first() == Some(&b' ') {
-                run(rest, text, base, prefixed, f)
-            } else {
+        Stage::PrefixSpace { only_first } => {
+            if needs_space(text, *only_first, is_first) {
                 let longer = [b" ", text].concat();
-                run(rest, &longer, base, true, f)
+                run(rest, &longer, Place { prefixed: true, ..place }, f)
+            } else {
+                run(rest, text, place, f)
             }
         }
         Stage::Split(pattern) => {
@@ -129,8 +271,34 @@ fn run(
             let mut outcome = Ok(());
             pattern.for_each(text, |piece| {
                 if outcome.is_ok() {
-                    outcome = run(rest, piece, origin(start), prefixed && start == 0, f);
+                    outcome = run(rest, piece, inner(start), f);
                     start += piece.len();
+                }
+            });
+            outcome
+        }
+        Stage::SplitUnspanned(spans) => {
+            let mut start = 0;
+            let mut outcome = Ok(());
+            spans.ends(text, |end| {
+                if outcome.is_ok() {
+                    outcome = run(rest, &text[start..end], inner(start), f);
+                    start = end;
+                }
+            });
+            outcome
+        }
+        Stage::SplitSpelled(pattern) => {
+            let mut spelled = String::new();
+            byte_alphabet::spell(text, &mut spelled);
+            let mut start = 0;
+            let mut outcome = Ok(());
+            pattern.for_each(spelled.as_bytes(), |part| {
+                if outcome.is_ok() {
+                    let end = start + part.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
+                    let piece = &text[start..end];
+                    outcome = run(rest, piece, inner(start), f);
+                    start = end;
                 }
             });
             outcome
@@ -141,8 +309,7 @@ fn run(
             let end = [(text.len(), text.len())];
             for &(from, to) in found.iter().chain(&end) {
                 let kept = if *invert { from..to } else { start..from };
-                let first = prefixed && kept.start == 0;
-                run(rest, &text[kept.clone()], origin(kept.start), first, f)?;
+                run(rest, &text[kept.clone()], inner(kept.start), f)?;
                 start = to;
             }
             Ok(())
@@ -158,7 +325,7 @@ struct SequenceReader {
     steps: Vec<Step>,
     /// The splits of all stages.
     all: Vec<Step>,
-    /// "ByteLevel" was read, which must be the last.
+    /// "ByteLevel" was read: what comes after it sees bytes as files spell them.
     has_byte_level: bool,
 }
 
@@ -169,7 +336,11 @@ impl SequenceReader {
             let steps = std::mem::take(&mut self.steps);
             self.all.extend(steps.iter().cloned());
             let pattern = Pattern::from_steps(steps).map_err(|error| error.to_string())?;
-            self.stages.push(Stage::Split(pattern));
+            self.stages.push(if self.has_byte_level {
+                Stage::SplitSpelled(pattern)
+            } else {
+                Stage::Split(pattern)
+            });
         }
         Ok(())
     }
@@ -182,7 +353,7 @@ impl SequenceReader {
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(other) => Err(format!("{key:?} of the pre-tokenizer {kind:?} is {other}")),
         };
-        if self.has_byte_level {
+        if self.has_byte_level && !matches!(kind, "Sequence" | "Digits" | "Split") {
             return Err(format!("the pre-tokenizer {kind:?} after \"ByteLevel\" is not supported"));
         }
         match kind {
@@ -199,12 +370,13 @@ impl SequenceReader {
                     if !self.steps.is_empty() {
                         self.flush()?;
                     }
-                    self.stages.push(Stage::PrefixSpace);
+                    self.stages.push(Stage::PrefixSpace { only_first: false });
                 }
                 if flag("use_regex", true)? {
                     let gpt2 = Pattern::named("gpt2").ok_or("the pattern gpt2 is missing")?;
                     self.steps.extend_from_slice(gpt2.steps());
                 }
+                self.flush()?;
                 self.has_byte_level = true;
                 Ok(())
             }
@@ -212,43 +384,63 @@ impl SequenceReader {
                 self.steps.push(Step::Digits { individual: flag("individual_digits", false)? });
                 Ok(())
             }
-            "Split" => self.add_split(value, flag("invert", false)?),
+            "Punctuation" => {
+                let behavior = value.get("behavior").unwrap_or(&Value::Null);
+                let behavior = if behavior.is_null() { &json!("Isolated") } else { behavior };
+                self.push_split(PUNCTUATION, behavior, false)
+            }
+            "Split" => {
+                let regex = matcher::expression(value.get("pattern"))?;
+                let behavior = value.get("behavior").unwrap_or(&Value::Null);
+                self.push_split(&regex, behavior, flag("invert", false)?)
+            }
             _ => Err(format!(
-                "the pre-tokenizer {kind:?} is not supported; known are ByteLevel, Split, Digits \
-                 and Sequence"
+                "the pre-tokenizer {kind:?} is not supported; known are ByteLevel, Split, Digits, \
+                 Punctuation and Sequence"
             )),
         }
     }
 
-    /// Reads a "Split": a step, or for "Removed" a stage.
-    fn add_split(&mut self, value: &Value, invert: bool) -> Result<(), String> {
-        let regex = matcher::expression(value.get("pattern"))?;
-        let behavior = match value.get("behavior").and_then(Value::as_str) {
+    /// Adds a split by `regex`: a step, or for "Removed" a stage.
+    fn push_split(&mut self, regex: &str, behavior: &Value, invert: bool) -> Result<(), String> {
+        let behavior = match behavior.as_str() {
             Some("Isolated") => Behavior::Isolated,
             Some("Contiguous") => Behavior::Contiguous,
             Some("MergedWithPrevious") => Behavior::MergedWithPrevious,
             Some("MergedWithNext") => Behavior::MergedWithNext,
+            // What is removed is the text between matches, and there is none.
+            Some("Removed") if invert && Pattern::from_regex(regex).is_ok_and(|p| p.covers()) => {
+                return self.push_split(regex, &json!("Isolated"), false);
+            }
+            Some("Removed") if self.has_byte_level => {
+                return Err(
+                    "the behavior \"Removed\" after \"ByteLevel\" is not supported".to_owned()
+                );
+            }
             Some("Removed") => {
                 if !self.steps.is_empty() {
                     self.flush()?;
                 }
-                let matcher = Matcher::new(&regex)?;
+                let matcher = Matcher::new(regex)?;
                 self.stages.push(Stage::Remove { matcher, invert });
                 return Ok(());
             }
-            other => {
+            _ => {
                 return Err(format!(
-                    "the behavior {other:?} of the pre-tokenizer \"Split\" is unknown"
+                    "the behavior {behavior} of the pre-tokenizer \"Split\" is unknown"
                 ));
             }
         };
         match Pattern::named("cl100k_base_tiktoken") {
             Some(own) if regex == CL100K_TIKTOKEN => self.steps.extend_from_slice(own.steps()),
-            _ => self.steps.push(Step::Split { regex, behavior, invert }),
+            _ => self.steps.push(Step::Split { regex: regex.to_owned(), behavior, invert }),
         }
         Ok(())
     }
 }
+
+/// What Hugging Face's "Punctuation" matches: ASCII punctuation and general category P.
+const PUNCTUATION: &str = r"[!-/:-@\[-`{-~\p{P}]";
 
 /// "cl100k_base_tiktoken" in operators that Hugging Face's engine reads in the same way: in that
 /// engine `$` is the end of a line and `{1,3}+` is not possessive.
@@ -298,7 +490,7 @@ mod tests {
         let mut out = Vec::new();
         Pretokenizer::from_json(value)
             .unwrap()
-            .for_each(text, &mut |piece, range| {
+            .for_each(text, true, &mut |piece, range| {
                 out.push((String::from_utf8_lossy(piece).into_owned(), range));
                 Ok(())
             })

@@ -38,6 +38,8 @@ fn published_patterns_split_as_published() {
         ["Camel", "Case's", " a", "//\\n/", "b"]
     );
     assert_eq!(pieces("starcoder", " 12 x"), [" ", "1", "2", " x"]);
+    assert_eq!(pieces("qwen3.5", "e\u{301}a !\u{301}"), ["e\\xcc\\x81a", " !", "\\xcc\\x81"]);
+    assert_eq!(pieces("kimi_k2", "a\u{4E2D}b//\n"), ["a", "\\xe4\\xb8\\xad", "b", "//\\n"]);
     assert_eq!(pieces("none", "a b"), ["a b"]);
     assert_eq!(pieces("deepseek_v3", "a 1234!b"), ["a", " ", "123", "4", "!b"]);
     assert_eq!(pieces("gpt2", ""), [""; 0]);
@@ -68,6 +70,8 @@ const DISTINCT: &[&str] = &[
     "cl100k_base_tiktoken",
     "o200k_base",
     "qwen2",
+    "qwen3.5",
+    "kimi_k2",
     "deepseek_v3",
     "tekken",
     "starcoder",
@@ -78,6 +82,7 @@ struct Pair {
     name: &'static str,
     pattern: Pattern,
     engine: RegexEngine,
+    automaton: RegexEngine,
 }
 
 impl Pair {
@@ -91,8 +96,10 @@ impl Pair {
         let pair = |name: &&'static str| {
             let pattern = Pattern::named(name).unwrap();
             assert!(matches!(pattern.0.method, Method::Published(_)));
-            let engine = RegexEngine::new(pattern.steps()).unwrap();
-            Self { name, pattern, engine }
+            let engine = RegexEngine::reference(pattern.steps()).unwrap();
+            let automaton = RegexEngine::new(pattern.steps()).unwrap();
+            assert!(automaton.is_automaton(), "{name}");
+            Self { name, pattern, engine, automaton }
         };
         DISTINCT.iter().map(pair).collect()
     }
@@ -104,7 +111,7 @@ impl Pair {
 
     fn expected(&self, text: &[u8]) -> Vec<usize> {
         let mut ends = Vec::new();
-        self.engine.ends(text, |end| ends.push(end));
+        self.engine.ends(text, &mut |batch| ends.extend_from_slice(batch));
         ends
     }
 
@@ -125,6 +132,9 @@ impl Pair {
         let mut found = Vec::new();
         scalar::scan(scheme, text, |end| found.push(end));
         self.compare("characters", text, &found, &expected);
+        found.clear();
+        self.automaton.ends(text, &mut |ends| found.extend_from_slice(ends));
+        self.compare("the automaton", text, &found, &expected);
         for level in levels() {
             found.clear();
             dispatch::ends(scheme, level, text, &mut |ends| found.extend_from_slice(ends));
@@ -186,6 +196,8 @@ const CHARACTERS: &[&str] = &[
     "\u{3000}",
     "、",
     "\u{11DE0}",
+    "〇",
+    "⺀",
 ];
 
 /// Calls `f` with every string of `length` characters from [`CHARACTERS`].
@@ -215,14 +227,27 @@ fn all_short_strings_split_as_by_the_engine() {
     }
 }
 
+/// Kimi K2's scanner runs on text between Chinese only if there is much of it.
+#[test]
+fn long_stretches_before_chinese_split_as_by_the_engine() {
+    let pair = Pair::all().iter().find(|pair| pair.name == "kimi_k2").unwrap();
+    each_string(3, |end| {
+        for han in ["中", "〇", "々"] {
+            let text = ["word 12 ".repeat(20).as_bytes(), end, han.as_bytes(), end, b" x"].concat();
+            pair.check(&text);
+        }
+    });
+}
+
 /// The engine splits by each other spelling as by the published one.
 #[test]
 fn synonyms_have_the_pieces_of_the_published_expression() {
     for (other, usual) in published::SYNONYMS {
-        let engine = RegexEngine::new(&[Step::isolated(*other)]).unwrap();
+        let engine = RegexEngine::reference(&[Step::isolated(*other)]).unwrap();
+        let automaton = RegexEngine::new(&[Step::isolated(*other)]).unwrap();
         let pattern = Pattern::from_regex(usual).unwrap();
         assert_eq!(Pattern::from_regex(other).unwrap().name(), pattern.name());
-        let usual = Pair { name: other, pattern, engine };
+        let usual = Pair { name: other, pattern, engine, automaton };
         for length in 0..=3 {
             each_string(length, |text| {
                 usual.compare("a synonym", text, &usual.found(text), &usual.expected(text));
@@ -239,6 +264,23 @@ fn every_name_has_the_steps_of_a_distinct_pattern() {
         assert!(*name == "none" || DISTINCT.iter().any(known), "{name}");
     }
 }
+
+/// Alternatives of published expressions, and some that leave gaps or match in part of others.
+const OTHER_PARTS: &[&str] = &[
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+    r"[^\r\n\p{L}\p{N}]?+\p{L}++",
+    r"[\p{Han}]+",
+    r"[\p{Lu}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lo}\p{M}&&[^\p{Han}]]+",
+    r"\p{N}{1,3}",
+    r" ?[^\s\p{L}\p{N}]++[\r\n/]*+",
+    r"\s*[\r\n]+",
+    r"\s+(?!\S)",
+    r"\s++$",
+    r"\s",
+    r"a+b|a",
+    r"[a-z]+7",
+    r" ",
+];
 
 /// Whether a code point is in a plane with assigned characters; planes 4 to 13 have none, and 15
 /// and 16 are for private use.
@@ -448,6 +490,22 @@ proptest! {
         for pair in Pair::all() {
             pair.check(&text);
         }
+    }
+
+    /// Expressions that no scanner has: parts of published ones, and gaps.
+    #[test]
+    fn other_expressions_run_in_an_automaton_with_the_same_pieces(
+        parts in proptest::sample::subsequence(OTHER_PARTS.to_vec(), 1..6).prop_shuffle(),
+        text in mixed(),
+    ) {
+        let steps = [Step::isolated(parts.join("|"))];
+        let automaton = RegexEngine::new(&steps).unwrap();
+        prop_assert!(automaton.is_automaton());
+        let [mut found, mut expected] = [Vec::new(), Vec::new()];
+        automaton.ends(&text, &mut |ends| found.extend_from_slice(ends));
+        let engine = RegexEngine::reference(&steps).unwrap();
+        engine.ends(&text, &mut |ends| expected.extend_from_slice(ends));
+        prop_assert_eq!(found, expected, "{:?}", steps);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::path::Path;
 use lslm_runtime::{Error, Result, TokenId};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::added_tokens::AddedToken;
+use crate::files::character_model::{CharacterModel, CharacterNames};
 use crate::files::spelled_model::SpelledModel;
+use crate::files::tekken;
 use crate::normalize::Normalizer;
 use crate::pretokenize::sequence::Pretokenizer;
 use crate::tokenizer::{Parts, Passthrough, Tokenizer};
@@ -51,13 +53,18 @@ struct ModelFile<'a> {
     end_of_word_suffix: Option<String>,
     fuse_unk: Option<bool>,
     byte_fallback: Option<bool>,
+    /// Only Unigram models have it.
+    unk_id: Option<u64>,
     ignore_merges: Option<bool>,
 }
 
-/// Returns the tokenizer in `text`; `path` is for errors.
+/// Returns the tokenizer in `text`, a `tokenizer.json` or a `tekken.json`; `path` is for errors.
 pub(crate) fn read(text: &str, path: &Path) -> Result<Tokenizer> {
     let file: File<'_> = serde_json::from_str(text).map_err(|error| broken(text, path, &error))?;
     let Some(model) = file.model else {
+        if tekken::is_tekken(text) {
+            return tekken::read(text, path);
+        }
         return Err(Error::format(
             path,
             None,
@@ -87,10 +94,9 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
     let in_model = |error: serde_json::Error| format!("the model cannot be read: {error}");
     let model: ModelFile<'_> = serde_json::from_str(model).map_err(in_model)?;
     match model.kind.as_deref() {
-        Some("BPE") | None => {}
-        Some(other) => {
-            return Err(format!("the model {other:?} is not supported, only \"BPE\" is"));
-        }
+        Some("BPE") => {}
+        None => refuse_other_models(&model)?,
+        Some(other) => return Err(unsupported_model(other)),
     }
     refuse_options(&model)?;
     let (Some(vocab), Some(merges)) = (model.vocab, model.merges) else {
@@ -101,9 +107,29 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
     let Merges(merges) = serde_json::from_str(merges.get())
         .map_err(|error| format!("the merges cannot be read: {error}"))?;
     let normalizer = Normalizer::from_json(&file.normalizer)?;
-    let pretokenizer = Pretokenizer::from_json(&file.pre_tokenizer)?;
-    refuse_decoder(&file.decoder)?;
     let added = file.added_tokens.unwrap_or_default();
+    let passthrough = Passthrough {
+        normalizer: file.normalizer,
+        pre_tokenizer: file.pre_tokenizer,
+        post_processor: file.post_processor,
+        decoder: file.decoder,
+        truncation: file.truncation,
+        padding: file.padding,
+    };
+    if model.byte_fallback == Some(true) {
+        let spelled = CharacterModel { vocab: &vocab, merges: &merges };
+        let names = CharacterNames {
+            names: vocab.iter().map(|(name, id)| (name.as_ref().into(), *id)).collect(),
+            n_joins: 0,
+            unknown: model.unk_token.as_deref().map(Into::into),
+            fuse_unknown: model.fuse_unk.unwrap_or(false),
+            strips_space: false,
+        };
+        let is_whole_first = model.ignore_merges == Some(true);
+        return build_characters(&spelled, names, is_whole_first, normalizer, added, passthrough);
+    }
+    let pretokenizer = Pretokenizer::from_json(&passthrough.pre_tokenizer)?;
+    refuse_decoder(&passthrough.decoder)?;
     let spelled = SpelledModel {
         vocab: &vocab,
         merges: &merges,
@@ -113,15 +139,84 @@ fn build(file: File<'_>, model: &str) -> Result<Parts, String> {
         whole_first: model.ignore_merges.unwrap_or(false),
     };
     let (model, unspellable) = spelled.model()?;
-    let passthrough = Passthrough {
-        normalizer: file.normalizer,
-        pre_tokenizer: file.pre_tokenizer,
-        post_processor: file.post_processor,
-        decoder: file.decoder,
-        truncation: file.truncation,
-        padding: file.padding,
+    let characters = None;
+    Ok(Parts { model, normalizer, pretokenizer, added, unspellable, passthrough, characters })
+}
+
+/// Returns the parts of a tokenizer whose vocabulary is one of characters.
+fn build_characters(
+    spelled: &CharacterModel<'_>,
+    mut names: CharacterNames,
+    is_whole_first: bool,
+    normalizer: Normalizer,
+    added: Vec<AddedToken>,
+    passthrough: Passthrough,
+) -> Result<Parts, String> {
+    let (model, unspellable, n_joins) = spelled.model()?;
+    names.n_joins = n_joins;
+    if is_whole_first && !model.every_token_makes_itself() {
+        return Err(
+            "ignore_merges with byte_fallback is not supported: some token is not what merging \
+                    makes of it"
+                .to_owned(),
+        );
+    }
+    if let Some(token) =
+        added.iter().find(|token| token.normalized && (token.lstrip || token.rstrip))
+    {
+        return Err(format!(
+            "the added token {:?} strips spaces of normalised text, which with byte_fallback is not \
+             supported",
+            token.content
+        ));
+    }
+    let (normalizer, replaces_spaces) = normalizer.with_spaces();
+    let tokens = model.vocabulary.iter().map(|(_, bytes)| bytes);
+    let pretokenizer =
+        Pretokenizer::of_characters(&passthrough.pre_tokenizer, !replaces_spaces, tokens)?;
+    names.strips_space = strips_space(&passthrough.decoder)?;
+    let characters = Some(names);
+    Ok(Parts { model, normalizer, pretokenizer, added, unspellable, passthrough, characters })
+}
+
+/// Returns whether the decoder of a vocabulary of characters removes one space from the start of a text;
+/// an error names a decoder that is not the usual one.
+fn strips_space(decoder: &Value) -> Result<bool, String> {
+    let parts = decoder.get("decoders").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let replace = json!({"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "});
+    let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+    let usual = [replace, json!({"type": "ByteFallback"}), json!({"type": "Fuse"})];
+    match parts {
+        [parts @ .., last] if parts == usual && *last == strip => Ok(true),
+        parts if parts == usual => Ok(false),
+        _ => Err(format!(
+            "with byte_fallback the decoder {decoder} is not supported: expected Replace, ByteFallback, \
+             Fuse and perhaps Strip"
+        )),
+    }
+}
+
+/// Returns the reason why a model that is not BPE is refused.
+fn unsupported_model(kind: &str) -> String {
+    let used_by = match kind {
+        "Unigram" => " (SentencePiece's unigram, as in T5, XLM-R, ALBERT)",
+        "WordPiece" => " (as in BERT)",
+        _ => "",
     };
-    Ok(Parts { model, normalizer, pretokenizer, added, unspellable, passthrough })
+    format!("the model is {kind:?}{used_by}, which is not supported: only \"BPE\" is")
+}
+
+/// Fails for a model without a type that is not BPE by its entries; old files of BPE have none.
+fn refuse_other_models(model: &ModelFile<'_>) -> Result<(), String> {
+    let vocab_is_list = model.vocab.is_some_and(|vocab| vocab.get().starts_with('['));
+    if vocab_is_list || model.unk_id.is_some() {
+        return Err(unsupported_model("Unigram"));
+    }
+    match (&model.merges, &model.vocab, &model.continuing_subword_prefix) {
+        (None, Some(_), Some(_)) => Err(unsupported_model("WordPiece")),
+        (None, Some(_), None) => Err(unsupported_model("WordLevel")),
+        _ => Ok(()),
+    }
 }
 
 /// Fails for options that change ids and are not supported; an empty value is allowed.
@@ -130,11 +225,6 @@ fn refuse_options(model: &ModelFile<'_>) -> Result<(), String> {
         return Err(format!(
             "the model's \"dropout\" of {dropout} is not supported: ids would vary"
         ));
-    }
-    if model.byte_fallback == Some(true) {
-        return Err("the model's \"byte_fallback\" is not supported: it is for vocabularies of \
-                    characters, and only byte-level ones are supported"
-            .to_owned());
     }
     for (name, value) in [
         ("continuing_subword_prefix", &model.continuing_subword_prefix),

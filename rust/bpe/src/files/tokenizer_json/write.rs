@@ -1,6 +1,6 @@
 //! Writes a `tokenizer.json`, so that Hugging Face's library loads it too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lslm_runtime::TokenId;
 use serde_json::{Value, json};
@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::added_tokens::AddedToken;
 use crate::encode::model::Model;
 use crate::files::byte_alphabet;
+use crate::files::character_model::CharacterNames;
 use crate::tokenizer::Tokenizer;
+use crate::vocab::symbol::Merge;
 use crate::vocab::vocabulary::Vocabulary;
 
 /// Returns the file from which [`super::read`] loads the same tokenizer, and Hugging Face's library
@@ -16,7 +18,6 @@ use crate::vocab::vocabulary::Vocabulary;
 pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     let inner = &tokenizer.0;
     let (model, passthrough) = (&inner.model, &inner.passthrough);
-    let names = Names::new(tokenizer);
     let mut out = String::with_capacity(model.vocabulary.len() as usize * 48);
     out.push_str("{\n  \"version\": \"1.0\",\n");
     let entry = |out: &mut String, name: &str, value: &Value| {
@@ -29,6 +30,12 @@ pub(crate) fn write(tokenizer: &Tokenizer) -> String {
     entry(&mut out, "pre_tokenizer", &passthrough.pre_tokenizer);
     entry(&mut out, "post_processor", &passthrough.post_processor);
     entry(&mut out, "decoder", &passthrough.decoder);
+    if let Some(names) = &inner.characters {
+        write_characters(model, names, &mut out);
+        out.push_str("}\n");
+        return out;
+    }
+    let names = Names::new(tokenizer);
     let unknown = model.rules.unknown.and_then(|id| {
         let added = inner.added.by_id(id).map(|token| token.content.clone());
         added.or_else(|| names.get(&model.vocabulary, id))
@@ -44,6 +51,33 @@ fn added_tokens(added: &[AddedToken]) -> Value {
     let added =
         added.chunk_by(|one, other| one.id == other.id).flat_map(|names| names.iter().rev());
     Value::Array(added.map(|token| json!(token)).collect())
+}
+
+/// Appends the entry "model" of a vocabulary of characters, as its file had it.
+fn write_characters(model: &Model, names: &CharacterNames, out: &mut String) {
+    let CharacterNames { names, n_joins, unknown, fuse_unknown, .. } = names;
+    let mut by_id = HashMap::new();
+    let mut vocab = serde_json::Map::new();
+    for (name, id) in names {
+        by_id.insert(*id, &**name);
+        vocab.insert((**name).to_owned(), (*id).into());
+    }
+    let name = |id| by_id.get(&id).copied().unwrap_or_default();
+    let merge = |merge: &Merge| json!([name(merge.left), name(merge.right)]);
+    let merges: Vec<Value> = model.merges[*n_joins..].iter().map(merge).collect();
+    let entry = json!({
+        "type": "BPE",
+        "dropout": null,
+        "unk_token": unknown,
+        "continuing_subword_prefix": null,
+        "end_of_word_suffix": null,
+        "fuse_unk": fuse_unknown,
+        "byte_fallback": true,
+        "ignore_merges": false,
+        "vocab": vocab,
+        "merges": merges,
+    });
+    out.extend(["  \"model\": ", &entry.to_string(), "\n"]);
 }
 
 /// Appends the entry "model".

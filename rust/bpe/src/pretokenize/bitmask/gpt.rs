@@ -20,7 +20,7 @@ use crate::pretokenize::scheme::{Rules, contraction, contraction_any_case};
 struct Classes {
     upper: u64,
     lower: u64,
-    /// Letters without case; with `R::CASED` also marks.
+    /// Letters without case; with `R::CASED` or `R::MARKS` also marks.
     caseless: u64,
     mark: u64,
     number: u64,
@@ -114,7 +114,8 @@ pub(super) fn starts<R: Rules, const ASCII: bool>(
 }
 
 /// Step 1: returns the line ends that belong to the punctuation before them (`[\r\n]*`), and with
-/// `R::CASED` slashes (`[\r\n/]*`). Marks become punctuation, or with `R::CASED` letters.
+/// `R::SLASHES` slashes (`[\r\n/]*`). Marks become punctuation, or with `R::CASED` or
+/// `R::MARKS` letters.
 #[inline(always)]
 fn attach_line_ends<R: Rules>(
     window: &Window<'_>,
@@ -123,17 +124,21 @@ fn attach_line_ends<R: Rules>(
 ) -> u64 {
     if R::CASED {
         classes.caseless |= classes.mark;
-        let mut tail = slashed_tail(window, classes, carry);
+        let mut tail = slashed_tail::<R>(window, classes, carry);
         let before = classes.punctuation << 1 | carry.punctuation;
         let marks = classes.mark & before & !(classes.mark << 1);
         if marks != 0 {
-            tail = absorb_marks(window, classes, marks, tail, carry);
+            tail = absorb_marks::<R>(window, classes, marks, tail, carry);
         }
         classes.punctuation &= !tail;
         carry.tail = tail >> 63;
         return tail;
     }
-    classes.punctuation |= classes.mark;
+    if R::MARKS {
+        classes.caseless |= classes.mark;
+    } else {
+        classes.punctuation |= classes.mark;
+    }
     if R::GPT2 {
         return 0;
     }
@@ -147,8 +152,9 @@ fn attach_line_ends<R: Rules>(
 
 /// Returns the line ends and slashes after punctuation that begin with a line end.
 #[inline(always)]
-fn slashed_tail(window: &Window<'_>, classes: &Classes, carry: &Carry) -> u64 {
-    let class = classes.newline | window.block.slash;
+fn slashed_tail<R: Rules>(window: &Window<'_>, classes: &Classes, carry: &Carry) -> u64 {
+    let slash = if R::SLASHES { window.block.slash } else { 0 };
+    let class = classes.newline | slash;
     let before = classes.punctuation << 1 | carry.punctuation;
     let from = (classes.newline & before) | carry.tail;
     if from & class == 0 { 0 } else { reach(from, class) }
@@ -158,7 +164,7 @@ fn slashed_tail(window: &Window<'_>, classes: &Classes, carry: &Carry) -> u64 {
 /// character without a space before it: then it begins the word that the marks are. `marks` are the
 /// first bytes of the runs. Returns the new tail.
 #[inline(always)]
-fn absorb_marks(
+fn absorb_marks<R: Rules>(
     window: &Window<'_>,
     classes: &mut Classes,
     mut marks: u64,
@@ -176,7 +182,7 @@ fn absorb_marks(
         let run = reach(1 << i, mark);
         classes.punctuation |= run;
         classes.caseless &= !run;
-        tail = slashed_tail(window, classes, carry);
+        tail = slashed_tail::<R>(window, classes, carry);
         // The run may lead to more punctuation, and that to more marks.
         let before = classes.punctuation << 1 | carry.punctuation;
         let begun = mark & classes.caseless & before & !(mark << 1);
