@@ -204,7 +204,7 @@ impl CsvReader {
             let values = values
                 .map(|(index, bytes)| if index == text { String::new() } else { value(bytes) });
             let row = CsvRow { header: Arc::clone(&self.header), values: values.collect() };
-            Record(Fields::Csv(row))
+            Record(Fields::Csv(Box::new(row)))
         } else {
             Record::default()
         };

@@ -117,9 +117,10 @@ pub(crate) enum Fields {
     None,
     /// The members other than text and id.
     Object(Box<RawValue>),
-    Line(JsonRecord),
+    // boxed, so that documents without records, which are moved often, stay small
+    Line(Box<JsonRecord>),
     Row(ParquetRow),
-    Csv(CsvRow),
+    Csv(Box<CsvRow>),
 }
 
 /// The outcome of reading one document.

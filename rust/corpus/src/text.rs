@@ -13,6 +13,7 @@ use crate::document::{Fields, Found, Record};
 use crate::encoding::TextEncoding;
 use crate::input::Input;
 use crate::jsonl::read::{FieldKeys, parse_line};
+use crate::jsonl::record::JsonRecord;
 use crate::options::{Format, ReadOptions, Split, Utf8Policy};
 use crate::statistics::BadReason;
 use crate::stream::Stream;
@@ -286,7 +287,7 @@ impl TextReader {
                         replaced: fields.replaced + replaced,
                         text: fields.text,
                         id: fields.id,
-                        record: fields.record.map(Fields::Line).map(Record).unwrap_or_default(),
+                        record: record_of(fields.record),
                     },
                 },
             }));
@@ -343,6 +344,10 @@ impl TextReader {
             }
         }
     }
+}
+
+fn record_of(line: Option<JsonRecord>) -> Record {
+    line.map_or_else(Record::default, |line| Record(Fields::Line(Box::new(line))))
 }
 
 /// Returns the outcome for a plain text that was decoded.
