@@ -171,7 +171,7 @@ def test_verbs_that_read_text_have_all_read_options():
 
 def test_verbs_that_clean_have_all_clean_options():
     verbs = {verb for verb in VERBS if "--set" in options(verb)}
-    assert verbs == {"clean", "train-tokenizer", "tokenize"}
+    assert verbs == {"clean", "train-tokenizer", "tokenize", "demo"}
     assert all(options(verb) >= CLEAN_OPTIONS for verb in verbs)
 
 

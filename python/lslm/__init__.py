@@ -124,7 +124,14 @@ else:  # out of type checkers' sight, so that a wrong name is an error for them
         """Return a name that is loaded at its first use, mostly because it needs torch."""
         if name not in _LAZY:
             raise AttributeError(f"module 'lslm' has no attribute {name!r}")
-        value = getattr(import_module(f"lslm.{_LAZY[name]}"), name)
+        try:
+            value = getattr(import_module(f"lslm.{_LAZY[name]}"), name)
+        except ModuleNotFoundError as error:
+            if error.name not in {"torch", "safetensors"}:
+                raise
+            raise ImportError(
+                f"lslm.{name} needs {error.name}: pip install 'lslm[train]'"
+            ) from error
         globals()[name] = value
         return value
 

@@ -161,7 +161,9 @@ def find_checkpoint(run: str | os.PathLike[str], which: str | int = "last") -> P
     """
     run = Path(run)
     if not run.is_dir():
-        raise FileNotFoundError(2, "no such run", str(run))
+        what = "this is a file, not a run" if run.exists() else "no such run"
+        hint = "train one with lslm train, or make one of a published model's folder, lslm import"
+        raise FileNotFoundError(2, f"{what}: {hint}", str(run))
     folders = list_checkpoints(run)
     if not folders:
         raise FileNotFoundError(2, "no finished checkpoint in this run", str(run))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
 import tomllib
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin,
 
 from lslm.data import find_part
 from lslm.exceptions import FormatError
+from lslm.limits import MAX_COUNT, MAX_MINUTES, MAX_THREADS
 from lslm.model import ModelConfig
 from lslm.optim import OptimConfig, ScheduleConfig
 
@@ -119,10 +121,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         minimum = dict.fromkeys(("batch_size", "log_every", "keep_last"), 1)
+        maximum = {"minutes": MAX_MINUTES, "threads": MAX_THREADS}
         for name, value in vars(self).items():
             low = minimum.get(name, 0)
             if isinstance(value, int | float) and not value >= low:
                 raise ValueError(f"train.{name} = {value}: must be at least {low}")
+            if name in maximum and value > maximum[name]:
+                raise ValueError(f"train.{name} = {value}: must be at most {maximum[name]}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,9 +393,12 @@ def _convert(value: Any, kind: Any, key: str, where: str) -> Any:
             need = "a pair of numbers, such as 0.9,0.95"
             return _pair(value)
         need, convert = _CONVERTERS[kind]
-        return convert(value)
+        converted: Any = convert(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{key} = {value!r}{where}: must be {need}") from None
+    if kind is int and converted > MAX_COUNT:
+        raise ValueError(f"{key} = {value!r}{where}: must be at most {MAX_COUNT}")
+    return converted
 
 
 def _choice(value: Any, choices: tuple[str, ...]) -> str:
@@ -421,7 +429,10 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise TypeError(value)
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _whole(value: Any) -> int:
@@ -439,7 +450,7 @@ def _whole(value: Any) -> int:
 
 _CONVERTERS = {
     bool: ("true or false", _boolean),
-    float: ("a number", _number),
+    float: ("a finite number", _number),
     int: ("a whole number", _whole),
     str: ("text", _text),
 }

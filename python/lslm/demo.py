@@ -21,6 +21,7 @@ from lslm import evaluation, report
 from lslm.config import Config, load_config, replace
 from lslm.files import write_atomically
 from lslm.generation import generate
+from lslm.results import counted
 from lslm.training import train
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def demo(
     output: str | os.PathLike[str] = "demo",
     minutes: float = 3.0,
     steps: int | None = None,
-    profile: str = "code",
+    cleaner: str | lslm.Cleaner | None = None,
     vocab_size: int = 4096,
     seed: int = 0,
     threads: int | None = None,
@@ -71,7 +72,8 @@ def demo(
     Returns the scores on documents that the model never saw, and prints a table of everything.
     ``corpus`` is what :func:`lslm.clean` reads; None: the sources of the running Python's own
     library. Paths to fewer than MIN_FILES documents are split at blank lines.
-    ``profile`` names the cleaning rules. Training takes ``minutes``, or ``steps`` updates.
+    ``cleaner`` is a :class:`lslm.Cleaner` or the name of a profile; None: ``code`` for the library,
+    ``default`` for other text. Training takes ``minutes``, or ``steps`` updates.
     ``output`` is a new folder, or one that an earlier demo made, which is replaced.
 
     Raises ``ValueError`` if ``output`` holds something else, or if there is too little text.
@@ -79,7 +81,7 @@ def demo(
     stages = _Stages(
         corpus=_listed(corpus),
         output=Path(output),
-        profile=profile,
+        cleaner=("code" if corpus is None else "default") if cleaner is None else cleaner,
         vocab_size=vocab_size,
         seed=seed,
         threads=threads,
@@ -129,7 +131,7 @@ class _Stages:
 
     corpus: lslm.Corpus | list[str] | None
     output: Path
-    profile: str
+    cleaner: str | lslm.Cleaner
     vocab_size: int
     seed: int
     threads: int | None
@@ -144,6 +146,12 @@ class _Stages:
             return f"the library of Python {platform.python_version()}"
         names = self.corpus if isinstance(self.corpus, list) else self.corpus.inputs
         return " ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+    @property
+    def rules(self) -> str:
+        """What the cleaning rules are called."""
+        named = isinstance(self.cleaner, str)
+        return f"the profile {self.cleaner!r}" if named else "rules of its own"
 
     @property
     def run(self) -> Path:
@@ -182,7 +190,7 @@ class _Stages:
             lambda: lslm.clean(
                 corpus,
                 output=self.output / "clean",
-                cleaner=self.profile,
+                cleaner=self.cleaner,
                 dedup="exact",
                 threads=self.threads,
                 progress=self.progress,
@@ -191,8 +199,8 @@ class _Stages:
         )
         if cleaned.n_documents < 2:
             raise ValueError(
-                f"{self.name}: {cleaned.n_documents} documents are left after cleaning with the "
-                f"profile {self.profile!r}: give more text, or another profile"
+                f"{self.name}: {counted(cleaned.n_documents, 'document')} left after cleaning with "
+                f"{self.rules}, and two are needed: give more text, or another profile"
             )
         return cleaned
 
@@ -301,7 +309,8 @@ class _Stages:
         output, fraction = self.output, f"{_held_out_fraction(cleaned):.4g}"
         lines = {
             "Clean the documents": f"lslm clean {source} -o {output}/clean"
-            f" --profile {self.profile} --dedup exact",
+            f" --profile {self.cleaner if isinstance(self.cleaner, str) else 'PROFILE --set …'}"
+            " --dedup exact",
             "Learn a vocabulary": f"lslm train-tokenizer {output}/clean -o {output}/tokenizer.json"
             f" --vocab-size {self.vocab_size} --validation-fraction {fraction}",
             "Turn documents into tokens": f"lslm tokenize {output}/clean -o {output}/data"
@@ -380,7 +389,11 @@ def _print_summary(
     table = Table(show_header=False, title="Results", title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    rows = [*_text_rows(cleaned, datasets), *_stage_rows(stages.figures), *_score_rows(results)]
+    rows = [
+        *_text_rows(cleaned, datasets, stages.rules),
+        *_stage_rows(stages.figures),
+        *_score_rows(results),
+    ]
     for row in rows:
         table.add_row(*row)
     stages.console.print(table)
@@ -398,10 +411,13 @@ def _print_summary(
         print(f"{stages.output / name}: {what}")
 
 
-def _text_rows(cleaned: lslm.CleanResult, datasets: lslm.TokenizeResult) -> list[tuple[str, str]]:
-    """Return documents in, dropped by reason and kept, and the tokens."""
+def _text_rows(
+    cleaned: lslm.CleanResult, datasets: lslm.TokenizeResult, rules: str
+) -> list[tuple[str, str]]:
+    """Return documents in, by which rules they were dropped or kept, and the tokens."""
     funnel = cleaned.funnel
     rows = [("documents", f"{funnel.n_documents:,} in, {cleaned.n_documents:,} kept")]
+    rows += [("  rules", rules)]
     rows += [(f"  dropped: {why}", f"{row.n_documents:,}") for why, row in funnel.dropped.items()]
     parts = [part for part in (datasets.train, datasets.validation) if part is not None]
     n_tokens = sum(part.n_tokens for part in parts)

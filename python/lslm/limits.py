@@ -6,10 +6,16 @@ import operator
 
 from lslm._lslm import MAX_BATCH_TOKENS
 
-__all__ = ["check_batch", "check_counts", "check_seed"]
+__all__ = ["MAX_COUNT", "MAX_MINUTES", "MAX_THREADS", "check_batch", "check_counts", "check_seed"]
 
-_MAX_COUNT = 2**63 - 1
+MAX_COUNT = 2**63 - 1
 """Largest count: that of int64, which torch, numpy and file sizes use."""
+
+MAX_THREADS = 4096
+"""Largest number of threads, the limit of the compiled part."""
+
+MAX_MINUTES = 60 * 24 * 365
+"""Longest training in minutes: a year, beyond which a number is a mistake."""
 
 
 def check_counts(**counts: int | None) -> None:
@@ -19,7 +25,7 @@ def check_counts(**counts: int | None) -> None:
     """
     for name, value in counts.items():
         if value is not None:
-            _check(name, value, at_least=1, at_most=_MAX_COUNT)
+            _check(name, value, at_least=1, at_most=MAX_COUNT)
 
 
 def check_seed(seed: int) -> None:

@@ -16,6 +16,7 @@ from lslm.cli.options import (
     MAX_MINUTES,
     MAX_VOCAB_SIZE,
     AsJson,
+    CleanOptions,
     ReadOptions,
     Threads,
     between,
@@ -223,7 +224,6 @@ def demo(
     steps: Annotated[
         int | None, typer.Option(callback=between(1), help="Steps to train, instead of minutes.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="Cleaning profile.")] = "code",
     vocab_size: Annotated[
         int,
         typer.Option(
@@ -233,6 +233,7 @@ def demo(
     seed: Annotated[
         int, typer.Option(callback=between(0), help="Seed of training and sampling.")
     ] = 0,
+    rules: CleanOptions,
     read: ReadOptions,
     threads: Threads = None,
     as_json: AsJson = False,
@@ -250,7 +251,7 @@ def demo(
             output=output,
             minutes=minutes,
             steps=steps,
-            profile=profile,
+            cleaner=rules.name_or_cleaner(),
             vocab_size=vocab_size,
             seed=seed,
             threads=threads,

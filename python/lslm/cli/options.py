@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 import lslm
+from lslm.limits import MAX_COUNT, MAX_MINUTES, MAX_THREADS
 from lslm.progress import to_stderr
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "CleanOptions",
     "Inputs",
     "Output",
+    "RankOptions",
     "ReadOptions",
     "Threads",
     "TokenizerPath",
@@ -43,17 +45,8 @@ __all__ = [
     "require_torch",
 ]
 
-MAX_COUNT = 2**63 - 1
-"""Largest count and seed: what compiled code, ``itertools.islice`` and torch's seeds can hold."""
-
 MAX_VOCAB_SIZE = 2**32 - 1
 """Largest number of tokens: ids have 32 bits."""
-
-MAX_THREADS = 4096
-"""Largest number of threads, the limit of the compiled part."""
-
-MAX_MINUTES = 60 * 24 * 365
-"""Longest training in minutes: a year, beyond which a number is a mistake."""
 
 
 def between(smallest: float, largest: float = MAX_COUNT) -> Callable[[float | None], float | None]:
@@ -86,10 +79,16 @@ Threads = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 TokenizerPath = Annotated[
-    Path, typer.Option("--tokenizer", "-t", help="tokenizer.json, or a folder that holds one.")
+    Path,
+    typer.Option(
+        "--tokenizer",
+        "-t",
+        help="tokenizer.json, a folder that holds one, or with --pattern a rank file (.tiktoken).",
+    ),
 ]
 
 _read_option = functools.partial(typer.Option, rich_help_panel="Reading documents")
+_rank_option = functools.partial(typer.Option, rich_help_panel="Rank files")
 _clean_option = functools.partial(typer.Option, rich_help_panel="Cleaning")
 
 
@@ -176,6 +175,11 @@ class CleanOptions:
         bool, _clean_option("--redact", help="Mask e-mail addresses, phone numbers and the like.")
     ] = False
 
+    def name_or_cleaner(self) -> str | lslm.Cleaner | None:
+        """Return the profile's name if nothing else was given, else :meth:`cleaner`."""
+        is_plain = not self.assignments and not self.redact
+        return self.profile if is_plain else self.cleaner()
+
     def cleaner(self) -> lslm.Cleaner | None:
         """Return the cleaner that these options describe, None without ``--profile``."""
         if self.profile is not None:
@@ -190,6 +194,49 @@ class CleanOptions:
                     "or --profile none to start without any rule"
                 )
         return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankOptions:
+    """What a rank file lacks: the options of every verb that reads a tokenizer."""
+
+    pattern: Annotated[
+        str | None,
+        _rank_option(
+            help="Pre-tokenization pattern: a published name, such as o200k_base, or a regex."
+        ),
+    ] = None
+    special_token: Annotated[
+        list[str] | None,
+        _rank_option(
+            metavar="NAME[=ID]",
+            help="A special token, with the next id after the ranks by default; repeatable.",
+        ),
+    ] = None
+
+    def load(self, path: Path) -> lslm.Tokenizer:
+        """Return the tokenizer in ``path``.
+
+        Raises ``ValueError`` for options that its file does not need.
+        """
+        if self.pattern is None and not self.special_token:
+            return lslm.Tokenizer.load(path)
+        if path.suffix != ".tiktoken":
+            option = "--special-token" if self.pattern is None else "--pattern"
+            raise ValueError(f"{option} is for rank files (.tiktoken), and {path} has its own")
+        if self.pattern is None:
+            raise ValueError("--special-token without --pattern: give the pattern too")
+        tokenizer = lslm.Tokenizer.from_tiktoken(path, pattern=self.pattern)
+        special, free = {}, tokenizer.vocab_size
+        for given in self.special_token or []:
+            name, equals, number = given.rpartition("=")
+            has_id = bool(equals) and number.isdecimal()
+            token_id = int(number) if has_id else free
+            if token_id >= MAX_VOCAB_SIZE:
+                raise ValueError(f"--special-token {given}: ids are below {MAX_VOCAB_SIZE}")
+            special[name if has_id else given] = token_id
+            free = max(free, token_id + 1)
+        return lslm.Tokenizer.from_tiktoken(path, pattern=self.pattern, special_tokens=special)
 
 
 Quiet = Annotated[

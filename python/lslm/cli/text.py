@@ -18,6 +18,7 @@ from lslm.cli.options import (
     CleanOptions,
     Inputs,
     Output,
+    RankOptions,
     ReadOptions,
     Threads,
     TokenizerPath,
@@ -50,6 +51,16 @@ HoldOut = Annotated[
 ]
 
 
+def _check_dedup(value: str | None) -> str | None:
+    """Return ``value``, or raise an error that says what there is."""
+    if value not in {None, "exact"}:
+        raise typer.BadParameter(
+            f"{value!r}: only exact is there; near-duplicates are removed by other programs, such "
+            "as datatrove, before or after"
+        )
+    return value
+
+
 @verbs.command(epilog="Example: lslm clean 'raw/*.jsonl.zst' -o clean --profile fineweb")
 @expand_options
 def clean(
@@ -69,7 +80,12 @@ def clean(
         ),
     ] = "jsonl.zst",
     dedup: Annotated[
-        Literal["exact"] | None, typer.Option(help="exact: keep the first of equal documents.")
+        str | None,
+        typer.Option(
+            callback=_check_dedup,
+            metavar="exact",
+            help="exact: keep the first of equal documents.",
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
@@ -118,7 +134,7 @@ def clean(
         corpus,
         output=output,
         cleaner=cleaner,
-        dedup=dedup,
+        dedup="exact" if dedup == "exact" else None,  # what _check_dedup lets pass
         dropped=dropped,
         annotate=annotate,
         format=format_,
@@ -292,6 +308,7 @@ def tokenize(
     bos_token: Annotated[
         str | None, typer.Option(help="Token before each document; none by default.")
     ] = None,
+    ranks: RankOptions,
     rules: CleanOptions,
     read: ReadOptions,
     threads: Threads = None,
@@ -303,7 +320,7 @@ def tokenize(
         result = lslm.tokenize(
             corpus,
             output=output,
-            tokenizer=tokenizer,
+            tokenizer=ranks.load(tokenizer),
             cleaner=cleaner,
             validation_fraction=validation_fraction,
             hold_out=hold_out,
@@ -353,10 +370,11 @@ def encode(
     count: Annotated[
         bool, typer.Option("--count", help="Print the number of tokens only.")
     ] = False,
+    ranks: RankOptions,
     as_json: AsJson = False,
 ) -> None:
     """Encode text as token ids, on one line."""
-    tok = lslm.Tokenizer.load(tokenizer)
+    tok = ranks.load(tokenizer)
     text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     if count:
         n_tokens = tok.count(text) if special == "none" else len(tok.encode(text, special=special))
@@ -390,9 +408,10 @@ def decode(
             "--json", help="Print JSON instead of text; bytes that are not UTF-8 become U+FFFD."
         ),
     ] = False,
+    ranks: RankOptions,
 ) -> None:
     """Decode token ids, separated by white space or commas, to text."""
-    tok = lslm.Tokenizer.load(tokenizer)
+    tok = ranks.load(tokenizer)
     written = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     ids = []
     for word in written.replace(",", " ").split():
