@@ -40,6 +40,11 @@ Compiled kernels hold fewer copies of a logit, so that more of them fit.
 """
 
 
+SCORE_CPU = 2**20
+"""Logits per chunk of :func:`token_scores` on a CPU: 4 MB, and as much again for its buffer. With
+4,096 ids, four times as many took 93 instead of 48 ms for 2,048 rows."""
+
+
 class _Sum(torch.autograd.Function):
     """Σ cross_entropy(hidden @ weight.T, targets), ``rows`` rows at a time."""
 
@@ -153,7 +158,7 @@ def token_scores(
     if torch.is_autocast_enabled(kind):
         hidden = hidden.to(torch.get_autocast_dtype(kind))
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else MAX_CPU) // len(weight))
+    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else SCORE_CPU) // len(weight))
     scores = torch.empty(3, len(targets), dtype=wide, device=hidden.device)
     with torch.autocast(kind, enabled=False):
         matrix = weight.to(hidden.dtype)
@@ -166,17 +171,20 @@ def token_scores(
 def _row_scores(
     x: Tensor, matrix: Tensor, target: Tensor, wide: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return nats, rank and entropy of some rows; the logits are overwritten twice."""
+    """Return nats, rank and entropy of some rows.
+
+    There are two matrices: the logits, and a buffer that comparisons and exponentials share. A
+    comparison into numbers of the logits' type is five times faster to sum than one into booleans.
+    """
     logits = (x @ matrix.T).to(wide)  # (rows, V)
+    buffer = torch.empty_like(logits)
     predicted = logits.gather(1, target[:, None])
-    rank = (logits > predicted).sum(1).to(wide)
+    rank = torch.gt(logits, predicted, out=buffer).sum(1)
     top = logits.amax(1, keepdim=True)
     shifted = logits.sub_(top)
-    weights = shifted.exp()
-    total = weights.sum(1)
+    total = torch.exp(shifted, out=buffer).sum(1)
     log_total = total.log()
-    # Σ p (z − top), as a batch of dot products: no third matrix is made
-    mean = torch.linalg.vecdot(weights, shifted) / total
+    mean = torch.linalg.vecdot(buffer, shifted) / total  # Σ p (z − top)
     return log_total - (predicted - top)[:, 0], rank, log_total - mean
 
 
@@ -198,7 +206,7 @@ def divergence(
         lower = torch.get_autocast_dtype(kind)
         hidden, other = hidden.to(lower), other.to(lower)
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else MAX_CPU) // len(weight))
+    rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else SCORE_CPU) // len(weight))
     found = torch.empty(2, len(hidden), dtype=wide, device=hidden.device)
     with torch.autocast(kind, enabled=False):
         first, second = weight.to(hidden.dtype), other_weight.to(other.dtype)
