@@ -15,6 +15,7 @@ use std::cell::{OnceCell, RefCell};
 use std::ops::RangeInclusive;
 
 use crate::measure::Flow;
+use crate::view::english::Splitter;
 use crate::view::hash_counts::HashCounts;
 use crate::view::lines::{Lines, Repeats};
 use crate::view::n_grams::{NGramBuffers, NGrams};
@@ -28,6 +29,7 @@ pub(crate) struct ViewBuffers {
     words: Words,
     counts: HashCounts,
     n_grams: NGramBuffers,
+    splitter: Splitter,
 }
 
 /// A document as the filters see it: after all normalisers.
@@ -100,10 +102,24 @@ impl<'t> View<'t> {
     /// Returns the words.
     pub fn words(&self) -> &Words {
         self.words.get_or_init(|| {
-            let mut words = std::mem::take(&mut self.buffers.borrow_mut().words);
-            words.fill(self.text, self.unit);
+            let buffers = &mut *self.buffers.borrow_mut();
+            let mut words = std::mem::take(&mut buffers.words);
+            words.fill(self.text, self.unit, &mut buffers.splitter);
             words
         })
+    }
+
+    /// Returns the number of words, without their hashes unless [`View::words`] has them.
+    pub(crate) fn word_count(&self) -> usize {
+        if let (None, WordUnit::SpacyEn) = (self.words.get(), self.unit) {
+            return english::count_words(self.text, &mut self.buffers.borrow_mut().splitter);
+        }
+        self.words().len()
+    }
+
+    /// Returns the number of sentences of `part`, at most `enough`.
+    pub(crate) fn count_sentences(&self, part: &str, enough: usize) -> usize {
+        english::count_sentences(part, enough, &mut self.buffers.borrow_mut().splitter)
     }
 
     /// Calls `each` with the n-grams of each n in `lengths`, in increasing order, until it breaks.

@@ -18,7 +18,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, packed};
 use serde::{Deserialize, Serialize};
 
 use crate::chars::{Properties, property_table};
@@ -26,7 +26,6 @@ use crate::edit::Edit;
 use crate::measure::{Flow, Judge};
 use crate::rule::{LineEdit, Rule};
 use crate::view::View;
-use crate::view::english::count_sentences;
 
 pub(super) const RULE: Rule = Rule::line_edit::<C4>(
     "c4",
@@ -90,8 +89,40 @@ const PHRASES: [&str; 8] = [
 static SEARCHER: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(PHRASES).ok());
 
+/// Four bytes of each phrase, which are rare in other texts.
+const PARTS: [&str; 5] = [" ips", "avas", "f us", "ivac", "cook"];
+
+/// Finds [`PARTS`] of any case, 16 or 32 bytes at a time; none on machines without such a search.
+static PART_SEARCHER: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| {
+    let mut parts = packed::Config::new().builder();
+    for part in PARTS {
+        let mut cases = vec![Vec::new()];
+        for byte in part.bytes() {
+            for case in &mut cases {
+                case.push(byte);
+            }
+            if byte.is_ascii_alphabetic() {
+                let upper = cases.iter().map(|case: &Vec<u8>| {
+                    [&case[..case.len() - 1], &[byte.to_ascii_uppercase()]].concat()
+                });
+                cases.extend(upper.collect::<Vec<_>>());
+            }
+        }
+        parts.extend(cases);
+    }
+    parts.build()
+});
+
+/// Returns whether `text` may contain one of the [`PHRASES`]; false is certain.
+fn may_have_phrases(text: &str) -> bool {
+    PART_SEARCHER.as_ref().is_none_or(|parts| parts.find(text).is_some())
+}
+
 /// What a document or a line contains, as bits by the index in [`PHRASES`].
 fn phrases(text: &str) -> u8 {
+    if !may_have_phrases(text) {
+        return 0;
+    }
     let Some(searcher) = &*SEARCHER else { return 0 };
     searcher
         .find_overlapping_iter(text)
@@ -108,9 +139,9 @@ enum Fate {
 
 impl C4 {
     /// Returns what happens to a stripped line, of which `kept` is left without citations.
-    fn fate(&self, line: &str, kept: &str, may_have_phrases: bool) -> Fate {
+    fn fate(&self, line: &str, kept: &str) -> Fate {
         let has_long_word = |max: usize| {
-            line.len() > max
+            line.as_bytes().split(|byte| *byte == b' ').any(|part| part.len() > max)
                 && words(line).any(|word| word.len() > max && word.chars().count() > max)
         };
         if self.max_word_chars.is_some_and(has_long_word) {
@@ -123,7 +154,7 @@ impl C4 {
         if self.min_words_per_line.is_some_and(|min| words(line).take(min).count() < min) {
             return Fate::Remove("c4.few_words");
         }
-        let found = if may_have_phrases { phrases(kept) } else { 0 };
+        let found = phrases(kept);
         if self.lorem_ipsum && found & 1 != 0 {
             return Fate::Drop("lorem_ipsum");
         }
@@ -143,7 +174,6 @@ impl C4 {
 impl LineEdit for C4 {
     fn apply(&self, document: &View<'_>, edit: &mut Edit<'_>, judge: &mut Judge<'_>) -> Flow {
         let text = document.text();
-        let may_have_phrases = phrases(text) != 0;
         let may_have_citations =
             self.remove_citations && memchr::memchr(b'[', text.as_bytes()).is_some();
         let enough = self.min_sentences.unwrap_or(0);
@@ -153,7 +183,7 @@ impl LineEdit for C4 {
             let line = trim(&text[range]);
             let has_citation = may_have_citations && without_citations(line, &mut cut);
             let kept = if has_citation { &cut } else { line };
-            match self.fate(line, kept, may_have_phrases) {
+            match self.fate(line, kept) {
                 Fate::Keep => {}
                 Fate::Remove(reason) => {
                     edit.count(reason, 1);
@@ -171,7 +201,7 @@ impl LineEdit for C4 {
                 edited += 1;
             }
             if sentences < enough {
-                sentences += count_sentences(kept, enough - sentences);
+                sentences += document.count_sentences(kept, enough - sentences);
             }
             if !new.is_empty() {
                 new.push('\n');
@@ -220,7 +250,14 @@ fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
             return None;
         }
         let rest = &text[start..];
-        let end = rest.find(is_break).unwrap_or(rest.len());
+        // the first bytes of all breaks
+        let may_break = |byte: &u8| matches!(byte, 0xa..=0x1e | 0xc2 | 0xe2);
+        let end = rest
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| may_break(byte))
+            .find(|(at, _)| rest[*at..].starts_with(is_break))
+            .map_or(rest.len(), |(at, _)| at);
         let range = start..start + end;
         let size = if rest[end..].starts_with("\r\n") {
             2
@@ -253,4 +290,43 @@ fn without_citations(line: &str, cut: &mut String) -> bool {
     }
     cut.push_str(&line[done..]);
     done > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn phrases_equal_a_search_for_each(
+            parts in proptest::collection::vec(
+                (proptest::sample::select(&PHRASES[..]), any::<u32>(), "[a-z .é]{0,40}"), 0..4,
+            )
+        ) {
+            let cased = |phrase: &str, upper: u32| -> String {
+                let is_upper = |at: usize| upper >> (at % 32) & 1 == 1;
+                let chars = phrase.chars().enumerate();
+                chars.map(|(at, c)| if is_upper(at) { c.to_ascii_uppercase() } else { c }).collect()
+            };
+            let parts = parts.iter().map(|(phrase, upper, rest)| cased(phrase, *upper) + rest);
+            let text: String = parts.collect();
+            let lower = text.to_ascii_lowercase();
+            let bits = PHRASES.iter().enumerate().filter(|(_, phrase)| lower.contains(**phrase));
+            prop_assert_eq!(phrases(&text), bits.fold(0, |all, (at, _)| all | 1 << at));
+        }
+
+        #[test]
+        fn lines_equal_a_search_for_each_break(
+            text in "(a|é|中|€| |\r\n|\n|\r|\u{b}|\u{c}|\u{1c}|\u{1e}|\u{1f}|\u{85}|\u{2028}|\u{2029}|\u{202a}|\u{a0}){0,20}"
+        ) {
+            let breaks = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+            let unified = text.replace("\r\n", "\n");
+            let mut expected: Vec<&str> = unified.split(breaks).collect();
+            expected.pop_if(|last| last.is_empty());
+            let found: Vec<&str> = lines(&text).map(|range| &text[range]).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

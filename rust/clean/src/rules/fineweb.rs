@@ -1,8 +1,8 @@
 //! The quality heuristics of FineWeb (Penedo et al. 2024), as datatrove computes them.
 //!
-//! Equal to datatrove 0.10's `FineWebQualityFilter` except for two inputs: words are those of
-//! [`Words`](crate::view::words::Words) instead of spaCy's, and its list of sentence ends is
-//! extended by those of a newer Unicode.
+//! Equal to datatrove 0.10's `FineWebQualityFilter` except for two inputs: words are those of the
+//! configuration's unit, which is spaCy's in the published profile, and its list of sentence ends
+//! is extended by those of a newer Unicode.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ impl Filter for FineWeb {
         let share = ratio(repeated_chars, document.chars() - feeds);
         judge.at_most("char_dup_ratio", share, self.max_char_dup_ratio)?;
         if self.max_list_ratio.is_some() {
-            let share = ratio(feeds, document.words().len());
+            let share = ratio(feeds, document.word_count());
             judge.at_most("list_ratio", share, self.max_list_ratio)?;
         }
         Flow::Continue(())

@@ -10,8 +10,8 @@
 //!     parts that together are an exception    that exception
 //! ```
 //!
-//! 1. Most runs are letters or digits, alone or with one mark after them: [`for_each`] finds these
-//!    byte by byte, without the steps above.
+//! 1. Most runs are letters or digits, alone or between a few marks: [`PlainRun`] finds these byte
+//!    by byte, without the steps above. The words of recent other runs are in a cache.
 //! 2. The rules are spaCy's (3.8, MIT licence), written by hand over character classes; the classes
 //!    and exceptions are data that `testdata/clean/spacy_words.py` writes, with 9,000 cases in which
 //!    a test compares the result.
@@ -21,6 +21,10 @@
 #[allow(clippy::unreadable_literal)] // code points are written without separators everywhere
 mod classes;
 
+mod address;
+mod affixes;
+mod splitter;
+
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -28,6 +32,7 @@ use hashbrown::HashMap;
 
 use crate::chars::{Properties, property_table};
 use crate::view::english::classes::RUNS;
+pub(crate) use crate::view::english::splitter::Splitter;
 
 /// Bits of [`RUNS`], in the order in which the script writes them.
 mod class {
@@ -45,34 +50,25 @@ mod class {
 /// Bytes of an exception, at most; the longest are `(╯°□°）╯︵┻━┻` and `shouldn't've`.
 const MAX_EXCEPTION_BYTES: usize = 32;
 
-/// Units of measurement, which are split off the number before them.
-const UNITS: [&str; 99] = [
-    "km", "km²", "km³", "m", "m²", "m³", "dm", "dm²", "dm³", "cm", "cm²", "cm³", "mm", "mm²",
-    "mm³", "ha", "µm", "nm", "yd", "in", "ft", "kg", "g", "mg", "µg", "t", "lb", "oz", "m/s",
-    "km/h", "kmh", "mph", "hPa", "Pa", "mbar", "mb", "MB", "kb", "KB", "gb", "GB", "tb", "TB", "T",
-    "G", "M", "K", "%", "км", "км²", "км³", "м", "м²", "м³", "дм", "дм²", "дм³", "см", "см²",
-    "см³", "мм", "мм²", "мм³", "нм", "кг", "г", "мг", "м/с", "км/ч", "кПа", "Па", "мбар", "Кб",
-    "КБ", "кб", "Мб", "МБ", "мб", "Гб", "ГБ", "гб", "Тб", "ТБ", "كم²", "كم³", "م", "م²", "م³",
-    "سم", "سم²", "سم³", "مم", "مم²", "مم³", "كم", "غرام", "جرام", "جم", "كغ",
-];
-
 struct Tables {
     ascii: [u16; 128],
     /// For each exception, the lengths of its parts.
-    exceptions: HashMap<&'static str, Vec<u8>>,
+    exceptions: HashMap<&'static [u8], Box<[u8]>>,
     /// A bit for each exception, at [`filter_bit`]; most other words have theirs unset.
-    filter: [u64; FILTER_BITS / 64],
+    filter: Box<[u64; FILTER_BITS / 64]>,
 }
 
-/// Bits of the filter before the table of exceptions: three for each of its 1,343 entries.
-const FILTER_BITS: usize = 4096;
+/// Bits of the filter before the table of exceptions: 4 KiB, of which 3 % are set. Where it had an
+/// eighth of them, a quarter of all words passed it (docs/log.md).
+const FILTER_BITS: usize = 1 << 15;
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let mut exceptions = HashMap::new();
-    let mut filter = [0; FILTER_BITS / 64];
+    let mut filter = Box::new([0; FILTER_BITS / 64]);
     for line in include_str!("english/exceptions.txt").lines() {
         let text: &'static str = line.replace(' ', "").leak();
-        exceptions.insert(text, line.split(' ').map(|part| part.len() as u8).collect());
+        let parts = line.split(' ').map(|part| part.len() as u8).collect();
+        exceptions.insert(text.as_bytes(), parts);
         let bit = filter_bit(text.as_bytes());
         filter[bit / 64] |= 1 << (bit % 64);
     }
@@ -80,13 +76,38 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     Tables { ascii, exceptions, filter }
 });
 
-/// Returns the bit of a word in the filter: from its length, first, second and last byte.
+impl Tables {
+    /// Returns the lengths of the parts of the exception that `text` is.
+    fn exception(&self, text: &[u8]) -> Option<&[u8]> {
+        if text.is_empty() || text.len() > MAX_EXCEPTION_BYTES || !self.may_be_exception(text) {
+            return None;
+        }
+        self.exceptions.get(text).map(|parts| &**parts)
+    }
+
+    #[inline(always)]
+    fn is_exception(&self, text: &[u8]) -> bool {
+        self.may_be_exception(text) && self.exception(text).is_some()
+    }
+
+    /// Returns whether `text`, which is not empty, may be an exception; false is certain.
+    #[inline(always)]
+    fn may_be_exception(&self, text: &[u8]) -> bool {
+        let bit = filter_bit(text);
+        self.filter[bit / 64] >> (bit % 64) & 1 == 1
+    }
+}
+
+/// Returns the bit of a word in the filter: from its length, first, second, middle and last byte.
 #[inline]
 fn filter_bit(word: &[u8]) -> usize {
-    let (first, last) = (word[0], word[word.len() - 1]);
-    let second = word[word.len().min(2) - 1];
-    let key = u32::from_le_bytes([first, second, last, word.len() as u8]);
-    (key.wrapping_mul(0x9e37_79b1) >> 20) as usize
+    let length = word.len();
+    let (first, last) = (word[0], word[length - 1]);
+    let (second, middle) = (word[length.min(2) - 1], word[length / 2]);
+    let key = u32::from_le_bytes([first, second, middle, last]);
+    // a length of at most 32 bytes changes the upper bits too
+    (key.wrapping_add(length as u32).wrapping_mul(0x9e37_79b1) >> (32 - FILTER_BITS.ilog2()))
+        as usize
 }
 
 fn found_class(code: u32) -> u16 {
@@ -118,9 +139,6 @@ pub(crate) struct Word<'t> {
 }
 
 impl<'t> Word<'t> {
-    /// A mark such as a comma, without its text.
-    const MARK: Self = Self { text: "", chars: 1, properties: Properties::NONE, is_plain: false };
-
     pub(crate) fn new(text: &'t str) -> Self {
         let table = property_table();
         let mut word = Self { text, chars: 0, properties: Properties::NONE, is_plain: false };
@@ -145,9 +163,9 @@ impl<'t> Word<'t> {
 
 /// Returns the number of sentences of `text`, at most `enough`: a mark that ends a sentence ends it
 /// together with all punctuation after it.
-pub(crate) fn count_sentences(text: &str, enough: usize) -> usize {
+pub(crate) fn count_sentences(text: &str, enough: usize, splitter: &mut Splitter) -> usize {
     let (mut count, mut is_ended, mut any) = (0, false, false);
-    for_each(text, |word| {
+    for_each(text, splitter, |word| {
         any = true;
         if word.ends_sentence() {
             is_ended = true;
@@ -160,48 +178,38 @@ pub(crate) fn count_sentences(text: &str, enough: usize) -> usize {
     count + usize::from(any)
 }
 
+/// Returns the number of words of `text`.
+pub(crate) fn count_words(text: &str, splitter: &mut Splitter) -> usize {
+    let mut count = 0;
+    for_each(text, splitter, |_| {
+        count += 1;
+        true
+    });
+    count
+}
+
 /// Calls `each` with each word of `text`, until it returns false.
-pub(crate) fn for_each(text: &str, mut each: impl FnMut(Word<'_>) -> bool) {
-    let mut splitter = Splitter::default();
+pub(crate) fn for_each(
+    text: &str,
+    splitter: &mut Splitter,
+    mut each: impl FnMut(Word<'_>) -> bool,
+) {
+    let tables = &*TABLES;
     let bytes = text.as_bytes();
-    let kind = |at: usize| bytes.get(at).map_or(SPACE, |byte| KINDS[usize::from(*byte)]);
     let mut at = 0;
     while at < bytes.len() {
-        if kind(at) == SPACE {
+        if kind(bytes, at) == SPACE {
             at += 1;
             continue;
         }
-        let (start, mut kinds) = (at, 0);
-        while matches!(kind(at), LETTER | DIGIT) {
-            kinds |= kind(at);
-            at += 1;
-        }
-        // letters or digits only, alone or with one mark after them
-        let ends = if kind(at) == SPACE { at } else { at + 1 };
-        let is_plain = kinds != 0
-            && kinds != LETTER | DIGIT
-            && match kind(at) {
-                SPACE => true,
-                MARK => kind(at + 1) == SPACE,
-                // U.S. and the like need the whole work
-                DOT => kind(at + 1) == SPACE && !bytes[at - 1].is_ascii_uppercase(),
-                _ => false,
-            }
-            && !may_be_exception(&bytes[start..at])
-            && (ends == at || !may_be_exception(&bytes[start..ends]));
-        let go_on = if is_plain {
-            let properties = if kinds == LETTER { Properties::LETTER } else { Properties::NONE };
-            let word =
-                Word { text: &text[start..at], chars: at - start, properties, is_plain: true };
-            let mark = Word { text: &text[at..ends], ..Word::MARK };
-            at = ends;
-            each(word) && (mark.text.is_empty() || each(mark))
+        let plain = PlainRun::at(bytes, at).filter(|run| !run.has_exception(bytes, tables));
+        let go_on = if let Some(run) = plain {
+            at = run.end;
+            run.for_each(text, &mut each)
         } else {
-            let end = run_end(text, start);
-            let run = &text[start..end];
-            at = end;
-            splitter.split(run);
-            splitter.words.iter().all(|word| each(Word::new(&run[word.clone()])))
+            let start = at;
+            at = run_end(text, start);
+            splitter.for_each(&text[start..at], &mut each)
         };
         if !go_on {
             return;
@@ -209,12 +217,89 @@ pub(crate) fn for_each(text: &str, mut each: impl FnMut(Word<'_>) -> bool) {
     }
 }
 
+/// A run of which each character outside the core is a word, unless a part of it is an exception.
+struct PlainRun {
+    start: usize,
+    /// Letters or digits, after at most one mark.
+    core: Range<usize>,
+    /// The end of the run, at most [`MAX_MARKS`] marks after the core.
+    end: usize,
+}
+
+/// Marks after the core, at most.
+const MAX_MARKS: usize = 3;
+
+impl PlainRun {
+    /// Returns the run that starts at `start`, if it has this form.
+    #[inline(always)]
+    fn at(bytes: &[u8], start: usize) -> Option<Self> {
+        let first = start + usize::from(kind(bytes, start) & OPENING != 0);
+        let (mut core_end, mut kinds) = (first, 0);
+        while kind(bytes, core_end) & (LETTER | DIGIT) != 0 {
+            kinds |= kind(bytes, core_end);
+            core_end += 1;
+        }
+        if kinds != LETTER && kinds != DIGIT {
+            return None;
+        }
+        let mut end = core_end;
+        while kind(bytes, end) != SPACE {
+            // U.S. and the like, and several full stops, need the whole work
+            let is_mark = kind(bytes, end) & CLOSING != 0
+                || (bytes[end] == b'.'
+                    && bytes[end - 1] != b'.'
+                    && !bytes[end - 1].is_ascii_uppercase());
+            end += 1;
+            if !is_mark || end - core_end > MAX_MARKS {
+                return None;
+            }
+        }
+        Some(Self { start, core: first..core_end, end })
+    }
+
+    /// Returns whether words of the run that are side by side are an exception.
+    #[inline(always)]
+    fn has_exception(&self, bytes: &[u8], tables: &Tables) -> bool {
+        let is_alone = self.end - self.start == self.core.len();
+        tables.is_exception(&bytes[self.core.clone()])
+            || (!is_alone && self.has_exception_with_marks(bytes, tables))
+    }
+
+    /// The same for more words than the core alone.
+    fn has_exception_with_marks(&self, bytes: &[u8], tables: &Tables) -> bool {
+        let Range { start: core, end: marks } = self.core;
+        let has_prefix = self.start < core;
+        for end in marks..=self.end {
+            let is_exception = (end > marks && tables.is_exception(&bytes[core..end]))
+                || (has_prefix && tables.is_exception(&bytes[self.start..end]))
+                || (marks + 1..end).any(|next| tables.is_exception(&bytes[next - 1..end]));
+            if is_exception {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[inline]
+    fn for_each(&self, text: &str, mut each: impl FnMut(Word<'_>) -> bool) -> bool {
+        let table = property_table();
+        let mut word = |range: Range<usize>, is_plain| {
+            let properties = table.of_byte(text.as_bytes()[range.start]);
+            each(Word { text: &text[range.clone()], chars: range.len(), properties, is_plain })
+        };
+        (self.start == self.core.start || word(self.start..self.core.start, false))
+            && word(self.core.clone(), true)
+            && (self.core.end..self.end).all(|at| word(at..at + 1, false))
+    }
+}
+
 /// Kinds of bytes, as bits.
 const LETTER: u8 = 1;
 const DIGIT: u8 = 2;
-/// A mark that is a suffix after any letter or digit.
-const MARK: u8 = 4;
-const DOT: u8 = 8;
+/// A mark that is a suffix after any letter, digit or mark.
+const CLOSING: u8 = 4;
+/// A mark that is a prefix.
+const OPENING: u8 = 8;
 const SPACE: u8 = 16;
 
 /// The kind of each byte; 0 for those that need the whole work.
@@ -225,8 +310,9 @@ static KINDS: [u8; 256] = {
         kinds[byte] = match byte as u8 {
             b'a'..=b'z' | b'A'..=b'Z' => LETTER,
             b'0'..=b'9' => DIGIT,
-            b',' | b';' | b':' | b'!' | b'?' | b')' => MARK,
-            b'.' => DOT,
+            b',' | b';' | b':' | b'!' | b'?' | b')' => CLOSING,
+            b'(' => OPENING,
+            b'"' => OPENING | CLOSING,
             b'\t'..=b'\r' | 0x1c..=b' ' => SPACE,
             _ => 0,
         };
@@ -235,11 +321,21 @@ static KINDS: [u8; 256] = {
     kinds
 };
 
+/// Returns the kind of the byte at `at`; the end of the text counts as white space.
+#[inline(always)]
+fn kind(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).map_or(SPACE, |byte| KINDS[usize::from(*byte)])
+}
+
 /// Calls `each` with the bytes of each word, its number of code points, the union of its
 /// characters' properties, and whether it is plain: not only punctuation.
 #[inline]
-pub(crate) fn for_each_traits(text: &str, mut each: impl FnMut(&[u8], usize, Properties, bool)) {
-    for_each(text, |word| {
+pub(crate) fn for_each_traits(
+    text: &str,
+    splitter: &mut Splitter,
+    mut each: impl FnMut(&[u8], usize, Properties, bool),
+) {
+    for_each(text, splitter, |word| {
         each(word.text.as_bytes(), word.chars, word.properties, word.is_plain);
         true
     });
@@ -263,369 +359,121 @@ fn run_end(text: &str, start: usize) -> usize {
     at
 }
 
-/// Returns whether `text` may be an exception; false is certain.
-#[inline]
-fn may_be_exception(text: &[u8]) -> bool {
-    let bit = filter_bit(text);
-    text.len() <= MAX_EXCEPTION_BYTES && TABLES.filter[bit / 64] >> (bit % 64) & 1 == 1
-}
-
 /// Returns the lengths of the parts of the exception that `text` is.
 fn exception(text: &str) -> Option<&'static [u8]> {
-    if text.is_empty() || !may_be_exception(text.as_bytes()) {
-        return None;
-    }
-    TABLES.exceptions.get(text).map(Vec::as_slice)
-}
-
-/// The work on one run, with memory that is reused.
-#[derive(Default)]
-struct Splitter {
-    words: Vec<Range<usize>>,
-    suffixes: Vec<Range<usize>>,
-}
-
-impl Splitter {
-    /// Sets `words` to those of `run`.
-    fn split(&mut self, run: &str) {
-        self.words.clear();
-        self.suffixes.clear();
-        if run.starts_with(is_space) {
-            return;
-        }
-        if let Some(parts) = exception(run) {
-            self.push_parts(0, parts);
-            return;
-        }
-        let inner = self.split_affixes(run);
-        let text = &run[inner.clone()];
-        if let Some(parts) = exception(text) {
-            self.push_parts(inner.start, parts);
-        } else if is_address(text) {
-            self.words.push(inner);
-        } else {
-            self.split_infixes(text, inner.start);
-        }
-        self.words.extend(self.suffixes.drain(..).rev());
-        if self.words.len() > 1 {
-            self.join_exceptions(run);
-        }
-    }
-
-    fn push_parts(&mut self, start: usize, parts: &[u8]) {
-        let mut at = start;
-        for length in parts {
-            self.words.push(at..at + usize::from(*length));
-            at += usize::from(*length);
-        }
-    }
-
-    /// Splits off prefixes, which become words, and suffixes; returns what is left.
-    fn split_affixes(&mut self, run: &str) -> Range<usize> {
-        let mut rest = 0..run.len();
-        while !rest.is_empty() && exception(&run[rest.clone()]).is_none() {
-            let text = &run[rest.clone()];
-            let prefix = prefix_length(text);
-            if prefix > 0 && exception(&text[prefix..]).is_some() {
-                self.words.push(rest.start..rest.start + prefix);
-                return rest.start + prefix..rest.end;
-            }
-            let suffix = suffix_length(&text[prefix..]);
-            if suffix > 0 && exception(&text[..text.len() - suffix]).is_some() {
-                self.suffixes.push(rest.end - suffix..rest.end);
-                return rest.start..rest.end - suffix;
-            }
-            if prefix + suffix == 0 {
-                break;
-            }
-            if prefix > 0 {
-                self.words.push(rest.start..rest.start + prefix);
-            }
-            if suffix > 0 {
-                self.suffixes.push(rest.end - suffix..rest.end);
-            }
-            rest = rest.start + prefix..rest.end - suffix;
-        }
-        rest
-    }
-
-    /// Splits `text`, which starts at byte `offset` of the run, at its infixes.
-    fn split_infixes(&mut self, text: &str, offset: usize) {
-        let mut start = 0;
-        let mut at = 0;
-        let mut before: [Option<char>; 2] = [None, None];
-        while at < text.len() {
-            let length = infix_length(&text[at..], before[1]);
-            if length > 0 && at > 0 {
-                if at > start {
-                    self.words.push(offset + start..offset + at);
-                }
-                self.words.push(offset + at..offset + at + length);
-                start = at + length;
-            }
-            let mut chars = text[at..].chars();
-            let size = if length > 0 { length } else { chars.next().map_or(1, char::len_utf8) };
-            before = [before[1], text[at..at + size].chars().next_back()];
-            at += size;
-        }
-        if start < text.len() {
-            self.words.push(offset + start..offset + text.len());
-        }
-    }
-
-    /// Joins words side by side that together are an exception, the longest first.
-    fn join_exceptions(&mut self, run: &str) {
-        let mut first = 0;
-        while first + 1 < self.words.len() {
-            let limit = self.words.len();
-            let joined = (first + 2..=limit).rev().find_map(|end| {
-                let range = self.words[first].start..self.words[end - 1].end;
-                let text = &run[range.clone()];
-                // only exceptions with a sign that the rules would split off
-                let is_split = || {
-                    prefix_length(text) + suffix_length(text) > 0 || text.contains(['.', '-', '/'])
-                };
-                let parts =
-                    (text.len() <= MAX_EXCEPTION_BYTES).then(|| exception(text)).flatten()?;
-                is_split().then_some((end, range, parts))
-            });
-            if let Some((end, range, parts)) = joined {
-                let mut at = range.start;
-                let parts = parts.iter().map(|length| {
-                    at += usize::from(*length);
-                    at - usize::from(*length)..at
-                });
-                self.words.splice(first..end, parts.collect::<Vec<_>>());
-            }
-            first += 1;
-        }
-    }
+    TABLES.exception(text.as_bytes())
 }
 
 fn is_space(char: char) -> bool {
     property_table().of(char).has(Properties::SPACE)
 }
 
-/// Returns the bytes of the prefix of `text`.
-fn prefix_length(text: &str) -> usize {
-    let mut chars = text.chars();
-    let Some(first) = chars.next() else { return 0 };
-    let next = chars.next();
-    let class = class::MARK | class::QUOTE | class::CURRENCY | class::ICON;
-    match first {
-        '+' => usize::from(!is_digit(next)),
-        '.' => dots(text.bytes()),
-        'U' if text.starts_with("US$") => 3,
-        'C' | 'A' if next == Some('$') => 2,
-        '§' | '%' | '=' | '—' | '–' => first.len_utf8(),
-        _ if has(Some(first), class) => first.len_utf8(),
-        _ => 0,
-    }
-}
-
-/// Returns the number of full stops that `bytes` starts with, 0 for a single one.
-fn dots(bytes: impl Iterator<Item = u8>) -> usize {
-    let count = bytes.take_while(|byte| *byte == b'.').count();
-    if count > 1 { count } else { 0 }
-}
-
-/// Returns the bytes of the longest suffix of `text`.
-fn suffix_length(text: &str) -> usize {
-    let mut chars = text.chars().rev();
-    let Some(last) = chars.next() else { return 0 };
-    let (before, second) = (chars.next(), chars.next());
-    if text.ends_with("……") {
-        return "……".len();
-    }
-    let measure = measure_length(text);
-    if measure > 0 {
-        return measure;
-    }
-    let split_off = match last {
-        's' | 'S' if matches!(before, Some('\'' | '’')) => {
-            return 1 + before.map_or(0, char::len_utf8);
-        }
-        '.' => {
-            let count = dots(text.bytes().rev());
-            if count > 0 {
-                return count;
-            }
-            let is_temperature =
-                second == Some('°') && before.is_some_and(|char| "FfCcKk".contains(char));
-            let is_acronym = has(before, class::UPPER) && has(second, class::UPPER);
-            let ends_word = is_digit(before)
-                || has(before, class::LOWER | class::MARK | class::QUOTE)
-                || before.is_some_and(|char| "%²-+|".contains(char));
-            is_temperature || is_acronym || ends_word
-        }
-        '+' => is_digit(before),
-        '—' | '–' => true,
-        _ => has(Some(last), class::MARK | class::QUOTE | class::ICON),
-    };
-    if split_off { last.len_utf8() } else { 0 }
-}
-
-/// Returns the bytes of the unit or currency after a digit that `text` ends with.
-fn measure_length(text: &str) -> usize {
-    // the longest unit has five characters, and a digit before it
-    let Some(digit) = text.rfind(|char: char| char.is_ascii_digit()) else { return 0 };
-    let unit = &text[digit + 1..];
-    let is_currency = || {
-        let mut chars = unit.chars();
-        matches!(unit, "US$" | "C$" | "A$")
-            || (has(chars.next(), class::CURRENCY) && chars.next().is_none())
-    };
-    if UNITS.contains(&unit) || is_currency() { unit.len() } else { 0 }
-}
-
-/// Returns the bytes of the infix that `text` starts with, after the character `before`.
-fn infix_length(text: &str, before: Option<char>) -> usize {
-    let mut chars = text.chars();
-    let Some(first) = chars.next() else { return 0 };
-    if first.is_ascii_alphanumeric() {
-        return 0;
-    }
-    let next = chars.next();
-    let is_letter = |char| has(char, class::LETTER);
-    let is_split = match first {
-        '.' => {
-            let count = dots(text.bytes());
-            if count > 0 {
-                return count;
-            }
-            has(before, class::LOWER | class::QUOTE) && has(next, class::UPPER | class::QUOTE)
-        }
-        '…' => true,
-        ',' => is_letter(before) && is_letter(next),
-        ':' | '<' | '>' | '=' | '/' => (is_letter(before) || is_digit(before)) && is_letter(next),
-        '-' | '–' | '—' | '~' => {
-            let is_minus =
-                first == '-' && is_digit(before) && (is_digit(next) || next == Some('-'));
-            if is_minus {
-                return 1;
-            }
-            let is_after = is_letter(before) || is_digit(before);
-            let length = ["---", "--", "——"].iter().find(|hyphens| text.starts_with(**hyphens));
-            if is_after && is_letter(next) {
-                true
-            } else if is_after && let Some(hyphens) = length {
-                let after = text[hyphens.len()..].chars().next();
-                return if is_letter(after) { hyphens.len() } else { 0 };
-            } else {
-                false
-            }
-        }
-        '+' | '*' | '^' => is_digit(before) && (is_digit(next) || next == Some('-')),
-        _ => has(Some(first), class::ICON),
-    };
-    if is_split { first.len_utf8() } else { 0 }
-}
-
-/// Returns whether `text` is an address of a page, a mail address, or a host name.
-fn is_address(text: &str) -> bool {
-    if !text.contains('.') {
-        return false;
-    }
-    let scheme = text.find("://").filter(|at| {
-        let is_scheme =
-            |char: char| char.is_alphanumeric() || matches!(char, '_' | '+' | '-' | '.');
-        text[..*at].chars().count() >= 2 && text[..*at].chars().all(is_scheme)
-    });
-    let mut starts = vec![0];
-    starts.extend(scheme.map(|at| at + 3));
-    starts.extend(text.match_indices('@').filter(|(at, _)| *at > 0).map(|(at, _)| at + 1));
-    starts.into_iter().any(|start| is_host_and_path(&text[start..]))
-}
-
-/// Returns whether `text` is a host, a port if any, and a path if any.
-fn is_host_and_path(text: &str) -> bool {
-    let is_host = |char: char| {
-        char.is_ascii_alphanumeric()
-            || matches!(char, '.' | '_' | '-')
-            || ('\u{a1}'..='\u{ffff}').contains(&char)
-    };
-    let end = text.find(|char| !is_host(char)).unwrap_or(text.len());
-    let (host, rest) = text.split_at(end);
-    let rest = match rest.strip_prefix(':') {
-        None => rest,
-        Some(port) => {
-            let digits = port.bytes().take_while(u8::is_ascii_digit).count();
-            if !(2..=5).contains(&digits) {
-                return false;
-            }
-            &port[digits..]
-        }
-    };
-    (rest.is_empty() || rest.starts_with(['/', '?', '#']))
-        && (is_host_name(host) || is_public_quad(host))
-}
-
-/// Returns whether `host` is labels and a domain of lower-case letters.
-fn is_host_name(host: &str) -> bool {
-    let Some((labels, domain)) = host.rsplit_once('.') else { return false };
-    let is_domain = (2..=63).contains(&domain.chars().count())
-        && domain.chars().all(|char| has(Some(char), class::LOWER));
-    let is_edge = |char: Option<char>| char.is_some_and(|char| !matches!(char, '_' | '-'));
-    is_domain
-        && labels.split('.').all(|label| {
-            label.chars().count() <= 64
-                && is_edge(label.chars().next())
-                && is_edge(label.chars().next_back())
-        })
-}
-
-/// Returns whether `host` is an IPv4 address that is neither private nor ends in 0 or 255.
-fn is_public_quad(host: &str) -> bool {
-    let mut octets = [0_u32; 4];
-    let mut parts = host.split('.');
-    for octet in &mut octets {
-        let Some(part) = parts.next().filter(|part| {
-            (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
-        }) else {
-            return false;
-        };
-        *octet = part.parse().unwrap_or(256);
-    }
-    let [a, b, c, d] = octets;
-    let is_private = matches!((a, b), (10 | 127, _) | (169, 254) | (192, 168) | (172, 16..=31));
-    parts.next().is_none()
-        && (1..=223).contains(&a)
-        && b < 256
-        && c < 256
-        && (1..255).contains(&d)
-        && !is_private
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
+    /// A word and its traits.
+    type Found = (String, usize, Properties, bool);
+
+    fn found(word: &Word<'_>) -> Found {
+        (word.text.to_owned(), word.chars, word.properties, word.is_plain)
+    }
+
+    /// All steps for each run, without the fast path and the cache.
+    fn naive(text: &str) -> Vec<Found> {
+        let mut splitter = Splitter::default();
+        let runs = text.split(is_space).filter(|run| !run.is_empty());
+        runs.flat_map(|run| {
+            let words = splitter.split(run).iter();
+            words.map(|word| found(&Word::new(&run[word.clone()]))).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    fn fast(text: &str, splitter: &mut Splitter) -> Vec<Found> {
         let mut words = Vec::new();
-        for_each(text, |word| {
-            words.push(word.text.to_owned());
+        for_each(text, splitter, |word| {
+            words.push(found(&word));
             true
         });
         words
     }
 
-    /// The cases were written by `testdata/clean/spacy_words.py`.
-    #[test]
-    fn words_equal_those_of_spacy() {
+    fn stored_cases() -> Vec<String> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/clean/spacy_words.json");
         let facts: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let cases = facts["cases"].as_array().unwrap();
-        let mut differing = Vec::new();
-        for case in cases {
-            let expected = case.as_str().unwrap();
-            let found = words(&expected.replace(' ', "")).join(" ");
-            if found != expected {
+        cases.iter().map(|case| case.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Returns a strategy for an exception, or a stored run, between marks.
+    fn marked_runs() -> impl Strategy<Value = String> {
+        let exceptions = include_str!("english/exceptions.txt").lines().map(str::to_owned);
+        let runs: Vec<String> = exceptions.chain(stored_cases()).collect();
+        let run = proptest::sample::select(runs).prop_map(|run| run.replace(' ', ""));
+        ("[(\"]{0,2}", run, "[,;:!?)\".]{0,4}").prop_map(|(a, b, c)| a + &b + &c)
+    }
+
+    /// The cases were written by `testdata/clean/spacy_words.py`.
+    #[test]
+    fn words_equal_those_of_spacy() {
+        let cases = stored_cases();
+        let (mut differing, mut splitter) = (Vec::new(), Splitter::default());
+        for expected in &cases {
+            let words = fast(&expected.replace(' ', ""), &mut splitter);
+            let found: Vec<String> = words.into_iter().map(|(text, ..)| text).collect();
+            let found = found.join(" ");
+            if found != *expected {
                 differing.push(format!("{found:?} {expected:?}"));
             }
         }
         assert!(differing.is_empty(), "{} of {}: {differing:#?}", differing.len(), cases.len());
+    }
+
+    #[test]
+    fn the_cache_is_emptied_when_it_is_full() {
+        let mut splitter = Splitter::default();
+        for n in 0..20_000 {
+            let run = format!("x-{n}.5");
+            assert_eq!(fast(&run, &mut splitter), naive(&run));
+        }
+        for n in (0..20_000).rev().step_by(7) {
+            let run = format!("x-{n}.5");
+            assert_eq!(fast(&run, &mut splitter), naive(&run));
+        }
+    }
+
+    #[test]
+    fn stored_runs_equal_the_naive_twin() {
+        let mut splitter = Splitter::default();
+        for run in stored_cases().iter().map(|case| case.replace(' ', "")) {
+            for mark in ["", ".", ",", ")", "\"", ").", ".)", "..", "?!\""] {
+                for text in [format!("{run}{mark}"), format!("({run}{mark} \"{run}{mark}")] {
+                    let expected = naive(&text);
+                    assert_eq!(fast(&text, &mut splitter), expected, "{text:?}");
+                    assert_eq!(fast(&text, &mut splitter), expected, "{text:?}, from the cache");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_runs_equal_the_naive_twin(
+            text in "([a-z]{1,4}|[A-Z]|[A-Z][a-z]|[0-9]|[,;:!?).(\"]|[-'’/…\\[\\]%°]|é|中|\u{a0}| |\n|\\PC){0,20}",
+            marked in proptest::collection::vec(marked_runs(), 1..8)
+        ) {
+            let mut splitter = Splitter::default();
+            for text in [text, marked.join(" ")] {
+                let expected = naive(&text);
+                prop_assert_eq!(fast(&text, &mut splitter), expected.clone());
+                prop_assert_eq!(count_words(&text, &mut splitter), expected.len());
+                prop_assert_eq!(fast(&text, &mut splitter), expected);
+            }
+        }
     }
 
     #[test]
@@ -637,8 +485,8 @@ mod tests {
             ("He said \"no.\" Mr. Smith left U.S. soil... So?!", 2),
             ("A! B? C. D", 3),
         ] {
-            assert_eq!(count_sentences(text, 100), expected, "{text:?}");
+            assert_eq!(count_sentences(text, 100, &mut Splitter::default()), expected, "{text:?}");
         }
-        assert_eq!(count_sentences("A! B? C. D", 2), 2);
+        assert_eq!(count_sentences("A! B? C. D", 2, &mut Splitter::default()), 2);
     }
 }

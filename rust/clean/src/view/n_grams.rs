@@ -196,6 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::view::english::Splitter;
     use crate::view::words::naive;
 
     /// The definition, with lists of words as keys.
@@ -232,7 +233,7 @@ mod tests {
         ) {
             let expected = naive::words(&text, WordUnit::Word);
             let mut words = Words::default();
-            words.fill(&text, WordUnit::Word);
+            words.fill(&text, WordUnit::Word, &mut Splitter::default());
             let mut buffers = NGramBuffers::default();
             let mut lengths = Vec::new();
             let mut counts = HashCounts::default();

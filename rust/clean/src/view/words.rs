@@ -24,6 +24,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::chars::{Properties, PropertyTable, property_table};
+use crate::view::english::Splitter;
 use crate::view::unit::WordUnit;
 use crate::view::{chinese, english};
 
@@ -87,7 +88,7 @@ impl Words {
         self.with_letter
     }
 
-    pub(crate) fn fill(&mut self, text: &str, unit: WordUnit) {
+    pub(crate) fn fill(&mut self, text: &str, unit: WordUnit, splitter: &mut Splitter) {
         self.hashes.clear();
         self.ends.clear();
         (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
@@ -102,7 +103,7 @@ impl Words {
         };
         match unit {
             WordUnit::Word | WordUnit::Char => for_each(text, unit, add),
-            WordUnit::SpacyEn => english::for_each_traits(text, add),
+            WordUnit::SpacyEn => english::for_each_traits(text, splitter, add),
             WordUnit::Jieba => chinese::for_each(text, add),
         }
     }
@@ -331,7 +332,7 @@ mod tests {
     #[test]
     fn counts_cover_all_words() {
         let mut words = Words::default();
-        words.fill("I don't... know 42 _", WordUnit::Word);
+        words.fill("I don't... know 42 _", WordUnit::Word, &mut Splitter::default());
         assert_eq!((words.len(), words.plain(), words.with_letter()), (6, 4, 3));
         assert_eq!(words.plain_chars(), 1 + 5 + 4 + 2);
         assert_eq!(words.chars(1, 2), 5 + 3);
@@ -347,7 +348,7 @@ mod tests {
                 let expected = naive::words(&text, unit);
                 prop_assert_eq!(words(&text, unit), expected.clone());
                 let mut fast = Words::default();
-                fast.fill(&text, unit);
+                fast.fill(&text, unit, &mut Splitter::default());
                 let plain = |word: &&String| word.chars().any(|c| !properties_of(c).has(Properties::SYMBOL));
                 let letter = |word: &&String| word.chars().any(|c| properties_of(c).has(Properties::LETTER));
                 prop_assert_eq!(fast.plain(), expected.iter().filter(plain).count());
