@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
+from itertools import islice, product
 
 import pytest
 import tokenizers as hf
 from tokenizers import pre_tokenizers
 
 import lslm
+from conftest import read_bytes
 from hf_tokenizers import TEXTS, ids_of, train
 
 
@@ -69,7 +72,7 @@ def test_a_broken_rank_file_is_an_error_with_its_byte(tmp_path):
         lslm.Tokenizer.from_tiktoken(path, pattern="gpt2", special_tokens={"<x>": 256})
     with pytest.raises(ValueError, match="not a valid regular expression"):
         lslm.Tokenizer.from_tiktoken(path, pattern="(")
-    with pytest.raises(lslm.FormatError, match="from_tiktoken"):
+    with pytest.raises(ValueError, match="from_tiktoken"):
         lslm.Tokenizer.load(path)
     with pytest.raises(FileNotFoundError):
         lslm.Tokenizer.from_tiktoken(tmp_path / "no.tiktoken", pattern="gpt2")
@@ -90,3 +93,78 @@ def test_only_ranks_are_saved_as_ranks(tmp_path):
     with pytest.raises(ValueError, match=r"save it as tokenizer\.json"):
         tok.save(tmp_path / "x.tiktoken")
     assert not list(tmp_path.iterdir())
+
+
+# -- rank files by name ----------------------------------------------------------------------------
+
+
+def published(shared_data, folder, name):
+    """Return the rank file of a published encoding under its own name."""
+    path = folder / f"{name}.tiktoken"
+    path.write_bytes(read_bytes(shared_data / "tokenizers" / f"{name}.tiktoken.zst"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["gpt2", "cl100k_base", "o200k_base"])
+def test_a_published_rank_file_is_known_by_its_name(name, shared_data, tmp_path):
+    import tiktoken
+    from tiktoken.load import load_tiktoken_bpe
+
+    path = published(shared_data, tmp_path, name)
+    tok = lslm.Tokenizer.load(path)
+    meta = json.loads((shared_data / "tokenizers" / f"{name}.meta.json").read_text())
+    assert tok.special_tokens == meta["special"]
+    other = tiktoken.Encoding(
+        name,
+        pat_str=meta["pat"],
+        mergeable_ranks=load_tiktoken_bpe(str(path)),
+        special_tokens=meta["special"],
+    )
+    for text in TEXTS:
+        stripped = text.rstrip()  # the spellings of cl100k_base differ in white space at the end
+        assert tok.encode(stripped).tolist() == other.encode_ordinary(stripped)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_ranks"),
+    [
+        ("gpt2", 50256),
+        ("r50k_base", 50256),
+        ("p50k_base", 50280),
+        ("cl100k_base", 100256),
+        ("o200k_base", 199998),
+    ],
+)
+def test_pattern_and_special_tokens_of_a_name_are_those_of_tiktoken(
+    name, n_ranks, tmp_path, monkeypatch
+):
+    """The ranks are made up, as many as the encoding has; all else comes from tiktoken's table."""
+    import tiktoken
+    from tiktoken_ext import openai_public
+
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: {})
+    monkeypatch.setattr(openai_public, "data_gym_to_mergeable_bpe_ranks", lambda **_: {})
+    arguments = getattr(openai_public, name)()
+    special = arguments["special_tokens"]
+    free = [i for i in range(n_ranks + 1) if i not in special.values()][:n_ranks]
+    tokens = [bytes(t) for n in (1, 2, 3) for t in islice(product(range(256), repeat=n), n_ranks)]
+    ranks = dict(zip(tokens, free, strict=False))
+    assert len(ranks) == n_ranks
+    assert arguments.get("explicit_n_vocab", n_ranks + 1) == n_ranks + 1
+    path = tmp_path / f"{name}.tiktoken"
+    lines = (f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items())
+    path.write_text("".join(lines))
+
+    other = tiktoken.Encoding(**(arguments | {"mergeable_ranks": ranks}))
+    tok = lslm.Tokenizer.load(path)
+    assert tok.special_tokens == special
+    for text in [*TEXTS, "WE'RE 12345 x  \n  ", "d'un ABCdef\r\n\t "]:
+        assert tok.encode(text).tolist() == other.encode_ordinary(text)
+
+
+def test_a_rank_file_under_a_name_that_is_not_its_own_is_refused(tmp_path):
+    rank_file(tmp_path / "gpt2.tiktoken", ["th"])
+    with pytest.raises(ValueError, match=r"has 257 ranks and gpt2 has 50256.*give the pattern"):
+        lslm.Tokenizer.load(tmp_path / "gpt2.tiktoken")
+    with pytest.raises(FileNotFoundError):
+        lslm.Tokenizer.load(tmp_path / "none.tiktoken")

@@ -395,8 +395,9 @@ class Tokenizer:
     def load(path: StrPath) -> Tokenizer:
         """Return the tokenizer in ``path``.
 
-        ``path`` is a Hugging Face ``tokenizer.json``, a folder that holds one, or one of
-        ``vocab.json`` and ``merges.txt`` beside each other.
+        ``path`` is a Hugging Face ``tokenizer.json``, a folder that holds one, one of
+        ``vocab.json`` and ``merges.txt`` beside each other, or a rank file of tiktoken under its
+        published name (``o200k_base.tiktoken``), which its pattern and special tokens follow from.
 
         Raises:
             FileNotFoundError: the file does not exist.

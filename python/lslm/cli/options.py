@@ -83,7 +83,8 @@ TokenizerPath = Annotated[
     typer.Option(
         "--tokenizer",
         "-t",
-        help="tokenizer.json, a folder that holds one, or with --pattern a rank file (.tiktoken).",
+        help="tokenizer.json, a folder that holds one, or a rank file (.tiktoken): under its "
+        "published name, such as o200k_base.tiktoken, or with --pattern.",
     ),
 ]
 

@@ -19,8 +19,9 @@ use lslm_runtime::{Error, Result, files};
 use crate::tokenizer::Tokenizer;
 
 impl Tokenizer {
-    /// Returns the tokenizer in `path`: a `tokenizer.json` or `tekken.json`, a folder with one, or `vocab.json` or
-    /// `merges.txt` in the same folder.
+    /// Returns the tokenizer in `path`: a `tokenizer.json` or `tekken.json`, a folder with one,
+    /// `vocab.json` or `merges.txt` in the same folder, or a rank file with the name that tiktoken's
+    /// has, such as `o200k_base.tiktoken`.
     ///
     /// [`Error::Io`] when it cannot be read; [`Error::Format`] when it is broken or has something
     /// that is not supported, with what that is.
@@ -41,11 +42,7 @@ impl Tokenizer {
         match path.file_name().and_then(|name| name.to_str()) {
             Some("vocab.json") => load_pair(path, &path.with_file_name("merges.txt")),
             Some("merges.txt") => load_pair(&path.with_file_name("vocab.json"), path),
-            Some(name) if name.ends_with(".tiktoken") => Err(Error::format(
-                path,
-                None,
-                "a rank file has no pattern and no special tokens; load it with from_tiktoken",
-            )),
+            Some(name) if name.ends_with(".tiktoken") => Self::from_published_ranks(path),
             _ => tokenizer_json::read(&read_text(path)?, path),
         }
     }

@@ -12,7 +12,91 @@ use crate::pretokenize::Pattern;
 use crate::tokenizer::Tokenizer;
 use crate::vocab::vocabulary::Vocabulary;
 
+/// A rank file that OpenAI has published, as tiktoken's `openai_public.py` describes it.
+struct PublishedRanks {
+    /// The name of the encoding, and of its file without the extension.
+    name: &'static str,
+    /// The number of its ranks.
+    n_ranks: usize,
+    pattern: &'static str,
+    special_tokens: &'static [(&'static str, TokenId)],
+}
+
+const PUBLISHED: [PublishedRanks; 5] = [
+    PublishedRanks {
+        name: "gpt2",
+        n_ranks: 50_256,
+        pattern: "gpt2",
+        special_tokens: &[("<|endoftext|>", 50_256)],
+    },
+    PublishedRanks {
+        name: "r50k_base",
+        n_ranks: 50_256,
+        pattern: "r50k_base",
+        special_tokens: &[("<|endoftext|>", 50_256)],
+    },
+    PublishedRanks {
+        name: "p50k_base",
+        n_ranks: 50_280,
+        pattern: "p50k_base",
+        special_tokens: &[("<|endoftext|>", 50_256)],
+    },
+    PublishedRanks {
+        name: "cl100k_base",
+        n_ranks: 100_256,
+        pattern: "cl100k_base_tiktoken",
+        special_tokens: &[
+            ("<|endoftext|>", 100_257),
+            ("<|fim_prefix|>", 100_258),
+            ("<|fim_middle|>", 100_259),
+            ("<|fim_suffix|>", 100_260),
+            ("<|endofprompt|>", 100_276),
+        ],
+    },
+    PublishedRanks {
+        name: "o200k_base",
+        n_ranks: 199_998,
+        pattern: "o200k_base",
+        special_tokens: &[("<|endoftext|>", 199_999), ("<|endofprompt|>", 200_018)],
+    },
+];
+
 impl Tokenizer {
+    /// Returns the tokenizer of a rank file that has the name of a published one, with the pattern
+    /// and special tokens of tiktoken's encoding of that name. For another name
+    /// [`Error::Invalid`].
+    pub(crate) fn from_published_ranks(path: &Path) -> Result<Self> {
+        let stem = path.file_stem().unwrap_or_default();
+        let Some(published) = PUBLISHED.iter().find(|published| stem == published.name) else {
+            if !path.exists() {
+                return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
+            }
+            let names: Vec<&str> = PUBLISHED.iter().map(|published| published.name).collect();
+            return Err(Error::invalid(format!(
+                "{}: a rank file has neither pattern nor special tokens, and they are known only \
+                 for the names {}: give the pattern (--pattern, or Tokenizer.from_tiktoken)",
+                path.display(),
+                names.join(", ")
+            )));
+        };
+        let content = std::fs::read(path).map_err(Error::io(path))?;
+        let n_ranks = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        if n_ranks != published.n_ranks {
+            return Err(Error::invalid(format!(
+                "{}: the file has {n_ranks} ranks and {} has {}, so its pattern and special tokens \
+                 are others: give the pattern (--pattern, or Tokenizer.from_tiktoken)",
+                path.display(),
+                published.name,
+                published.n_ranks
+            )));
+        }
+        let pattern = Pattern::named(published.pattern).ok_or_else(|| {
+            Error::invalid(format!("{}: no pattern of this name", published.pattern))
+        })?;
+        let special = published.special_tokens.iter().map(|(name, id)| ((*name).to_owned(), *id));
+        Self::from_tiktoken(path, pattern, &special.collect::<Vec<_>>())
+    }
+
     /// Returns the tokenizer of a tiktoken rank file whose texts are pre-tokenised by `pattern`.
     pub fn from_tiktoken(
         path: impl AsRef<Path>,
