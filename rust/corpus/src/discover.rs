@@ -14,9 +14,11 @@ use crate::options::{Compression, Format, ReadOptions};
 const RESULTS: [&str; 2] = ["_clean.json", "_funnel.json"];
 /// The folder of the journal of an unfinished job, as lslm-pipeline names it.
 const JOURNAL: &str = ".progress";
-/// Files of a run, as `lslm train` names them: its figures, and the configuration beside them.
-const RUN_METRICS: &str = "metrics.jsonl";
+/// The files of a run of training, and the folder of its checkpoints, as `lslm train` names them.
 const RUN_CONFIG: &str = "config.toml";
+const RUN_METRICS: &str = "metrics.jsonl";
+const RUN_FILES: [&str; 4] = [RUN_CONFIG, RUN_METRICS, "tokenizer.json", "report.html"];
+const CHECKPOINTS: &str = "checkpoints";
 /// The manifest of a dataset, as lslm-dataset names it.
 const MANIFEST: &str = "manifest.json";
 /// Bytes at the start of a manifest that have its format, the first member.
@@ -134,6 +136,7 @@ impl<'o> Discovery<'o> {
         paths.sort_by_cached_key(|path| path_key(path));
         let mut found = Vec::new();
         for path in paths {
+            path.parent().map_or(Ok(()), check_finished)?;
             let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
             if is_bookkeeping(&path) || path.ancestors().any(is_journal) {
                 self.skipped.push(Skipped { path, reason: SkipReason::Bookkeeping });
@@ -177,6 +180,7 @@ impl<'o> Discovery<'o> {
     fn walk(&mut self, top: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
+            check_finished(&folder)?;
             for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
                 let entry = entry.map_err(Error::io(&folder))?;
                 let path = entry.path();
@@ -242,7 +246,7 @@ impl<'o> Discovery<'o> {
 }
 
 /// Returns whether a file is one of those that lslm writes about its own work: the results of jobs,
-/// the journal of an unfinished job, the figures of a run, and the files of a dataset.
+/// the journal of an unfinished job, and the files of a dataset, of a run and of its checkpoints.
 fn is_bookkeeping(path: &Path) -> bool {
     if path.is_dir() {
         return false;
@@ -253,7 +257,8 @@ fn is_bookkeeping(path: &Path) -> bool {
         || path.extension().is_some_and(|extension| extension == "lslm");
     RESULTS.iter().any(|result| name == *result)
         || (is_dataset_file && is_dataset(folder))
-        || (name == RUN_METRICS && folder.join(RUN_CONFIG).is_file())
+        || (RUN_FILES.iter().any(|file| name == *file) && is_run(folder))
+        || (folder.join("state.json").is_file() && folder.parent().is_some_and(is_checkpoints))
         || (folder.ends_with(JOURNAL) && is_journal_file(&name.to_string_lossy()))
 }
 
@@ -268,6 +273,32 @@ fn is_journal(path: &Path) -> bool {
 fn is_journal_file(name: &str) -> bool {
     let number = name.strip_suffix(".json").unwrap_or_default();
     name == "plan.json" || (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Returns whether a folder is a run of training: it has a configuration, and figures or
+/// checkpoints.
+fn is_run(folder: &Path) -> bool {
+    folder.join(RUN_CONFIG).is_file()
+        && (folder.join(RUN_METRICS).is_file() || folder.join(CHECKPOINTS).is_dir())
+}
+
+/// Returns whether a folder is that of a run's checkpoints.
+fn is_checkpoints(folder: &Path) -> bool {
+    folder.ends_with(CHECKPOINTS) && folder.parent().is_some_and(is_run)
+}
+
+/// Returns an error if `folder` has the journal of an unfinished job, whose documents are not all
+/// there yet.
+fn check_finished(folder: &Path) -> Result<()> {
+    let folder = if folder.ends_with(JOURNAL) { folder.parent().unwrap_or(folder) } else { folder };
+    if !folder.join(JOURNAL).join("plan.json").is_file() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{}: holds an unfinished job, so documents are missing: run the command that began it \
+         again, which completes it, or name the files to read",
+        folder.display()
+    )))
 }
 
 /// Returns whether a folder is a dataset, by the start of its manifest.

@@ -27,7 +27,7 @@ fn found(folder: &Path, argument: &str, options: ReadOptions) -> (Vec<String>, V
 fn records_of_lslm_are_never_inputs() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for name in ["out/train", "out/.progress", "other"] {
+    for name in ["out/train", "half/.progress", "run/checkpoints/step-000009", "other"] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
     let document = "{\"text\":\"a\"}\n";
@@ -36,9 +36,14 @@ fn records_of_lslm_are_never_inputs() {
         ("out/part-000000.jsonl", document),
         ("out/_clean.json", "{}\n"),
         ("out/_funnel.json", "{}\n"),
-        ("out/.progress/plan.json", "{}\n"),
-        ("out/.progress/00000.json", "{}\n"),
-        ("out/.progress/part-000000.jsonl", document),
+        ("half/part-000000.jsonl", document),
+        ("half/.progress/plan.json", "{}\n"),
+        ("half/.progress/00000.json", "{}\n"),
+        ("run/config.toml", "[train]\n"),
+        ("run/metrics.jsonl", document),
+        ("run/report.html", "<p>"),
+        ("run/samples.jsonl", document),
+        ("run/checkpoints/step-000009/state.json", "{}\n"),
         ("out/train/manifest.json", manifest),
         ("out/train/tokenizer.json", "{}\n"),
         ("out/train/part-000000-000.lslm", "LSLM"),
@@ -46,6 +51,7 @@ fn records_of_lslm_are_never_inputs() {
         // the same names elsewhere are anybody's
         ("other/manifest.json", document),
         ("other/tokenizer.json", document),
+        ("other/metrics.jsonl", document),
     ] {
         fs::write(folder.join(name), content).unwrap();
     }
@@ -60,13 +66,41 @@ fn records_of_lslm_are_never_inputs() {
     }
     let (inputs, own) = found(folder, "out/train/*", default());
     assert_eq!((inputs.len(), own.len()), (1, 3));
-    assert_eq!(found(folder, "other/*", default()).0.len(), 2);
-    let journal = folder.join("out/.progress/*").display().to_string();
-    assert!(Corpus::open(&[journal], default()).is_err());
-    for name in ["_clean.json", ".progress", ".progress/00000.json", "train/part-000000-000.lslm"] {
-        let error = open(&folder.join("out").join(name), &default()).unwrap_err().to_string();
+    assert_eq!(found(folder, "other/*", default()).0.len(), 3);
+    let (inputs, own) = found(folder, "run", all);
+    assert_eq!(inputs, ["run/samples.jsonl"]);
+    let files =
+        ["checkpoints/step-000009/state.json", "config.toml", "metrics.jsonl", "report.html"];
+    assert_eq!(own, files.map(|name| format!("run/{name}")));
+    for name in [
+        "out/_clean.json",
+        "half/.progress",
+        "half/.progress/00000.json",
+        "out/train/part-000000-000.lslm",
+        "run/metrics.jsonl",
+        "run/checkpoints/step-000009/state.json",
+    ] {
+        let error = open(&folder.join(name), &default()).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("lslm wrote"), "{error}");
     }
+}
+
+#[test]
+fn the_output_of_an_unfinished_job_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let half = folder.path().join("all/half");
+    fs::create_dir_all(half.join(".progress")).unwrap();
+    fs::write(half.join("part-000000.jsonl"), "{\"text\":\"a\"}\n").unwrap();
+    fs::write(half.join(".progress/plan.json"), "{}\n").unwrap();
+    fs::write(half.join(".progress/staged.jsonl"), "{\"text\":\"a\"}\n").unwrap();
+    for argument in ["all", "all/half", "all/half/*", "all/*/*.jsonl", "all/half/.progress/*"] {
+        let error = open(&folder.path().join(argument), &default()).unwrap_err().to_string();
+        assert!(error.contains("half: holds an unfinished job"), "{argument}: {error}");
+    }
+    // named files are a choice
+    open(&half.join("part-000000.jsonl"), &default()).unwrap();
+    fs::remove_file(half.join(".progress/plan.json")).unwrap();
+    open(&half, &default()).unwrap();
 }
 
 fn default() -> ReadOptions {
