@@ -219,3 +219,60 @@ def main_code(main):
         main()
     except SystemExit as end:
         assert end.code in (0, None)
+
+
+# -- texts in memory -------------------------------------------------------------------------------
+
+
+def test_texts_in_memory_become_what_a_file_of_them_becomes(tokenizer, tmp_path):
+    texts = [play(300, salt) for salt in range(3)] + ["", "short", "a\u2028b\r\n\ud83d"]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    options = {"tokenizer": tokenizer, "validation_fraction": 0.1}
+    of_file = lslm.tokenize(path, output=tmp_path / "file", **options)
+    of_texts = lslm.tokenize(texts=iter(texts), output=tmp_path / "texts", **options)
+    assert of_texts.held_out == of_file.held_out
+    for part in ("train", "validation"):
+        one, other = (lslm.TokenDataset(tmp_path / name / part) for name in ("file", "texts"))
+        assert one.fingerprint == other.fingerprint
+        assert {other.source(i) for i in range(len(other))} == {"texts"}
+    pa = pytest.importorskip("pyarrow")
+    column = pa.chunked_array([texts[:2], texts[2:5]])
+    of_column = lslm.tokenize(texts=column, output=tmp_path / "column", **options)
+    assert of_column.reading.n_documents == 5
+    with pytest.raises(TypeError, match=r"texts\[1\] is missing \(None\)"):
+        lslm.tokenize(texts=pa.array(["a", None]), output=tmp_path / "null", **options)
+    assert not (tmp_path / "null").exists()
+    with pytest.raises(ValueError, match="no document"):
+        lslm.tokenize(texts=[], output=tmp_path / "null", **options)
+    assert not (tmp_path / "null").exists()
+    for wrong in ({}, {"inputs": path, "texts": texts}):
+        with pytest.raises(TypeError, match="either inputs or texts"):
+            lslm.tokenize(output=tmp_path / "null", **wrong, **options)
+
+
+def test_texts_in_memory_leave_no_temporary_file(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    stages = set()
+
+    def texts():
+        for salt in range(3):
+            assert any((tmp_path / "temporary").iterdir())
+            yield play(300, salt)
+        if failing:
+            raise OSError("the source ends here")
+
+    options = {"tokenizer": tokenizer, "validation_fraction": 0.1}
+    failing = True
+    with pytest.raises(OSError, match="the source ends here"):
+        lslm.tokenize(texts=texts(), output=tmp_path / "data", **options)
+    failing = False
+    lslm.tokenize(
+        texts=texts(),
+        output=tmp_path / "data",
+        progress=lambda stage, done, total, unit: stages.add(stage),
+        **options,
+    )
+    assert "take texts" in stages
+    assert not list((tmp_path / "temporary").iterdir())

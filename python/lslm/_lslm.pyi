@@ -1071,8 +1071,9 @@ def measure_tokenizer(
     """
 
 def tokenize(
-    inputs: Inputs,
+    inputs: Inputs | None = None,
     *,
+    texts: Iterable[str] | Arrow | None = None,
     output: StrPath,
     tokenizer: Tokenizer | StrPath,
     cleaner: str | Cleaner | None = None,
@@ -1095,6 +1096,8 @@ def tokenize(
 
     Arguments:
         inputs: paths, or a :class:`Corpus` for other ways of reading.
+        texts: the documents themselves, instead of ``inputs``, as in :func:`train_tokenizer`. They
+            are written to a temporary file first, and are not resumed after a kill.
         output: the folder to write, outside the inputs.
         tokenizer: a :class:`Tokenizer`, or the path of one.
         cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
@@ -1116,6 +1119,8 @@ def tokenize(
         progress: as in :func:`clean`.
 
     Raises:
+        TypeError: both ``inputs`` and ``texts`` are given, or neither; or a text is missing or of
+            another type, with its index.
         FileNotFoundError, FormatError: an input or the tokenizer is missing or broken, or an input
             changed after it was opened.
         ValueError: an argument cannot be used, the tokenizer does not have the special token,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lslm_runtime::partition::{self, InputSize, Partition, SplitPoints};
 use lslm_runtime::{Error, Result};
+use tempfile::NamedTempFile;
 
 use crate::discover::{self, Skipped};
 use crate::encoding::TextEncoding;
@@ -95,6 +96,15 @@ impl Corpus {
             });
         }
         let arguments = arguments.to_vec();
+        let shared = CorpusData { arguments, options, inputs, skipped, bad_files };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Returns the corpus of one temporary file. Its documents have `name` as their source, and the
+    /// last copy of the corpus removes the file.
+    pub fn of_temporary(name: &str, file: NamedTempFile, options: ReadOptions) -> Result<Self> {
+        let inputs = vec![input::open_temporary(name, file, &options)?];
+        let (arguments, skipped, bad_files) = (Vec::new(), Vec::new(), Vec::new());
         let shared = CorpusData { arguments, options, inputs, skipped, bad_files };
         Ok(Self { shared: Arc::new(shared) })
     }

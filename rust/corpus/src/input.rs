@@ -56,7 +56,7 @@ enum InputSource {
     File(FileVersion),
     /// A stream that can be read once: standard input or a pipe.
     Once(Mutex<Option<Stream>>),
-    /// A stream that was copied to a temporary file, since its format needs seeking.
+    /// A temporary file: of a stream whose format needs seeking, or of texts in memory.
     Spooled(NamedTempFile),
 }
 
@@ -262,6 +262,17 @@ fn open_file(found: &FoundFile, options: &ReadOptions) -> Result<Input> {
     let version = FileVersion::of(&metadata);
     let source = InputSource::File(version);
     Ok(Input { path, name, format, compression, extent, encoding, schema, source })
+}
+
+/// Returns the input of a temporary file, whose documents have `name` as their source.
+pub(crate) fn open_temporary(
+    name: &str,
+    file: NamedTempFile,
+    options: &ReadOptions,
+) -> Result<Input> {
+    let found = FoundFile { path: file.path().to_owned(), by_extension: false };
+    let input = open_file(&found, options)?;
+    Ok(Input { name: name.into(), source: InputSource::Spooled(file), ..input })
 }
 
 /// Returns the input of a stream that can be read once: standard input or a pipe.

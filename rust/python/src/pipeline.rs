@@ -1,18 +1,21 @@
 //! The verbs over files: `clean`, `train_tokenizer`, `measure_tokenizer`, `tokenize`.
 
 use std::ffi::CString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lslm_bpe::train::{Placement, TrainOptions};
 use lslm_bpe::{TokenId, Tokenizer};
+use lslm_corpus::{Corpus, Format, ReadOptions};
 use lslm_pipeline::{
     CleanOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured, PreviewOptions, TRAIN,
     TokenizeOptions, VALIDATION,
 };
-use lslm_runtime::Task;
+use lslm_runtime::{Error, Result, Task};
 use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::cleaner::CleanerArgument;
 use crate::convert::{Surrogates, iterate_texts, text_at};
@@ -184,7 +187,7 @@ pub(crate) fn train_tokenizer(
     Ok(PyTokenizer { inner })
 }
 
-/// Learns from an iterable of texts; takes them in batches while attached, counts them detached.
+/// Learns from an iterable of texts.
 fn learn_texts(
     py: Python<'_>,
     texts: &Bound<'_, PyAny>,
@@ -192,15 +195,28 @@ fn learn_texts(
     session: &mut Session,
 ) -> PyResult<Tokenizer> {
     let learner = Learner::new(options).map_err(to_python)?;
-    let mut counted = 0;
+    in_batches(py, texts, "count words", session, |batch, task| learner.add(batch, task))?;
+    session.run(py, |task| learner.learn(task))
+}
+
+/// Calls `work` with all texts of an iterable, some megabytes at a time; takes them while attached,
+/// works detached. `stage` names the work to the reporter.
+fn in_batches(
+    py: Python<'_>,
+    texts: &Bound<'_, PyAny>,
+    stage: &'static str,
+    session: &mut Session,
+    mut work: impl FnMut(&[String], &Task) -> Result<()> + Send,
+) -> PyResult<()> {
+    let mut done = 0;
     let mut batch: Vec<String> = Vec::new();
     let mut size = 0;
-    let mut count = |session: &mut Session, batch: &mut Vec<String>, size: usize| {
-        counted += size as u64;
+    let mut finish = |batch: &mut Vec<String>, size: usize| {
+        done += size as u64;
         session.run(py, |task: &Task| {
-            task.begin("count words", "bytes", None);
-            task.advance(counted)?;
-            learner.add(batch, task)
+            task.begin(stage, "bytes", None);
+            task.advance(done)?;
+            work(batch, task)
         })?;
         batch.clear();
         PyResult::Ok(())
@@ -212,12 +228,11 @@ fn learn_texts(
         size += document.len();
         batch.push(document);
         if size >= MAX_TEXTS_BYTES {
-            count(session, &mut batch, size)?;
+            finish(&mut batch, size)?;
             size = 0;
         }
     }
-    count(session, &mut batch, size)?;
-    session.run(py, |task| learner.learn(task))
+    finish(&mut batch, size)
 }
 
 #[doc = stub!("measure_tokenizer")]
@@ -283,14 +298,16 @@ fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
 
 #[doc = stub!("tokenize")]
 #[pyfunction]
-#[pyo3(signature = (inputs, *, output, tokenizer, cleaner=None, validation_fraction=0.005,
+#[pyo3(signature = (inputs=None, *, texts=None, output, tokenizer, cleaner=None, validation_fraction=0.005,
     hold_out="auto", seed=0, eos_token=None, bos_token=None, partition_bytes=268_435_456,
     threads=None, progress=None),
-    text_signature = "(inputs, *, output, tokenizer, cleaner=None, validation_fraction=0.005, \
-                      hold_out='auto', seed=0, eos_token=None, bos_token=None, \
+    text_signature = "(inputs=None, *, texts=None, output, tokenizer, cleaner=None, \
+                      validation_fraction=0.005, hold_out='auto', seed=0, eos_token=None, bos_token=None, \
                       partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn tokenize<'py>(
-    inputs: &Bound<'py, PyAny>,
+    py: Python<'py>,
+    inputs: Option<&Bound<'py, PyAny>>,
+    texts: Option<&Bound<'py, PyAny>>,
     output: PathBuf,
     tokenizer: TokenizerArgument,
     cleaner: Option<CleanerArgument>,
@@ -303,7 +320,6 @@ pub(crate) fn tokenize<'py>(
     threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = inputs.py();
     let tokenizer = tokenizer.0;
     let options = TokenizeOptions {
         clean: cleaner.map(CleanerArgument::config).transpose()?,
@@ -315,10 +331,17 @@ pub(crate) fn tokenize<'py>(
         partition_bytes,
         threads: threads_here(py, threads)?,
     };
-    let corpus = corpus_of(inputs)?;
-    let made = run(py, progress, |task| {
-        lslm_pipeline::tokenize(&corpus, &output, &tokenizer, &options, task)
-    })?;
+    let mut session = Session::new(py, progress)?;
+    let corpus = match (inputs, texts) {
+        (Some(inputs), None) => corpus_of(inputs),
+        (None, Some(texts)) => spool(py, texts, &mut session),
+        _ => Err(PyTypeError::new_err("tokenize() needs either inputs or texts=")),
+    };
+    let made = corpus.and_then(|corpus| {
+        session
+            .run(py, |task| lslm_pipeline::tokenize(&corpus, &output, &tokenizer, &options, task))
+    });
+    let made = session.close(py, made)?;
     let part = |name: &Path, manifest| results::part(&output.join(name), manifest);
     let fields = json!({
         "train": part(TRAIN.as_ref(), &made.train),
@@ -332,6 +355,20 @@ pub(crate) fn tokenize<'py>(
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(warning.as_str())?, 1)?;
     }
     result(py, "TokenizeResult", &fields)
+}
+
+/// Writes `texts` to a temporary file and returns the corpus of it, whose source is "texts": an
+/// iterator can be read once, and not on all threads.
+fn spool(py: Python<'_>, texts: &Bound<'_, PyAny>, session: &mut Session) -> PyResult<Corpus> {
+    let failed = |error| Error::io(std::env::temp_dir())(error);
+    let mut file = NamedTempFile::new().map_err(failed).map_err(to_python)?;
+    in_batches(py, texts, "take texts", session, |batch, _| {
+        let lines: Vec<String> =
+            batch.iter().map(|text| format!("{}\n", json!({ "text": text }))).collect();
+        file.write_all(lines.concat().as_bytes()).map_err(failed)
+    })?;
+    let options = ReadOptions { format: Some(Format::Jsonl), ..ReadOptions::default() };
+    Corpus::of_temporary("texts", file, options).map_err(to_python)
 }
 
 fn parse_hold_out(name: &str) -> PyResult<HoldOut> {
