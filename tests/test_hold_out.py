@@ -221,6 +221,34 @@ def main_code(main):
         assert end.code in (0, None)
 
 
+# -- bytes of the text as it came ------------------------------------------------------------------
+
+
+def test_a_shard_has_the_bytes_of_the_text_before_normalising(tokenizer, tmp_path):
+    """NFC makes "e" and an accent one character; bits per byte are about what was read."""
+    hf = json.loads(tokenizer.read_text())
+    hf["normalizer"] = {"type": "NFC"}
+    (tmp_path / "nfc.json").write_text(json.dumps(hf))
+    text = "e\u0301 \u1112\u1161\u11ab \u212b plain\n" * 500
+    texts = [text, "e\u0301" * 3]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+    made = lslm.tokenize(
+        tmp_path / "a.jsonl",
+        output=tmp_path / "data",
+        tokenizer=tmp_path / "nfc.json",
+        validation_fraction=0.2,
+    )
+    raw = [len(t.encode()) for t in texts]
+    assert made.train.n_bytes + made.validation.n_bytes == sum(raw) == made.reading.n_bytes
+    dataset = lslm.TokenDataset(made.train.path)
+    tok = lslm.Tokenizer.load(tmp_path / "nfc.json")
+    sizes = [dataset.document_bytes(i) for i in range(len(dataset))]
+    assert sizes[-1] == raw[-1]
+    normalised = [len(tok.decode_bytes(dataset[i][:-1])) for i in range(len(dataset))]
+    assert normalised[-1] == 6  # "ééé", of nine bytes
+    assert sum(normalised) < 0.8 * sum(sizes) == 0.8 * made.train.n_bytes
+
+
 # -- texts in memory -------------------------------------------------------------------------------
 
 
