@@ -179,3 +179,44 @@ def test_brotli_in_parquet_is_named(raw):
     parquet.write_table(pyarrow.table({"text": ["a"]}), raw / "b.parquet", compression="brotli")
     with pytest.raises(lslm.FormatError, match="compressed with brotli"):
         lslm.Corpus("raw")
+
+
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [
+        ("s3://bucket/a.jsonl", "this is a URL"),
+        ("https://example.org/tokenizer.json", "this is a URL"),
+        ("Qwen/Qwen3-0.6B", "hf download NAME"),
+        ("gpt2/tokenizer.json", None),
+        ("raw/none", None),
+        ("none", None),
+        ("/none/none", None),
+    ],
+)
+def test_a_missing_path_that_is_a_name_elsewhere_has_its_next_step(raw, path, step):
+    calls = [
+        lambda: lslm.Tokenizer.load(path),
+        lambda: lslm.clean(path, output="out"),
+        lambda: lslm.tokenize("raw", output="out", tokenizer=path),
+    ]
+    for call in calls:
+        with pytest.raises(FileNotFoundError) as raised:
+            call()
+        assert "No such file or directory" in str(raised.value)
+        if step is None:
+            assert raised.value.strerror == "No such file or directory"
+        else:
+            assert step in raised.value.strerror
+
+
+def test_a_url_is_no_output_and_no_glob(raw, tokenizer):
+    url = "s3://bucket/out"
+    for call in [
+        lambda: lslm.clean("raw", output=url),
+        lambda: lslm.tokenize("raw", output=url, tokenizer=tokenizer),
+        lambda: tokenizer.save(f"{url}/tokenizer.json"),
+        lambda: lslm.clean("s3://bucket/*.jsonl", output="out"),
+    ]:
+        with pytest.raises(ValueError, match="this is a URL, and lslm"):
+            call()
+    assert [path.name for path in raw.parent.iterdir()] == ["raw"]

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{self, Path, PathBuf};
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, files};
 use serde::Serialize;
 
 use crate::options::{Compression, Format, ReadOptions};
@@ -129,9 +129,12 @@ impl<'o> Discovery<'o> {
             })?);
         }
         if paths.is_empty() {
-            return Err(Error::invalid(format!(
-                "no file matches the pattern {pattern:?}; check the folder and the extension"
-            )));
+            let step = if files::is_url(Path::new(pattern)) {
+                "this is a URL, and lslm reads files of this machine only; download them first"
+            } else {
+                "check the folder and the extension"
+            };
+            return Err(Error::invalid(format!("no file matches the pattern {pattern:?}; {step}")));
         }
         paths.sort_by_cached_key(|path| path_key(path));
         let mut found = Vec::new();

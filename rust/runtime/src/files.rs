@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempPath;
 
@@ -103,8 +103,27 @@ pub fn write_atomically(path: impl Into<PathBuf>, bytes: &[u8]) -> Result<()> {
     file.commit()
 }
 
+/// Returns whether `path` is a URL, such as `s3://bucket/folder`, also with one slash, as a path has
+/// it.
+pub fn is_url(path: &Path) -> bool {
+    let mut parts = path.components();
+    // a single letter is a drive of Windows
+    let is_scheme = |name: &str| name.len() > 2 && name.ends_with(':');
+    matches!(parts.next(), Some(Component::Normal(name)) if name.to_str().is_some_and(is_scheme))
+        && parts.next().is_some()
+}
+
 /// Creates the folder `path` and its parents where they are missing.
+///
+/// A URL is an [`Error::Invalid`], unless a folder has its first part as name.
 pub fn create_folder(path: &Path) -> Result<()> {
+    if is_url(path) && !path.iter().next().is_some_and(|first| Path::new(first).is_dir()) {
+        return Err(Error::invalid(format!(
+            "{}: this is a URL, and lslm writes files of this machine only; name a folder here and \
+             copy it there",
+            path.display()
+        )));
+    }
     if path.is_file() {
         let text = format!("{}: a file, and a folder is needed: choose another", path.display());
         return Err(Error::invalid(text));
@@ -165,6 +184,18 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"abc");
         drop(AtomicFile::create(&path).unwrap());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn urls_are_paths_with_a_scheme() {
+        for url in ["s3://bucket/a", "s3:/bucket/a", "https://example.org/a"] {
+            assert!(is_url(Path::new(url)), "{url}");
+            let error = create_folder(Path::new(url)).unwrap_err().to_string();
+            assert!(error.contains("this is a URL"), "{error}");
+        }
+        for path in ["s3:", "c:/a", "/s3://a", "a/s3:/b", "", "a:b/c"] {
+            assert!(!is_url(Path::new(path)), "{path}");
+        }
     }
 
     #[test]
