@@ -262,7 +262,10 @@ impl Cleaner {
         let mut text = Cow::Borrowed(text);
         let mut summary: Option<CharacterSummary> = None;
         let mut stages = &self.stages[..];
+        let mut word_count = None;
         while let Some((stage, rest)) = stages.split_first() {
+            // of the text as it is now: any other stage may change it
+            let words = word_count.take();
             match &stage.work {
                 Work::Normalise(_) => {
                     stages = normalise(stages, &mut text, &mut summary, buffers, changes);
@@ -274,7 +277,8 @@ impl Cleaner {
                     }
                 }
                 Work::Filter(_) | Work::EditLines(_) => {
-                    let after = self.judge(&text, stages, judge, buffers, changes);
+                    let after = self.judge((&text, words), stages, judge, buffers, changes);
+                    word_count = after.word_count;
                     if let Some(edited) = after.edited {
                         replace(&mut text, edited, buffers);
                         summary = None;
@@ -289,17 +293,19 @@ impl Cleaner {
         text
     }
 
-    /// Runs the filters and line edits at the start of `stages` over one view of `text`.
+    /// Runs the filters and line edits at the start of `stages` over one view of `text`, of which the
+    /// number of words may be known.
     fn judge<'s>(
         &self,
-        text: &str,
+        (text, word_count): (&str, Option<usize>),
         stages: &'s [Stage],
         judge: &mut Judge<'_>,
         buffers: &mut CleanBuffers,
         changes: &mut Changes,
     ) -> Judged<'s> {
-        let view = View::new(text, self.config.unit(), std::mem::take(&mut buffers.view));
-        let mut after = Judged { edited: None, rest: Some(stages) };
+        let view = View::new(text, self.config.unit(), std::mem::take(&mut buffers.view))
+            .with_word_count(word_count);
+        let mut after = Judged { edited: None, word_count: None, rest: Some(stages) };
         while let Some((stage, rest)) = after.rest.and_then(<[Stage]>::split_first) {
             judge.begin_rule(RULES[stage.rule].name);
             let flow = match &stage.work {
@@ -308,7 +314,9 @@ impl Cleaner {
                 Work::EditLines(rule) => {
                     let mut edit = Edit::new(text, &mut buffers.spare);
                     let flow = rule.apply(&view, &mut edit, judge);
+                    let word_count = edit.word_count;
                     if flow.is_continue() && changes.add(stage.rule, edit) {
+                        after.word_count = word_count;
                         after.edited = Some(std::mem::take(&mut buffers.spare));
                     }
                     flow
@@ -366,6 +374,8 @@ fn normalise<'s>(
 struct Judged<'s> {
     /// The new text, if the last stage changed it.
     edited: Option<String>,
+    /// The number of words of the new text, if the last stage counted them.
+    word_count: Option<usize>,
     /// The stages that did not run; `None` for a document that is dropped.
     rest: Option<&'s [Stage]>,
 }

@@ -10,6 +10,8 @@ pub struct Edit<'a> {
     done: usize,
     changed: u64,
     details: Vec<Detail>,
+    /// The number of words of the new text, if the rule counted them.
+    pub(crate) word_count: Option<usize>,
 }
 
 /// A name such as "nfc.singletons", and how many of a rule's changes it counts.
@@ -18,7 +20,7 @@ pub(crate) type Detail = (&'static str, u64);
 impl<'a> Edit<'a> {
     pub(crate) fn new(text: &'a str, out: &'a mut String) -> Self {
         out.clear();
-        Self { text, out, done: 0, changed: 0, details: Vec::new() }
+        Self { text, out, done: 0, changed: 0, details: Vec::new(), word_count: None }
     }
 
     /// Returns the text as it was before this rule.

@@ -39,6 +39,7 @@ pub struct View<'t> {
     chars: usize,
     lines: OnceCell<Lines>,
     words: OnceCell<Words>,
+    word_count: OnceCell<usize>,
     paragraphs: OnceCell<Repeats>,
     buffers: RefCell<ViewBuffers>,
 }
@@ -51,6 +52,7 @@ impl<'t> View<'t> {
             chars: text.chars().count(),
             lines: OnceCell::new(),
             words: OnceCell::new(),
+            word_count: OnceCell::new(),
             paragraphs: OnceCell::new(),
             buffers: RefCell::new(buffers),
         }
@@ -111,10 +113,25 @@ impl<'t> View<'t> {
 
     /// Returns the number of words, without their hashes unless [`View::words`] has them.
     pub(crate) fn word_count(&self) -> usize {
-        if let (None, WordUnit::SpacyEn) = (self.words.get(), self.unit) {
-            return english::count_words(self.text, &mut self.buffers.borrow_mut().splitter);
-        }
-        self.words().len()
+        *self.word_count.get_or_init(|| match self.unit {
+            WordUnit::SpacyEn if self.words.get().is_none() => self.count_words(self.text),
+            _ => self.words().len(),
+        })
+    }
+
+    /// Returns this view with the number of words, if the rule that wrote the text counted them.
+    pub(crate) fn with_word_count(self, count: Option<usize>) -> Self {
+        Self { word_count: count.map_or_else(OnceCell::new, OnceCell::from), ..self }
+    }
+
+    /// Returns the words, if they are computed already.
+    pub(crate) fn known_words(&self) -> Option<&Words> {
+        self.words.get()
+    }
+
+    /// Returns the number of words of `part` as spaCy's tokenizer counts them.
+    pub(crate) fn count_words(&self, part: &str) -> usize {
+        english::count_words(part, &mut self.buffers.borrow_mut().splitter)
     }
 
     /// Returns the number of sentences of `part`, at most `enough`.

@@ -179,8 +179,9 @@ impl LineEdit for C4 {
         let enough = self.min_sentences.unwrap_or(0);
         let (mut new, mut cut) = (String::with_capacity(text.len()), String::new());
         let (mut sentences, mut edited, mut is_dropped) = (0, 0, false);
+        let mut words = KeptWords::new(document);
         for range in lines(text) {
-            let line = trim(&text[range]);
+            let line = trim(&text[range.clone()]);
             let has_citation = may_have_citations && without_citations(line, &mut cut);
             let kept = if has_citation { &cut } else { line };
             match self.fate(line, kept) {
@@ -203,6 +204,7 @@ impl LineEdit for C4 {
             if sentences < enough {
                 sentences += document.count_sentences(kept, enough - sentences);
             }
+            words.add(range, has_citation.then_some(kept));
             if !new.is_empty() {
                 new.push('\n');
             }
@@ -217,8 +219,38 @@ impl LineEdit for C4 {
         let new = trim(&new);
         if new != text && sentences >= enough && !is_dropped {
             edit.replace(0..text.len(), new, u64::max(edited, 1));
+            edit.word_count = words.count;
         }
         Flow::Continue(())
+    }
+}
+
+/// The number of words of lines that stay, from the words of the document: a break of lines is white
+/// space, so that no word spans two.
+struct KeptWords<'d, 't> {
+    document: &'d View<'t>,
+    /// The words before the end of the last line.
+    before: usize,
+    /// `None` if the document's words are not known.
+    count: Option<usize>,
+}
+
+impl<'d, 't> KeptWords<'d, 't> {
+    fn new(document: &'d View<'t>) -> Self {
+        let is_known =
+            document.known_words().is_some_and(|words| words.count_before(0, 0).is_some());
+        Self { document, before: 0, count: is_known.then_some(0) }
+    }
+
+    /// Adds the words of the line `range`, or of `cut`, which is left of it.
+    fn add(&mut self, range: Range<usize>, cut: Option<&str>) {
+        let (Some(count), Some(words)) = (&mut self.count, self.document.known_words()) else {
+            return;
+        };
+        let skipped = words.count_before(range.start, self.before).unwrap_or(0);
+        let own = words.count_before(range.end, self.before + skipped).unwrap_or(0);
+        self.before += skipped + own;
+        *count += cut.map_or(own, |cut| self.document.count_words(cut));
     }
 }
 
@@ -297,6 +329,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::view::ViewBuffers;
+    use crate::view::unit::WordUnit;
 
     proptest! {
         #[test]
@@ -315,6 +349,27 @@ mod tests {
             let lower = text.to_ascii_lowercase();
             let bits = PHRASES.iter().enumerate().filter(|(_, phrase)| lower.contains(**phrase));
             prop_assert_eq!(phrases(&text), bits.fold(0, |all, (at, _)| all | 1 << at));
+        }
+
+        #[test]
+        fn words_of_kept_lines_are_those_of_the_new_text(
+            text in "(Dr\\.|don't|a|of|b\\.|\\(c\\)|[1]|\\[1\\]|x\\[2\\]y|\\[edit\\]|…|é| | |\u{a0}|\n|\r\n|\u{1c}|\u{85}|\u{2028}| use cookies ){0,40}"
+        ) {
+            let view = View::new(&text, WordUnit::SpacyEn, ViewBuffers::default());
+            let rule = C4 {
+                min_sentences: None,
+                terminal_punctuation: false,
+                min_words_per_line: Some(2),
+                ..C4::default()
+            };
+            view.words();
+            let mut new = String::new();
+            let mut edit = Edit::new(&text, &mut new);
+            prop_assert!(rule.apply(&view, &mut edit, &mut Judge::new(None)).is_continue());
+            let count = edit.word_count;
+            if edit.finish() > 0 {
+                prop_assert_eq!(count, Some(view.count_words(&new)), "{:?}", new);
+            }
         }
 
         #[test]

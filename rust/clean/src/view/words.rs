@@ -32,6 +32,8 @@ use crate::view::{chinese, english};
 #[derive(Debug, Default)]
 pub struct Words {
     hashes: Vec<u64>,
+    /// For each word, its first byte in the text; only of spaCy's words.
+    starts: Vec<usize>,
     /// For each word, the code points of all words up to its end.
     ends: Vec<u64>,
     total: u64,
@@ -73,6 +75,14 @@ impl Words {
         (self.ends[first + n - 1] - before) as usize
     }
 
+    /// Returns the number of words that start before byte `end`, of those from index `first` on;
+    /// `None` if starts are not stored.
+    pub(crate) fn count_before(&self, end: usize, first: usize) -> Option<usize> {
+        let starts = self.starts.get(first..)?;
+        let is_stored = self.starts.len() == self.len();
+        is_stored.then(|| starts.iter().take_while(|start| **start < end).count())
+    }
+
     /// Returns the number of words that are not only punctuation.
     pub fn plain(&self) -> usize {
         self.plain
@@ -90,10 +100,11 @@ impl Words {
 
     pub(crate) fn fill(&mut self, text: &str, unit: WordUnit, splitter: &mut Splitter) {
         self.hashes.clear();
+        self.starts.clear();
         self.ends.clear();
         (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
         self.unit = unit;
-        let add = |bytes: &[u8], chars: usize, properties: Properties, is_plain: bool| {
+        let mut add = |bytes: &[u8], chars: usize, properties: Properties, is_plain: bool| {
             self.hashes.push(xxh3_64(bytes));
             self.total += chars as u64;
             self.ends.push(self.total);
@@ -103,7 +114,12 @@ impl Words {
         };
         match unit {
             WordUnit::Word | WordUnit::Char => for_each(text, unit, add),
-            WordUnit::SpacyEn => english::for_each_traits(text, splitter, add),
+            WordUnit::SpacyEn => {
+                english::for_each_traits(text, splitter, |bytes, chars, properties, is_plain| {
+                    self.starts.push(bytes.as_ptr().addr() - text.as_ptr().addr());
+                    add(bytes, chars, properties, is_plain);
+                });
+            }
             WordUnit::Jieba => chinese::for_each(text, add),
         }
     }
