@@ -13,8 +13,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod window;
 
 pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
+
+use window::{BLOCK, WINDOW};
 
 /// The properties that no plain character has.
 pub const NOT_PLAIN: Properties = Properties::BREAK
@@ -22,11 +25,6 @@ pub const NOT_PLAIN: Properties = Properties::BREAK
     .or(Properties::HIDDEN)
     .or(Properties::BLANK)
     .or(Properties::UNSTABLE);
-
-/// Bytes that are tested together. A character of the block may end in the two bytes after it.
-const BLOCK: usize = 64;
-/// Bytes of a block and of the characters that begin in it, as far as they are tested.
-const WINDOW: usize = BLOCK + 2;
 
 /// Which characters a text contains, as far as normalisers decide by it whether to run.
 #[derive(Clone, Copy, Debug)]

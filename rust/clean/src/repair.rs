@@ -14,6 +14,7 @@
 
 mod badness;
 mod bytes;
+mod classes;
 mod entities;
 #[allow(clippy::unreadable_literal)] // code points are written without separators everywhere
 mod tables;
@@ -26,72 +27,8 @@ use lslm_unicode::{GeneralCategory, general_category};
 
 use badness::is_bad;
 use bytes::{CHARSETS, decode_windows_1252, is_latin_1};
+use classes::Classes;
 use entities::unescape;
-
-/// What a character is in mojibake; a set, as for [`crate::chars::Properties`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Classes(u32);
-
-impl Classes {
-    /// Characters that occur in many contexts, so that their sequences mean nothing.
-    const COMMON: Self = Self(1);
-    const C1: Self = Self(1 << 1);
-    /// Almost never used on purpose.
-    const BAD: Self = Self(1 << 2);
-    const LAW: Self = Self(1 << 3);
-    const CURRENCY: Self = Self(1 << 4);
-    const START: Self = Self(1 << 5);
-    const END: Self = Self(1 << 6);
-    const NUMERIC: Self = Self(1 << 7);
-    /// Letters and signs that make faces.
-    const KAOMOJI: Self = Self(1 << 8);
-    const UPPER_ACCENTED: Self = Self(1 << 9);
-    const LOWER_ACCENTED: Self = Self(1 << 10);
-    /// Greek, Cyrillic, and thorn.
-    const UPPER_COMMON: Self = Self(1 << 11);
-    const LOWER_COMMON: Self = Self(1 << 12);
-    const BOX: Self = Self(1 << 13);
-    /// What the lead byte of a sequence of two, three or four bytes is decoded to.
-    const FIRST_OF_2: Self = Self(1 << 14);
-    const FIRST_OF_3: Self = Self(1 << 15);
-    const FIRST_OF_4: Self = Self(1 << 16);
-    /// What another byte is decoded to, and the space.
-    const CONTINUATION: Self = Self(1 << 17);
-    /// The same without spaces and punctuation.
-    const CONTINUATION_STRICT: Self = Self(1 << 18);
-
-    /// Returns the classes of `char`.
-    #[inline]
-    fn of(char: char) -> Self {
-        /// All characters with a class are below it, except three.
-        const END: usize = 0x2600;
-        static TABLE: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(|| {
-            let mut table = vec![0; END];
-            for (index, (start, classes)) in tables::CLASSES.iter().enumerate() {
-                let next = tables::CLASSES.get(index + 1).map_or(END, |run| usize::from(run.0));
-                if let Some(run) = table.get_mut(usize::from(*start)..next.min(END)) {
-                    run.fill(*classes);
-                }
-            }
-            table
-        });
-        match char as usize {
-            code @ 0..END => Self(TABLE[code]),
-            0xf8ff => Self::START,
-            0xfb01 | 0xfb02 => Self::LOWER_ACCENTED,
-            0xfffd => Self::BAD,
-            _ => Self(0),
-        }
-    }
-
-    const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    const fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
 
 /// Returns `text`, one line, with its mojibake repaired, or `None` if nothing changes.
 pub(crate) fn fix_encoding(text: &str) -> Option<String> {

@@ -10,7 +10,7 @@
 //!
 //! Each table has 16 entries, so that one instruction looks up 32 bytes. A bit of an entry is one
 //! kind of lead byte, below. What the tables cannot say (U+00A0, U+00AD, U+0387, U+FF00 to U+FF7F,
-//! ASCII controls) is compared. [`super::scan`] is the same without vectors, up to some plain
+//! ASCII controls) is compared. `scan` in `chars.rs` is the same without vectors, up to some plain
 //! characters that this form calls not plain.
 
 use std::arch::x86_64::{
@@ -20,7 +20,7 @@ use std::arch::x86_64::{
     _mm256_testz_si256,
 };
 
-use super::{BLOCK, WINDOW};
+use super::window::{BLOCK, WINDOW};
 
 /// E2, for U+2010 to U+2027 and U+2030 to U+203F: two bits, since two ranges of thirds are refused.
 const GENERAL: u8 = 0b11;

@@ -1,8 +1,10 @@
 //! Numbers of bank cards and accounts, all with check digits.
 
+use crate::redact::context;
 use crate::redact::folded::Folded;
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 use crate::redact::phone::{Groups, is_start};
-use crate::redact::{Haystack, Kind, Match, context};
 
 /// Returns the card number that `groups` are: issuer, length and check digit are valid.
 pub(crate) fn card(haystack: Haystack<'_>, groups: &Groups<'_>) -> Option<Match> {

@@ -1,6 +1,6 @@
 //! The words before a number, which decide what bare digits are.
 
-use crate::redact::Haystack;
+use crate::redact::haystack::Haystack;
 
 /// Bytes before a number that are read for a word: three words, or ten Chinese characters.
 const MAX_BYTES: usize = 32;

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use crate::chars::{Properties, properties_of};
-use crate::redact::{Haystack, Kind, Match};
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 
 /// Bytes of a local part, at most: RFC 5321, section 4.5.3.1.1.
 const MAX_LOCAL_BYTES: usize = 64;

@@ -80,6 +80,23 @@ pub(crate) fn digit_size(text: &[u8], at: usize) -> usize {
     }
 }
 
+/// Returns whether a separator and a digit or parenthesis start at `at`.
+#[inline]
+pub(crate) fn is_separated(bytes: &[u8], at: usize) -> bool {
+    let Some((char, size)) = fold(bytes, at) else { return false };
+    let is_digit = |at: usize| digit_size(bytes, at) > 0;
+    match char {
+        b' ' | b')' => {
+            is_digit(at + size)
+                || fold(bytes, at + size).is_some_and(|(next, more)| {
+                    matches!(next, b'(' | b' ' | b'-') && is_digit(at + size + more)
+                })
+        }
+        b'-' | b'.' | b'/' | b'(' => is_digit(at + size),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,10 @@
 //! Numbers of persons and organisations.
 
+use crate::redact::context;
 use crate::redact::folded::Folded;
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 use crate::redact::phone::{Groups, is_start};
-use crate::redact::{Haystack, Kind, Match, context};
 
 /// Characters of a Chinese identity number and of a social credit code.
 const LENGTH: usize = 18;

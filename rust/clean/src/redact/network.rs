@@ -2,8 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::redact::context;
 use crate::redact::folded::Folded;
-use crate::redact::{Haystack, Kind, Match, context};
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 
 /// Characters of an IPv6 address in text, at most: RFC 4291 with an IPv4 address at its end.
 const MAX_IPV6_CHARS: usize = 45;

@@ -1,8 +1,9 @@
 //! Telephone numbers: international ones, and the national forms of some countries.
 
-use crate::redact::folded::{Folded, digit_size, fold};
-use crate::redact::scan::is_separated;
-use crate::redact::{Haystack, Kind, Match, context};
+use crate::redact::context;
+use crate::redact::folded::{Folded, digit_size, fold, is_separated};
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 
 /// Groups of digits in a number, at most; `+33 6 12 34 56 78` has six, an extension one more.
 const MAX_GROUPS: usize = 8;

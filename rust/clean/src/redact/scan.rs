@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 
 use aho_corasick::packed::{self, Searcher};
 
-use crate::redact::folded::{digit_size, fold};
+use crate::redact::folded::{digit_size, fold, is_separated};
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::KindSet;
 use crate::redact::phone::Groups;
-use crate::redact::{Haystack, KindSet, Match, bank, email, identity, network, phone, secret};
+use crate::redact::{bank, email, identity, network, phone, secret};
 
 /// Strings that begin or surround private data and have no trigger byte, each with what it means.
 /// None has fewer than three bytes: by two, the vector search finds too many places to check.
@@ -261,23 +263,6 @@ fn number(haystack: Haystack<'_>, at: usize, kinds: KindSet) -> (Option<Match>, 
         return (None, end);
     }
     (checked_number(haystack, at, end, count, kinds), end)
-}
-
-/// Returns whether a separator and a digit or parenthesis start at `at`.
-#[inline]
-pub(crate) fn is_separated(bytes: &[u8], at: usize) -> bool {
-    let Some((char, size)) = fold(bytes, at) else { return false };
-    let is_digit = |at: usize| digit_size(bytes, at) > 0;
-    match char {
-        b' ' | b')' => {
-            is_digit(at + size)
-                || fold(bytes, at + size).is_some_and(|(next, more)| {
-                    matches!(next, b'(' | b' ' | b'-') && is_digit(at + size + more)
-                })
-        }
-        b'-' | b'.' | b'/' | b'(' => is_digit(at + size),
-        _ => false,
-    }
 }
 
 /// Returns the first valid match that the run of `count` digits from `at` to `end` belongs to.

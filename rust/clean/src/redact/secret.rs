@@ -2,7 +2,8 @@
 
 use memchr::memmem;
 
-use crate::redact::{Haystack, Kind, Match};
+use crate::redact::haystack::{Haystack, Match};
+use crate::redact::kind::Kind;
 
 /// Bytes of a private key in PEM form, at most: 16,384 bits of RSA take 12,700.
 const MAX_KEY_BYTES: usize = 1 << 14;

@@ -6,7 +6,7 @@
 
 use lslm_unicode::{GeneralCategory, general_category};
 
-use super::Classes;
+use super::classes::Classes;
 use crate::chars::{Properties, properties_of};
 
 /// The classes of anchors. `œ`, `°`, `Ù` and `Ђ` are anchors too.

@@ -1,6 +1,6 @@
 //! Addresses of pages, mail addresses and host names, which are one word.
 
-use super::{class, has};
+use crate::view::english::tables::{class, has};
 
 /// Returns whether `text` is an address of a page, a mail address, or a host name.
 pub(super) fn is_address(text: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Prefixes, suffixes and infixes that spaCy's English tokenizer splits off.
 
-use super::{class, has, is_digit};
+use crate::view::english::tables::{class, has, is_digit};
 
 /// Bytes of a unit or currency, at most; the longest is `غرام`.
 const MAX_UNIT_BYTES: usize = 8;

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use super::address::is_address;
-use super::affixes::{infix_length, prefix_length, suffix_length};
-use super::{MAX_EXCEPTION_BYTES, Word, exception, is_space};
 use crate::chars::Properties;
+use crate::view::english::address::is_address;
+use crate::view::english::affixes::{infix_length, prefix_length, suffix_length};
+use crate::view::english::tables::{MAX_EXCEPTION_BYTES, exception, is_space};
+use crate::view::english::word::Word;
 
 /// Runs in the cache, at most: about 1 MB a thread. Of the runs that reach it in English Wikipedia,
 /// 41 % are in it; with twice as many, 45 % (docs/log.md).
