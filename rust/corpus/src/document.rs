@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::csv::CsvRow;
+use crate::csv::row::CsvRow;
 use crate::jsonl::record::JsonRecord;
 use crate::jsonl::write::push_string;
 use crate::parquet::row::ParquetRow;

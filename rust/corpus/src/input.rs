@@ -10,7 +10,7 @@ use lslm_runtime::partition::{InputSize, SplitPoints};
 use lslm_runtime::{Error, Result};
 use tempfile::NamedTempFile;
 
-use crate::csv::CsvReader;
+use crate::csv::read::CsvReader;
 use crate::discover::{Discovery, FoundFile, Skipped, extensions};
 use crate::encoding::TextEncoding;
 use crate::options::{Compression, Format, OnBadFile, ReadOptions, Split};

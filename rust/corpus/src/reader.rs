@@ -6,7 +6,7 @@ use lslm_runtime::partition::{Partition, Segment};
 use lslm_runtime::{Error, Result, Task};
 
 use crate::corpus::Corpus;
-use crate::csv::CsvReader;
+use crate::csv::read::CsvReader;
 use crate::document::{Document, Found};
 use crate::input::Input;
 use crate::options::{Format, OnBadFile};
@@ -83,7 +83,11 @@ impl SegmentReader {
         let options = corpus.options();
         let range = segment.range.clone();
         Ok(match input.format() {
-            Format::Csv => Self::Csv(Box::new(CsvReader::open(input, options, keep)?)),
+            Format::Csv => {
+                let stream = input.stream(0, options)?;
+                let (path, encoding) = (input.path(), input.encoding);
+                Self::Csv(Box::new(CsvReader::of_stream(path, stream, encoding, options, keep)?))
+            }
             Format::Parquet => {
                 Self::Parquet(Box::new(RowReader::open(input, range, options, keep)?))
             }

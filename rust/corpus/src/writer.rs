@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::corpus::Corpus;
 use crate::discover::extensions;
 use crate::document::{ANNOTATIONS, Annotation, Document, Fields, Record};
-use crate::jsonl::read::members;
+use crate::jsonl::members::members;
 use crate::jsonl::write::{ObjectBuilder, push_string, without_keys};
 use crate::options::{Compression, Format, Split};
 use crate::parquet::footer::METADATA_COLUMN;

@@ -4,49 +4,18 @@
 //! The rest of the line is kept as its bytes ([`JsonRecord`]), so that numbers, repeated names and
 //! order survive. sonic-rs was slower on baseline x86-64, and overflows the stack on nested lists.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::jsonl::members::{
+    FieldKeys, NameSeed, OneOrMore, members, parse_id, unescape, values_of,
+};
 use crate::jsonl::record::JsonRecord;
-use crate::jsonl::write::ObjectBuilder;
 use crate::options::Utf8Policy;
 use crate::statistics::BadReason;
-
-/// The names of the fields for text and id.
-#[derive(Clone, Debug)]
-pub(crate) struct FieldKeys {
-    pub(super) text: FieldKey,
-    pub(super) id: FieldKey,
-}
-
-/// The name of a field, which may be inside objects.
-#[derive(Clone, Debug)]
-pub(super) struct FieldKey {
-    pub(super) whole: String,
-    /// The parts of `whole` between its dots.
-    path: Vec<String>,
-}
-
-impl FieldKey {
-    fn new(key: &str) -> Self {
-        Self { whole: key.to_owned(), path: key.split('.').map(str::to_owned).collect() }
-    }
-}
-
-impl FieldKeys {
-    pub(crate) fn new(text: &str, id: &str) -> Self {
-        Self { text: FieldKey::new(text), id: FieldKey::new(id) }
-    }
-
-    /// Returns whether neither name has a dot.
-    fn are_flat(&self) -> bool {
-        self.text.path.len() == 1 && self.id.path.len() == 1
-    }
-}
 
 /// The fields of a line.
 #[derive(Debug)]
@@ -101,37 +70,6 @@ struct ScannedLine<'a> {
     id: Option<String>,
 }
 
-/// A list that seldom has more than one item; one item takes no memory on the heap.
-#[derive(Clone, Debug)]
-pub(crate) struct OneOrMore<T> {
-    first: Option<T>,
-    others: Vec<T>,
-}
-
-impl<T> Default for OneOrMore<T> {
-    fn default() -> Self {
-        Self { first: None, others: Vec::new() }
-    }
-}
-
-impl<T: Copy> OneOrMore<T> {
-    pub(super) fn push(&mut self, item: T) {
-        if self.first.is_none() {
-            self.first = Some(item);
-        } else {
-            self.others.push(item);
-        }
-    }
-
-    fn last(&self) -> Option<T> {
-        self.others.last().copied().or(self.first)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = T> {
-        self.first.into_iter().chain(self.others.iter().copied())
-    }
-}
-
 /// Finds text and id in one pass, for keys without dots.
 fn scan_flat<'a>(line: &'a str, keys: &FieldKeys) -> serde_json::Result<ScannedLine<'a>> {
     struct FlatVisitor<'k>(&'k FieldKeys);
@@ -169,74 +107,6 @@ fn scan_nested<'a>(line: &'a str, keys: &FieldKeys) -> serde_json::Result<Scanne
     Ok(ScannedLine { texts: values_of(&members, &keys.text.whole, &keys.text.path), id })
 }
 
-/// Returns the values of a key among members. The whole name has precedence over the path; of
-/// several objects with one name the last counts.
-fn values_of<'a>(members: &Members<'a>, whole: &str, path: &[String]) -> OneOrMore<&'a str> {
-    let mut found = OneOrMore::default();
-    members.iter().filter(|(name, _)| name == whole).for_each(|(_, value)| found.push(*value));
-    if found.first.is_some() || path.len() < 2 {
-        return found;
-    }
-    let Some((_, object)) = members.iter().rfind(|(name, _)| *name == path[0]) else {
-        return found;
-    };
-    match self::members(object) {
-        Ok(inner) => values_of(&inner, &path[1..].join("."), &path[1..]),
-        Err(_) => found,
-    }
-}
-
-/// Deserializes a member's name, borrowed where it has no escapes; unpaired surrogates become U+FFFD.
-struct NameSeed;
-
-impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Cow<'de, str>;
-    fn deserialize<D: serde::Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-        d.deserialize_bytes(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NameSeed {
-    type Value = Cow<'de, str>;
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a name")
-    }
-    fn visit_borrowed_bytes<E>(self, name: &'de [u8]) -> Result<Self::Value, E> {
-        Ok(String::from_utf8_lossy(name))
-    }
-    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(String::from_utf8_lossy(name).into_owned()))
-    }
-}
-
-/// The names and values of an object, values as their JSON.
-pub(crate) type Members<'a> = Vec<(Cow<'a, str>, &'a str)>;
-
-/// [`Members`] of which values may be rebuilt.
-pub(super) type OwnedMembers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
-/// Returns the members of the JSON object `line`; values keep their spelling.
-pub(crate) fn members(line: &str) -> serde_json::Result<Members<'_>> {
-    struct MembersVisitor;
-    impl<'de> Visitor<'de> for MembersVisitor {
-        type Value = Members<'de>;
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(name) = map.next_key_seed(NameSeed)? {
-                members.push((name, map.next_value::<&RawValue>()?.get()));
-            }
-            Ok(members)
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(line);
-    let members = deserializer.deserialize_map(MembersVisitor)?;
-    deserializer.end()?;
-    Ok(members)
-}
-
 /// Returns why serde_json refused the line.
 fn refusal(line: &str, error: &serde_json::Error) -> Refusal {
     if !line.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(line).is_ok() {
@@ -257,104 +127,6 @@ fn refusal(line: &str, error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
     (BadReason::MalformedJson, format!("{what}, {} bytes into the line", error.column()))
-}
-
-/// Returns the value of `key`, and the members without it. The whole name has precedence over the path.
-///
-/// Of several members with one name the last counts, and all are removed. An object that is empty
-/// without the value is removed too.
-pub(super) fn extract<'a>(
-    mut members: OwnedMembers<'a>,
-    key: &FieldKey,
-) -> (Option<Cow<'a, str>>, OwnedMembers<'a>) {
-    let mut found = None;
-    members.retain(|(name, value)| {
-        let is_key = *name == key.whole;
-        if is_key {
-            found = Some(value.clone());
-        }
-        !is_key
-    });
-    if found.is_some() || key.path.len() < 2 {
-        return (found, members);
-    }
-    let Some(index) = members.iter().rposition(|(name, _)| *name == key.path[0]) else {
-        return (None, members);
-    };
-    let rest_of_key = FieldKey { whole: key.path[1..].join("."), path: key.path[1..].to_vec() };
-    let object = members[index].1.clone().into_owned();
-    let Ok(inner) = self::members(&object) else { return (None, members) };
-    let inner = inner.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
-    let (found, rest) = extract(inner, &rest_of_key);
-    let Some(found) = found else { return (None, members) };
-    let mut rebuilt = ObjectBuilder::default();
-    for (name, value) in &rest {
-        rebuilt.push(name, value);
-    }
-    let found = Cow::Owned(found.into_owned());
-    match rebuilt.into_text() {
-        Some(rebuilt) => members[index].1 = Cow::Owned(rebuilt),
-        None => drop(members.remove(index)),
-    }
-    (Some(found), members)
-}
-
-/// Stores the id that the JSON `value` is (a string, a number, or null for none) and returns true;
-/// returns false for any other value.
-pub(super) fn parse_id(value: &str, id: &mut Option<String>) -> bool {
-    match value.as_bytes().first() {
-        Some(b'"') => *id = unescape(value).map(|(text, _)| text),
-        Some(b'-' | b'0'..=b'9') => *id = Some(value.to_owned()),
-        Some(b'n') => *id = None,
-        _ => return false,
-    }
-    true
-}
-
-/// Decodes the JSON string `value`. Returns it with the number of unpaired surrogates that became
-/// U+FFFD, or `None` if the value, which is well-formed JSON, is not a string.
-fn unescape(value: &str) -> Option<(String, u64)> {
-    let mut rest = value.strip_prefix('"')?.strip_suffix('"')?;
-    let mut text = String::with_capacity(rest.len());
-    let mut replaced = 0;
-    while let Some(offset) = memchr::memchr(b'\\', rest.as_bytes()) {
-        text.push_str(&rest[..offset]);
-        let escape = *rest.as_bytes().get(offset + 1)?;
-        rest = &rest[offset + 2..];
-        text.push(match escape {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let unit = code_unit(rest)?;
-                rest = &rest[4..];
-                let pair = rest.strip_prefix("\\u").and_then(code_unit);
-                match (unit, pair) {
-                    (0xd800..=0xdbff, Some(low @ 0xdc00..=0xdfff)) => {
-                        rest = &rest[6..];
-                        let code =
-                            0x10000 + ((u32::from(unit) - 0xd800) << 10) + u32::from(low) - 0xdc00;
-                        char::from_u32(code)?
-                    }
-                    _ => char::from_u32(u32::from(unit)).unwrap_or_else(|| {
-                        replaced += 1;
-                        char::REPLACEMENT_CHARACTER
-                    }),
-                }
-            }
-            // a quotation mark, a slash or a backslash is itself
-            other => char::from(other),
-        });
-    }
-    text.push_str(rest);
-    Some((text, replaced))
-}
-
-/// Returns the UTF-16 code unit of the four hexadecimal digits at the start.
-fn code_unit(digits: &str) -> Option<u16> {
-    u16::from_str_radix(digits.get(..4)?, 16).ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::jsonl::read::{FieldKeys, OneOrMore, OwnedMembers, extract, members, parse_id};
+use crate::jsonl::members::{FieldKey, FieldKeys, OneOrMore, members, parse_id};
 use crate::jsonl::write::{ObjectBuilder, push_string};
 
 /// A JSON object without the value of its text.
@@ -82,4 +82,47 @@ impl JsonRecord {
         }
         object.into_text()
     }
+}
+
+/// Members of which values may be rebuilt.
+type OwnedMembers<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Returns the value of `key`, and the members without it. The whole name has precedence over the path.
+///
+/// Of several members with one name the last counts, and all are removed. An object that is empty
+/// without the value is removed too.
+fn extract<'a>(
+    mut members: OwnedMembers<'a>,
+    key: &FieldKey,
+) -> (Option<Cow<'a, str>>, OwnedMembers<'a>) {
+    let mut found = None;
+    members.retain(|(name, value)| {
+        let is_key = *name == key.whole;
+        if is_key {
+            found = Some(value.clone());
+        }
+        !is_key
+    });
+    if found.is_some() || key.path.len() < 2 {
+        return (found, members);
+    }
+    let Some(index) = members.iter().rposition(|(name, _)| *name == key.path[0]) else {
+        return (None, members);
+    };
+    let rest_of_key = FieldKey { whole: key.path[1..].join("."), path: key.path[1..].to_vec() };
+    let object = members[index].1.clone().into_owned();
+    let Ok(inner) = self::members(&object) else { return (None, members) };
+    let inner = inner.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
+    let (found, rest) = extract(inner, &rest_of_key);
+    let Some(found) = found else { return (None, members) };
+    let mut rebuilt = ObjectBuilder::default();
+    for (name, value) in &rest {
+        rebuilt.push(name, value);
+    }
+    let found = Cow::Owned(found.into_owned());
+    match rebuilt.into_text() {
+        Some(rebuilt) => members[index].1 = Cow::Owned(rebuilt),
+        None => drop(members.remove(index)),
+    }
+    (Some(found), members)
 }

@@ -2,7 +2,7 @@
 
 use lslm_runtime::{Error, Result};
 
-use crate::jsonl::read::members;
+use crate::jsonl::members::members;
 
 /// Builds a JSON object, member by member. Values keep their spelling.
 #[derive(Debug, Default)]

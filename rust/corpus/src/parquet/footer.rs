@@ -1,13 +1,12 @@
-//! The footer of a Parquet file: its row groups and its text column.
+//! The footer of a Parquet file: its row groups and its schema.
 
 use std::fs::File;
 use std::path::Path;
 
 use lslm_runtime::{Error, Result, panics};
-use parquet::basic::{Compression, Type as Physical};
+use parquet::basic::Compression;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
 use crate::options::ReadOptions;
 use crate::parquet::schema::RowSchema;
@@ -73,23 +72,4 @@ fn unread_codec(compression: Compression) -> Option<&'static str> {
 /// Returns the stored bytes of a row group, at least one, so that progress advances with each.
 pub(super) fn stored_bytes(group: &RowGroupMetaData) -> u64 {
     u64::try_from(group.compressed_size()).unwrap_or(0).max(1)
-}
-
-/// Returns the index of the column `key`, which must have strings and no repetition.
-pub(super) fn text_column(path: &Path, schema: &SchemaDescriptor, key: &str) -> Result<usize> {
-    let name = |column: &ColumnDescriptor| column.path().string();
-    let Some(index) = schema.columns().iter().position(|column| name(column) == key) else {
-        let names: Vec<String> = schema.columns().iter().map(|column| name(column)).collect();
-        return Err(Error::format(
-            path,
-            None,
-            format!("no column {key:?}; name one of {} as the text key", names.join(", ")),
-        ));
-    };
-    let column = &schema.columns()[index];
-    if column.max_rep_level() > 0 || column.physical_type() != Physical::BYTE_ARRAY {
-        let reason = format!("the column {key:?} has no strings; name another text key");
-        return Err(Error::format(path, None, reason));
-    }
-    Ok(index)
 }

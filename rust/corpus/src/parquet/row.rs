@@ -6,7 +6,7 @@ use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::column::reader::ColumnReader;
 use parquet::schema::types::Type;
 
-use crate::jsonl::read::members;
+use crate::jsonl::members::members;
 use crate::jsonl::write::{ObjectBuilder, push_string};
 use crate::parquet::column::{LeafBatch, ValueKind};
 use crate::parquet::footer::METADATA_COLUMN;

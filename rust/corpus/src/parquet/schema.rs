@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lslm_runtime::{Error, Result};
-use parquet::basic::Repetition;
+use parquet::basic::{Repetition, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr};
 
 use crate::options::ReadOptions;
 use crate::parquet::column::Leaf;
-use crate::parquet::footer;
 
 /// The key under which Arrow's libraries keep their own form of the schema.
 const ARROW_SCHEMA: &str = "ARROW:schema";
@@ -37,7 +36,7 @@ impl RowSchema {
     /// Returns the schema of a file. A missing text column is an error.
     pub(crate) fn new(path: &Path, file: &FileMetaData, options: &ReadOptions) -> Result<Self> {
         let descriptor = file.schema_descr();
-        let text = footer::text_column(path, descriptor, &options.text_key)?;
+        let text = text_column(path, descriptor, &options.text_key)?;
         let leaves: Vec<Leaf> = descriptor.columns().iter().map(|c| Leaf::new(c)).collect();
         let is_id = |(index, leaf): &(usize, &Leaf)| {
             *index != text && leaf.name == options.id_key && leaf.is_id()
@@ -188,4 +187,23 @@ fn spelled(field: &Type) -> String {
     };
     let logical = info.logical_type_ref().map(|logical| format!(" ({logical:?})"));
     format!("{} {physical}{}", repetition.to_string().to_lowercase(), logical.unwrap_or_default())
+}
+
+/// Returns the index of the column `key`, which must have strings and no repetition.
+fn text_column(path: &Path, schema: &SchemaDescriptor, key: &str) -> Result<usize> {
+    let name = |column: &ColumnDescriptor| column.path().string();
+    let Some(index) = schema.columns().iter().position(|column| name(column) == key) else {
+        let names: Vec<String> = schema.columns().iter().map(|column| name(column)).collect();
+        return Err(Error::format(
+            path,
+            None,
+            format!("no column {key:?}; name one of {} as the text key", names.join(", ")),
+        ));
+    };
+    let column = &schema.columns()[index];
+    if column.max_rep_level() > 0 || column.physical_type() != Physical::BYTE_ARRAY {
+        let reason = format!("the column {key:?} has no strings; name another text key");
+        return Err(Error::format(path, None, reason));
+    }
+    Ok(index)
 }

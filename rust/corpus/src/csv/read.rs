@@ -7,86 +7,15 @@ use std::sync::Arc;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use lslm_runtime::{Error, Result, Task};
 
+use crate::csv::row::{CsvHeader, CsvRow};
 use crate::document::{Fields, Found, Record};
 use crate::encoding::TextEncoding;
-use crate::input::Input;
-use crate::jsonl::write::{ObjectBuilder, push_string};
 use crate::options::{ReadOptions, Utf8Policy};
 use crate::statistics::BadReason;
 use crate::stream::Stream;
 
 /// Bytes of a file in which the delimiter is looked for.
 const HEAD: usize = 8 << 10;
-
-/// The names of the columns.
-#[derive(Debug)]
-pub(crate) struct CsvHeader {
-    names: Vec<String>,
-    text: usize,
-    id: Option<usize>,
-}
-
-impl CsvHeader {
-    /// Returns the columns of the first row. A missing text column is an error.
-    fn new(
-        path: &Path,
-        row: &ByteRecord,
-        encoding: TextEncoding,
-        options: &ReadOptions,
-    ) -> Result<Self> {
-        let decode = |name: &[u8]| match encoding.decode(name, Utf8Policy::Replace) {
-            Ok((name, _)) => name.into_owned(),
-            Err(_) => String::new(),
-        };
-        let names: Vec<String> = row.iter().map(decode).collect();
-        let refuse = |reason: String| Err(Error::format(path, 0, reason));
-        if let Some((index, name)) =
-            names.iter().enumerate().find(|(index, name)| names[..*index].contains(name))
-        {
-            return refuse(format!("two columns are called {name:?} (column {})", index + 1));
-        }
-        let position = |key: &str| names.iter().position(|name| name == key);
-        let Some(text) = position(&options.text_key) else {
-            return refuse(format!(
-                "no column {:?}; name one of {} as the text key",
-                options.text_key,
-                names.join(", ")
-            ));
-        };
-        let id = position(&options.id_key);
-        Ok(Self { names, text, id })
-    }
-}
-
-/// A row of CSV without its text. All values are strings.
-#[derive(Clone, Debug)]
-pub(crate) struct CsvRow {
-    header: Arc<CsvHeader>,
-    values: Arc<[String]>,
-}
-
-impl CsvRow {
-    /// Appends the row as a JSON object with `text` at its place.
-    pub(crate) fn write_json(&self, text: &str, out: &mut String) {
-        let mut object = ObjectBuilder::default();
-        for (index, (name, value)) in self.header.names.iter().zip(&*self.values).enumerate() {
-            let value = if index == self.header.text { text } else { value };
-            object.push_with(name, |out| push_string(out, value));
-        }
-        out.push_str(&object.into_text().unwrap_or_default());
-    }
-
-    /// Returns the fields other than text and id as a JSON object, `None` if there are none.
-    pub(crate) fn others(&self) -> Option<String> {
-        let mut object = ObjectBuilder::default();
-        for (index, (name, value)) in self.header.names.iter().zip(&*self.values).enumerate() {
-            if index != self.header.text && Some(index) != self.header.id {
-                object.push_with(name, |out| push_string(out, value));
-            }
-        }
-        object.into_text()
-    }
-}
 
 /// A stream as the csv crate reads it, and the error that ended it.
 struct StreamReader {
@@ -122,12 +51,6 @@ impl std::fmt::Debug for CsvReader {
 }
 
 impl CsvReader {
-    /// Returns a reader of `input`.
-    pub(crate) fn open(input: &Input, options: &ReadOptions, keep: bool) -> Result<Self> {
-        let stream = input.stream(0, options)?;
-        Self::of_stream(input.path(), stream, input.encoding, options, keep)
-    }
-
     /// Returns a reader of a stream, which is at its start.
     pub(crate) fn of_stream(
         path: &Path,

@@ -1,0 +1,4 @@
+//! CSV and TSV.
+
+pub(crate) mod read;
+pub(crate) mod row;
