@@ -11,7 +11,7 @@ import torch
 from lslm import checkpoint
 from lslm.config import load_config
 from lslm.exceptions import Interrupted
-from lslm.training import budget, loop, run, train
+from lslm.training import budget, loop, run, start, train
 from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=1", "sequence_length=16", "batch_size=2"]
@@ -29,7 +29,7 @@ class Machine:
     def __init__(self, monkeypatch, *, step, validation=4, save=2):
         """``step`` is the time of a step by the clock; the others are as long as so many steps."""
         self.now, self.lr, self.n_scored, self.n_saves = 0.0, [], [], 0
-        for module in (budget, loop, run):
+        for module in (budget, loop, run, start):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         make_step, score, save_now = loop._step, run.TrainingRun._score, run.save_checkpoint
 

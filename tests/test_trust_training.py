@@ -25,7 +25,7 @@ from lslm.model import ModelConfig, Transformer
 from lslm.protocol import parse_protocol
 from lslm.scores import EvaluationResult
 from lslm.training import TrainResult, train
-from lslm.training.run import KEY_OWNERS
+from lslm.training.start import KEY_OWNERS
 from small_data import write_small, write_splits
 
 SHAPE = {"device": "cpu", "width": 32, "layers": 1, "heads": 2, "sequence_length": 32}

@@ -24,7 +24,7 @@ from lslm.results import Result, finite
 from lslm.scores import EvaluationResult  # noqa: TC001  (from_dict reads the fields' types)
 from lslm.training.loop import training_loop
 from lslm.training.origin import with_absolute_origin
-from lslm.training.run import adopt_config, start_run
+from lslm.training.start import adopt_config, start_run
 from lslm.training.step import train_step
 from lslm.training.stop import StopSignal
 
