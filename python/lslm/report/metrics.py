@@ -27,6 +27,7 @@ class MetricRow:
     loss: float | None = None
     """Nats per token."""
     validation_loss: float | None = None
+    validation_bits_per_byte: float | None = None
     learning_rate: float | None = None
     """Of the matrices."""
     gradient_norm: float | None = None
@@ -69,6 +70,7 @@ def _metric_row(row: Mapping[str, Any]) -> MetricRow:
         n_tokens=None if tokens is None else int(tokens),
         loss=number("loss"),
         validation_loss=number("validation_loss"),
+        validation_bits_per_byte=number("validation_bits_per_byte"),
         learning_rate=number("lr"),
         gradient_norm=number("gradient_norm"),
         tokens_per_second=number("tokens_per_second"),

@@ -156,15 +156,14 @@ class _Follower:
         checkpoint = read_state(find_checkpoint(run, "last"))
         self._storage.note(self._trial, saved_step=checkpoint["step"])
         steps = load_config(run / "config.toml").train.steps
-        validation = checkpoint.get("validation")
-        if not steps or not validation:
+        if not steps:
             return False
-        bytes_per_token = validation["bytes"] / validation["tokens"]
         for row in read_metrics(run / "metrics.jsonl"):
-            if row.validation_loss is not None and row.step <= checkpoint["step"]:
-                bits = row.validation_loss / math.log(2) / bytes_per_token
-                if self._report(row.step / steps, bits):
-                    return True
+            bits = row.validation_bits_per_byte
+            if bits is None or row.step > checkpoint["step"]:
+                continue
+            if self._report(row.step / steps, bits):
+                return True
         return False
 
     def follow(self, reached: TrainResult) -> bool:
