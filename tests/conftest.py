@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # Models of tests are too small for a second thread to help, and threads that wait for work burn
 # the time of a busy machine. torch reads this when it is imported, also in processes of tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a deadline by the clock says nothing about the code on a busy machine
+settings.register_profile("lslm", deadline=None)
+settings.load_profile("lslm")
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))

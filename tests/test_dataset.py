@@ -65,7 +65,7 @@ documents = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(documents=documents, vocab_size=st.sampled_from([100, 65_536, 65_537]))
 def test_both_readers_return_what_was_written(tmp_path_factory, documents, vocab_size):
     folder = tmp_path_factory.mktemp("data") / "set"

@@ -91,7 +91,6 @@ def test_filters_keep_the_most_likely():
     assert set(draw(20, logits, temperature=0)) == {1}
 
 
-@settings(deadline=None)
 @given(
     logits=st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20),
     temperature=st.floats(0, 100),
@@ -154,7 +153,7 @@ def naive_odds(logits, *, temperature, top_k, top_p, min_p):
     return kept
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 999),
     n=st.integers(1, 600),
@@ -222,7 +221,6 @@ class _Pieces:
         return ""
 
 
-@settings(deadline=None)
 @given(
     text=st.text("ab\n", max_size=30),
     stops=st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),

@@ -115,7 +115,7 @@ def test_ranks_share_the_global_batches(path, world_size):
     assert len({json.dumps(rank.state_dict()) for rank in ranks}) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data(), seed=st.integers(0, 2**64 - 1), shuffle=st.booleans(), mixed=st.booleans())
 def test_resume_at_any_step_on_any_number_of_ranks(path, data, seed, shuffle, mixed):
     source = Mixture({path: 3, str(path): 1}) if mixed else path

@@ -190,7 +190,7 @@ def test_cross_entropy_equals_torch(reduction):
     assert cross_entropy(logits.bfloat16(), targets).dtype == torch.float32
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     T=st.integers(1, 6),
     past=st.integers(0, 5),

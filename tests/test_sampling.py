@@ -49,7 +49,7 @@ def test_a_prefix_would_have_missed_a_source():
     assert min(counts) > 0.9 * max(counts) > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5000)), max_size=60),
     st.integers(1, 20_000),

@@ -44,19 +44,19 @@ def test_encode_equals_hugging_face(tok, reference, text):
     assert tok.count(text) == len(tok.encode(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(max_size=60))
 def test_any_text_equals_hugging_face(tok, reference, text):
     assert tok.encode(text, special="all").tolist() == ids_of(reference, text)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.binary(max_size=80))
 def test_decoding_the_ids_of_any_bytes_returns_them(tok, data):
     assert tok.decode_bytes(tok.encode(data)) == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=40), other=st.binary(max_size=40))
 def test_bad_bytes_split_like_the_replacement_character(tok, data, other):
     def pieces(value):
@@ -278,7 +278,7 @@ def test_offsets_must_ascend_to_the_number_of_ids(tok):
             tok.decode_batch(ids, bad)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=30), data=st.binary(max_size=10))
 def test_streaming_never_splits_a_character(tok, text, data):
     ids = tok.encode(text)
@@ -344,7 +344,7 @@ def test_offsets_equal_hugging_face_where_the_normaliser_changes_the_text():
         assert spans[-1][1] == len(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=40), n=st.integers(0, 30))
 def test_truncate_returns_a_start_of_at_most_n_ids(tok, text, n):
     cut = tok.truncate(text, n)

@@ -395,7 +395,7 @@ def test_a_contradictory_file_is_a_format_error(reference, name):
         lslm.Tokenizer.from_json(json.dumps(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_files_never_crash(reference, data):
     text = bytearray(reference.to_str().encode())

@@ -143,7 +143,7 @@ def test_merges_of_code_with_every_published_pattern_are_those_of_hugging_face(
     assert model(ours.to_json())[1] == model(theirs.to_str())[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     texts=st.lists(st.text(alphabet="ab \n'é我", max_size=60), max_size=8),
     merges=st.integers(0, 60),
