@@ -266,8 +266,5 @@ def test_figures_of_a_run_are_never_documents(tmp_path):
     (run / "notes.txt").write_text("a")
     corpus = lslm.Corpus(run)
     assert corpus.inputs == (str(run / "notes.txt"),)
-    assert [
-        (skipped.path.name, skipped.reason)
-        for skipped in corpus.skipped
-        if skipped.reason == "bookkeeping"
-    ] == [("metrics.jsonl", "bookkeeping")]
+    skipped = [(file.path.name, file.reason) for file in corpus.skipped]
+    assert skipped == [("config.toml", "bookkeeping"), ("metrics.jsonl", "bookkeeping")]
