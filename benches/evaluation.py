@@ -2,9 +2,12 @@
 
     python benches/evaluation.py                 # a small shape for a CPU
     python benches/evaluation.py --width 768 --layers 12 --vocab 50304 --length 1024 --rows 16
+    python benches/evaluation.py --memory 10000000 --width 32 --layers 1 --vocab 1024
 
 Checks first that the sums of a score table are those of the result, and that they do not depend on
-the batch. Rounds are interleaved; CPU seconds (process_time) and wall, medians.
+the batch. Rounds are interleaved; CPU seconds (process_time) and wall, medians. With --memory
+nothing is timed: that many tokens go to a score table, and the peak memory is compared with that of
+a table of 40,000.
 """
 
 from __future__ import annotations
@@ -79,7 +82,13 @@ def options_given():
     parser.add_argument("--tokens", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", type=int, default=0, metavar="TOKENS")
     return parser.parse_args()
+
+
+def peak_memory():
+    """Return the largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -125,12 +134,19 @@ def main() -> None:
         table = lslm.open_scores(Path(folder, "s1"))
         assert np.isclose(table.columns["nats"].sum(dtype=float), result.nats, rtol=1e-12)
         assert np.isclose(evaluate(batch_size=3).nats, result.nats, rtol=1e-6)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if options.memory:
+            before = peak_memory()
+            large = dataset(Path(folder, "large"), V, options.memory)
+            data[:] = [DatasetDocuments(large, vocabulary, "")]
+            n_tokens = evaluate(table=True).n_tokens
+            print(f"{n_tokens:,} tokens to a score table: {peak_memory() - before:.0f} MB more")
+            return
+        before = peak_memory()
         jobs = {"train": train, "evaluate": evaluate, "with table": lambda: evaluate(table=True)}
         n_tokens = dict.fromkeys(jobs, result.n_tokens) | {"train": n_steps * options.rows * T}
         print(f"{model.n_parameters():,} parameters, T {T}, V {V}, {options.device}")
         compare(jobs, n_tokens, options.rounds)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        grown = peak_memory() - before
         print(f"memory       {grown:.0f} MB more at the end than after the checks")
 
 

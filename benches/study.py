@@ -1,22 +1,25 @@
 """Measure a study: whether it beats what it starts from, and what trials cost beyond training.
 
     python benches/study.py --data DATASET                  # tiny, 30 trials of 1M tokens
+    python benches/study.py --data DATASET --budget 200k --overhead 3
     python benches/study.py --data DATASET --workers 2 --kills 20
 
-Into benches/record/DATE-MACHINE-study.json. With --kills, workers are killed at random moments, and
-a study without kills (sampler random) must be equal to it, trial by trial.
+Into benches/record/DATE-MACHINE-study.json (-overhead, -kills). With --overhead, one trial and the
+same run by lslm.train are timed in that many interleaved rounds. With --kills, workers are killed
+at random moments, and a study without kills (sampler random) must be equal to it, trial by trial.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
 import random
 import signal
+import statistics
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from machine import record_path, write_record
@@ -32,18 +35,32 @@ def outcomes(result):
     }
 
 
-def overhead(folder, options):
-    """Return the seconds of one trial, and of the same run by lslm.train, in one warm process."""
-    seconds = {}
-    for name in ("warm", "measured"):
-        start = time.monotonic()
-        study = lslm.tune(output=folder / name, n_trials=1, top=0, **options)
-        seconds["study"] = time.monotonic() - start
-        trial = study.study / "trials/default/config.toml"
-        start = time.monotonic()
-        lslm.train(trial, out=folder / f"{name}-plain", progress=False)
-        seconds["train"] = time.monotonic() - start
-    return seconds | {"share": seconds["study"] / seconds["train"] - 1}
+def seconds_of(function):
+    """Return the wall and CPU seconds of a call, those of its child processes included."""
+    start = os.times()
+    function()
+    end = os.times()
+    cpu = sum(end[:4]) - sum(start[:4])
+    return {"wall": end.elapsed - start.elapsed, "cpu": cpu}
+
+
+def overhead(folder, options, n_rounds):
+    """Return the seconds of one trial and of the same run by lslm.train, interleaved and warm.
+
+    The share is that of CPU time, medians over the rounds after a first that is not counted.
+    """
+    rounds = []
+    for index in range(n_rounds + 1):
+        output = folder / f"overhead-{index}"
+        study = functools.partial(lslm.tune, output=output, n_trials=1, top=0, **options)
+        seconds = {"study": seconds_of(study)}
+        trial, out = output / "trials/default/config.toml", folder / f"plain-{index}"
+        train = functools.partial(lslm.train, trial, out=out, progress=False)
+        rounds.append(seconds | {"train": seconds_of(train)})
+    study, train = (
+        statistics.median(row[name]["cpu"] for row in rounds[1:]) for name in ("study", "train")
+    )
+    return {"rounds": rounds[1:], "share": study / train - 1}
 
 
 def killed(folder, options, n_workers, n_kills):
@@ -78,6 +95,7 @@ def main():
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--overhead", type=int, default=0, metavar="ROUNDS")
     given = parser.parse_args()
     shared = {"config": given.config, "data": given.data, "budget": given.budget}
     shared |= {"space": given.space, "progress": None}
@@ -87,12 +105,14 @@ def main():
         if given.kills:
             options = shared | {"n_trials": given.trials, "top": 0}
             figures["kills"] = killed(folder, options, given.workers, given.kills)
+        elif given.overhead:
+            figures["overhead"] = overhead(folder, shared, given.overhead)
         else:
-            figures["overhead"] = overhead(folder, shared)
             result = lslm.tune(output=folder / "study", n_trials=given.trials, **shared)
             figures["study"] = result.as_dict()
             figures["best.toml"] = (folder / "study/best.toml").read_text(encoding="utf-8")
-    write_record(record_path("kills" if given.kills else "study"), {"figures": figures})
+    name = "kills" if given.kills else "overhead" if given.overhead else "study"
+    write_record(record_path(name), {"figures": figures})
 
 
 if __name__ == "__main__":
