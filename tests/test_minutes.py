@@ -3,6 +3,7 @@ steps, validations and checkpoints move."""
 
 import json
 import logging
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from lslm import checkpoint
 from lslm.config import load_config
 from lslm.exceptions import Interrupted
-from lslm.training import budget, loop, run, start, train
+from lslm.training import budget, loop, run, saving, start, train
 from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=1", "sequence_length=16", "batch_size=2"]
@@ -23,6 +24,22 @@ def data(tmp_path_factory):
     return write_splits(tmp_path_factory.mktemp("data"))
 
 
+class Inline:
+    """An executor without a thread."""
+
+    def __init__(self, *_):
+        pass
+
+    def submit(self, work, *arguments):
+        work(*arguments)
+        done = Future()
+        done.set_result(None)
+        return done
+
+    def shutdown(self):
+        pass
+
+
 class Machine:
     """A clock, and what each thing that a run does takes on it, as functions of the time."""
 
@@ -31,11 +48,15 @@ class Machine:
         self.now, self.lr, self.n_scored, self.n_saves = 0.0, [], [], 0
         for module in (budget, loop, run, start):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        make_step, score, save_now = loop._step, run.TrainingRun._score, run.save_checkpoint
+        # what a checkpoint takes in its thread would not be repeatable: it is written in the loop
+        monkeypatch.setattr(saving, "ThreadPoolExecutor", Inline)
+        monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: 0.0))
+        launch, score = loop._launch, run.TrainingRun._score
+        save_now = saving.write_checkpoint
 
-        def timed_step(training, number, batch):
+        def timed_step(training, batch, limits):
             self.lr.append(training.optimizers[0].param_groups[0]["lr"])
-            result = make_step(training, number, batch)
+            result = launch(training, batch, limits)
             self.now += step(self.now)
             return result
 
@@ -49,9 +70,9 @@ class Machine:
             self.now += save * step(self.now)
             return save_now(*arguments)
 
-        monkeypatch.setattr(loop, "_step", timed_step)
+        monkeypatch.setattr(loop, "_launch", timed_step)
         monkeypatch.setattr(run.TrainingRun, "_score", timed_score)
-        monkeypatch.setattr(run, "save_checkpoint", timed_save)
+        monkeypatch.setattr(saving, "write_checkpoint", timed_save)
 
 
 def train_here(data, out, *changes, resume=False):

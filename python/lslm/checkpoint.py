@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
     from lslm import Tokenizer
     from lslm.architecture import ModelConfig
-    from lslm.tensors import FileRecord
+    from lslm.tensors import Entry, FileRecord
 
 __all__ = [
     "Run",
     "RunFiles",
+    "amend_checkpoint",
     "check_checkpoint",
+    "checkpoint_tensors",
     "commit_checkpoint",
     "empty_model",
     "find_checkpoint",
@@ -49,6 +51,8 @@ __all__ = [
     "prune_checkpoints",
     "read_state",
     "save_checkpoint",
+    "set_aside",
+    "write_checkpoint",
 ]
 
 VERSION = 1
@@ -66,17 +70,51 @@ def save_checkpoint(
 
     An earlier checkpoint of this step is replaced. After an error none is left.
     """
+    tensors = checkpoint_tensors(model, optimizers)
+    entries = {file: entries_of(named) for file, named in tensors.items()}
+    return write_checkpoint(run, step, entries, state)
+
+
+def checkpoint_tensors(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors of a checkpoint by file and name; they change with the next step."""
+    return {"model": model.state_dict(), "optimizer": _optimizer_tensors(model, optimizers)}
+
+
+def write_checkpoint(
+    run: Path, step: int, entries: Mapping[str, Mapping[str, Entry]], state: Mapping[str, Any]
+) -> Path:
+    """Write ``entries``, by file and name, as the checkpoint of ``step``; return its folder.
+
+    It replaces an earlier one, and leaves none after an error, as :func:`save_checkpoint` does.
+    """
     folder = run / "checkpoints" / f"step-{step:06d}"
     _remove(folder)
     folder.mkdir(parents=True)
     try:
-        files = write_shards(folder, "model", entries_of(model.state_dict()))
-        optimizer = entries_of(_optimizer_tensors(model, optimizers))
-        commit_checkpoint(folder, step, state, files + write_shards(folder, "optimizer", optimizer))
+        files = [record for name in entries for record in write_shards(folder, name, entries[name])]
+        commit_checkpoint(folder, step, state, files)
     except BaseException:
         _remove(folder)
         raise
     return folder
+
+
+def amend_checkpoint(run: Path, step: int, changes: Mapping[str, Any]) -> None:
+    """Change values in the state.json of a checkpoint, at once or not at all."""
+    path = run / "checkpoints" / f"step-{step:06d}" / "state.json"
+    state = {**read_state(path.parent), **changes}
+    write_atomically(path, json.dumps(state, indent=1) + "\n")
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is none any more; return its new path."""
+    for number in range(1, 1000):
+        target = checkpoint.with_name(f"damaged-{checkpoint.name}" + f"-{number}" * (number > 1))
+        if not target.exists():
+            break
+    return checkpoint.rename(target)
 
 
 def commit_checkpoint(
@@ -122,8 +160,8 @@ def check_checkpoint(checkpoint: Path, part: str = "") -> dict[str, Any]:
         path = checkpoint / name
         if path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
             raise FormatError(
-                f"{path}: damaged, its size or hash differs from state.json; delete {checkpoint} "
-                f"to resume from the checkpoint before it",
+                f"{path}: damaged, its size or hash differs from state.json; the checkpoint before "
+                f"it is what lslm train --resume continues from",
                 str(path),
             )
     return state

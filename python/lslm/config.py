@@ -118,6 +118,10 @@ class TrainConfig:
     """Also keep the checkpoint with the lowest validation loss, on the sample."""
     keep_every: int = 0
     """Also keep every checkpoint whose step is a multiple of this; 0: none."""
+    on_bad_step: Literal["stop", "skip", "rewind"] = "stop"
+    """When loss or gradient is not finite. stop: end with an error; skip: leave that update out;
+    rewind: go back to the last checkpoint and continue after the batch. The last two also act on
+    spikes, of which stop only warns. None updates the weights with what is not finite."""
 
     def __post_init__(self) -> None:
         minimum = dict.fromkeys(("batch_size", "log_every", "keep_last"), 1)

@@ -26,6 +26,7 @@ __all__ = [
     "default_newton_schulz_steps",
     "learning_rate_factor",
     "newton_schulz",
+    "update",
 ]
 
 
@@ -117,18 +118,18 @@ class SGD(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+    def step(self, keep: Tensor | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; nothing if ``keep`` is false."""
         for group in self.param_groups:
-            for p, gradient in _gradients(group["params"]):
+            for p, gradient in _gradients(group["params"], keep):
                 velocity = gradient
                 if group["momentum"]:
                     state = self.state[p]
                     if "momentum" not in state:
                         state["momentum"] = torch.zeros_like(p)
-                    velocity = state["momentum"].mul_(group["momentum"]).add_(gradient)
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(velocity, alpha=-group["lr"])
+                    velocity = state["momentum"].mul_(_factor(group["momentum"], keep))
+                    velocity.add_(gradient)
+                _subtract(p, velocity, group["lr"], group["lr"] * group["weight_decay"], keep)
 
 
 class AdamW(torch.optim.Optimizer):
@@ -152,17 +153,19 @@ class AdamW(torch.optim.Optimizer):
         super().__init__(params, defaults | {"fused": fused})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+    def step(self, keep: Tensor | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; nothing if ``keep`` is false."""
         for group in self.param_groups:
-            pairs = _gradients(group["params"])
+            pairs = _gradients(group["params"], keep)
             for p, _ in pairs:
                 state = self.state[p]
                 if not state:
                     state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
                     state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
             if group["fused"]:
-                self._fused(group, pairs)
+                self._fused(group, pairs, keep)
+                continue
+            if keep is not None and not keep:
                 continue
             beta1, beta2 = group["betas"]
             for p, gradient in pairs:
@@ -174,7 +177,9 @@ class AdamW(torch.optim.Optimizer):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.sub_(group["lr"] * mean_hat / (square_hat.sqrt() + group["eps"]))
 
-    def _fused(self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]]) -> None:
+    def _fused(
+        self, group: dict[str, Any], pairs: list[tuple[Tensor, Tensor]], keep: Tensor | None
+    ) -> None:
         states = [self.state[p] for p, _ in pairs]
         adamw(
             [p for p, _ in pairs],
@@ -184,6 +189,7 @@ class AdamW(torch.optim.Optimizer):
             [],
             [state["step"] for state in states],
             fused=True,
+            found_inf=None if keep is None else (~keep).to(torch.float32),
             amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -218,11 +224,11 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("Muon updates matrices only: use AdamW for all other parameters")
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+    def step(self, keep: Tensor | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; nothing if ``keep`` is false."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-            for p, gradient in _gradients(group["params"]):
+            for p, gradient in _gradients(group["params"], keep):
                 shapes.setdefault(p.shape, []).append((p, gradient))
             for shape, pairs in shapes.items():
                 updates = []
@@ -230,13 +236,17 @@ class Muon(torch.optim.Optimizer):
                     state = self.state[p]
                     if not state:
                         state["momentum"] = torch.zeros_like(p)
-                    momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+                    weight: Any = 1 - group["momentum"]
+                    if keep is not None:  # of weight 0 the gradient changes nothing
+                        weight = keep.to(p.dtype) * weight
+                    momentum = state["momentum"].lerp_(gradient, weight)
                     updates.append(torch.lerp(gradient, momentum, group["momentum"]))
                 dtype = group["dtype"] or (torch.bfloat16 if momentum.is_cuda else torch.float32)
                 stack = newton_schulz(torch.stack(updates).to(dtype), group["steps"])
                 rate = group["lr"] * math.sqrt(max(1, shape[0] / shape[1]))
-                for (p, _), update in zip(pairs, stack, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+                decay = group["lr"] * group["weight_decay"]
+                for (p, _), direction in zip(pairs, stack, strict=True):
+                    _subtract(p, direction, rate, decay, keep)
 
 
 def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -264,9 +274,42 @@ def default_newton_schulz_steps(device: str | torch.device) -> int:
     return 3 if torch.device(device).type == "cpu" else 5
 
 
-def _gradients(params: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Return each parameter that has a gradient, with its gradient."""
-    return [(p, p.grad) for p in params if p.grad is not None]
+def update(optimizers: list[torch.optim.Optimizer], keep: Tensor) -> None:
+    """Make one update of each of ``optimizers``, or none if ``keep`` is false; clear gradients.
+
+    The optimizers of this module decide that on the device, so on a GPU the host does not wait.
+    Others, and all on a CPU, where reading ``keep`` waits for nothing, are called or not.
+    """
+    on_device = keep.is_cuda and all(isinstance(o, SGD | AdamW | Muon) for o in optimizers)
+    if on_device or keep:
+        for optimizer in optimizers:
+            optimizer.step(keep) if on_device else optimizer.step()  # type: ignore[call-overload]
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+
+
+def _gradients(params: list[Tensor], keep: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    """Return each parameter that has a gradient, with its gradient: 0 if ``keep`` is false."""
+    pairs = [(p, p.grad) for p in params if p.grad is not None]
+    if keep is not None:
+        for _, gradient in pairs:
+            gradient.masked_fill_(~keep, 0)  # it may be NaN, which no factor removes
+    return pairs
+
+
+def _factor(value: float, keep: Tensor | None) -> float | Tensor:
+    """Return ``value``, or 1 if ``keep`` is false."""
+    return value if keep is None else 1 + keep * (value - 1)
+
+
+def _subtract(p: Tensor, step: Tensor, rate: float, decay: float, keep: Tensor | None) -> None:
+    """θ ← θ (1 − decay) − rate · step, unless ``keep`` is false."""
+    if decay:
+        p.mul_(_factor(1 - decay, keep))
+    if keep is None:
+        p.add_(step, alpha=-rate)
+    else:
+        p.addcmul_(step.to(p.dtype), keep.to(p.dtype), value=-rate)
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:

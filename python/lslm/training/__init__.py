@@ -1,7 +1,8 @@
 """Training a language model: :func:`train` a run, or make one :func:`train_step`.
 
-``run`` says what a run is and how it is resumed, ``loop`` is the training loop, ``step`` the step,
-``stop`` and ``metrics`` are what their names say, and ``budget`` keeps to ``train.minutes``.
+``run`` says what a run is and how it is resumed, ``loop`` is the training loop, ``step`` the step.
+``health`` notices steps and runs that are not sound, ``rewind`` goes back before them, ``saving``
+writes checkpoints beside the training, and ``budget`` keeps to ``train.minutes``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lslm.progress import Progress
+    from lslm.training.run import TrainingState
 
 __all__ = ["TrainResult", "train", "train_step"]
 
@@ -54,6 +56,24 @@ class TrainResult(Result):
     """Targets trained on, including those before a resume."""
     seconds: float
     """Time in steps, without validations and checkpoints."""
+    n_skipped: int = 0
+    """Steps that did not update the weights, see ``train.on_bad_step``."""
+    n_rewinds: int = 0
+    """How often the run went back to a checkpoint, see ``train.on_bad_step``."""
+
+    @classmethod
+    def of(cls, run: Path, state: TrainingState) -> TrainResult:
+        """Return what the run in the folder ``run`` has reached."""
+        return cls(
+            run=run,
+            step=state.step,
+            loss=state.loss,
+            validation=state.validation,
+            n_tokens=state.n_tokens,
+            seconds=state.seconds,
+            n_skipped=state.n_skipped,
+            n_rewinds=len(state.rewinds),
+        )
 
     @property
     def tokens_per_second(self) -> float:
@@ -67,11 +87,13 @@ class TrainResult(Result):
         return super().as_dict() | {"validation": validation} | speed
 
     def summary(self) -> dict[str, str]:
-        """Return losses, bits per byte, steps, tokens, speed and folder."""
+        """Return losses, bits per byte, steps, tokens, speed and folder; and what went wrong."""
         shown = {"loss": f"{self.loss:.4f}"}
         if self.validation is not None:
             shown["validation loss"] = f"{self.validation.loss:.4f}"
             shown["bits per byte"] = f"{self.validation.bits_per_byte:.4f}"
+        for name, count in (("skipped", self.n_skipped), ("rewinds", self.n_rewinds)):
+            shown |= {name: f"{count:,}"} if count else {}
         return shown | {
             "steps": f"{self.step:,}",
             "tokens": f"{self.n_tokens:,}",
@@ -118,8 +140,10 @@ def train(
 
     Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the current step and raise
     :class:`lslm.exceptions.Interrupted`, a ``KeyboardInterrupt``; a second Ctrl-C stops at once.
-    Under torchrun all processes train one model. A loss that is not finite raises
-    ``FloatingPointError`` and leaves the last checkpoint as it is.
+    Under torchrun all processes train one model. A loss or gradient that is not finite never
+    updates the weights: ``train.on_bad_step`` decides whether it raises ``FloatingPointError``, and
+    leaves the last checkpoint as it is, or the step is skipped, or the run goes back. A checkpoint
+    that cannot be written is a warning and is tried again; ``OSError`` if it is the last one.
     """
     config = config if isinstance(config, Config) else load_config(config)
     given = {"data": data, "out": out, "init_from": init}
@@ -138,8 +162,7 @@ def train(
         run, state = start_run(config, folder, device=device, group=group, resume=resume)
 
         def validated() -> bool | None:
-            reached = TrainResult(run=folder, **vars(state))
-            return None if on_validation is None else on_validation(reached)
+            return None if on_validation is None else on_validation(TrainResult.of(folder, state))
 
         if not training_loop(run, state, stop, reporter, validated):
             raise Interrupted(
@@ -148,4 +171,4 @@ def train(
                 stop.number,
             )
         run.record_steps(state.step)
-    return TrainResult(run=folder, **vars(state))
+    return TrainResult.of(folder, state)

@@ -135,9 +135,15 @@ class Budget:
         self.validation_steps = self._add_overhead("validation", seconds) / share
         self._update_is_over()
 
-    def add_save(self, seconds: float) -> None:
-        """Count a checkpoint."""
-        self.save_steps = self._add_overhead("save", seconds)
+    def add_save(self, seconds: float, beside: float) -> None:
+        """Count a checkpoint: ``seconds`` in which training waited.
+
+        ``beside`` is the time of the last one in a thread of the first process, which the end of
+        the run waits for.
+        """
+        steps = self._add_overhead("save", seconds)
+        last = self.group.sum(torch.tensor(beside, dtype=torch.float64)).item()
+        self.save_steps = steps + last / max(self.step_seconds, 1e-9)
 
     def _add_overhead(self, kind: str, seconds: float) -> float:
         """Count ``seconds``; return them in steps."""

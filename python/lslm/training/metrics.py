@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object per logged step, and one per validation."""
+"""metrics.jsonl: one JSON object per logged step, one per validation, one per step back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lslm.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lslm.scores import EvaluationResult
@@ -22,6 +23,7 @@ class MetricsFile:
     """Appends rows to a run's metrics.jsonl, as a context; without ``write``, does nothing."""
 
     def __init__(self, run: Path, *, write: bool = True) -> None:
+        self._run = run
         self._file = (run / "metrics.jsonl").open("a", encoding="utf-8") if write else None
 
     def __enter__(self) -> Self:
@@ -31,11 +33,14 @@ class MetricsFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, step: int, row: dict[str, float]) -> None:
-        """Append the row of ``step``; a value that is not finite becomes null, as JSON has none."""
+    def write(self, step: int, row: Mapping[str, float | str]) -> None:
+        """Append the row of ``step``; a number that is not finite becomes null: JSON has none."""
         if self._file is not None:
-            finite = {k: v if math.isfinite(v) else None for k, v in row.items()}
-            self._file.write(json.dumps({"step": step} | finite) + "\n")
+            known = {
+                k: None if isinstance(v, float) and not math.isfinite(v) else v
+                for k, v in row.items()
+            }
+            self._file.write(json.dumps({"step": step} | known) + "\n")
             self._file.flush()
 
     def write_validation(
@@ -56,15 +61,27 @@ class MetricsFile:
         if self._file is not None:
             os.fsync(self._file.fileno())
 
+    def drop_rows_after(self, step: int) -> None:
+        """Remove the rows after ``step``, which the run goes back to."""
+        if self._file is not None:
+            self._file.close()
+            drop_rows_after(self._run, step)
+            self._file = (self._run / "metrics.jsonl").open("a", encoding="utf-8")
 
-def drop_rows_after(run: Path, step: int) -> None:
-    """Remove the rows of ``run`` after ``step``, and what a killed process left of one."""
+
+def drop_rows_after(run: Path, step: int, *, validation_due: bool = False) -> None:
+    """Remove the rows of ``run`` after ``step``, and what a killed process left of one.
+
+    With ``validation_due`` also the validation of ``step``, which is made again.
+    """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["step"] <= step:
+            row: dict[str, Any] = json.loads(line)
+            again = validation_due and row["step"] == step and "loss" not in row
+            if row["step"] <= step and not (again and any("validation" in key for key in row)):
                 kept.append(line + "\n")
     write_atomically(path, "".join(kept))

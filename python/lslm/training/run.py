@@ -17,22 +17,13 @@ import contextlib
 import logging
 import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch.compiler import set_stance
 
-from lslm.checkpoint import (
-    load_checkpoint,
-    prune_checkpoints,
-    save_checkpoint,
-)
-from lslm.config import (
-    Config,
-    replace,
-    to_toml,
-    with_absolute_paths,
-)
+from lslm.checkpoint import load_checkpoint
+from lslm.config import Config, replace, to_toml, with_absolute_paths
 from lslm.evaluation import check_tokenizer, score
 from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.exceptions import MismatchError
@@ -40,6 +31,7 @@ from lslm.files import write_atomically
 from lslm.optim import learning_rate_factor
 from lslm.parallel import Ranks, autocast
 from lslm.protocol import parse_protocol
+from lslm.results import finite
 from lslm.scores import EvaluationResult
 
 if TYPE_CHECKING:
@@ -53,10 +45,18 @@ if TYPE_CHECKING:
     from lslm.model import Transformer
     from lslm.progress import Reporter
     from lslm.training.budget import Budget
+    from lslm.training.health import Health
 
 _logger = logging.getLogger("lslm.training")
 
-__all__ = ["TrainingData", "TrainingRun", "TrainingState", "stored_config", "with_cadence"]
+__all__ = [
+    "TrainingData",
+    "TrainingRun",
+    "TrainingState",
+    "stored_config",
+    "validation_records",
+    "with_cadence",
+]
 
 
 @dataclass(kw_only=True)
@@ -73,6 +73,28 @@ class TrainingState:
     """Training loss of the last step, nats per token."""
     validation: EvaluationResult | None = None
     """The last validation on the sample, or the one over everything."""
+    validation_due: bool = False
+    """Whether ``step`` is saved but has yet to be validated."""
+    n_skipped: int = 0
+    """Steps that did not update the weights."""
+    rewinds: list[dict[str, Any]] = field(default_factory=list)
+    """The times that the run went back: ``from`` which step ``to`` which checkpoint, and why."""
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> TrainingState:
+        """Return the state that a checkpoint's state.json has."""
+        sums = record.get("final_validation") or record["validation"]
+        return cls(
+            step=record["step"],
+            n_tokens=record["tokens"],
+            seconds=record["seconds"],
+            loss=math.nan if record["loss"] is None else record["loss"],
+            validation=sums
+            and EvaluationResult(nats=sums["nats"], n_tokens=sums["tokens"], n_bytes=sums["bytes"]),
+            validation_due=record.get("validation_due", False),
+            n_skipped=record.get("skipped", 0),
+            rewinds=record.get("rewinds", []),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +176,7 @@ class TrainingRun:
     """``model``, wrapped if several processes train it."""
     optimizers: list[torch.optim.Optimizer]
     loader: TokenLoader[torch.Tensor]
+    health: Health
     budget: Budget | None = None
     """The time of the run; None for a number of steps."""
     bos_id: int | None = None
@@ -240,42 +263,33 @@ class TrainingRun:
                 reporter=reporter,
             )
 
-    def save(
+    def record(
         self,
         state: TrainingState,
-        validation: EvaluationResult | None,
+        validation: EvaluationResult | None = None,
         final: EvaluationResult | None = None,
-    ) -> None:
-        """Write a checkpoint, and prune older ones.
+    ) -> dict[str, Any]:
+        """Return what state.json of a checkpoint has besides the files.
 
         ``validation`` is that of this very step, on the sample; ``final`` the one over everything.
         """
-        settings, start = self.config.train, time.monotonic()
-        if self.group.first:
-            record = {
-                "tokens": state.n_tokens,
-                "seconds": state.seconds,
-                "loss": state.loss,
-                "validation": None if validation is None else _validation_record(validation),
-                "final_validation": None if final is None else _validation_record(final),
-                "loader": self.loader.state_dict(),
-                "dataset": self.data.train.fingerprint,
-                "validation_dataset": self.data.validation_fingerprint,
-                "tokenizer": self.data.tokenizer.fingerprint,
-                "bos_id": self.bos_id,
-                "eos_ids": self.eos_ids,
-                "budget": self.budget and self.budget.record(),
-            }
-            save_checkpoint(self.folder, state.step, self.model, self.optimizers, record)
-            prune_checkpoints(
-                self.folder,
-                last=settings.keep_last,
-                best=settings.keep_best,
-                every=settings.keep_every,
-            )
-        self.group.wait()
-        if self.budget is not None:
-            self.budget.add_save(time.monotonic() - start)
+        return {
+            "tokens": state.n_tokens,
+            "seconds": state.seconds,
+            "loss": finite(state.loss),
+            **validation_records(validation, final),
+            "validation_due": state.validation_due,
+            "skipped": state.n_skipped,
+            "rewinds": state.rewinds,
+            "health": self.health.record(),
+            "loader": self.loader.state_dict(),
+            "dataset": self.data.train.fingerprint,
+            "validation_dataset": self.data.validation_fingerprint,
+            "tokenizer": self.data.tokenizer.fingerprint,
+            "bos_id": self.bos_id,
+            "eos_ids": self.eos_ids,
+            "budget": self.budget and self.budget.record(),
+        }
 
     def record_steps(self, step: int) -> None:
         """Write the steps that the time of the run came to into its config.toml."""
@@ -286,7 +300,7 @@ class TrainingRun:
     def restore(self, checkpoint: Path) -> TrainingState:
         """Load ``checkpoint`` into model, optimizers and loader; return its training state.
 
-        Raises ``MismatchError`` if it was trained on other data.
+        Raises ``MismatchError`` if it was trained on other data, ``FormatError`` if it is damaged.
         """
         record = load_checkpoint(checkpoint, self.model, self.optimizers)
         for what, mine in (("dataset", self.data.train), ("tokenizer", self.data.tokenizer)):
@@ -302,15 +316,16 @@ class TrainingRun:
         self.loader.load_state_dict(record["loader"])
         if self.budget is not None and record.get("budget"):
             self.budget.restore(record["budget"])
-        sums = record.get("final_validation") or record["validation"]
-        return TrainingState(
-            step=record["step"],
-            n_tokens=record["tokens"],
-            seconds=record["seconds"],
-            loss=record["loss"],
-            validation=sums
-            and EvaluationResult(nats=sums["nats"], n_tokens=sums["tokens"], n_bytes=sums["bytes"]),
-        )
+        if record.get("health"):  # checkpoints of before have none
+            self.health.restore(record["health"])
+        return TrainingState.of(record)
+
+    def go_back(self, checkpoint: Path) -> TrainingState:
+        """Load weights and optimizers of ``checkpoint``; the data stays where it is."""
+        record = load_checkpoint(checkpoint, self.model, self.optimizers)
+        if record.get("health"):
+            self.health.restore(record["health"])
+        return TrainingState.of(record)
 
 
 def stored_config(config: Config) -> Config:
@@ -328,6 +343,16 @@ def with_cadence(config: Config) -> Config:
     )
 
 
+def validation_records(
+    validation: EvaluationResult | None, final: EvaluationResult | None
+) -> dict[str, Any]:
+    """Return the validations of a step as state.json has them: on the sample, over everything."""
+    return {
+        "validation": validation and _validation_record(validation),
+        "final_validation": final and _validation_record(final),
+    }
+
+
 def _validation_record(result: EvaluationResult) -> dict[str, float | None]:
     """Return a validation as state.json has it; what is not finite is null."""
     record = {
@@ -338,4 +363,4 @@ def _validation_record(result: EvaluationResult) -> dict[str, float | None]:
         "perplexity": result.perplexity,
         "bits_per_byte": result.bits_per_byte,
     }
-    return {name: value if math.isfinite(value) else None for name, value in record.items()}
+    return {name: finite(value) for name, value in record.items()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from lslm.checkpoint import find_checkpoint, list_checkpoints, read_state
+from lslm.checkpoint import list_checkpoints, read_state, set_aside
 from lslm.config import (
     Config,
     Setting,
@@ -25,12 +27,13 @@ from lslm.config import (
     to_toml,
 )
 from lslm.data import TokenLoader
-from lslm.exceptions import MismatchError
+from lslm.exceptions import FormatError, MismatchError
 from lslm.files import write_atomically
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import Ranks, resolve_dtype
 from lslm.training.budget import Budget
+from lslm.training.health import Health
 from lslm.training.metrics import drop_rows_after
 from lslm.training.origin import open_origin, with_shape
 from lslm.training.run import (
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from lslm import Tokenizer
 
 __all__ = ["KEY_OWNERS", "adopt_config", "start_run"]
+
+_logger = logging.getLogger("lslm.training")
 
 KEY_OWNERS: dict[str, Literal["call", "both"]] = {
     "train.out": "call",
@@ -65,6 +70,7 @@ KEY_OWNERS: dict[str, Literal["call", "both"]] = {
     "train.keep_last": "both",
     "train.keep_best": "both",
     "train.keep_every": "both",
+    "train.on_bad_step": "both",
 }
 """Whose value counts when a run is resumed.
 
@@ -90,8 +96,8 @@ def start_run(
     """
     start = time.monotonic()
     config = adopt_config(config, folder, resume=resume)
-    last = find_checkpoint(folder) if resume and list_checkpoints(folder) else None
-    origin = open_origin(config) if last is None else None
+    saved = list_checkpoints(folder) if resume else []
+    origin = None if saved else open_origin(config)
     data = TrainingData.open(config)
     if origin is not None:
         config = with_shape(config, origin.config)
@@ -108,9 +114,8 @@ def start_run(
         origin.load(run.model)
         bos_id = origin.bos_id if data.train.bos_id is None else data.train.bos_id
         run = dataclasses.replace(run, bos_id=bos_id, eos_ids=origin.eos_ids)
-    if last is not None:
-        state = run.restore(last)
-        record = read_state(last)
+    if saved:
+        state, record = _restore_newest(run, saved, group)
         eos_ids = tuple(record.get("eos_ids", ()))
         run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
     if group.first:
@@ -119,9 +124,38 @@ def start_run(
             data.tokenizer.save(folder / "tokenizer.json")
         if origin is not None:
             origin.copy_companions(folder)
-        drop_rows_after(folder, state.step)
+        drop_rows_after(folder, state.step, validation_due=state.validation_due)
     group.wait()
     return run, state
+
+
+def _restore_newest(
+    run: TrainingRun, saved: list[Path], group: Ranks
+) -> tuple[TrainingState, dict[str, Any]]:
+    """Return the state of the newest checkpoint of ``saved`` that is whole, and its record.
+
+    Damaged ones after it are renamed, so that they are neither kept nor pruned as the newest.
+    Raises the error of the newest if none is whole.
+    """
+    damaged: list[tuple[Path, FormatError | FileNotFoundError]] = []
+    for checkpoint in reversed(saved):
+        try:
+            state, record = run.restore(checkpoint), read_state(checkpoint)
+            break
+        except (FormatError, FileNotFoundError) as error:
+            damaged.append((checkpoint, error))
+    else:
+        raise damaged[0][1]
+    group.wait()  # all processes have seen the same folders
+    if group.first:
+        for folder, fault in damaged:
+            _logger.warning(
+                "%s: resuming from step %d; the damaged checkpoint is kept as %s",
+                fault,
+                state.step,
+                set_aside(folder).name,
+            )
+    return state, record
 
 
 def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
@@ -136,7 +170,7 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
         return config
     if not resume:
         raise ValueError(f"{folder} already holds a run: resume it, or choose another out=")
-    if any("loader" not in read_state(checkpoint) for checkpoint in list_checkpoints(folder)[-1:]):
+    if _is_imported(folder):
         raise MismatchError(
             f"{folder} was imported and has no training to resume: start another run from it, "
             f"init_from={folder}"
@@ -162,6 +196,14 @@ def adopt_config(config: Config, folder: Path, *, resume: bool) -> Config:
             )
     _check_data_exists(stored, given, folder)
     return replace(stored, **changes)
+
+
+def _is_imported(folder: Path) -> bool:
+    """Return whether the checkpoint of ``folder`` is of a published model, not of a training."""
+    for checkpoint in list_checkpoints(folder)[-1:]:
+        with contextlib.suppress(FormatError):
+            return "loader" not in read_state(checkpoint)
+    return False
 
 
 def _check_data_exists(stored: Config, given: set[str], folder: Path) -> None:
@@ -224,5 +266,6 @@ def _build(
             world_size=group.world_size,
             device=None if device == "cpu" else device,
         ),
+        health=Health.of(config),
         bos_id=data.train.bos_id,
     )
