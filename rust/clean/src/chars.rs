@@ -15,6 +15,8 @@
 mod avx2;
 mod window;
 
+#[cfg(target_arch = "x86_64")]
+use lslm_runtime::simd::Level;
 pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
 
 use window::{BLOCK, WINDOW};
@@ -69,7 +71,7 @@ pub(crate) fn find(text: &str, from: usize, wanted: Properties) -> Option<usize>
 /// plain. A block may begin within a character: the bytes of its end are plain.
 fn next_block(bytes: &[u8], at: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if Level::current() >= Level::Avx2 {
         // SAFETY: the machine has AVX2
         #[allow(unsafe_code)]
         return match unsafe { avx2::scan(bytes, at) } {

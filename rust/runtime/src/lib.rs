@@ -10,6 +10,7 @@
 //! * [`mod@hex`]: bytes as hexadecimal text.
 //! * [`panics`]: catches panics of third-party parsers.
 //! * [`partition`]: divides the inputs of a job into units of work.
+//! * [`simd`]: the vector instructions in use.
 //!
 //! Every other crate of the workspace depends on this one, and it depends on none of them.
 
@@ -20,6 +21,7 @@ pub mod lock;
 pub mod panics;
 pub mod parallel;
 pub mod partition;
+pub mod simd;
 pub mod suggest;
 pub mod task;
 pub mod threads;

@@ -17,8 +17,8 @@
 //! 3. As in [`super::merge`], rank and slot are one number.
 
 use lslm_runtime::TokenId;
+use lslm_runtime::simd::Level;
 
-use crate::simd::Level;
 use crate::vocab::merge_table::MergeTable;
 use crate::vocab::pair_ranks::{Lookup, NO_SYMBOL};
 use crate::vocab::piece_key::{LongKey, PieceKey};

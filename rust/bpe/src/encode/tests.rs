@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use lslm_runtime::simd::Level;
 use lslm_runtime::{Task, TokenId};
 use proptest::prelude::*;
 use serde_json::json;
@@ -17,7 +18,6 @@ use crate::encode::workspace::Workspace;
 use crate::naive;
 use crate::post_processor::Template;
 use crate::pretokenize::Pattern;
-use crate::simd::Level;
 use crate::tokenizer::Tokenizer;
 use crate::vocab::piece_key::LongKey;
 use crate::vocab::symbol::Merge;

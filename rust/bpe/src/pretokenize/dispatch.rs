@@ -1,9 +1,10 @@
 //! Chooses the compiled splitter for a family of patterns and the machine's vector instructions.
 
+use lslm_runtime::simd::Level;
+
 use super::masks::Portable;
 use super::scheme::{self, Rules, Scheme};
 use super::{bitmask, kimi, scalar};
-use crate::simd::Level;
 
 /// Calls `flush` with the ends of the pieces of `text`, ascending, in batches; the last end is the
 /// length of `text`. An empty text has no pieces.

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use lslm_runtime::Result;
+use lslm_runtime::simd::Level;
 
 use super::dispatch;
 use super::published::{self, Step};
 use super::regex::RegexEngine;
 use super::scheme::Scheme;
-use crate::simd::Level;
 
 /// A pre-tokenizer: splits a text into the pieces that are merged. Cheap to clone.
 ///

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use lslm_runtime::simd::Level;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -11,7 +12,6 @@ use super::published::Step;
 use super::regex::RegexEngine;
 use super::scheme::Scheme;
 use super::*;
-use crate::simd::Level;
 
 mod testdata;
 

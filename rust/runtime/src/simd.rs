@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lslm_runtime::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Returns the name of the vector instructions in use: the value of the environment variable
 /// `LSLM_SIMD`, or the best that this machine has.
@@ -11,7 +11,7 @@ use lslm_runtime::{Error, Result};
 /// function such a value is ignored, so programs that support the variable should call it first.
 ///
 /// ```
-/// let level = lslm_bpe::simd_level()?;
+/// let level = lslm_runtime::simd::simd_level()?;
 /// assert!(["scalar", "avx2", "avx512"].contains(&level));
 /// # Ok::<(), lslm_runtime::Error>(())
 /// ```
@@ -21,7 +21,7 @@ pub fn simd_level() -> Result<&'static str> {
 
 /// A set of vector instructions. The order is that of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub enum Level {
     /// No vector instructions.
     Scalar,
     /// AVX2, and the bit instructions of the same processors.
@@ -34,14 +34,14 @@ pub(crate) enum Level {
 
 impl Level {
     /// Returns the level of `LSLM_SIMD` if this machine has it, else the best; the same each time.
-    pub(crate) fn current() -> Self {
+    pub fn current() -> Self {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| Self::requested().unwrap_or_else(|_| Self::best()))
     }
 
     /// Returns the level of `LSLM_SIMD`, the best if it is not set. An unsupported one is an error,
     /// since the variable exists to measure or test that one path.
-    pub(crate) fn requested() -> Result<Self> {
+    pub fn requested() -> Result<Self> {
         match std::env::var_os("LSLM_SIMD") {
             None => Ok(Self::best()),
             Some(name) => Self::named(&name.to_string_lossy()),
@@ -65,7 +65,7 @@ impl Level {
     }
 
     /// Returns the levels that this machine has, the best last.
-    pub(crate) fn available() -> Vec<Self> {
+    pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut levels = vec![Self::Scalar];
         #[cfg(target_arch = "x86_64")]
@@ -86,7 +86,7 @@ impl Level {
     }
 
     /// Returns the value of `LSLM_SIMD` for this level.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
