@@ -19,6 +19,7 @@ mod window;
 use lslm_runtime::simd::Level;
 pub use lslm_unicode::properties::{Properties, PropertyTable, properties_of, property_table};
 
+pub(crate) use window::bits;
 use window::{BLOCK, WINDOW};
 
 /// The properties that no plain character has.

@@ -4,10 +4,12 @@
 //! capital, a quotation mark. Blocks of 64 bytes without the lead byte of an anchor are skipped; at
 //! an anchor its neighbours decide.
 
+#[cfg(target_arch = "x86_64")]
+use lslm_runtime::simd::Level;
 use lslm_unicode::{GeneralCategory, general_category};
 
 use super::classes::Classes;
-use crate::chars::{Properties, properties_of};
+use crate::chars::{Properties, bits, properties_of};
 
 /// The classes of anchors. `œ`, `°`, `Ù` and `Ђ` are anchors too.
 const ANCHOR: Classes = Classes::C1
@@ -36,10 +38,12 @@ pub(super) fn is_bad(text: &str) -> bool {
 pub(crate) fn find_bad(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = from;
-    while let Some(block) = next_block(bytes, at) {
-        at = (block + BLOCK).min(bytes.len());
-        for index in block..at {
-            if is_lead(bytes[index], bytes.get(index + 1).copied().unwrap_or_default()) == 1
+    while let Some((block, mut leads)) = next_block(bytes, at) {
+        at = block + BLOCK;
+        while leads != 0 {
+            let index = block + leads.trailing_zeros() as usize;
+            leads &= leads - 1;
+            if !stands_apart(bytes, index)
                 && let Some(char) = text[index..].chars().next()
                 && is_anchor(char)
                 && is_bad_at(text, index, char)
@@ -55,10 +59,26 @@ fn is_anchor(char: char) -> bool {
     Classes::of(char).has(ANCHOR) || matches!(char, 'œ' | '°' | 'Ù' | 'Ђ')
 }
 
-/// Returns the first block at or after `at`, in steps of a block, in which an anchor may begin.
-fn next_block(bytes: &[u8], at: usize) -> Option<usize> {
+/// Returns whether the character at `at` is one of U+2000 to U+2FFF whose neighbours are ASCII or
+/// Chinese, Japanese or Korean: those have no class, so that it is not part of a bad sequence.
+fn stands_apart(bytes: &[u8], at: usize) -> bool {
+    let has_no_class = |at: usize| match bytes[at..] {
+        [] | [0..0x80 | 0xe3..=0xed, ..] => true,
+        [0xef, second, ..] => matches!(second, 0xbc | 0xbd),
+        _ => false,
+    };
+    let is_after = || {
+        let lead = at.checked_sub(3).filter(|lead| bytes[*lead] >= 0xe3);
+        at == 0 || bytes[at - 1] < 0x80 || lead.is_some_and(has_no_class)
+    };
+    bytes[at] == 0xe2 && has_no_class(at + 3) && is_after()
+}
+
+/// Returns the first block at or after `at`, in steps of a block, in which an anchor may begin, and a
+/// bit for each byte where one may.
+fn next_block(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if Level::current() >= Level::Avx2 {
         // SAFETY: the machine has AVX2
         #[allow(unsafe_code)]
         return unsafe { next_block_avx2(bytes, at) };
@@ -69,35 +89,42 @@ fn next_block(bytes: &[u8], at: usize) -> Option<usize> {
 /// [`scan`], compiled with vectors of 32 bytes.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn next_block_avx2(bytes: &[u8], at: usize) -> Option<usize> {
+fn next_block_avx2(bytes: &[u8], at: usize) -> Option<(usize, u64)> {
     scan(bytes, at)
 }
 
 #[inline(always)]
-fn scan(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn scan(bytes: &[u8], mut at: usize) -> Option<(usize, u64)> {
     while at < bytes.len() {
-        let found = match bytes[at..].first_chunk::<{ BLOCK + 1 }>() {
-            Some(block) => {
-                let (mut found, mut high) = (0, 0);
-                // no early exit: the compiler vectorises this form
-                for byte in &block[..BLOCK] {
-                    high |= byte;
-                }
-                if high >= 0x80 {
-                    for index in 0..BLOCK {
-                        found |= is_lead(block[index], block[index + 1]);
-                    }
-                }
-                found
-            }
-            None => 1,
+        let leads = if let Some(window) = bytes[at..].first_chunk() {
+            leads(window)
+        } else {
+            let mut window = [b' '; BLOCK + 1];
+            window[..bytes.len() - at].copy_from_slice(&bytes[at..]);
+            leads(&window)
         };
-        if found != 0 {
-            return Some(at);
+        if leads != 0 {
+            return Some((at, leads));
         }
         at += BLOCK;
     }
     None
+}
+
+/// Returns a bit for each byte of a block, 1 where an anchor may begin.
+#[inline(always)]
+fn leads(window: &[u8; BLOCK + 1]) -> u64 {
+    // no early exit within a loop: the compiler vectorises this form
+    let high = window[..BLOCK].iter().fold(0, |high, byte| high | byte);
+    if high < 0x80 {
+        return 0;
+    }
+    let (mut ones, mut any) = ([0; BLOCK], 0);
+    for index in 0..BLOCK {
+        ones[index] = is_lead(window[index], window[index + 1]);
+        any |= ones[index];
+    }
+    if any == 0 { 0 } else { bits(&ones) }
 }
 
 /// Returns 1 if the two bytes may begin an anchor, else 0.
@@ -296,4 +323,32 @@ fn is_word(char: char) -> bool {
     char == '_'
         || properties_of(char).has(Properties::LETTER)
         || matches!(general_category(char), DecimalNumber | LetterNumber | OtherNumber)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_search_equals_a_look_at_each_character(
+            text in "(plain text |中文，|“|”|‘|…|—|€|°|Ã|é|â|œ|Î|№|│|▒|β|в|Г|ð|ﬁ|\u{a0}|\u{85}|。|ｱ|！|한|\n|\\PC){0,60}",
+            from in 0..40_usize,
+        ) {
+            let from = text.floor_char_boundary(from);
+            let is_bad = |(at, char): &(usize, char)| is_anchor(*char) && is_bad_at(&text, *at, *char);
+            let expected = text.char_indices().filter(|(at, _)| *at >= from).find(is_bad);
+            let expected = expected.map(|(at, _)| at);
+            prop_assert_eq!(find_bad(&text, from), expected);
+            let mut at = from;
+            let mut found = None;
+            while let Some((block, leads)) = scan(text.as_bytes(), at) {
+                at = block + BLOCK;
+                found = found.or((leads != 0).then_some(block));
+            }
+            prop_assert!(expected.is_none() || found.is_some_and(|block| Some(block) <= expected));
+        }
+    }
 }

@@ -61,26 +61,34 @@ pub(super) static CHARSETS: [Charset; 10] = [
 impl Charset {
     /// Returns the bytes of `text`, or `None` if the charset lacks one of its characters.
     pub(super) fn encode(&self, text: &str) -> Option<Vec<u8>> {
-        text.chars().map(|char| self.byte(char)).collect()
-    }
-
-    fn byte(&self, char: char) -> Option<u8> {
-        match (char as usize, self.upper) {
-            (0x1a, _) if self.is_sloppy => None,
-            (code @ 0..0x80, _) => Some(code as u8),
-            (code, None) => u8::try_from(code).ok(),
-            (0xfffd, _) if self.is_sloppy => Some(SUBSTITUTE),
-            (code @ 0x80..MAX_CODE, _) => Some(self.bytes[code]).filter(|byte| *byte != 0),
-            (code, Some(upper)) => {
-                let index = upper.iter().position(|of| usize::from(*of) == code)?;
-                Some(0x80 + index as u8)
-            }
+        let Some(upper) = self.upper else {
+            return is_latin_1(text).then(|| text.chars().map(|char| char as u8).collect());
+        };
+        let table: &[u8] = &self.bytes;
+        let mut bytes = Vec::with_capacity(text.len());
+        for char in text.chars() {
+            let byte = match char as usize {
+                0x1a if self.is_sloppy => return None,
+                code @ 0..0x80 => code as u8,
+                0xfffd if self.is_sloppy => SUBSTITUTE,
+                code => match table.get(code) {
+                    Some(0) => return None,
+                    Some(byte) => *byte,
+                    None => {
+                        let index = upper.iter().position(|of| usize::from(*of) == code)?;
+                        0x80 + index as u8
+                    }
+                },
+            };
+            bytes.push(byte);
         }
+        Some(bytes)
     }
 }
 
 pub(super) fn is_latin_1(text: &str) -> bool {
-    text.chars().all(|char| char <= '\u{ff}')
+    // U+0100 begins with the byte 0xc4
+    text.bytes().all(|byte| byte < 0xc4)
 }
 
 /// Returns the character of a byte in Windows-1252; unassigned bytes are C1 controls.
@@ -122,8 +130,11 @@ pub(super) fn decode(bytes: &[u8], charset: &Charset) -> Option<String> {
 /// Returns `bytes` with 0xa0 where a space stands within a sequence of UTF-8, or `None` if there is
 /// no such space.
 fn with_a0(bytes: &[u8]) -> Option<Vec<u8>> {
-    let find = |bytes: &[u8]| (0..bytes.len()).any(|at| altered_length(&bytes[at..]).is_some());
-    if !find(bytes) {
+    // a sequence has at most four bytes, and begins before its space
+    let is_altered = |space: usize| {
+        (space.saturating_sub(3)..space).any(|at| altered_length(&bytes[at..]).is_some())
+    };
+    if !memchr::memchr_iter(b' ', bytes).any(is_altered) {
         return None;
     }
     // `Ã ` is nearly always the word `à`, whose 0xa0 and space became one; not in Portuguese
@@ -176,6 +187,7 @@ fn altered_length(bytes: &[u8]) -> Option<usize> {
 
 /// Returns `bytes` with sequences that lost a byte replaced by U+FFFD, or `None` if there are none.
 fn without_lossy(bytes: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr2(SUBSTITUTE, b'?', bytes)?;
     let mut out = Vec::new();
     let (mut at, mut done) = (0, 0);
     while at < bytes.len() {

@@ -40,7 +40,7 @@ impl Rewrite for Repair {
             let start = text[..at].rfind('\n').map_or(0, |feed| feed + 1);
             let end = text[at..].find('\n').map_or(text.len(), |feed| at + feed + 1);
             let line = &text[start..end];
-            let fixed = if line.contains(is_modifier) { fix_c1(line) } else { fix_encoding(line) };
+            let fixed = if has_modifier(line) { fix_c1(line) } else { fix_encoding(line) };
             if let Some(fixed) = fixed {
                 edit.replace(start..end, &fixed, difference(line, &fixed));
             }
@@ -49,9 +49,14 @@ impl Rewrite for Repair {
     }
 }
 
-/// Returns whether `char` is a modifier letter that none of the charsets has.
-fn is_modifier(char: char) -> bool {
-    matches!(char, '\u{2b0}'..='\u{2ff}') && !matches!(char, 'ˆ' | 'ˇ' | '\u{2d8}'..='\u{2dd}')
+/// Returns whether `line` has a modifier letter that none of the charsets has.
+fn has_modifier(line: &str) -> bool {
+    let is_modifier = |char: char| {
+        matches!(char, '\u{2b0}'..='\u{2ff}') && !matches!(char, 'ˆ' | 'ˇ' | '\u{2d8}'..='\u{2dd}')
+    };
+    // the first bytes of U+0280 to U+02FF
+    let mut places = memchr::memchr2_iter(0xca, 0xcb, line.as_bytes());
+    places.any(|at| line[at..].starts_with(is_modifier))
 }
 
 #[derive(Default, Deserialize, Serialize)]
