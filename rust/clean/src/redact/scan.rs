@@ -78,7 +78,7 @@ enum Trigger {
     Colon,
     Hyphen,
     Underscore,
-    /// The first byte of a full-width form.
+    /// The first byte of a full-width form; only digits and `＠` trigger.
     Wide,
 }
 
@@ -134,27 +134,47 @@ pub(crate) fn scan(text: &str, kinds: KindSet, mut found: impl FnMut(Match)) {
 
 /// Bytes that are compared together: two or one vector registers.
 const BLOCK: usize = 32;
+/// The bytes of a block, and two more, which decide whether a full-width form is a trigger.
+const WINDOW: usize = BLOCK + 2;
 
 /// Returns the index of the first byte from `at` on that may trigger, or the length of the text.
 #[inline]
 fn next_trigger(bytes: &[u8], mut at: usize) -> usize {
-    let is_trigger = |byte: &u8| TRIGGERS[usize::from(*byte)] != Trigger::None;
-    while let Some(block) = bytes.get(at..at + BLOCK) {
-        // comparisons without a branch, which the compiler vectorises; ':' follows '9' in ASCII
-        let mut any = 0;
-        for &byte in block {
-            any |= u8::from(byte.wrapping_sub(b'0') <= b':' - b'0')
-                | u8::from(byte == b'@')
-                | u8::from(byte == b'-')
-                | u8::from(byte == b'_')
-                | u8::from(byte == 0xef);
+    loop {
+        while let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW>) {
+            // comparisons without a branch, which the compiler vectorises; ':' follows '9' in ASCII
+            let mut any = 0;
+            for index in 0..BLOCK {
+                let [byte, second, third] = [window[index], window[index + 1], window[index + 2]];
+                any |= u8::from(byte.wrapping_sub(b'0') <= b':' - b'0')
+                    | u8::from(byte == b'@')
+                    | u8::from(byte == b'-')
+                    | u8::from(byte == b'_')
+                    | (u8::from(byte == 0xef) & is_wide_trigger(second, third));
+            }
+            if any != 0 {
+                break;
+            }
+            at += BLOCK;
         }
-        if any != 0 {
-            break;
+        let end = bytes.len().min(at + BLOCK);
+        let found = (at..end).find(|at| match TRIGGERS[usize::from(bytes[*at])] {
+            Trigger::None => false,
+            Trigger::Wide => is_wide_trigger(bytes[at + 1], bytes[at + 2]) == 1,
+            _ => true,
+        });
+        match found {
+            Some(found) => return found,
+            None if end == bytes.len() => return end,
+            None => at = end,
         }
-        at += BLOCK;
     }
-    bytes[at.min(bytes.len())..].iter().position(is_trigger).map_or(bytes.len(), |more| at + more)
+}
+
+/// Returns 1 if the bytes after 0xef make it a full-width digit or `＠`, else 0.
+#[inline(always)]
+fn is_wide_trigger(second: u8, third: u8) -> u8 {
+    u8::from(second == 0xbc) & (u8::from(third.wrapping_sub(0x90) < 10) | u8::from(third == 0xa0))
 }
 
 /// The marks of a text, from front to back.
@@ -321,18 +341,16 @@ mod tests {
 
     #[test]
     fn every_trigger_is_found_at_every_offset() {
-        for byte in 0..=u8::MAX {
+        let triggers = (0..0x80_u8).filter(|byte| TRIGGERS[usize::from(*byte)] != Trigger::None);
+        let triggers = triggers.map(char::from).chain("０９＠".chars());
+        for char in triggers.chain("xé中，／：？Ａ。\u{fffd}".chars()) {
+            let is_trigger = char.is_numeric() || "@-_:＠".contains(char);
             for before in 0..3 * BLOCK {
-                let mut bytes = vec![b'x'; before];
-                bytes.push(byte);
-                bytes.extend([b'x'; 40]);
-                let expected =
-                    bytes.iter().position(|b| TRIGGERS[usize::from(*b)] != Trigger::None);
-                assert_eq!(
-                    next_trigger(&bytes, 0),
-                    expected.unwrap_or(bytes.len()),
-                    "{byte} {before}"
-                );
+                for after in [0, 1, 40] {
+                    let text = "x".repeat(before) + &char.to_string() + &"，".repeat(after);
+                    let expected = if is_trigger { before } else { text.len() };
+                    assert_eq!(next_trigger(text.as_bytes(), 0), expected, "{char} {before}");
+                }
             }
         }
     }
