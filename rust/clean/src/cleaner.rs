@@ -11,6 +11,7 @@
 //! changes the text.
 
 use std::borrow::Cow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lslm_runtime::{Result, Task, threads};
 use rayon::prelude::*;
@@ -31,6 +32,9 @@ pub const MAX_GROWTH: usize = 3;
 /// Batches of fewer bytes are cleaned on the calling thread: at 100 MB/s they take 0.7 ms, too
 /// short to be worth waking threads.
 const MIN_PARALLEL_BYTES: usize = 1 << 16;
+
+/// Bytes of a text after which buffers are not kept: they take some twenty times its bytes.
+const MAX_KEPT_TEXT: usize = 1 << 20;
 
 /// How often normalisers run, at most, if the last round changed what the first of them, a repair,
 /// may repair now. Two rounds are enough unless mojibake was broken up on purpose.
@@ -60,6 +64,8 @@ pub struct Cleaner {
     config: CleanConfig,
     fingerprint: [u8; 32],
     stages: Vec<Stage>,
+    /// Memory of earlier batches.
+    spare: Mutex<Vec<CleanBuffers>>,
 }
 
 /// A rule that was built from its settings.
@@ -83,6 +89,23 @@ pub struct CleanBuffers {
     /// The output of the next rule; its memory goes back and forth between texts.
     spare: String,
     view: ViewBuffers,
+    /// The bytes of the longest text so far.
+    longest: usize,
+}
+
+/// Buffers that go back to their cleaner when they are dropped, unless a long text made them large. A
+/// batch that begins with new ones would fill its cache of words again.
+struct LentBuffers<'c> {
+    cleaner: &'c Cleaner,
+    own: CleanBuffers,
+}
+
+impl Drop for LentBuffers<'_> {
+    fn drop(&mut self) {
+        if self.own.longest <= MAX_KEPT_TEXT {
+            self.cleaner.spare().push(std::mem::take(&mut self.own));
+        }
+    }
 }
 
 /// A text after cleaning.
@@ -175,7 +198,8 @@ impl Cleaner {
             Ok(Stage { rule, work })
         };
         let stages = config.active().map(build).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), fingerprint: config.fingerprint(), stages })
+        let (fingerprint, spare) = (config.fingerprint(), Mutex::default());
+        Ok(Self { config: config.clone(), fingerprint, stages, spare })
     }
 
     /// Returns the configuration that the rules were built from.
@@ -206,17 +230,40 @@ impl Cleaner {
         threads: usize,
         task: &Task,
     ) -> Result<Vec<CleanedText<'t>>> {
-        let work = |buffers: &mut CleanBuffers, text: &'t T| {
+        let work = |buffers: &mut LentBuffers<'_>, text: &'t T| {
             task.advance(1)?;
-            Ok(self.clean(text.as_ref(), buffers))
+            Ok(self.clean(text.as_ref(), &mut buffers.own))
         };
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         if threads == 1 || bytes < MIN_PARALLEL_BYTES {
-            let mut buffers = CleanBuffers::default();
+            let mut buffers = self.lend();
             return texts.iter().map(|text| work(&mut buffers, text)).collect();
         }
         let pool = threads::pool(threads)?;
-        pool.install(|| texts.par_iter().map_init(CleanBuffers::default, work).collect())
+        pool.install(|| texts.par_iter().map_init(|| self.lend(), work).collect())
+    }
+
+    /// Calls `work` with buffers that earlier calls and batches filled, as far as there are some.
+    ///
+    /// ```
+    /// use lslm_clean::{CleanConfig, Cleaner};
+    ///
+    /// let cleaner = Cleaner::new(&CleanConfig::profile("gopher")?)?;
+    /// let cleaned = cleaner.with_buffers(|buffers| cleaner.clean("buy now", buffers));
+    /// assert!(!cleaned.verdict.is_kept());
+    /// # Ok::<(), lslm_runtime::Error>(())
+    /// ```
+    pub fn with_buffers<R>(&self, work: impl FnOnce(&mut CleanBuffers) -> R) -> R {
+        work(&mut self.lend().own)
+    }
+
+    fn lend(&self) -> LentBuffers<'_> {
+        let own = self.spare().pop().unwrap_or_default();
+        LentBuffers { cleaner: self, own }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<CleanBuffers>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns every measure of `text`, including those after the first failure.
@@ -259,6 +306,7 @@ impl Cleaner {
         buffers: &mut CleanBuffers,
         changes: &mut Changes,
     ) -> Cow<'t, str> {
+        buffers.longest = buffers.longest.max(text.len());
         let mut text = Cow::Borrowed(text);
         let mut summary: Option<CharacterSummary> = None;
         let mut stages = &self.stages[..];

@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lslm_clean::{
-    Changes, CleanBuffers, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict,
-};
+use lslm_clean::{Changes, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict};
 use lslm_runtime::{Error, hex, threads};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -92,7 +90,8 @@ impl PyCleaner {
     #[doc = stub!("Cleaner.clean")]
     fn clean(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<PyCleanedText> {
         let backed = PyBackedStr::try_from(text.clone())?;
-        let cleaned = py.detach(|| self.cleaner.clean(&backed, &mut CleanBuffers::default()));
+        let cleaned =
+            py.detach(|| self.cleaner.with_buffers(|buffers| self.cleaner.clean(&backed, buffers)));
         Ok(PyCleanedText::new(py, text, cleaned))
     }
 
@@ -123,7 +122,8 @@ impl PyCleaner {
     #[doc = stub!("Cleaner.explain")]
     fn explain(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Vec<PyMeasure>> {
         let backed = PyBackedStr::try_from(text.clone())?;
-        let measures = py.detach(|| self.cleaner.explain(&backed, &mut CleanBuffers::default()));
+        let measures = py
+            .detach(|| self.cleaner.with_buffers(|buffers| self.cleaner.explain(&backed, buffers)));
         Ok(measures.into_iter().map(PyMeasure).collect())
     }
 
