@@ -9,6 +9,7 @@ pub(crate) mod hash_counts;
 pub mod lines;
 pub mod n_grams;
 pub mod unit;
+pub mod word_hash;
 pub mod words;
 
 use std::cell::{OnceCell, RefCell};
@@ -149,7 +150,7 @@ impl<'t> View<'t> {
         // moved out of the cell, so that `each` may call any method of this view
         let mut counts = std::mem::take(&mut self.buffers.borrow_mut().counts);
         let mut buffers = std::mem::take(&mut self.buffers.borrow_mut().n_grams);
-        let flow = n_grams::for_each(words.hashes(), lengths, &mut counts, &mut buffers, each);
+        let flow = n_grams::for_each(words, lengths, &mut counts, &mut buffers, each);
         let mut own = self.buffers.borrow_mut();
         (own.counts, own.n_grams) = (counts, buffers);
         flow

@@ -26,6 +26,7 @@ use crate::edit::Edit;
 use crate::measure::{Flow, Judge};
 use crate::rule::{LineEdit, Rule};
 use crate::view::View;
+use crate::view::words::Words;
 
 pub(super) const RULE: Rule = Rule::line_edit::<C4>(
     "c4",
@@ -129,6 +130,13 @@ fn phrases(text: &str) -> u8 {
         .fold(0, |bits, found| bits | 1 << found.pattern().as_usize())
 }
 
+/// What lines of a document may contain; false is certain.
+#[derive(Clone, Copy)]
+struct Contents {
+    phrases: bool,
+    brackets: bool,
+}
+
 /// What happens to a line.
 enum Fate {
     Keep,
@@ -139,12 +147,8 @@ enum Fate {
 
 impl C4 {
     /// Returns what happens to a stripped line, of which `kept` is left without citations.
-    fn fate(&self, line: &str, kept: &str) -> Fate {
-        let has_long_word = |max: usize| {
-            line.as_bytes().split(|byte| *byte == b' ').any(|part| part.len() > max)
-                && words(line).any(|word| word.len() > max && word.chars().count() > max)
-        };
-        if self.max_word_chars.is_some_and(has_long_word) {
+    fn fate(&self, line: &str, kept: &str, contents: Contents) -> Fate {
+        if self.max_word_chars.is_some_and(|max| has_long_word(line, max)) {
             return Fate::Remove("c4.long_word");
         }
         let is_ended = kept.ends_with(['.', '?', '!', '"', '\'']) && !kept.ends_with("...");
@@ -154,14 +158,16 @@ impl C4 {
         if self.min_words_per_line.is_some_and(|min| words(line).take(min).count() < min) {
             return Fate::Remove("c4.few_words");
         }
-        let found = phrases(kept);
+        // without a citation, characters that are side by side are so in the document
+        let may_have_phrases = contents.phrases || kept.len() < line.len();
+        let found = if may_have_phrases { phrases(kept) } else { 0 };
         if self.lorem_ipsum && found & 1 != 0 {
             return Fate::Drop("lorem_ipsum");
         }
         if self.javascript && found & 2 != 0 {
             return Fate::Remove("c4.javascript");
         }
-        if self.curly_bracket && memchr::memchr(b'{', kept.as_bytes()).is_some() {
+        if self.curly_bracket && contents.brackets && kept.contains('{') {
             return Fate::Drop("curly_bracket");
         }
         if self.policy && found > 3 {
@@ -177,14 +183,18 @@ impl LineEdit for C4 {
         let may_have_citations =
             self.remove_citations && memchr::memchr(b'[', text.as_bytes()).is_some();
         let enough = self.min_sentences.unwrap_or(0);
+        let contents = Contents {
+            phrases: may_have_phrases(text),
+            brackets: memchr::memchr(b'{', text.as_bytes()).is_some(),
+        };
         let (mut new, mut cut) = (String::with_capacity(text.len()), String::new());
         let (mut sentences, mut edited, mut is_dropped) = (0, 0, false);
         let mut words = KeptWords::new(document);
         for range in lines(text) {
             let line = trim(&text[range.clone()]);
             let has_citation = may_have_citations && without_citations(line, &mut cut);
-            let kept = if has_citation { &cut } else { line };
-            match self.fate(line, kept) {
+            let kept = if has_citation { &*cut } else { line };
+            match self.fate(line, kept, contents) {
                 Fate::Keep => {}
                 Fate::Remove(reason) => {
                     edit.count(reason, 1);
@@ -201,10 +211,8 @@ impl LineEdit for C4 {
                 edit.count("c4.citations", 1);
                 edited += 1;
             }
-            if sentences < enough {
-                sentences += document.count_sentences(kept, enough - sentences);
-            }
-            words.add(range, has_citation.then_some(kept));
+            let cut = has_citation.then_some(&*cut);
+            sentences += words.add(range, cut, enough.saturating_sub(sentences));
             if !new.is_empty() {
                 new.push('\n');
             }
@@ -219,7 +227,7 @@ impl LineEdit for C4 {
         let new = trim(&new);
         if new != text && sentences >= enough && !is_dropped {
             edit.replace(0..text.len(), new, u64::max(edited, 1));
-            edit.word_count = words.count;
+            edit.word_count = words.known.map(|_| words.count);
         }
         Flow::Continue(())
     }
@@ -229,29 +237,48 @@ impl LineEdit for C4 {
 /// space, so that no word spans two.
 struct KeptWords<'d, 't> {
     document: &'d View<'t>,
+    /// The document's words, if they are known with their starts.
+    known: Option<&'d Words>,
     /// The words before the end of the last line.
     before: usize,
-    /// `None` if the document's words are not known.
-    count: Option<usize>,
+    count: usize,
 }
 
 impl<'d, 't> KeptWords<'d, 't> {
     fn new(document: &'d View<'t>) -> Self {
-        let is_known =
-            document.known_words().is_some_and(|words| words.count_before(0, 0).is_some());
-        Self { document, before: 0, count: is_known.then_some(0) }
+        let known = document.known_words().filter(|words| words.has_starts());
+        Self { document, known, before: 0, count: 0 }
     }
 
-    /// Adds the words of the line `range`, or of `cut`, which is left of it.
-    fn add(&mut self, range: Range<usize>, cut: Option<&str>) {
-        let (Some(count), Some(words)) = (&mut self.count, self.document.known_words()) else {
-            return;
+    /// Adds the words of the line at the bytes `range`, of which `cut` is left if it has citations.
+    /// Returns the number of its sentences, at most `enough`.
+    fn add(&mut self, range: Range<usize>, cut: Option<&str>, enough: usize) -> usize {
+        let Some(words) = self.known else {
+            let line = cut.unwrap_or(&self.document.text()[range]);
+            return self.document.count_sentences(line, enough);
         };
-        let skipped = words.count_before(range.start, self.before).unwrap_or(0);
-        let own = words.count_before(range.end, self.before + skipped).unwrap_or(0);
-        self.before += skipped + own;
-        *count += cut.map_or(own, |cut| self.document.count_words(cut));
+        let first = words.first_from(range.start, self.before);
+        self.before = words.first_from(range.end, first);
+        if let Some(cut) = cut {
+            self.count += self.document.count_words(cut);
+            return self.document.count_sentences(cut, enough);
+        }
+        self.count += self.before - first;
+        words.count_sentences(self.document.text(), first..self.before, enough)
     }
+}
+
+/// Returns whether a word of `line` has more than `max` code points.
+fn has_long_word(line: &str, max: usize) -> bool {
+    // a word of so many bytes begins at one of these parts, each of which ends with a space
+    let mut rest = line.as_bytes();
+    while rest.len() > max {
+        match memchr::memrchr(b' ', &rest[..=max]) {
+            Some(space) => rest = &rest[space + 1..],
+            None => return words(line).any(|word| word.len() > max && word.chars().count() > max),
+        }
+    }
+    false
 }
 
 /// Returns the words between white space.
@@ -276,20 +303,19 @@ fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
                 ..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
         )
     };
+    let has_only_feeds = !may_have_other_breaks(text.as_bytes());
     let mut start = 0;
     std::iter::from_fn(move || {
         if start == text.len() {
             return None;
         }
         let rest = &text[start..];
-        // the first bytes of all breaks
-        let may_break = |byte: &u8| matches!(byte, 0xa..=0x1e | 0xc2 | 0xe2);
-        let end = rest
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| may_break(byte))
-            .find(|(at, _)| rest[*at..].starts_with(is_break))
-            .map_or(rest.len(), |(at, _)| at);
+        let end = if has_only_feeds {
+            memchr::memchr(b'\n', rest.as_bytes())
+        } else {
+            rest.find(is_break)
+        };
+        let end = end.unwrap_or(rest.len());
         let range = start..start + end;
         let size = if rest[end..].starts_with("\r\n") {
             2
@@ -299,6 +325,22 @@ fn lines(text: &str) -> impl Iterator<Item = Range<usize>> {
         start = range.end + size;
         Some(range)
     })
+}
+
+/// Returns whether there may be a break of lines other than LF; false is certain.
+fn may_have_other_breaks(bytes: &[u8]) -> bool {
+    let is = |byte: u8, value: u8| u8::from(byte == value);
+    let within = |byte: u8, low: u8, high: u8| u8::from(byte.wrapping_sub(low) <= high - low);
+    let more = bytes.get(1..).unwrap_or_default();
+    // no early exit: the compiler vectorises this form
+    let controls = bytes.iter().fold(0, |found, byte| found | within(*byte, 0xb, 0x1e));
+    let others = bytes.iter().zip(more).fold(0, |found, (first, second)| {
+        // U+0085; U+2028 and U+2029 by their first two bytes are common: the third decides, below
+        found | is(*first, 0xc2) & is(*second, 0x85)
+    });
+    controls | others != 0
+        || memchr::memmem::find(bytes, b"\xe2\x80\xa8").is_some()
+        || memchr::memmem::find(bytes, b"\xe2\x80\xa9").is_some()
 }
 
 /// Sets `cut` to `line` without citations; returns whether there is one.

@@ -11,7 +11,7 @@ use crate::chars::{Properties, property_table};
 use crate::measure::{Flow, Judge, ratio};
 use crate::rule::{Build, Filter, Rule};
 use crate::view::View;
-use crate::view::words::word_hash;
+use crate::view::word_hash::word_hash;
 
 pub(super) const RULE: Rule = Rule::filter::<GopherQuality>(
     "gopher_quality",

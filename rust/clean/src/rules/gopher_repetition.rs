@@ -102,15 +102,22 @@ impl Filter for GopherRepetition {
         // the shares of duplicates are compared after those of the most frequent n-grams, as
         // datatrove does, but both are computed in one pass over all n
         let mut duplicate_chars = [0; MAX_N + 1];
-        let words = document.words();
+        let needs_all = judge.needs_all();
+        let is_within = |bound: usize, limit: f64| !needs_all && ratio(bound, chars) <= limit;
         document.for_n_grams(self.lengths.clone(), |n, grams| {
             for (_, limit) in settings.top_n_grams.iter().filter(|(configured, _)| *configured == n)
             {
-                let share = ratio(grams.top_chars(words), chars);
-                judge.at_most(format_args!("top_{n}_gram"), share, Some(*limit))?;
+                let bound = grams.top_chars_at_most(|bound| is_within(bound, *limit));
+                if !bound.is_some_and(|bound| is_within(bound, *limit)) {
+                    let share = ratio(grams.top_chars(), chars);
+                    judge.at_most(format_args!("top_{n}_gram"), share, Some(*limit))?;
+                }
             }
-            if settings.dup_n_grams.iter().any(|(configured, _)| *configured == n) {
-                duplicate_chars[n] = grams.duplicate_chars(words);
+            let may_fail = settings.dup_n_grams.iter().any(|(configured, limit)| {
+                *configured == n && !is_within(grams.duplicate_chars_at_most(), *limit)
+            });
+            if may_fail {
+                duplicate_chars[n] = grams.duplicate_chars();
             }
             Flow::Continue(())
         })?;

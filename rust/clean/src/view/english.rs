@@ -10,8 +10,9 @@
 //!     parts that together are an exception    that exception
 //! ```
 //!
-//! 1. Most runs are letters or digits, alone or between a few marks: [`PlainRun`] finds these byte
-//!    by byte, without the steps above. The words of recent other runs are in a cache.
+//! 1. Most runs are letters or digits, alone or between a few marks: [`PlainRun`] finds these from
+//!    masks of the text, one bit a byte, without the steps above. The words of recent other runs are
+//!    in a cache.
 //! 2. The rules are spaCy's (3.8, MIT licence), written by hand over character classes; the classes
 //!    and exceptions are data that `testdata/clean/spacy_words.py` writes, with 9,000 cases in which
 //!    a test compares the result.
@@ -23,6 +24,7 @@ mod classes;
 
 mod address;
 mod affixes;
+mod masks;
 mod splitter;
 mod tables;
 mod word;
@@ -30,25 +32,48 @@ mod word;
 use std::ops::Range;
 
 use crate::chars::{Properties, property_table};
+use crate::view::english::masks::Masks;
 pub(crate) use crate::view::english::splitter::Splitter;
 use crate::view::english::tables::{TABLES, Tables};
 pub(crate) use crate::view::english::word::Word;
+use crate::view::english::word::{ends_sentence, is_punctuation};
+use crate::view::word_hash::word_hash_at;
 
-/// Returns the number of sentences of `text`, at most `enough`: a mark that ends a sentence ends it
-/// together with all punctuation after it.
-pub(crate) fn count_sentences(text: &str, enough: usize, splitter: &mut Splitter) -> usize {
-    let (mut count, mut is_ended, mut any) = (0, false, false);
-    for_each(text, splitter, |word| {
-        any = true;
-        if word.ends_sentence() {
-            is_ended = true;
-        } else if is_ended && !word.is_punctuation() {
-            count += 1;
-            is_ended = false;
+/// Counts sentences word by word: a mark that ends a sentence ends it together with all punctuation
+/// after it.
+#[derive(Debug, Default)]
+pub(crate) struct SentenceCounter {
+    ended: usize,
+    is_ended: bool,
+    any: bool,
+}
+
+impl SentenceCounter {
+    /// Adds the next word; returns the number of sentences so far.
+    pub(crate) fn add(&mut self, word: &str) -> usize {
+        self.any = true;
+        if ends_sentence(word) {
+            self.is_ended = true;
+        } else if self.is_ended && !is_punctuation(word) {
+            self.ended += 1;
+            self.is_ended = false;
         }
-        count + 1 < enough
-    });
-    count + usize::from(any)
+        self.count()
+    }
+
+    /// Returns the number of sentences.
+    pub(crate) fn count(&self) -> usize {
+        self.ended + usize::from(self.any)
+    }
+}
+
+/// Returns the number of sentences of `text`, at most `enough`.
+pub(crate) fn count_sentences(text: &str, enough: usize, splitter: &mut Splitter) -> usize {
+    let mut sentences = SentenceCounter::default();
+    if enough > 0 {
+        for_each(text, splitter, |word| sentences.add(word.of(text)) < enough);
+    }
+    sentences.count()
 }
 
 /// Returns the number of words of `text`.
@@ -62,31 +87,58 @@ pub(crate) fn count_words(text: &str, splitter: &mut Splitter) -> usize {
 }
 
 /// Calls `each` with each word of `text`, until it returns false.
-pub(crate) fn for_each(
+#[inline]
+pub(crate) fn for_each(text: &str, splitter: &mut Splitter, mut each: impl FnMut(Word) -> bool) {
+    let masks = splitter.masks_of(text.as_bytes());
+    for_each_run(text, &masks, splitter, &mut each);
+    splitter.keep_masks(masks);
+}
+
+#[inline(always)]
+fn for_each_run(
     text: &str,
+    masks: &Masks,
     splitter: &mut Splitter,
-    mut each: impl FnMut(Word<'_>) -> bool,
+    each: &mut impl FnMut(Word) -> bool,
 ) {
-    let tables = &*TABLES;
+    let (tables, properties) = (&*TABLES, property_table());
     let bytes = text.as_bytes();
+    let letters = properties.of_byte(b'a');
     let mut at = 0;
     while at < bytes.len() {
-        if kind(bytes, at) == SPACE {
-            at += 1;
-            continue;
+        let spaces = masks.spaces(at);
+        let length = spaces.trailing_zeros() as usize;
+        let word = (!masks.letters(at)).trailing_zeros() as usize;
+        // the length of the run and the white space after it
+        let mut step = length;
+        if length < 64 {
+            step += (!(spaces >> length)).trailing_zeros() as usize;
         }
-        let plain = PlainRun::at(bytes, at).filter(|run| !run.has_exception(bytes, tables));
-        let go_on = if let Some(run) = plain {
-            at = run.end;
-            run.for_each(text, &mut each)
+        let is_done = if length == 0 {
+            false
+        } else if word == length
+            && length < 64
+            && let end = at + length
+            && let hash = word_hash_at(bytes, at, end)
+            && !(tables.may_be_alone(hash) && tables.is_exception(&bytes[at..end]))
+        {
+            let (properties, is_plain) = (letters, true);
+            !each(Word { start: at, end, hash, chars: length, properties, is_plain })
+        } else if let Some(run) = PlainRun::at(bytes, masks, at, length)
+            && let hash = word_hash_at(bytes, run.core.start, run.core.end)
+            && !run.has_exception(bytes, hash, tables)
+        {
+            !run.for_each(bytes, hash, each)
         } else {
-            let start = at;
-            at = run_end(text, start);
-            splitter.for_each(&text[start..at], &mut each)
+            let is_ascii = length < 64 && masks.high(at) << (64 - length) == 0;
+            let end = if is_ascii { at + length } else { run_end(text, at) };
+            step = if is_ascii { step } else { end - at };
+            !splitter.for_each(text, at..end, each)
         };
-        if !go_on {
+        if is_done {
             return;
         }
+        at += step;
     }
 }
 
@@ -95,6 +147,7 @@ struct PlainRun {
     start: usize,
     /// Letters or digits, after at most one mark.
     core: Range<usize>,
+    is_number: bool,
     /// The end of the run, at most [`MAX_MARKS`] marks after the core.
     end: usize,
 }
@@ -103,77 +156,80 @@ struct PlainRun {
 const MAX_MARKS: usize = 3;
 
 impl PlainRun {
-    /// Returns the run that starts at `start`, if it has this form.
+    /// Returns the run of `length` bytes that starts at `start`, if it has this form and less than 64
+    /// bytes.
     #[inline(always)]
-    fn at(bytes: &[u8], start: usize) -> Option<Self> {
-        let first = start + usize::from(kind(bytes, start) & OPENING != 0);
-        let (mut core_end, mut kinds) = (first, 0);
-        while kind(bytes, core_end) & (LETTER | DIGIT) != 0 {
-            kinds |= kind(bytes, core_end);
-            core_end += 1;
-        }
-        if kinds != LETTER && kinds != DIGIT {
+    fn at(bytes: &[u8], masks: &Masks, start: usize, length: usize) -> Option<Self> {
+        let opening = usize::from(KINDS[usize::from(bytes[start])] & OPENING != 0);
+        let ones = |mask: u64| (!(mask >> opening)).trailing_zeros() as usize;
+        let letters = ones(masks.letters(start));
+        let size = if letters > 0 { letters } else { ones(masks.digits(start)) };
+        let (core, end) = (start + opening..start + opening + size, start + length);
+        if size == 0 || length >= 64 || core.end + MAX_MARKS < end {
             return None;
         }
-        let mut end = core_end;
-        while kind(bytes, end) != SPACE {
-            // U.S. and the like, and several full stops, need the whole work
-            let is_mark = kind(bytes, end) & CLOSING != 0
-                || (bytes[end] == b'.'
-                    && bytes[end - 1] != b'.'
-                    && !bytes[end - 1].is_ascii_uppercase());
-            end += 1;
-            if !is_mark || end - core_end > MAX_MARKS {
-                return None;
-            }
-        }
-        Some(Self { start, core: first..core_end, end })
+        // U.S. and the like, and several full stops, need the whole work
+        let is_mark = |at: usize| {
+            KINDS[usize::from(bytes[at])] & CLOSING != 0
+                || (bytes[at] == b'.'
+                    && bytes[at - 1] != b'.'
+                    && !bytes[at - 1].is_ascii_uppercase())
+        };
+        let is_plain = (core.end..end).all(is_mark);
+        is_plain.then_some(Self { start, core, is_number: letters == 0, end })
     }
 
-    /// Returns whether words of the run that are side by side are an exception.
+    /// Returns whether words of the run that are side by side are an exception. `hash` is that of
+    /// the core.
     #[inline(always)]
-    fn has_exception(&self, bytes: &[u8], tables: &Tables) -> bool {
-        let is_alone = self.end - self.start == self.core.len();
-        tables.is_exception(&bytes[self.core.clone()])
-            || (!is_alone && self.has_exception_with_marks(bytes, tables))
+    fn has_exception(&self, bytes: &[u8], hash: u64, tables: &Tables) -> bool {
+        let marks = self.end - self.core.end;
+        (marks > 1 || tables.may_be_alone(hash) || tables.may_have_marks(hash))
+            && self.finds_exception(bytes, tables)
     }
 
-    /// The same for more words than the core alone.
-    fn has_exception_with_marks(&self, bytes: &[u8], tables: &Tables) -> bool {
+    /// The same by a search for all of them.
+    #[inline(never)]
+    fn finds_exception(&self, bytes: &[u8], tables: &Tables) -> bool {
         let Range { start: core, end: marks } = self.core;
         let has_prefix = self.start < core;
-        for end in marks..=self.end {
-            let is_exception = (end > marks && tables.is_exception(&bytes[core..end]))
+        (marks..=self.end).any(|end| {
+            tables.is_exception(&bytes[core..end])
                 || (has_prefix && tables.is_exception(&bytes[self.start..end]))
-                || (marks + 1..end).any(|next| tables.is_exception(&bytes[next - 1..end]));
-            if is_exception {
-                return true;
-            }
-        }
-        false
+                || (marks + 1..end).any(|next| tables.is_exception(&bytes[next - 1..end]))
+        })
     }
 
-    #[inline]
-    fn for_each(&self, text: &str, mut each: impl FnMut(Word<'_>) -> bool) -> bool {
+    /// Calls `each` with each word, until it returns false; returns whether it never did. `hash` is
+    /// that of the core.
+    #[inline(always)]
+    fn for_each(&self, bytes: &[u8], hash: u64, each: &mut impl FnMut(Word) -> bool) -> bool {
         let table = property_table();
-        let mut word = |range: Range<usize>, is_plain| {
-            let properties = table.of_byte(text.as_bytes()[range.start]);
-            each(Word { text: &text[range.clone()], chars: range.len(), properties, is_plain })
-        };
-        (self.start == self.core.start || word(self.start..self.core.start, false))
-            && word(self.core.clone(), true)
-            && (self.core.end..self.end).all(|at| word(at..at + 1, false))
+        let mut start = self.start;
+        while start < self.end {
+            let is_core = start == self.core.start;
+            let word = if is_core {
+                let Range { start, end } = self.core;
+                let properties = table.of_byte(if self.is_number { b'0' } else { b'a' });
+                Word { start, end, hash, chars: end - start, properties, is_plain: true }
+            } else {
+                let hash = word_hash_at(bytes, start, start + 1);
+                let properties = table.of_byte(bytes[start]);
+                Word { start, end: start + 1, hash, chars: 1, properties, is_plain: false }
+            };
+            if !each(word) {
+                return false;
+            }
+            start = word.end;
+        }
+        true
     }
 }
 
-/// Kinds of bytes, as bits.
-const LETTER: u8 = 1;
-const DIGIT: u8 = 2;
 /// A mark that is a suffix after any letter, digit or mark.
-const CLOSING: u8 = 4;
+const CLOSING: u8 = 1;
 /// A mark that is a prefix.
-const OPENING: u8 = 8;
-const SPACE: u8 = 16;
+const OPENING: u8 = 2;
 
 /// The kind of each byte; 0 for those that need the whole work.
 static KINDS: [u8; 256] = {
@@ -181,38 +237,15 @@ static KINDS: [u8; 256] = {
     let mut byte = 0;
     while byte < 128 {
         kinds[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' => LETTER,
-            b'0'..=b'9' => DIGIT,
             b',' | b';' | b':' | b'!' | b'?' | b')' => CLOSING,
             b'(' => OPENING,
             b'"' => OPENING | CLOSING,
-            b'\t'..=b'\r' | 0x1c..=b' ' => SPACE,
             _ => 0,
         };
         byte += 1;
     }
     kinds
 };
-
-/// Returns the kind of the byte at `at`; the end of the text counts as white space.
-#[inline(always)]
-fn kind(bytes: &[u8], at: usize) -> u8 {
-    bytes.get(at).map_or(SPACE, |byte| KINDS[usize::from(*byte)])
-}
-
-/// Calls `each` with the bytes of each word, its number of code points, the union of its
-/// characters' properties, and whether it is plain: not only punctuation.
-#[inline]
-pub(crate) fn for_each_traits(
-    text: &str,
-    splitter: &mut Splitter,
-    mut each: impl FnMut(&[u8], usize, Properties, bool),
-) {
-    for_each(text, splitter, |word| {
-        each(word.text.as_bytes(), word.chars, word.properties, word.is_plain);
-        true
-    });
-}
 
 /// Returns the end of the run without white space that starts at `start`.
 ///
@@ -239,12 +272,14 @@ mod tests {
 
     use super::*;
     use crate::view::english::tables::is_space;
+    use crate::view::word_hash::word_hash;
 
     /// A word and its traits.
     type Found = (String, usize, Properties, bool);
 
-    fn found(word: &Word<'_>) -> Found {
-        (word.text.to_owned(), word.chars, word.properties, word.is_plain)
+    fn found(text: &str, word: &Word) -> Found {
+        assert_eq!(word.hash, word_hash(word.of(text)));
+        (word.of(text).to_owned(), word.chars, word.properties, word.is_plain)
     }
 
     /// All steps for each run, without the fast path and the cache.
@@ -253,7 +288,7 @@ mod tests {
         let runs = text.split(is_space).filter(|run| !run.is_empty());
         runs.flat_map(|run| {
             let words = splitter.split(run).iter();
-            words.map(|word| found(&Word::new(&run[word.clone()]))).collect::<Vec<_>>()
+            words.map(|word| found(run, &Word::new(run, word.clone()))).collect::<Vec<_>>()
         })
         .collect()
     }
@@ -261,7 +296,7 @@ mod tests {
     fn fast(text: &str, splitter: &mut Splitter) -> Vec<Found> {
         let mut words = Vec::new();
         for_each(text, splitter, |word| {
-            words.push(found(&word));
+            words.push(found(text, &word));
             true
         });
         words
@@ -353,5 +388,6 @@ mod tests {
             assert_eq!(count_sentences(text, 100, &mut Splitter::default()), expected, "{text:?}");
         }
         assert_eq!(count_sentences("A! B? C. D", 2, &mut Splitter::default()), 2);
+        assert_eq!(count_sentences("A! B? C. D", 0, &mut Splitter::default()), 0);
     }
 }

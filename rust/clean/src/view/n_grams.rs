@@ -1,21 +1,24 @@
 //! Repeated n-grams of words, for all n in one pass.
 //!
-//! An n-gram occurs twice only if both (n−1)-grams in it do. So the table of the smallest n counts
-//! every position, and that of each larger n only the positions that may still repeat, which in
-//! ordinary text are few:
+//! An n-gram occurs twice only if both (n−1)-grams in it do. So the smallest n is counted at every
+//! position, and each larger n only at the positions that may still repeat, which in ordinary text
+//! are few:
 //!
 //! ```text
 //! positions = 0, 1, 2, …                       keys = hash of the n-gram at each
 //! for n in lengths:
-//!     for each position: repeats = its key occurs at another position too
-//!     report n: the most frequent key, the positions that repeat
-//!     keep each position where it and position + 1 both repeat;
+//!     class[key] += 1 for each key                     one byte a class, several keys may share one
+//!     report n: bounds from the classes; exact counts, from a table of keys, if a bound is too wide
+//!     keep each position where the classes of it and of position + 1 have two members or more;
 //!         key = join(key, hash of word[position + n])
 //! ```
 //!
-//! 1. Keys are 64-bit hashes, so the results are exact up to collisions.
-//! 2. Positions are kept by compaction in place; `keys` and `positions` stay parallel.
-//! 3. Each length has a table of its own, cleared and filled again, sized for what is left.
+//! 1. Keys are 64-bit hashes, so exact counts are exact up to collisions.
+//! 2. A class has at least as many members as any key in it occurs: no n-gram that repeats is lost,
+//!    and the largest class bounds the most frequent n-gram. Most documents pass their limits by such
+//!    bounds, and then no table is filled.
+//! 3. Positions are kept by compaction in place, without a branch: whether an n-gram repeats cannot
+//!    be predicted. `keys` and `positions` stay parallel.
 
 use std::ops::RangeInclusive;
 
@@ -29,96 +32,170 @@ use crate::view::words::Words;
 pub(crate) struct NGramBuffers {
     keys: Vec<u64>,
     positions: Vec<u32>,
-    slots: Vec<u32>,
-    repeats: Vec<bool>,
-    candidates: Candidates,
+    classes: KeyClasses,
+    exact: ExactCounts,
 }
 
-/// A filter of keys that may occur more than once: one bit where a key was seen, one where it was
-/// seen again.
-///
-/// In ordinary text most n-grams occur once, and a bit in a kilobyte is cheaper than a slot of 16
-/// bytes in a table.
+/// The number of keys in each of many classes, up to 255.
 #[derive(Debug, Default)]
-struct Candidates {
-    /// For each 32 bits of hash, those seen once and those seen again.
-    words: Vec<(u32, u32)>,
+struct KeyClasses {
+    sizes: Vec<u8>,
     shift: u32,
+    /// The size of the largest class.
+    max: u8,
 }
 
-impl Candidates {
-    /// Fills the filter with `keys`; returns how many of them pass it.
-    fn fill(&mut self, keys: &[u64]) -> usize {
-        // eight bits a key: one key in eight or fewer passes by chance
-        let size = (keys.len() / 4).next_power_of_two().max(2);
-        self.shift = 64 - size.trailing_zeros() - 5;
-        self.words.clear();
-        self.words.resize(size, (0, 0));
+impl KeyClasses {
+    /// Counts `keys`. There are four to eight classes a key: one key in eight or fewer shares its
+    /// class by chance.
+    fn fill(&mut self, keys: &[u64]) {
+        let count = (keys.len() * 4).next_power_of_two().max(2);
+        self.shift = 64 - count.trailing_zeros();
+        self.sizes.clear();
+        self.sizes.resize(count, 0);
+        let mut max = 0;
         for key in keys {
-            let (word, bit) = self.place(*key);
-            let (once, again) = &mut self.words[word];
-            *again |= *once & bit;
-            *once |= bit;
+            let size = &mut self.sizes[(key >> self.shift) as usize];
+            *size = size.saturating_add(1);
+            max = max.max(*size);
         }
-        keys.iter().filter(|key| self.has(**key)).count()
+        self.max = max;
     }
 
-    fn has(&self, key: u64) -> bool {
-        let (word, bit) = self.place(key);
-        self.words[word].1 & bit != 0
-    }
-
-    /// Returns the index and the bit of `key`, from its high bits; tables use the low ones.
-    #[inline]
-    fn place(&self, key: u64) -> (usize, u32) {
-        let place = (key >> self.shift) as usize;
-        (place >> 5, 1 << (place & 31))
+    /// Returns the size of the class of `key`: at least the number of its occurrences, if below 255.
+    #[inline(always)]
+    fn size(&self, key: u64) -> u8 {
+        self.sizes[(key >> self.shift) as usize]
     }
 }
 
 /// The n-grams of one length.
 pub struct NGrams<'a> {
     n: usize,
+    words: &'a Words,
+    keys: &'a [u64],
+    /// Positions where n-grams start; all that repeat are among them.
+    positions: &'a [u32],
+    classes: &'a KeyClasses,
+    exact: &'a mut ExactCounts,
+    counts: &'a mut HashCounts,
+    is_exact: bool,
+}
+
+/// What [`NGrams`] computes when a bound is too wide.
+#[derive(Debug, Default)]
+struct ExactCounts {
+    /// For each position, whether its n-gram occurs more than once.
+    repeats: Vec<bool>,
+    /// For each position, the slot of its n-gram in the table, if it repeats.
+    slots: Vec<u32>,
     /// The most frequent n-gram, the first among equals: the position of its first occurrence, and
     /// its count.
     top: (usize, usize),
-    /// Positions where n-grams start that may occur more than once; all that do are among them.
-    positions: &'a [u32],
-    /// For each position, whether its n-gram occurs more than once.
-    repeats: &'a [bool],
-    /// For each position, the slot of its n-gram in `counts`.
-    slots: &'a [u32],
-    counts: &'a mut HashCounts,
 }
 
 impl NGrams<'_> {
+    /// Returns an upper bound of [`NGrams::top_chars`], in steps: `is_enough` ends the search for a
+    /// closer one. `None` if there is no bound below the length of the text.
+    pub fn top_chars_at_most(&self, is_enough: impl Fn(usize) -> bool) -> Option<usize> {
+        if self.words.len() < self.n {
+            return Some(0);
+        }
+        let count = usize::from(self.classes.max.max(1));
+        if self.classes.max == u8::MAX {
+            return None;
+        }
+        let bound = (self.words.max_chars() * self.n + self.spaces()) * count;
+        if is_enough(bound) {
+            return Some(bound);
+        }
+        // n-grams that are not among the positions occur once
+        let mut bound = self.words.max_chars() * self.n + self.spaces();
+        for (key, position) in self.keys.iter().zip(self.positions) {
+            let chars = self.words.chars(*position as usize, self.n) + self.spaces();
+            bound = bound.max(chars * usize::from(self.classes.size(*key)));
+        }
+        Some(bound)
+    }
+
+    /// Returns an upper bound of [`NGrams::duplicate_chars`]: the code points of all words in n-grams
+    /// that may occur more than once.
+    pub fn duplicate_chars_at_most(&self) -> usize {
+        let (mut chars, mut end) = (0, 0);
+        for (key, position) in self.keys.iter().zip(self.positions) {
+            if self.classes.size(*key) > 1 {
+                let from = (*position as usize).max(end);
+                end = *position as usize + self.n;
+                chars += self.words.chars(from, end - from);
+            }
+        }
+        chars
+    }
+
     /// Returns the code points in all occurrences of the most frequent n-gram, the first among
     /// equals.
     ///
     /// The spaces between its words count too, unless words are single characters.
-    pub fn top_chars(&self, words: &Words) -> usize {
-        if words.len() < self.n {
+    pub fn top_chars(&mut self) -> usize {
+        if self.words.len() < self.n {
             return 0;
         }
-        let (first, count) = self.top;
-        let spaces = if words.unit() == WordUnit::Char { 0 } else { self.n - 1 };
-        (words.chars(first, self.n) + spaces) * count
+        self.fill();
+        let (first, count) = self.exact.top;
+        (self.words.chars(first, self.n) + self.spaces()) * count
     }
 
     /// Returns the code points in n-grams that occurred before; the search continues after each
     /// one.
     ///
     /// It marks the n-grams it passes, so a second call returns more.
-    pub fn duplicate_chars(&mut self, words: &Words) -> usize {
+    pub fn duplicate_chars(&mut self) -> usize {
+        self.fill();
         let (mut chars, mut next) = (0, 0);
-        for (index, repeats) in self.repeats.iter().enumerate() {
+        for (index, repeats) in self.exact.repeats.iter().enumerate() {
             let position = self.positions[index] as usize;
-            if *repeats && position >= next && self.counts.mark(self.slots[index]) {
-                chars += words.chars(position, self.n);
+            if *repeats && position >= next && self.counts.mark(self.exact.slots[index]) {
+                chars += self.words.chars(position, self.n);
                 next = position + self.n;
             }
         }
         chars
+    }
+
+    /// Returns the spaces between the words of an n-gram.
+    fn spaces(&self) -> usize {
+        if self.words.unit() == WordUnit::Char { 0 } else { self.n - 1 }
+    }
+
+    /// Fills the table of keys, unless that was done.
+    fn fill(&mut self) {
+        if std::mem::replace(&mut self.is_exact, true) {
+            return;
+        }
+        let ExactCounts { repeats, slots, top } = &mut *self.exact;
+        let may_repeat = |key: &&u64| self.classes.size(**key) > 1;
+        self.counts.clear(self.keys.iter().filter(may_repeat).count());
+        slots.clear();
+        repeats.clear();
+        repeats.resize(self.keys.len(), false);
+        *top = (0, 1);
+        for (index, key) in self.keys.iter().enumerate() {
+            if !may_repeat(&key) {
+                slots.push(0);
+                continue;
+            }
+            let found = self.counts.add(*key, index as u32);
+            slots.push(found.slot);
+            if found.count > 1 {
+                repeats[index] = true;
+                repeats[found.first as usize] = true;
+                let first = self.positions[found.first as usize] as usize;
+                let count = found.count as usize;
+                if count > top.1 || (count == top.1 && first < top.0) {
+                    *top = (first, count);
+                }
+            }
+        }
     }
 }
 
@@ -134,59 +211,53 @@ fn join(gram: u64, word: u64) -> u64 {
 
 /// Calls `each` with the n-grams of each n in `lengths`, until it breaks.
 pub(crate) fn for_each(
-    words: &[u64],
+    words: &Words,
     lengths: RangeInclusive<usize>,
     counts: &mut HashCounts,
     buffers: &mut NGramBuffers,
     mut each: impl FnMut(usize, &mut NGrams<'_>) -> Flow,
 ) -> Flow {
-    let NGramBuffers { keys, positions, slots, repeats, candidates } = buffers;
+    let NGramBuffers { keys, positions, classes, exact } = buffers;
+    let hashes = words.hashes();
     keys.clear();
     let min_n = (*lengths.start()).max(1);
     let hash = |gram: &[u64]| gram.iter().copied().reduce(join).unwrap_or(0);
-    keys.extend(words.windows(min_n).map(hash));
+    keys.extend(hashes.windows(min_n).map(hash));
     positions.clear();
     positions.extend(0..keys.len() as u32);
     for n in min_n..=*lengths.end() {
-        let n_candidates = candidates.fill(keys);
-        counts.clear(n_candidates);
-        slots.clear();
-        repeats.clear();
-        repeats.resize(keys.len(), false);
-        let mut top = (0, 1);
-        for (index, key) in keys.iter().enumerate() {
-            if !candidates.has(*key) {
-                slots.push(0);
-                continue;
-            }
-            let found = counts.add(*key, index as u32);
-            slots.push(found.slot);
-            if found.count > 1 {
-                repeats[index] = true;
-                repeats[found.first as usize] = true;
-                let first = positions[found.first as usize] as usize;
-                let count = found.count as usize;
-                if count > top.1 || (count == top.1 && first < top.0) {
-                    top = (first, count);
-                }
-            }
-        }
-        each(n, &mut NGrams { n, top, positions, repeats, slots, counts })?;
-        let mut kept = 0;
-        for index in 1..positions.len() {
-            let (left, right) = (positions[index - 1], positions[index]);
-            let next_word = left as usize + n;
-            if repeats[index - 1] && repeats[index] && right == left + 1 && next_word < words.len()
-            {
-                keys[kept] = join(keys[index - 1], words[next_word]);
-                positions[kept] = left;
-                kept += 1;
-            }
-        }
-        keys.truncate(kept);
-        positions.truncate(kept);
+        classes.fill(keys);
+        let is_exact = false;
+        each(n, &mut NGrams { n, words, keys, positions, classes, exact, counts, is_exact })?;
+        lengthen(hashes, n, keys, positions, classes);
     }
     Flow::Continue(())
+}
+
+/// Keeps the positions of which the (n+1)-gram may repeat, and makes their keys those of it.
+fn lengthen(
+    words: &[u64],
+    n: usize,
+    keys: &mut Vec<u64>,
+    positions: &mut Vec<u32>,
+    classes: &KeyClasses,
+) {
+    let Some(first) = keys.first() else { return };
+    let mut left_repeats = classes.size(*first) > 1;
+    let mut kept = 0;
+    for index in 1..keys.len() {
+        let right_repeats = classes.size(keys[index]) > 1;
+        let (left, right) = (positions[index - 1], positions[index]);
+        // the word exists if the position is kept: the n-gram at `right` ends with it
+        let next_word = words[(left as usize + n).min(words.len() - 1)];
+        keys[kept] = join(keys[index - 1], next_word);
+        positions[kept] = left;
+        let is_pair = usize::from(right == left + 1);
+        kept += usize::from(left_repeats) & usize::from(right_repeats) & is_pair;
+        left_repeats = right_repeats;
+    }
+    keys.truncate(kept);
+    positions.truncate(kept);
 }
 
 #[cfg(test)]
@@ -237,9 +308,16 @@ mod tests {
             let mut buffers = NGramBuffers::default();
             let mut lengths = Vec::new();
             let mut counts = HashCounts::default();
-            let _ = for_each(words.hashes(), first..=8, &mut counts, &mut buffers, |n, grams| {
-                assert_eq!(grams.top_chars(&words), naive_top(&expected, n), "top {n} of {text:?}");
-                let duplicates = grams.duplicate_chars(&words);
+            let _ = for_each(&words, first..=8, &mut counts, &mut buffers, |n, grams| {
+                let top = naive_top(&expected, n);
+                for is_enough in [true, false] {
+                    let bound = grams.top_chars_at_most(|_| is_enough);
+                    assert!(bound.is_none_or(|bound| bound >= top), "top {n} of {text:?}");
+                }
+                let bound = grams.duplicate_chars_at_most();
+                assert_eq!(grams.top_chars(), top, "top {n} of {text:?}");
+                let duplicates = grams.duplicate_chars();
+                assert!(duplicates <= bound, "duplicate {n} of {text:?}");
                 assert_eq!(duplicates, naive_duplicates(&expected, n), "duplicate {n} of {text:?}");
                 lengths.push(n);
                 Flow::Continue(())

@@ -21,11 +21,12 @@
 //! read their bytes. Runs are scanned byte by byte while they are ASCII, through a table of 256
 //! entries; [`Properties::NON_ASCII`] leads to the full lookup.
 
-use xxhash_rust::xxh3::xxh3_64;
+use std::ops::Range;
 
 use crate::chars::{Properties, PropertyTable, property_table};
-use crate::view::english::Splitter;
+use crate::view::english::{SentenceCounter, Splitter, Word};
 use crate::view::unit::WordUnit;
+use crate::view::word_hash::word_hash_at;
 use crate::view::{chinese, english};
 
 /// The words of a text: their hashes and lengths, not their bytes.
@@ -41,11 +42,7 @@ pub struct Words {
     plain: usize,
     plain_chars: usize,
     with_letter: usize,
-}
-
-/// Returns the hash of one word, as in [`Words::hashes`].
-pub fn word_hash(word: &str) -> u64 {
-    xxh3_64(word.as_bytes())
+    max_chars: usize,
 }
 
 impl Words {
@@ -59,7 +56,7 @@ impl Words {
         self.hashes.is_empty()
     }
 
-    /// Returns the hash of each word.
+    /// Returns the [`word_hash`](crate::view::word_hash::word_hash) of each word.
     pub fn hashes(&self) -> &[u64] {
         &self.hashes
     }
@@ -75,12 +72,39 @@ impl Words {
         (self.ends[first + n - 1] - before) as usize
     }
 
-    /// Returns the number of words that start before byte `end`, of those from index `first` on;
-    /// `None` if starts are not stored.
-    pub(crate) fn count_before(&self, end: usize, first: usize) -> Option<usize> {
-        let starts = self.starts.get(first..)?;
-        let is_stored = self.starts.len() == self.len();
-        is_stored.then(|| starts.iter().take_while(|start| **start < end).count())
+    /// Returns whether the start of each word is stored, as for spaCy's words.
+    pub(crate) fn has_starts(&self) -> bool {
+        self.starts.len() == self.len()
+    }
+
+    /// Returns the index of the first word, of those from index `from` on, that starts at byte `at` or
+    /// after it; starts must be stored.
+    pub(crate) fn first_from(&self, at: usize, from: usize) -> usize {
+        from + self.starts[from..].iter().take_while(|start| **start < at).count()
+    }
+
+    /// Returns the code points of the longest word.
+    pub fn max_chars(&self) -> usize {
+        self.max_chars
+    }
+
+    /// Returns the number of sentences of the words `range`, at most `enough`; `text` must be the one
+    /// that they come from, and their starts must be stored.
+    pub(crate) fn count_sentences(&self, text: &str, range: Range<usize>, enough: usize) -> usize {
+        let mut sentences = SentenceCounter::default();
+        for index in range.take_while(|_| enough > 0) {
+            let rest = &text[self.starts[index]..];
+            // a letter or digit is no punctuation: the rest of the word changes nothing
+            let chars = match rest.as_bytes() {
+                [first, ..] if first.is_ascii_alphanumeric() => 1,
+                _ => self.chars(index, 1),
+            };
+            let end = rest.char_indices().nth(chars).map_or(rest.len(), |(at, _)| at);
+            if sentences.add(&rest[..end]) >= enough {
+                break;
+            }
+        }
+        sentences.count()
     }
 
     /// Returns the number of words that are not only punctuation.
@@ -102,58 +126,66 @@ impl Words {
         self.hashes.clear();
         self.starts.clear();
         self.ends.clear();
-        (self.total, self.plain, self.plain_chars, self.with_letter) = (0, 0, 0, 0);
+        (self.total, self.max_chars) = (0, 0);
+        (self.plain, self.plain_chars, self.with_letter) = (0, 0, 0);
         self.unit = unit;
-        let mut add = |bytes: &[u8], chars: usize, properties: Properties, is_plain: bool| {
-            self.hashes.push(xxh3_64(bytes));
-            self.total += chars as u64;
-            self.ends.push(self.total);
-            self.plain += usize::from(is_plain);
-            self.plain_chars += if is_plain { chars } else { 0 };
-            self.with_letter += usize::from(properties.has(Properties::LETTER));
-        };
         match unit {
-            WordUnit::Word | WordUnit::Char => for_each(text, unit, add),
-            WordUnit::SpacyEn => {
-                english::for_each_traits(text, splitter, |bytes, chars, properties, is_plain| {
-                    self.starts.push(bytes.as_ptr().addr() - text.as_ptr().addr());
-                    add(bytes, chars, properties, is_plain);
-                });
-            }
-            WordUnit::Jieba => chinese::for_each(text, add),
+            WordUnit::Word | WordUnit::Char => for_each(text, unit, |word| self.push(&word)),
+            WordUnit::SpacyEn => english::for_each(text, splitter, |word| {
+                self.starts.push(word.start);
+                self.push(&word);
+                true
+            }),
+            WordUnit::Jieba => chinese::for_each(text, |word| self.push(&word)),
         }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, word: &Word) {
+        self.hashes.push(word.hash);
+        self.total += word.chars as u64;
+        self.ends.push(self.total);
+        self.max_chars = self.max_chars.max(word.chars);
+        self.plain += usize::from(word.is_plain);
+        self.plain_chars += if word.is_plain { word.chars } else { 0 };
+        self.with_letter += usize::from(word.properties.has(Properties::LETTER));
     }
 }
 
-/// Calls `each` with the bytes of each word, its number of code points, the union of its
-/// characters' properties, and whether it is plain: not only punctuation.
+/// Calls `each` with each word.
 #[inline]
-fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(&[u8], usize, Properties, bool)) {
+fn for_each(text: &str, unit: WordUnit, mut each: impl FnMut(Word)) {
     let splitter = WordSplitter { text, table: property_table(), single: single_properties(unit) };
     let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let (properties, size) = splitter.properties(at);
-        if properties.has(Properties::SPACE) {
-            at += size;
-        } else if properties.has(splitter.single) {
-            let (end, marks) = splitter.marks(at + size);
-            each(&bytes[at..end], marks + 1, properties, !properties.has(Properties::SYMBOL));
-            at = end;
-        } else if properties.has(Properties::WORD) {
-            let (end, chars, all, is_plain) = splitter.word(at);
-            each(&bytes[at..end], chars, all, is_plain);
-            at = end;
+    let han = splitter.table.of('中');
+    let has_single_han = han.has(splitter.single);
+    let mut start = 0;
+    while start < bytes.len() {
+        let (end, chars, properties, is_plain) = if has_single_han
+            && is_han(bytes, start)
+            && bytes.get(start + 3).is_none_or(|next| *next < 0x80 || is_han(bytes, start + 3))
+        {
+            (start + 3, 1, han, true)
         } else {
-            let char = &bytes[at..at + size];
-            let mut end = at + size;
-            while bytes[end..].starts_with(char) {
-                end += size;
+            let (properties, size) = splitter.properties(start);
+            if properties.has(Properties::SPACE) {
+                start += size;
+                continue;
             }
-            let is_plain = !properties.has(Properties::SYMBOL);
-            each(&bytes[at..end], (end - at) / size, properties, is_plain);
-            at = end;
-        }
+            splitter.word_at(start, properties, size)
+        };
+        let hash = word_hash_at(bytes, start, end);
+        each(Word { start, end, hash, chars, properties, is_plain });
+        start = end;
+    }
+}
+
+/// Returns whether one of U+4E00 to U+9FFF starts at `at`: Han, all with the same properties.
+#[inline(always)]
+fn is_han(bytes: &[u8], at: usize) -> bool {
+    match bytes[at] {
+        0xe4 => bytes[at + 1] >= 0xb8,
+        lead => (0xe5..=0xe9).contains(&lead),
     }
 }
 
@@ -172,6 +204,33 @@ struct WordSplitter<'t> {
 }
 
 impl WordSplitter<'_> {
+    /// Returns the word at `start`, where a character of `size` bytes stands that is not white space:
+    /// its end, its number of code points, the union of its characters' properties, and whether one
+    /// of them is not a symbol.
+    #[inline(always)]
+    fn word_at(
+        &self,
+        start: usize,
+        properties: Properties,
+        size: usize,
+    ) -> (usize, usize, Properties, bool) {
+        let is_plain = !properties.has(Properties::SYMBOL);
+        if properties.has(self.single) {
+            let (end, marks) = self.marks(start + size);
+            (end, marks + 1, properties, is_plain)
+        } else if properties.has(Properties::WORD) {
+            self.word(start)
+        } else {
+            let bytes = self.text.as_bytes();
+            let char = &bytes[start..start + size];
+            let mut end = start + size;
+            while bytes[end..].starts_with(char) {
+                end += size;
+            }
+            (end, (end - start) / size, properties, is_plain)
+        }
+    }
+
     /// Returns the properties of the character at `at` and its length in bytes; both are empty at
     /// the end of the text.
     #[inline(always)]
@@ -313,13 +372,25 @@ mod tests {
 
     use super::*;
     use crate::chars::properties_of;
+    use crate::view::word_hash::word_hash;
+
+    #[test]
+    fn han_between_u4e00_and_u9fff_have_the_same_properties() {
+        for char in '\u{3400}'..='\u{ffff}' {
+            let text = char.to_string();
+            if is_han(text.as_bytes(), 0) {
+                assert_eq!(properties_of(char), properties_of('中'), "{char}");
+            }
+            assert_eq!(is_han(text.as_bytes(), 0), ('一'..='\u{9fff}').contains(&char), "{char}");
+        }
+    }
 
     fn words(text: &str, unit: WordUnit) -> Vec<String> {
         let mut words = Vec::new();
-        for_each(text, unit, |bytes, chars, _, _| {
-            let word = String::from_utf8(bytes.to_vec()).unwrap();
+        for_each(text, unit, |word| {
+            let (chars, word) = (word.chars, word.of(text));
             assert_eq!(word.chars().count(), chars);
-            words.push(word);
+            words.push(word.to_owned());
         });
         words
     }

@@ -2,82 +2,112 @@
 
 use std::ops::Range;
 
-use hashbrown::HashMap;
-
 use crate::chars::Properties;
 use crate::view::english::address::is_address;
 use crate::view::english::affixes::{infix_length, prefix_length, suffix_length};
+use crate::view::english::masks::Masks;
 use crate::view::english::tables::{MAX_EXCEPTION_BYTES, exception, is_space};
 use crate::view::english::word::Word;
+use crate::view::word_hash::word_hash_at;
 
-/// Runs in the cache, at most: about 1 MB a thread. Of the runs that reach it in English Wikipedia,
-/// 41 % are in it; with twice as many, 45 % (docs/log.md).
-const MAX_CACHED_RUNS: usize = 8192;
+/// Runs in the cache: 0.5 MB a thread. Of the runs that reach it in English Wikipedia, 41 % were in
+/// a cache of so many; in one of twice as many, 45 % (docs/log.md).
+const CACHED_RUNS: usize = 1 << 13;
 /// Bytes of a run in the cache, at most; 99.5 % are not longer.
 const MAX_CACHED_BYTES: usize = 24;
+/// Words of a run in the cache, at most.
+const MAX_CACHED_WORDS: usize = 5;
 
 /// The work on one run, with memory that is reused and what it gave for recent runs.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     words: Vec<Range<usize>>,
     suffixes: Vec<Range<usize>>,
-    cache: Cache,
+    masks: Masks,
+    /// The words of recent runs: each at the slot of its hash, where the last one stays. Empty before
+    /// the first run.
+    cache: Vec<CachedRun>,
 }
 
-/// The words of recent runs.
-#[derive(Debug, Default)]
-struct Cache {
-    /// For each run, the indices of its words in `words`.
-    runs: HashMap<Box<str>, Range<u32>>,
-    words: Vec<CachedWord>,
+/// A run and its words, which stand side by side in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct CachedRun {
+    run: [u8; MAX_CACHED_BYTES],
+    /// Bytes of the run; 0 in an empty slot.
+    length: u8,
+    n_words: u8,
+    words: [CachedWord; MAX_CACHED_WORDS],
 }
 
-/// A word as in [`Word`], with its bytes in the run instead of its text.
-#[derive(Debug)]
+/// A word as in [`Word`], with its end in the run.
+#[derive(Clone, Copy, Debug, Default)]
 struct CachedWord {
-    start: u8,
+    properties: Properties,
     end: u8,
     chars: u8,
     is_plain: bool,
-    properties: Properties,
 }
 
 impl Splitter {
-    /// Calls `each` with each word of `run`, until it returns false; returns whether it never did.
-    pub(super) fn for_each(&mut self, run: &str, mut each: impl FnMut(Word<'_>) -> bool) -> bool {
-        if run.len() > MAX_CACHED_BYTES {
-            self.split(run);
-            return self.words.iter().all(|word| each(Word::new(&run[word.clone()])));
-        }
-        let range = match self.cache.runs.get(run) {
-            Some(range) => range.clone(),
-            None => self.add(run),
-        };
-        let words = &self.cache.words[range.start as usize..range.end as usize];
-        words.iter().all(|word| {
-            let text = &run[usize::from(word.start)..usize::from(word.end)];
-            let (properties, is_plain) = (word.properties, word.is_plain);
-            each(Word { text, chars: usize::from(word.chars), properties, is_plain })
-        })
+    /// Returns the masks of `text`, in memory that [`Splitter::keep_masks`] takes back.
+    pub(super) fn masks_of(&mut self, text: &[u8]) -> Masks {
+        let mut masks = std::mem::take(&mut self.masks);
+        masks.fill(text);
+        masks
     }
 
-    /// Splits `run` and adds its words to the cache, which is emptied if it is full.
-    fn add(&mut self, run: &str) -> Range<u32> {
-        self.split(run);
-        let cache = &mut self.cache;
-        if cache.runs.len() == MAX_CACHED_RUNS {
-            cache.runs.clear();
-            cache.words.clear();
+    /// Keeps the memory of masks.
+    pub(super) fn keep_masks(&mut self, masks: Masks) {
+        self.masks = masks;
+    }
+
+    /// Calls `each` with each word of the run at the bytes `range` of `text`, until it returns false;
+    /// returns whether it never did.
+    pub(super) fn for_each(
+        &mut self,
+        text: &str,
+        range: Range<usize>,
+        each: &mut impl FnMut(Word) -> bool,
+    ) -> bool {
+        let bytes = &text.as_bytes()[range.clone()];
+        let hash = word_hash_at(text.as_bytes(), range.start, range.end);
+        let slot = hash as usize % CACHED_RUNS;
+        if let Some(cached) = self.cache.get(slot)
+            && cached.run.get(..usize::from(cached.length)) == Some(bytes)
+        {
+            let mut start = range.start;
+            return cached.words[..usize::from(cached.n_words)].iter().all(|word| {
+                let end = range.start + usize::from(word.end);
+                let hash = word_hash_at(text.as_bytes(), start, end);
+                let CachedWord { properties, is_plain, .. } = *word;
+                let chars = usize::from(word.chars);
+                let word = Word { start, end, hash, chars, properties, is_plain };
+                start = end;
+                each(word)
+            });
         }
-        let first = cache.words.len() as u32;
-        cache.words.extend(self.words.iter().map(|range| {
-            let Word { chars, properties, is_plain, .. } = Word::new(&run[range.clone()]);
-            let (start, end) = (range.start as u8, range.end as u8);
-            CachedWord { start, end, chars: chars as u8, is_plain, properties }
-        }));
-        let range = first..cache.words.len() as u32;
-        cache.runs.insert(run.into(), range.clone());
-        range
+        self.split(&text[range.clone()]);
+        self.remember(slot, &text[range.clone()]);
+        let words = self.words.iter().map(|word| range.start + word.start..range.start + word.end);
+        words.map(|word| Word::new(text, word)).all(each)
+    }
+
+    /// Stores `run`, which was split last, and its words in `slot` of the cache, if it is not too
+    /// long.
+    fn remember(&mut self, slot: usize, run: &str) {
+        if run.len() > MAX_CACHED_BYTES || self.words.len() > MAX_CACHED_WORDS {
+            return;
+        }
+        self.cache.resize(CACHED_RUNS, CachedRun::default());
+        let cached = &mut self.cache[slot];
+        cached.run[..run.len()].copy_from_slice(run.as_bytes());
+        cached.length = run.len() as u8;
+        cached.n_words = self.words.len() as u8;
+        for (cached, range) in cached.words.iter_mut().zip(&self.words) {
+            let Word { chars, properties, is_plain, .. } = Word::new(run, range.clone());
+            let (end, chars) = (range.end as u8, chars as u8);
+            *cached = CachedWord { properties, end, chars, is_plain };
+        }
     }
 
     /// Returns the words of `run`: all steps, which the tests compare with everything faster.

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::chars::{Properties, property_table};
 use crate::view::english::classes::RUNS;
+use crate::view::word_hash::word_hash;
 
 /// Bits of [`RUNS`], in the order in which the script writes them.
 pub(super) mod class {
@@ -30,8 +31,15 @@ pub(super) struct Tables {
     /// For each exception, the lengths of its parts.
     exceptions: HashMap<&'static [u8], Box<[u8]>>,
     /// A bit for each exception, at [`filter_bit`]; most other words have theirs unset.
-    filter: Box<[u64; FILTER_BITS / 64]>,
+    filter: Bits,
+    /// The same for the exceptions that are letters or digits, at [`hash_bit`].
+    alone: Bits,
+    /// The same for the letters or digits of exceptions that have marks around them.
+    with_marks: Bits,
 }
+
+/// A bit for each of many hashes.
+type Bits = Box<[u64; FILTER_BITS / 64]>;
 
 /// Bits of the filter before the table of exceptions: 4 KiB, of which 3 % are set. Where it had an
 /// eighth of them, a quarter of all words passed it (docs/log.md).
@@ -39,17 +47,26 @@ pub(super) const FILTER_BITS: usize = 1 << 15;
 
 pub(super) static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let mut exceptions = HashMap::new();
-    let mut filter = Box::new([0; FILTER_BITS / 64]);
+    let [mut filter, mut alone, mut with_marks] =
+        [(); 3].map(|()| Bits::new([0; FILTER_BITS / 64]));
     for line in include_str!("exceptions.txt").lines() {
         let text: &'static str = line.replace(' ', "").leak();
         let parts = line.split(' ').map(|part| part.len() as u8).collect();
         exceptions.insert(text.as_bytes(), parts);
-        let bit = filter_bit(text.as_bytes());
-        filter[bit / 64] |= 1 << (bit % 64);
+        set(&mut filter, filter_bit(text.as_bytes()));
+        let core = text.trim_matches(|char: char| !char.is_ascii_alphanumeric());
+        if !core.is_empty() {
+            let bits = if core == text { &mut alone } else { &mut with_marks };
+            set(bits, hash_bit(word_hash(core)));
+        }
     }
     let ascii = std::array::from_fn(|byte| found_class(byte as u32));
-    Tables { ascii, exceptions, filter }
+    Tables { ascii, exceptions, filter, alone, with_marks }
 });
+
+fn set(bits: &mut Bits, bit: usize) {
+    bits[bit / 64] |= 1 << (bit % 64);
+}
 
 impl Tables {
     /// Returns the lengths of the parts of the exception that `text` is.
@@ -65,12 +82,35 @@ impl Tables {
         self.may_be_exception(text) && self.exception(text).is_some()
     }
 
+    /// Returns whether letters or digits with this hash may be an exception; false is certain.
+    #[inline(always)]
+    pub(super) fn may_be_alone(&self, hash: u64) -> bool {
+        has_bit(&self.alone, hash_bit(hash))
+    }
+
+    /// Returns whether letters or digits with this hash, and marks around them, may be an exception;
+    /// false is certain.
+    #[inline(always)]
+    pub(super) fn may_have_marks(&self, hash: u64) -> bool {
+        has_bit(&self.with_marks, hash_bit(hash))
+    }
+
     /// Returns whether `text`, which is not empty, may be an exception; false is certain.
     #[inline(always)]
     pub(super) fn may_be_exception(&self, text: &[u8]) -> bool {
-        let bit = filter_bit(text);
-        self.filter[bit / 64] >> (bit % 64) & 1 == 1
+        has_bit(&self.filter, filter_bit(text))
     }
+}
+
+#[inline(always)]
+fn has_bit(bits: &Bits, bit: usize) -> bool {
+    bits[bit / 64] >> (bit % 64) & 1 == 1
+}
+
+/// Returns the bit of a word in a filter by hashes: its high bits.
+#[inline(always)]
+fn hash_bit(hash: u64) -> usize {
+    (hash >> (64 - FILTER_BITS.ilog2())) as usize
 }
 
 /// Returns the bit of a word in the filter: from its length, first, second, middle and last byte.
