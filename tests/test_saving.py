@@ -40,7 +40,7 @@ def config(data, out, *changes):
 
 def rows(run):
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    timed = ("seconds", "tokens_per_second")
+    timed = ("seconds", "tokens_per_second", "data_seconds", "memory_bytes")
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 

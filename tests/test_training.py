@@ -67,7 +67,7 @@ def rows(run):
 
 def numbers(run):
     """What of metrics.jsonl must be equal in equal runs: everything but the time."""
-    timed = ("seconds", "tokens_per_second")
+    timed = ("seconds", "tokens_per_second", "data_seconds", "memory_bytes")
     return [{key: value for key, value in row.items() if key not in timed} for row in rows(run)]
 
 

@@ -118,6 +118,9 @@ class TrainConfig:
     """Also keep the checkpoint with the lowest validation loss, on the sample."""
     keep_every: int = 0
     """Also keep every checkpoint whose step is a multiple of this; 0: none."""
+    loggers: str = ""
+    """Installed tools that get each row of metrics.jsonl too: tensorboard, wandb, or both with a
+    comma; empty: none."""
     on_bad_step: Literal["stop", "skip", "rewind"] = "stop"
     """When loss or gradient is not finite. stop: end with an error; skip: leave that update out;
     rewind: go back to the last checkpoint and continue after the batch. The last two also act on
@@ -165,10 +168,10 @@ def load_config(
 ) -> Config:
     """Return the configuration in a TOML file, with ``key=value`` overrides on top.
 
-    ``path`` is a file, or the name of one in the package: ``tiny``, ``small``, ``gpt2-124m``.
-    Without ``path``, the defaults with the overrides. Raises ``ValueError`` for an unknown key,
-    with the nearest known one, and for a value of the wrong type; ``FormatError`` for a file that
-    is not TOML.
+    ``path`` is a file, or the name of one in the package: ``char``, ``tiny``, ``small``,
+    ``gpt2-124m``. Without it, the defaults with the overrides. Raises ``ValueError`` for an
+    unknown key, with the nearest known one, and for a value of the wrong type; ``FormatError`` for
+    a file that is not TOML.
     """
     config = Config() if path is None else _with_values(Config(), _read(path), f" (in {path})")
     pairs: dict[str, str] = {}

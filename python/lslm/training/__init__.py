@@ -23,6 +23,7 @@ from lslm.parallel import process_group, resolve_device
 from lslm.progress import reporting
 from lslm.results import Result, finite
 from lslm.scores import EvaluationResult  # noqa: TC001  (from_dict reads the fields' types)
+from lslm.training.loggers import check_loggers, open_loggers
 from lslm.training.loop import training_loop
 from lslm.training.origin import with_absolute_origin
 from lslm.training.start import adopt_config, start_run
@@ -31,7 +32,7 @@ from lslm.training.stop import StopSignal
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lslm.progress import Progress
     from lslm.training.run import TrainingState
@@ -111,6 +112,7 @@ def train(
     resume: bool = False,
     progress: Progress = None,
     on_validation: Callable[[TrainResult], bool | None] | None = None,
+    on_metrics: Callable[[Mapping[str, Any]], object] | None = None,
     **settings: Setting,
 ) -> TrainResult:
     """Train a language model on a dataset; return what it has reached.
@@ -137,6 +139,8 @@ def train(
 
     ``on_validation`` is called after each validation, on every process, with what is reached so
     far. If it returns true, the run is saved and the call ends there, as with ``stop_after``.
+    ``on_metrics`` is called with each row of ``metrics.jsonl``, in the first process: ``step`` and
+    the figures of that step, or of a validation; ``train.loggers`` names tools that get them too.
 
     Ctrl-C, SIGTERM and SIGHUP save a checkpoint after the current step and raise
     :class:`lslm.exceptions.Interrupted`, a ``KeyboardInterrupt``; a second Ctrl-C stops at once.
@@ -152,7 +156,9 @@ def train(
     if not config.train.out:
         raise ValueError("train.out is empty: give the folder of the run, out=RUN")
     folder = Path(config.train.out)
-    device = resolve_device(adopt_config(config, folder, resume=resume).train.device)
+    adopted = adopt_config(config, folder, resume=resume)
+    device = resolve_device(adopted.train.device)
+    check_loggers(adopted)
     with process_group(device) as group, contextlib.ExitStack() as stack:
         if group.first:
             stack.enter_context(lock(folder))
@@ -164,7 +170,12 @@ def train(
         def validated() -> bool | None:
             return None if on_validation is None else on_validation(TrainResult.of(folder, state))
 
-        if not training_loop(run, state, stop, reporter, validated):
+        loggers = [] if on_metrics is None else [on_metrics]
+        loggers += open_loggers(run.config, folder) if group.first else []
+        is_over = training_loop(
+            run, state, stop, reporter, on_validation=validated, loggers=loggers
+        )
+        if not is_over:
             raise Interrupted(
                 f"saved at step {state.step} in {folder}: resume with "
                 f"`lslm train --resume out={shlex.quote(str(folder))}`",

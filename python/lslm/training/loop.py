@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from lslm.training.environment import memory_bytes, peak_flops
 from lslm.training.health import WeightSample
 from lslm.training.metrics import MetricsFile
 from lslm.training.rewind import rewind
@@ -21,12 +22,13 @@ from lslm.training.saving import Saver
 from lslm.training.step import StepValues, launch_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from lslm.feed import Batch
     from lslm.progress import Reporter
     from lslm.scores import EvaluationResult
+    from lslm.training.loggers import Logger
     from lslm.training.run import TrainingRun, TrainingState
     from lslm.training.step import Limits
     from lslm.training.stop import StopSignal
@@ -44,12 +46,14 @@ def training_loop(
     state: TrainingState,
     stop: StopSignal,
     reporter: Reporter | None,
+    *,
     on_validation: Callable[[], bool | None] | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> bool:
     """Train ``run`` from ``state``, which is updated, to its last step or to a stop signal.
 
     ``on_validation`` is called after each validation; if it returns true, the run is saved and
-    ends there. Return whether it did, or all steps are made.
+    ends there. Return whether it did, or all steps are made. ``loggers`` get each row of metrics.
 
     ::
 
@@ -62,7 +66,7 @@ def training_loop(
     """
     validates, stopping, ended = run.data.validation is not None, False, False
     with (
-        MetricsFile(run.folder, write=run.group.first) as metrics,
+        MetricsFile(run.folder, loggers, write=run.group.first) as metrics,
         Saver(run.folder, run.config.train, metrics.sync, write=run.group.first) as saver,
         _no_garbage_collection(run.device),
     ):
@@ -122,9 +126,14 @@ class _Loop:
     _validation: tuple[EvaluationResult, EvaluationResult | None] | None = None
     """The validation of the current step, on the sample and over everything."""
     _speed: str = "no step made"
+    _peak: float | None = field(init=False)
+    """Operations a second that the devices can do together, where it is known."""
 
     def __post_init__(self) -> None:
-        self._batches = iter(self.run.loader)
+        run = self.run
+        self._batches = iter(run.loader)
+        peak = peak_flops(run.device, run.config.train.dtype)
+        self._peak = None if peak is None else peak * run.group.world_size
 
     def make_step(self) -> bool:
         """Launch the next step and read the one before; return whether the run did not go back."""
@@ -134,6 +143,7 @@ class _Loop:
         if run.config.model.dropout:  # nothing else is drawn
             torch.manual_seed(step_seed(settings.seed, state.step, run.group.rank))
         start, batch = time.monotonic(), next(self._batches)
+        waited = time.monotonic() - start
         sample = WeightSample(run.model.parameters()) if WeightSample.is_due(number) else None
         values = _launch(run, batch, run.health.limits(number))
         changed = None if sample is None else sample.changed()
@@ -147,6 +157,9 @@ class _Loop:
             run.budget.add_step(seconds)
         row = {"lr": run.config.optim.lr * factor, "tokens": state.n_tokens}
         row |= {"seconds": state.seconds, "tokens_per_second": n_tokens / seconds}
+        row |= {"data_seconds": waited, "memory_bytes": memory_bytes(run.device)}
+        if self._peak is not None:
+            row["peak_share"] = run.model.flops_per_token() * n_tokens / seconds / self._peak
         loader = run.loader.state_dict() if settings.on_bad_step == "rewind" else None
         self._launched = _Launched(values, changed, factor, loader, row)
         self._speed = f"{n_tokens / seconds:,.0f} tokens/s"

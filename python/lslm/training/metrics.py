@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 from lslm.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lslm.scores import EvaluationResult
+    from lslm.training.loggers import Logger
 
 __all__ = ["MetricsFile", "drop_rows_after"]
 
@@ -22,8 +23,9 @@ __all__ = ["MetricsFile", "drop_rows_after"]
 class MetricsFile:
     """Appends rows to a run's metrics.jsonl, as a context; without ``write``, does nothing."""
 
-    def __init__(self, run: Path, *, write: bool = True) -> None:
-        self._run = run
+    def __init__(self, run: Path, listeners: Sequence[Logger] = (), *, write: bool = True) -> None:
+        """``listeners`` are called with each row that was appended."""
+        self._run, self._listeners = run, listeners
         self._file = (run / "metrics.jsonl").open("a", encoding="utf-8") if write else None
 
     def __enter__(self) -> Self:
@@ -42,6 +44,8 @@ class MetricsFile:
             }
             self._file.write(json.dumps({"step": step} | known) + "\n")
             self._file.flush()
+            for listener in self._listeners:
+                listener({"step": step} | known)
 
     def write_validation(
         self, step: int, result: EvaluationResult, prefix: str = "validation"

@@ -33,6 +33,7 @@ from lslm.parallel import Ranks, autocast
 from lslm.protocol import parse_protocol
 from lslm.results import finite
 from lslm.scores import EvaluationResult
+from lslm.training.environment import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -289,6 +290,7 @@ class TrainingRun:
             "bos_id": self.bos_id,
             "eos_ids": self.eos_ids,
             "budget": self.budget and self.budget.record(),
+            "environment": environment(self),
         }
 
     def record_steps(self, step: int) -> None:

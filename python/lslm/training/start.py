@@ -33,6 +33,7 @@ from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import Ranks, resolve_dtype
 from lslm.training.budget import Budget
+from lslm.training.environment import changes, environment
 from lslm.training.health import Health
 from lslm.training.metrics import drop_rows_after
 from lslm.training.origin import open_origin, with_shape
@@ -71,6 +72,7 @@ KEY_OWNERS: dict[str, Literal["call", "both"]] = {
     "train.keep_best": "both",
     "train.keep_every": "both",
     "train.on_bad_step": "both",
+    "train.loggers": "both",
 }
 """Whose value counts when a run is resumed.
 
@@ -118,6 +120,9 @@ def start_run(
         state, record = _restore_newest(run, saved, group)
         eos_ids = tuple(record.get("eos_ids", ()))
         run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
+        changed = changes(record.get("environment", {}), environment(run))
+        if changed and group.first:
+            _logger.warning("%s: not bit-exact from step %d on: %s", folder, state.step, changed)
     if group.first:
         write_atomically(folder / "config.toml", to_toml(stored_config(run.config)))
         if not (folder / "tokenizer.json").is_file():
