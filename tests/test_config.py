@@ -171,7 +171,9 @@ def test_configurations_of_the_package_have_names(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["tinny", "other/tiny.toml", "tiny.json"])
 def test_a_missing_configuration_names_those_of_the_package(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="the package has gpt2-124m, small, tiny") as error:
+    with pytest.raises(
+        FileNotFoundError, match="the package has char, gpt2-124m, small, tiny"
+    ) as error:
         load_config(name)
     assert error.value.filename == name
 
@@ -181,6 +183,7 @@ def test_a_missing_configuration_names_those_of_the_package(name, tmp_path, monk
     [
         ("tiny", "Qwen3ForCausalLM with hidden_act relu"),
         ("small", "Qwen3ForCausalLM"),
+        ("char", "nothing: model.token_shift"),
         ("gpt2-124m", "GPT2LMHeadModel"),
     ],
 )

@@ -112,7 +112,10 @@ def test_impossible_options_are_refused(options):
         sample(torch.zeros(3), **options)
 
 
-@pytest.mark.parametrize("changes", [{}, {"kv_heads": 2, "activation": "swiglu"}], ids=str)
+SHAPES = [{}, {"kv_heads": 2, "activation": "swiglu"}, {"token_shift": True, "rope_fraction": 0.5}]
+
+
+@pytest.mark.parametrize("changes", SHAPES, ids=str)
 def test_the_decoder_computes_the_logits_of_the_whole_context(changes):
     model = random_model(**changes).double().eval()
     decoder, ids = Decoder(model, n_ids=37), [5, 1, 9]

@@ -26,6 +26,7 @@ SHAPES = {
         **SMALL, head_size=2, qk_norm=False, qkv_bias=True, rope_scaling="linear", rope_factor=2.0
     ),
     "narrow gpt2": ModelConfig.gpt2(**SMALL, head_size=3, norm_eps=0.1),
+    "token shift, half of a head rotated": ModelConfig(**SMALL, token_shift=True, rope_fraction=0.5),
 }  # fmt: skip
 
 
@@ -80,11 +81,19 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
         share = (turns - config.rope_low) / (config.rope_high - config.rope_low)
         return (1 - share) * slow + share * per_position
 
+    def shifted(zs, layer, part):
+        if not config.token_shift:
+            return zs
+        weight = weights[f"blocks.{layer}.shifts.{part}.weight"]
+        return [z + weight * before for z, before in zip(zs, [np.zeros_like(zs[0]), *zs])]  # noqa: B905
+
     def turn(x, position):
         if config.positions != "rope":
             return x
         pairs = len(x) // 2
-        angles = position * np.array([angle(pair, pairs) for pair in range(pairs)])
+        turned = round(config.rope_fraction * pairs)
+        per_position = [angle(pair, turned) if pair < turned else 0.0 for pair in range(pairs)]
+        angles = position * np.array(per_position)
         z = (x[:pairs] + 1j * x[pairs:]) * np.exp(1j * angles)
         return np.concatenate([z.real, z.imag])
 
@@ -109,7 +118,7 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
             xs = [x + weights["positions.weight"][i] for i, x in enumerate(xs)]
         for layer in range(config.layers):
             name = f"blocks.{layer}"
-            zs = [norm(x, f"{name}.attention_norm") for x in xs]
+            zs = shifted([norm(x, f"{name}.attention_norm") for x in xs], layer, 0)
             q, k, v = (
                 [linear(z, f"{name}.attention.{part}") for z in zs]
                 for part in ("query", "key", "value")
@@ -126,10 +135,8 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
                     odds = np.exp(scores / math.sqrt(size))
                     mixed.append(sum(p * v[j][shared] for j, p in enumerate(odds / odds.sum())))
                 new.append(x + linear(np.concatenate(mixed), f"{name}.attention.output"))
-            xs = [
-                x + hidden(norm(x, f"{name}.feed_forward_norm"), f"{name}.feed_forward")
-                for x in new
-            ]
+            zs = shifted([norm(x, f"{name}.feed_forward_norm") for x in new], layer, 1)
+            xs = [x + hidden(z, f"{name}.feed_forward") for x, z in zip(new, zs, strict=True)]
         for x, target in zip(xs, target_row, strict=True):
             logits = head @ norm(x, "norm")
             losses.append(math.log(np.exp(logits).sum()) - logits[target])
@@ -288,6 +295,8 @@ def test_one_batch_can_be_overfitted():
         ({"head_size": 3}, "head_size"),
         ({"norm_eps": -1.0}, "norm_eps"),
         ({"rope_base": 0.0}, "rope_base"),
+        ({"rope_fraction": 1.5}, "rope_fraction"),
+        ({"rope_fraction": 0.5, "positions": "learned"}, "rope_fraction = 0.5 has no effect"),
         ({"rope_factor": 2.0}, "no effect without model.rope_scaling"),
         ({"rope_scaling": "llama3", "rope_factor": 2.0}, "rope_original_length"),
         ({"rope_scaling": "llama3", "rope_original_length": 9, "rope_low": 4.0}, "rope_low"),

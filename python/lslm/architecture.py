@@ -40,10 +40,13 @@ class ModelConfig:
     positions: Literal["rope", "learned"] = "rope"
     """rope: queries and keys are rotated; learned: a table is added to the embedding."""
     rope_base: float = 10_000.0
-    """See :func:`lslm.model.rotary`."""
+    """See :func:`lslm.rotary.rotary`."""
+    rope_fraction: float = 1.0
+    """Share of a head's pairs that are rotated; the others know no positions. In steps of a pair;
+    below 1 it has no published architecture here."""
     rope_scaling: Literal["none", "linear", "llama3"] = "none"
     """Slower rotation, for more positions than a model was first trained on; linear: of every
-    frequency; llama3: of the low ones, as in Llama 3.1. See :func:`lslm.model.frequencies`."""
+    frequency; llama3: of the low ones, as in Llama 3.1. See :func:`lslm.rotary.frequencies`."""
     rope_factor: float = 1.0
     """What ``rope_scaling`` divides frequencies by."""
     rope_original_length: int = 0
@@ -56,6 +59,9 @@ class ModelConfig:
     """Normalise each query and key to mean square 1 (Henry et al. 2020)."""
     qk_norm_weight: bool = False
     """Multiply normalised queries and keys by a learned vector, one for all heads of a layer."""
+    token_shift: bool = False
+    """Let attention and feed-forward layers see the position before too, see
+    :class:`lslm.model.TokenShift`; it has no published architecture here."""
     tied: bool = False
     """Use one table as embedding and head."""
     bias: bool = False
@@ -101,6 +107,13 @@ class ModelConfig:
         for name in ("rope_base", "rope_factor", "rope_low", "rope_high"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be above 0")
+        if not 0 <= self.rope_fraction <= 1:
+            raise ValueError(f"model.rope_fraction = {self.rope_fraction}: must be from 0 to 1")
+        if self.rope_fraction != 1 and self.positions != "rope":
+            raise ValueError(
+                f"model.rope_fraction = {self.rope_fraction} has no effect with "
+                f"model.positions = {self.positions!r}"
+            )
         if self.rope_scaling == "none" and self.rope_factor != 1:
             raise ValueError(
                 f"model.rope_factor = {self.rope_factor} has no effect without "

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from lslm.model import Block, Cache, frequencies, rotary
+from lslm.cache import Cache
+from lslm.model import Block, TokenShift
+from lslm.rotary import frequencies, rotary
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,16 +45,18 @@ a core, and four texts take 4.4 ms each instead of 7.3 (50,304 × 384, docs/log.
 class Sequence:
     """The keys and values of one text so far, from :meth:`Decoder.start`."""
 
-    def __init__(self, pairs: Tensor, length: int) -> None:
+    def __init__(self, pairs: Tensor, length: int, last: dict[int, Tensor]) -> None:
         self.pairs, self.length = pairs, length
         """(layers, 2, kv_heads, capacity, D): keys and values; positions that are filled."""
+        self.last = last
+        """What each token shift saw last (1, C), by its number; empty without them."""
 
 
 class _Place:
     """The last position of a sequence: where its keys and values go, and what it attends to."""
 
     def __init__(self, sequence: Sequence, table: tuple[Tensor, Tensor] | None) -> None:
-        at, pairs = sequence.length, sequence.pairs
+        at, pairs, self.last = sequence.length, sequence.pairs, sequence.last
         here, seen = pairs[:, :, None, :, at : at + 1], pairs[:, :, None, :, : at + 1]
         # one view for each layer, made for all of them at once: views cost as much as small sums
         self.new_keys, self.new_values = here[:, 0].unbind(), here[:, 1].unbind()
@@ -69,6 +73,11 @@ class _Layer:
         qkv = (attention.query, attention.key, attention.value)
         ups = (forward.gate, forward.up) if forward.activation == "swiglu" else (forward.up,)
         self.norms = (block.attention_norm, block.feed_forward_norm)
+        self.shifts = [
+            (shift.number, shift.weight.detach())
+            for shift in block.shifts
+            if isinstance(shift, TokenShift)
+        ]
         self.activation, self.qk_eps = forward.activation, attention.qk_eps
         self.qkv, self.qkv_bias = _joined(qkv)
         self.up, self.up_bias = _joined(ups)
@@ -81,6 +90,15 @@ class _Layer:
             rows = [w.expand(n // len(w), -1) for w, n in zip(norms, heads, strict=True)]
             self.qk_weight = torch.cat(rows)[None, :, None].detach()
             self.qk_eps = attention.query_norm.eps
+
+    def normed(self, part: int, x: Tensor, last: dict[int, Tensor]) -> Tensor:
+        """Return what attention (0) or the feed-forward layer (1) reads of ``x`` (1, C)."""
+        z: Tensor = self.norms[part](x)
+        if not self.shifts:
+            return z
+        number, weight = self.shifts[part]
+        before, last[number] = last[number], z
+        return torch.addcmul(z, weight, before)
 
     def feed_forward(self, z: Tensor) -> Tensor:
         """Return the vector between the two products of the feed-forward layer."""
@@ -127,7 +145,8 @@ class Decoder:
             pair[:, :, : len(ids)] = torch.cat(stored)[:, :, : len(ids)]
         if c.positions == "rope" and (self.table is None or len(self.table[0]) < capacity):
             self.table = self._rotation(capacity, x.dtype)
-        return Sequence(pairs, len(ids)), self._logits([x[0, -1]])[0]
+        last = {number: z[0] for number, z in cache.last.items()}
+        return Sequence(pairs, len(ids), last), self._logits([x[0, -1]])[0]
 
     def _rotation(self, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return (cos, cos) and (−sin, sin) of the angles of ``length`` positions (T, D)."""
@@ -156,7 +175,8 @@ class Decoder:
     def _layer(self, number: int, layer: _Layer, x: Tensor, place: _Place) -> Tensor:
         """Return ``x`` (1, C) after ``layer``, whose keys and values go to their place."""
         c = self.config
-        qkv = F.linear(layer.norms[0](x), layer.qkv, layer.qkv_bias).view(1, -1, 1, c.head_size)
+        z = layer.normed(0, x, place.last)
+        qkv = F.linear(z, layer.qkv, layer.qkv_bias).view(1, -1, 1, c.head_size)
         qk, v = torch.split(qkv, [c.heads + c.kv_heads, c.kv_heads], 1)
         if c.qk_norm:
             qk = F.rms_norm(qk, (c.head_size,), eps=layer.qk_eps)
@@ -171,7 +191,7 @@ class Decoder:
         gqa = c.heads != c.kv_heads
         y = F.scaled_dot_product_attention(q, keys, values, enable_gqa=gqa)
         x = x + F.linear(y.view(1, -1), layer.output, layer.output_bias)
-        h = layer.feed_forward(layer.norms[1](x))
+        h = layer.feed_forward(layer.normed(1, x, place.last))
         return x + F.linear(h, layer.down, layer.down_bias)
 
     def _logits(self, rows: list[Tensor]) -> list[Tensor]:

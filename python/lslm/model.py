@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm.architecture import ModelConfig
+from lslm.cache import Cache
 from lslm.loss import IGNORE, linear_cross_entropy
+from lslm.rotary import frequencies, rotary, rotate
 
 __all__ = [
     "Attention",
@@ -29,6 +31,7 @@ __all__ = [
     "FeedForward",
     "ModelConfig",
     "RMSNorm",
+    "TokenShift",
     "Transformer",
     "attention",
     "cross_entropy",
@@ -76,30 +79,6 @@ def cross_entropy(
     return nats.sum() / counted.sum() if reduction == "mean" else nats.sum()
 
 
-class Cache:
-    """Keys and values of the positions so far: the next token costs one position, not all."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity, self.length = capacity, 0
-        self.layers: list[tuple[Tensor, Tensor]] = []
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append (B, H, T, D) keys and values of ``layer``; return those of all positions so far.
-
-        The caller adds T to ``length`` after the last layer.
-        """
-        if layer == len(self.layers):
-            B, H, _, D = key.shape
-            self.layers.append(
-                (key.new_empty(B, H, self.capacity, D), value.new_empty(B, H, self.capacity, D))
-            )
-        end = self.length + key.size(2)
-        for store, new in zip(self.layers[layer], (key, value), strict=True):
-            store[:, :, self.length : end] = new
-        keys, values = self.layers[layer]
-        return keys[:, :, :end], values[:, :, :end]
-
-
 class RMSNorm(nn.Module):
     """RMSNorm: x / √(mean(x²) + ε) · g over the last axis (Zhang and Sennrich 2019)."""
 
@@ -117,36 +96,6 @@ def norm(config: ModelConfig) -> nn.Module:
     if config.norm == "rms":
         return RMSNorm(config.width, config.norm_eps or 1e-6)
     return nn.LayerNorm(config.width, config.norm_eps or 1e-5)
-
-
-def frequencies(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the angle per position of each pair (D/2): b^(−2i/D) (Su et al. 2021).
-
-    b is ``rope_base``. With ``rope_scaling`` = linear all are divided by ``rope_factor``. llama3
-    divides those of few turns in ``rope_original_length`` positions, keeps those of many, and
-    blends along a line between ``rope_low`` and ``rope_high`` turns (Dubey et al. 2024).
-    """
-    size = config.resolved().head_size
-    angles = config.rope_base ** -(torch.arange(0, size, 2, device=device, dtype=dtype) / size)
-    if config.rope_scaling == "none":
-        return angles
-    kept = torch.zeros_like(angles)
-    if config.rope_scaling == "llama3":
-        turns = angles * (config.rope_original_length / (2 * math.pi))
-        kept = ((turns - config.rope_low) / (config.rope_high - config.rope_low)).clamp(0, 1)
-    return angles * (kept + (1 - kept) / config.rope_factor)
-
-
-def rotary(positions: Tensor, angles: Tensor) -> list[Tensor]:
-    """Return cosine and sine (T, D/2) of position · angle, see :func:`frequencies`."""
-    turned = positions[:, None].to(angles.dtype) * angles
-    return [turned.cos(), turned.sin()]
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return ``x`` (B, H, T, D) with (x_i, x_{i + D/2}) turned by its position's angle."""
-    a, b = x.to(cos.dtype).chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -210,20 +159,40 @@ class FeedForward(nn.Module):
         return self.down(h)  # type: ignore[no-any-return]
 
 
+class TokenShift(nn.Module):
+    """x_t + w · x_{t−1} with a w for each channel, 0 at first (after RWKV, Peng et al. 2023)."""
+
+    def __init__(self, width: int, number: int) -> None:
+        super().__init__()
+        self.weight, self.number = nn.Parameter(torch.zeros(width)), number
+
+    def forward(self, x: Tensor, cache: Cache | None) -> Tensor:
+        """Return (B, T, C) for ``x`` (B, T, C); before the first position there is nothing."""
+        first = torch.zeros_like(x[:, :1]) if cache is None else cache.swap_last(self.number, x)
+        return x + self.weight.to(x.dtype) * torch.cat([first, x[:, :-1]], 1)
+
+
 class Block(nn.Module):
-    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    With ``token_shift``, what each of the two reads is shifted first, see :class:`TokenShift`.
+    """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm, self.attention = norm(config), Attention(config, layer)
         self.feed_forward_norm, self.feed_forward = norm(config), FeedForward(config)
-        self.dropout = config.dropout
+        self.dropout, self.shifts = config.dropout, nn.ModuleList()
+        if config.token_shift:
+            self.shifts.extend(TokenShift(config.width, 2 * layer + part) for part in (0, 1))
 
     def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
         """Return (B, T, C) for ``x`` (B, T, C)."""
-        h = self.attention(self.attention_norm(x), rotation, cache)
+        z = self.attention_norm(x)
+        h = self.attention(self.shifts[0](z, cache) if self.shifts else z, rotation, cache)
         x = x + F.dropout(h, self.dropout, self.training)
-        h = self.feed_forward(self.feed_forward_norm(x))
+        z = self.feed_forward_norm(x)
+        h = self.feed_forward(self.shifts[1](z, cache) if self.shifts else z)
         return x + F.dropout(h, self.dropout, self.training)
 
 

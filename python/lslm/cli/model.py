@@ -39,7 +39,7 @@ def train(
         list[str],
         typer.Argument(
             metavar="CONFIG|KEY=VALUE",
-            help="TOML file, or tiny, small or gpt2-124m; and values that override it.",
+            help="TOML file, or char, tiny, small or gpt2-124m; and values that override it.",
         ),
     ],
     *,

@@ -227,6 +227,12 @@ def choose(config: ModelConfig) -> Architecture:
     Raises ``MismatchError`` with the first key that none has.
     """
     shape = config.resolved()
+    for key, value in (("token_shift", False), ("rope_fraction", 1.0)):
+        if getattr(shape, key) != value:
+            raise MismatchError(
+                f"model.{key} = {getattr(shape, key)!r} has no published architecture: train with "
+                f"{key}={str(value).lower()}"
+            )
     if "layer" in config.norm or config.positions == "learned" or config.activation == "gelu":
         need: dict[str, Any] = {"norm": "layer", "positions": "learned", "activation": "gelu"}
         need |= {"bias": True, "qk_norm": False, "kv_heads": config.heads}
