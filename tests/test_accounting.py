@@ -69,7 +69,7 @@ def test_kept_and_dropped_are_all_that_was_read(tmp_path, raw, threads):
     own = [{key: row[key] for key in ("id", "text", "n")} for row in kept + dropped]
     assert sorted(own, key=str) == sorted(everything, key=str)
     reasons = {row["lslm_reason"] for row in dropped}
-    assert reasons == {"length.too_short", "duplicate.exact"}
+    assert reasons == {"length.too_short", "dedup.document"}
     for reason, row in result.funnel.dropped.items():
         assert sum(d["lslm_reason"] == reason for d in dropped) == row.n_documents
     for row in dropped:
@@ -93,8 +93,8 @@ def test_annotate_keeps_every_document_with_its_signals(tmp_path, raw):
         assert row["lslm_signals"]["length.too_short"] == len(row["text"])
     with pytest.raises(ValueError, match="has a field lslm_kept already"):
         clean(tmp_path / "out", output=tmp_path / "twice", annotate=True)
-    with pytest.raises(ValueError, match="leave dedup"):
-        clean(raw, output=tmp_path / "twice", annotate=True, dedup="exact")
+    with pytest.raises(ValueError, match="leave the folder of dropped documents out"):
+        clean(raw, output=tmp_path / "twice", annotate=True, dropped=tmp_path / "dropped")
 
 
 @pytest.mark.parametrize("source_format", ["jsonl", "parquet"])

@@ -278,7 +278,7 @@ def test_exact_dedup_keeps_the_first_for_any_number_of_threads(corpus, tmp_path)
         made.append(files_of(out))
         kept = len({d["text"] for d in documents()}) + 1
         assert result.n_documents == kept
-        assert result.funnel.dropped["duplicate.exact"].n_documents == 401 - kept
+        assert result.funnel.dropped["dedup.document"].n_documents == 401 - kept
     assert made[0] == made[1]
 
 

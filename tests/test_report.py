@@ -143,7 +143,7 @@ def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
         n_documents_kept=60,
         n_bytes_kept=7_500,
         dropped={
-            "duplicate.exact": results.Dropped(n_documents=10, n_bytes=1_000),
+            "dedup.document": results.Dropped(n_documents=10, n_bytes=1_000),
             "length.min_chars": results.Dropped(n_documents=30, n_bytes=1_000, examples=examples),
         },
         changes={
@@ -153,7 +153,7 @@ def test_funnel_of_the_page_adds_up_and_is_sorted_by_size():
     )
     document = report.clean_report(funnel, facts={"profile": "code"})
     text = "".join(Outline(document).text)
-    assert text.index("length.min_chars") < text.index("duplicate.exact")
+    assert text.index("length.min_chars") < text.index("dedup.document")
     assert "30 (30.0 %)" in text
     assert "500 bytes less than was read" in text
     assert "measured 7, the limit is 100" in text

@@ -64,7 +64,10 @@ def test_counts_of_cleaning_add_up(made):
     assert funnel.changes["spaces"] == results.Change(n_documents=40, n_changes=40)
     short = funnel.dropped["length.too_short"].examples[0]
     assert short == results.DroppedDocument(text="<EMAIL>", value=11, limit=15)
-    assert funnel.dropped["duplicate.exact"].examples == ()
+    copies = funnel.dropped["dedup.document"].examples[0]
+    assert copies.limit == 1 < copies.value
+    found = funnel.dedup["document"]
+    assert found.n_compared - found.n_removed == funnel.n_documents_kept
     assert cleaned.reading.n_documents == 41
     assert cleaned.reading.n_bad_documents == 1
     assert cleaned.reading.bad["malformed_json"].examples[0].source.endswith("a.jsonl")

@@ -321,6 +321,9 @@ class Cleaner:
     ) -> list[CleanedText]:
         """Return the results of many texts, in their order; ``threads=None`` is all cores.
 
+        The stage ``dedup`` compares the documents of :func:`lslm.clean` and :func:`lslm.tokenize`;
+        here it does nothing.
+
         ``texts`` is an iterable, or an Arrow array or column (pyarrow, polars, pandas, datasets).
 
         Raises:
@@ -340,8 +343,8 @@ class Cleaner:
     def config(self) -> dict[str, Any]:
         """The whole configuration: profile, unit, stages, and each rule's settings or False.
 
-        ``profile`` and ``profile_version`` say which rules were changed, ``stages`` is the list of
-        those that run, in order.
+        ``profile`` and ``profile_version`` say which rules were changed, ``unicode`` which tables
+        they use, ``stages`` is the list of those that run, in order.
 
         >>> config = cleaner.config
         >>> lslm.Cleaner(config.pop("profile"), **config) == cleaner
@@ -351,7 +354,8 @@ class Cleaner:
     def fingerprint(self) -> str:
         """The SHA-256 of what decides the result, 64 hexadecimal digits.
 
-        It covers the unit and the name, version and settings of each stage, in order. Datasets
+        It covers the versions of Unicode and of the unit, and name, version and settings of each
+        stage, in order. Datasets
         and cleaned files name the fingerprint of the rules that made them.
         """
     def __eq__(self, value: object, /) -> bool: ...
@@ -897,7 +901,9 @@ def clean(
     *,
     output: StrPath,
     cleaner: str | Cleaner = "default",
-    dedup: Literal["exact"] | None = None,
+    dedup: Literal["exact", "lines", "paragraphs"] | None = None,
+    dedup_against: StrPath | None = None,
+    save_index: bool = False,
     dropped: StrPath | None = None,
     annotate: bool = False,
     format: str = "jsonl.zst",
@@ -919,12 +925,21 @@ def clean(
         output: a folder outside the inputs; each partition becomes the file
             ``part-NNNNNN.FORMAT``.
         cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
-        dedup: "exact" keeps only the first of documents whose cleaned text is equal.
+        dedup: "exact" keeps only the first of documents whose cleaned text is equal; "lines" and
+            "paragraphs" also remove all but the first of equal lines, or paragraphs, of 20
+            characters or more. It is the same as the stage ``dedup`` of the cleaner, whose
+            settings choose more: ``dedup={"parts": "lines", "normalise": True}`` compares
+            letters, marks and numbers in lower case.
+        dedup_against: an index that an earlier job saved, or the output folder of that job: what
+            is in it counts as seen. It must have been made with the same settings.
+        save_index: write ``_dedup.index`` into ``output``, with everything that this job and the
+            index before it have seen, 16 bytes each.
         dropped: a folder for the documents that are dropped, as they were read, with the fields
             ``lslm_reason``, ``lslm_value``, ``lslm_limit`` and ``lslm_source``. Files called
             ``part-`` are of the rules, those called ``duplicates-`` of ``dedup``.
-        annotate: keep every document, and add these fields, ``lslm_kept``, and ``lslm_signals``
-            with every measure. The text is the cleaned one where the document would be kept.
+        annotate: keep every document, duplicates included, and add these fields, ``lslm_kept``,
+            and ``lslm_signals`` with every measure. The text is the cleaned one where the
+            document would be kept.
         format: the extension of the files, which decides their format: jsonl or txt, with .gz or
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000
@@ -1077,6 +1092,9 @@ def tokenize(
     output: StrPath,
     tokenizer: Tokenizer | StrPath,
     cleaner: str | Cleaner | None = None,
+    dedup: Literal["exact", "lines", "paragraphs"] | None = None,
+    dedup_against: StrPath | None = None,
+    save_index: bool = False,
     validation_fraction: float = 0.005,
     hold_out: str = "auto",
     seed: int = 0,
@@ -1102,6 +1120,10 @@ def tokenize(
         tokenizer: a :class:`Tokenizer`, or the path of one.
         cleaner: the rules that documents are cleaned by first: a :class:`Cleaner`, or the name of a
             profile; None does not clean.
+        dedup: as in :func:`clean`; the documents are cleaned into temporary files in ``output``
+            first.
+        dedup_against: as in :func:`clean`.
+        save_index: as in :func:`clean`.
         validation_fraction: the share of documents in the validation part, from 0 to below 1. A
             document belongs to it if the hash of its cleaned text and ``seed``, as a number from 0
             to 1, is below the fraction; so equal texts are in the same part.

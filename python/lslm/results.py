@@ -21,6 +21,7 @@ __all__ = [
     "DatasetPart",
     "Dropped",
     "DroppedDocument",
+    "Duplicates",
     "Funnel",
     "HeldOut",
     "Reading",
@@ -152,9 +153,9 @@ class DroppedDocument:
     text: str
     """Its first 240 bytes, redacted as kept text is."""
     value: float | None = None
-    """What was measured; None for a duplicate."""
+    """What was measured; for a duplicate, how often it occurs."""
     limit: float | None = None
-    """The limit that the value did not keep; None for a duplicate."""
+    """The limit that the value did not keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +179,20 @@ class Change:
     """Characters that a normaliser changed, or finds of a redactor."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """What the stage ``dedup`` compared, of one kind: documents, lines or paragraphs."""
+
+    n_compared: int
+    """Those that were compared: documents that the rules keep, parts of ``min_part_chars``."""
+    n_removed: int
+    """Those that equal an earlier one."""
+    n_older: int = 0
+    """Those of them that equal one of the index in ``dedup_against``."""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """How many groups of equal ones have a size of two or more, by size."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Funnel(Result):
     """What cleaning kept and dropped, and why."""
@@ -193,6 +208,8 @@ class Funnel(Result):
     """The others by reason, such as ``gopher_repetition.top_2_gram``."""
     changes: Mapping[str, Change]
     """What was changed, by rule."""
+    dedup: Mapping[str, Duplicates] = field(default_factory=dict)
+    """What deduplication compared and removed, by kind: ``document``, ``line``, ``paragraph``."""
 
     def summary(self) -> dict[str, str]:
         """Return documents and megabytes kept, then the documents dropped by reason."""

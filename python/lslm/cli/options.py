@@ -32,6 +32,7 @@ __all__ = [
     "MAX_VOCAB_SIZE",
     "AsJson",
     "CleanOptions",
+    "DedupOptions",
     "Inputs",
     "Output",
     "RankOptions",
@@ -195,6 +196,56 @@ class CleanOptions:
                     "or --profile none to start without any rule"
                 )
         return None
+
+
+def _check_dedup(value: str | None) -> str | None:
+    """Return ``value``, or raise an error that says what there is."""
+    if value not in {None, "exact", "lines", "paragraphs"}:
+        raise typer.BadParameter(
+            f"{value!r}: choose exact, lines or paragraphs; near-duplicates are removed by other "
+            "programs, such as datatrove, before or after"
+        )
+    return value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DedupOptions:
+    """What is compared to find duplicates: the options of every verb that sees all documents."""
+
+    dedup: Annotated[
+        str | None,
+        _clean_option(
+            callback=_check_dedup,
+            metavar="exact|lines|paragraphs",
+            help="Keep the first of equal documents; lines, paragraphs: of these too.",
+        ),
+    ] = None
+    dedup_against: Annotated[
+        Path | None,
+        _clean_option(
+            metavar="INDEX|FOLDER",
+            help="Index that an earlier job saved, or its folder: what it has counts as seen.",
+        ),
+    ] = None
+    save_index: Annotated[
+        bool,
+        _clean_option("--save-index", help="Save an index of what was seen, _dedup.index."),
+    ] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that say what is compared with, and whether an index is saved."""
+        return {"dedup_against": self.dedup_against, "save_index": self.save_index}
+
+    def cleaner(self, rules: lslm.Cleaner | None) -> lslm.Cleaner | None:
+        """Return ``rules`` with the stage that ``--dedup`` asks for; without rules, it alone."""
+        if self.dedup is None:
+            return rules
+        config: dict[str, Any] = {"profile": "none"} if rules is None else rules.config
+        # settings of --set stay
+        settings = dict(config.get("dedup") or {}) | {"documents": True}
+        if self.dedup != "exact":
+            settings["parts"] = self.dedup
+        return lslm.Cleaner(config.pop("profile"), **(config | {"dedup": settings}))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

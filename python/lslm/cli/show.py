@@ -201,6 +201,14 @@ def print_funnel(funnel: Funnel) -> None:
         for rule, change in funnel.changes.items():
             changes.add_row(rule, f"{change.n_documents:,}", f"{change.n_changes:,}")
         Console().print(changes)
+    for kind, found in funnel.dedup.items():
+        groups = sum(found.groups.values())
+        largest = max(map(int, found.groups), default=0)
+        older = f", {found.n_older:,} of them seen by earlier jobs" if found.n_older else ""
+        print(
+            f"dedup: {found.n_removed:,} of {counted(found.n_compared, kind)} equal an earlier one"
+            f"{older}; {counted(groups, 'group')} of equal ones, at most {largest:,} in one"
+        )
 
 
 def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: lslm.TokenizerReport) -> None:

@@ -16,6 +16,7 @@ from lslm.cli.options import (
     MAX_VOCAB_SIZE,
     AsJson,
     CleanOptions,
+    DedupOptions,
     Inputs,
     Output,
     RankOptions,
@@ -51,16 +52,6 @@ HoldOut = Annotated[
 ]
 
 
-def _check_dedup(value: str | None) -> str | None:
-    """Return ``value``, or raise an error that says what there is."""
-    if value not in {None, "exact"}:
-        raise typer.BadParameter(
-            f"{value!r}: only exact is there; near-duplicates are removed by other programs, such "
-            "as datatrove, before or after"
-        )
-    return value
-
-
 @verbs.command(epilog="Example: lslm clean 'raw/*.jsonl.zst' -o clean --profile fineweb")
 @expand_options
 def clean(
@@ -79,14 +70,7 @@ def clean(
             help="Extension of the files to write: jsonl or txt, with .gz or .zst, or parquet.",
         ),
     ] = "jsonl.zst",
-    dedup: Annotated[
-        str | None,
-        typer.Option(
-            callback=_check_dedup,
-            metavar="exact",
-            help="exact: keep the first of equal documents.",
-        ),
-    ] = None,
+    dedup: DedupOptions,
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
     ] = None,
@@ -116,7 +100,8 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
-    corpus, cleaner = read.corpus(inputs), rules.cleaner() or lslm.Cleaner()
+    corpus = read.corpus(inputs)
+    cleaner = dedup.cleaner(rules.cleaner() or lslm.Cleaner()) or lslm.Cleaner()
     if report is not None:
         check_output_file(report, option="--report", corpus=corpus, force=force)
     if explain is not None:
@@ -134,7 +119,7 @@ def clean(
         corpus,
         output=output,
         cleaner=cleaner,
-        dedup="exact" if dedup == "exact" else None,  # what _check_dedup lets pass
+        **dedup.arguments(),
         dropped=dropped,
         annotate=annotate,
         format=format_,
@@ -310,18 +295,20 @@ def tokenize(
     ] = None,
     ranks: RankOptions,
     rules: CleanOptions,
+    dedup: DedupOptions,
     read: ReadOptions,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn documents into a dataset of tokens, with a validation part."""
-    corpus, cleaner = read.corpus(inputs), rules.cleaner()
+    corpus, cleaner = read.corpus(inputs), dedup.cleaner(rules.cleaner())
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # printed below
         result = lslm.tokenize(
             corpus,
             output=output,
             tokenizer=ranks.load(tokenizer),
             cleaner=cleaner,
+            **dedup.arguments(),
             validation_fraction=validation_fraction,
             hold_out=hold_out,
             seed=seed,

@@ -7,18 +7,20 @@
 //!     line edit:             as a filter; then text = rule(view(text)), and a new view
 //! ```
 //!
+//! Deduplication, the last stage of some, is not among them: it needs all documents of a job.
+//!
 //! Filters and line edits that follow one another share one view, up to the first line edit that
 //! changes the text.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lslm_runtime::{Result, Task, threads};
+use lslm_runtime::{Error, Result, Task, threads};
 use rayon::prelude::*;
-use serde_json::Value;
 
 use crate::chars::CharacterSummary;
 use crate::config::CleanConfig;
+use crate::dedup::Dedup;
 use crate::edit::{Detail, Edit, add_detail};
 use crate::measure::{Judge, Measure};
 use crate::rule::{Filter, LineEdit, Make, Rewrite};
@@ -64,6 +66,7 @@ pub struct Cleaner {
     config: CleanConfig,
     fingerprint: [u8; 32],
     stages: Vec<Stage>,
+    dedup: Option<Dedup>,
     /// Memory of earlier batches.
     spare: Mutex<Vec<CleanBuffers>>,
 }
@@ -188,18 +191,30 @@ impl Cleaner {
     ///
     /// An [`Error::Invalid`](lslm_runtime::Error::Invalid) names the setting that cannot be used.
     pub fn new(config: &CleanConfig) -> Result<Self> {
-        let build = |(rule, settings): (usize, &Value)| {
+        let (mut stages, mut dedup) = (Vec::new(), None);
+        for (rule, settings) in config.active() {
             let work = match RULES[rule].make {
                 Make::Normaliser(make) => Work::Normalise(make(settings)?),
                 Make::Redactor(make) => Work::Redact(make(settings)?),
                 Make::LineEdit(make) => Work::EditLines(make(settings)?),
                 Make::Filter(make) => Work::Filter(make(settings)?),
+                Make::Dedup => {
+                    let settings = serde_json::from_value(settings.clone())
+                        .map_err(|error| Error::invalid(format!("dedup: {error}")))?;
+                    dedup = Some(Dedup::new(settings)?);
+                    continue;
+                }
             };
-            Ok(Stage { rule, work })
-        };
-        let stages = config.active().map(build).collect::<Result<_>>()?;
+            stages.push(Stage { rule, work });
+        }
         let (fingerprint, spare) = (config.fingerprint(), Mutex::default());
-        Ok(Self { config: config.clone(), fingerprint, stages, spare })
+        Ok(Self { config: config.clone(), fingerprint, stages, dedup, spare })
+    }
+
+    /// Returns what compares documents, if the configuration has that stage. It is the work of a job
+    /// over all of them; [`Cleaner::clean`], which sees one, leaves it out.
+    pub fn dedup(&self) -> Option<&Dedup> {
+        self.dedup.as_ref()
     }
 
     /// Returns the configuration that the rules were built from.

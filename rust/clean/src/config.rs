@@ -2,10 +2,12 @@
 
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
+use lslm_unicode::VERSION as UNICODE_VERSION;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::rule::RuleKind;
 use crate::rules::RULES;
 use crate::view::unit::WordUnit;
 
@@ -75,7 +77,7 @@ impl Profile {
 /// What a [`Cleaner`](crate::Cleaner) does: an ordered list of stages, each a rule with its
 /// settings.
 ///
-/// As data it is one table: `profile`, `profile_version`, `unit`, `stages` (the names of the rules
+/// As data it is one table: `profile`, `profile_version`, `unicode`, `unit`, `stages` (the names of the rules
 /// that run, in order), and each rule by its name. Written, a rule has `false` or all of its
 /// settings; read, only the differences from the profile need to be named. `stages` alone says the
 /// order, because the order of keys means nothing in TOML or in keyword arguments.
@@ -114,6 +116,8 @@ const PROFILE_VERSION: &str = "profile_version";
 const STAGES: &str = "stages";
 /// The key of the unit that counts as a word.
 const UNIT: &str = "unit";
+/// The key of the version of Unicode.
+const UNICODE: &str = "unicode";
 
 impl CleanConfig {
     /// Returns the configuration of the profile `name`; an alias is resolved.
@@ -168,6 +172,7 @@ impl CleanConfig {
             match key.as_str() {
                 STAGES => {}
                 PROFILE_VERSION => self.check_version(change)?,
+                UNICODE => check_unicode(change)?,
                 UNIT => {
                     self.unit = serde_json::from_value(change.clone()).map_err(|_| {
                         let names = WordUnit::ALL.map(WordUnit::name).join(", ");
@@ -191,6 +196,11 @@ impl CleanConfig {
                 return Err(wrong());
             }
             self.rules[index] = RULES[index].change(&self.rules[index], &Value::Bool(true))?;
+            if stages.last().is_some_and(|before| is_dedup(*before)) {
+                return Err(Error::invalid(format!(
+                    "stages = {names}: dedup compares what all other stages leave: put it last"
+                )));
+            }
             stages.push(index);
         }
         for index in self.stages.iter().filter(|index| !stages.contains(index)) {
@@ -255,6 +265,7 @@ impl CleanConfig {
         let mut table = Map::new();
         table.insert(PROFILE.to_owned(), self.profile.name.into());
         table.insert(PROFILE_VERSION.to_owned(), self.profile.version().into());
+        table.insert(UNICODE.to_owned(), UNICODE_VERSION.into());
         table.insert(UNIT.to_owned(), self.unit.name().into());
         table.insert(STAGES.to_owned(), self.stages().collect());
         for (rule, settings) in RULES.iter().zip(&self.rules) {
@@ -290,18 +301,37 @@ impl CleanConfig {
         self.stages.iter().map(|index| (*index, &self.rules[*index]))
     }
 
-    /// Returns the SHA-256 of everything that decides the result: the unit, and the name, version
-    /// and settings of each stage, in order. The profile's name and rules that are off do not
+    /// Returns the SHA-256 of everything that decides the result: the version of Unicode, the unit, and
+    /// the name, version and settings of each stage, in order. The profile's name and rules that are off do not
     /// enter it.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(format!("lslm-clean 1\nunit {} {}\n", self.unit.name(), self.unit.version()));
+        let unit = self.unit;
+        hash.update(format!("lslm-clean 2\nunicode {UNICODE_VERSION}\n"));
+        hash.update(format!("unit {} {}\n", unit.name(), unit.version()));
         for (index, settings) in self.active() {
             let rule = &RULES[index];
             hash.update(format!("{} {} {settings}\n", rule.name, rule.version));
         }
         hash.finalize().into()
     }
+}
+
+/// Refuses a version of Unicode that is not the one of this library's tables: letters, normal forms
+/// and so results may differ.
+fn check_unicode(version: &Value) -> Result<()> {
+    if version.as_str() == Some(UNICODE_VERSION) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "unicode = {version}: the tables here are those of Unicode {UNICODE_VERSION}; remove \
+         unicode to use them"
+    )))
+}
+
+/// Returns whether the rule with this index compares documents.
+fn is_dedup(index: usize) -> bool {
+    RULES[index].kind() == RuleKind::Dedup
 }
 
 /// Returns the index of a rule in [`RULES`], or an error with the nearest name.
@@ -436,6 +466,10 @@ mod tests {
             let message = message(none.clone().with(&json!({"stages": wrong})));
             assert!(message.contains("use a list of names"), "{message}");
         }
+        let early = message(none.clone().with(&json!({"stages": ["dedup", "nfc"]})));
+        assert!(early.contains("put it last"), "{early}");
+        let more = none.clone().with(&json!({"dedup": true, "redact": true})).unwrap();
+        assert_eq!(order(&more), ["redact", "dedup"]);
         let message = message(none.with(&json!({"stages": ["nfx"]})));
         assert!(message.contains("did you mean"), "{message}");
     }
@@ -445,6 +479,10 @@ mod tests {
         let mut value = CleanConfig::profile("default").unwrap().to_value();
         value["profile_version"] = json!(0);
         assert!(message(CleanConfig::from_value(&value)).starts_with("profile_version = 0: the"));
+        let mut value = CleanConfig::profile("default").unwrap().to_value();
+        assert_eq!(value["unicode"], json!(UNICODE_VERSION));
+        value["unicode"] = json!("9.0.0");
+        assert!(message(CleanConfig::from_value(&value)).contains("the tables here are those of"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cleaner::{CleanedText, Cleaner, Verdict};
 use crate::dedup::DocumentPosition;
 use crate::language::detect_language;
+use crate::measure::Measure;
 
 /// Examples kept for each reason: enough to see what a rule drops, on a third of a screen.
 const MAX_EXAMPLES: usize = 3;
@@ -47,6 +48,22 @@ pub struct Funnel {
     pub dropped: BTreeMap<String, Dropped>,
     /// Changes to the texts of all documents, by rule.
     pub changes: BTreeMap<String, Change>,
+    /// What deduplication compared, by kind: "document", "line" or "paragraph".
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dedup: BTreeMap<String, Duplicates>,
+}
+
+/// What deduplication compared and found, of one kind.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Duplicates {
+    /// The documents or parts that were compared.
+    pub compared: u64,
+    /// Those that equal an earlier one, and are removed.
+    pub removed: u64,
+    /// Those of them that equal one of an older index.
+    pub older: u64,
+    /// The number of groups of equal ones, by their size; an older index does not count.
+    pub groups: BTreeMap<u64, u64>,
 }
 
 /// The documents dropped for one reason.
@@ -75,7 +92,7 @@ pub struct DroppedExample {
     /// Its position in the input. Funnels on disk have the key `place`.
     #[serde(rename = "place")]
     pub position: DocumentPosition,
-    /// The value and the limit of the measure that failed; `None` for a duplicate.
+    /// The value and the limit of the measure that failed.
     pub measured: Option<(f64, f64)>,
     /// The beginning of its text, redacted like kept text.
     pub text: String,
@@ -110,8 +127,7 @@ impl Funnel {
                 let Some(dropped) = self.dropped.get_mut(&measure.name) else { return };
                 dropped.documents += 1;
                 dropped.bytes += bytes;
-                let is_later = dropped.examples.last().is_some_and(|last| last.position < position);
-                if dropped.examples.len() < MAX_EXAMPLES || !is_later {
+                if dropped.may_show(position) {
                     let text = cleaner.excerpt(&cleaned.text, MAX_EXAMPLE_BYTES);
                     dropped.add_examples([DroppedExample { position, measured, text }]);
                 }
@@ -119,15 +135,34 @@ impl Funnel {
         }
     }
 
-    /// Moves a document that was counted as kept to those dropped for `reason`: one that is found
-    /// to be a duplicate later. It had `bytes_before` bytes before cleaning and `bytes_after`
-    /// after.
-    pub fn drop_kept(&mut self, reason: &str, bytes_before: u64, bytes_after: u64) {
+    /// Moves a document that was counted as kept to those dropped because of `measure`: one that is
+    /// found to be a duplicate later. It had `bytes_before` bytes before cleaning, and is `text` now.
+    pub fn drop_kept(
+        &mut self,
+        position: DocumentPosition,
+        measure: &Measure,
+        bytes_before: u64,
+        text: &str,
+    ) {
         self.documents_kept -= 1;
-        self.bytes_kept -= bytes_after;
-        let dropped = self.dropped.entry(reason.to_owned()).or_default();
+        self.bytes_kept -= text.len() as u64;
+        let dropped = self.dropped.entry(measure.name.clone()).or_default();
         dropped.documents += 1;
         dropped.bytes += bytes_before;
+        if dropped.may_show(position) {
+            let text = text[..text.floor_char_boundary(MAX_EXAMPLE_BYTES)].to_owned();
+            let measured = Some((measure.value, measure.limit));
+            dropped.add_examples([DroppedExample { position, measured, text }]);
+        }
+    }
+
+    /// Counts a change of a document that was counted as kept: `amount` of the rule, which left
+    /// `bytes_after` of `bytes_before` bytes.
+    pub fn edit_kept(&mut self, rule: &str, amount: u64, bytes_before: u64, bytes_after: u64) {
+        self.bytes_kept = self.bytes_kept + bytes_after - bytes_before;
+        let change = self.changes.entry(rule.to_owned()).or_default();
+        change.documents += 1;
+        change.amount += amount;
     }
 
     /// Adds the counts and examples of `other`.
@@ -146,6 +181,15 @@ impl Funnel {
             let change = self.changes.entry(rule).or_default();
             change.documents += more.documents;
             change.amount += more.amount;
+        }
+        for (kind, more) in other.dedup {
+            let duplicates = self.dedup.entry(kind).or_default();
+            duplicates.compared += more.compared;
+            duplicates.removed += more.removed;
+            duplicates.older += more.older;
+            for (size, count) in more.groups {
+                *duplicates.groups.entry(size).or_default() += count;
+            }
         }
     }
 
@@ -187,6 +231,12 @@ impl Funnel {
 }
 
 impl Dropped {
+    /// Returns whether a document at `position` would be among the examples.
+    fn may_show(&self, position: DocumentPosition) -> bool {
+        let is_later = self.examples.last().is_some_and(|last| last.position < position);
+        self.examples.len() < MAX_EXAMPLES || !is_later
+    }
+
     /// Adds `more` examples and keeps the first ones by position.
     fn add_examples(&mut self, more: impl IntoIterator<Item = DroppedExample>) {
         self.examples.extend(more);

@@ -5,6 +5,7 @@
 //!
 //! normaliser   rewrites the text            line edit   removes or changes lines, may drop
 //! filter       keeps or drops the document  redactor    masks private data
+//! dedup        compares documents, the last stage: see [`dedup`]
 //! ```
 //!
 //! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs its
@@ -40,7 +41,7 @@
 pub mod chars;
 mod cleaner;
 mod config;
-mod dedup;
+pub mod dedup;
 pub mod edit;
 mod fineweb2;
 mod funnel;
@@ -56,8 +57,8 @@ pub mod view;
 
 pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, MAX_GROWTH, Verdict};
 pub use config::{CleanConfig, PROFILES, Profile};
-pub use dedup::{DocumentPosition, ExactDedup, content_hash};
-pub use funnel::{Change, Dropped, DroppedExample, Funnel};
+pub use dedup::{Dedup, DocumentPosition, content_hash};
+pub use funnel::{Change, Dropped, DroppedExample, Duplicates, Funnel};
 pub use language::{DetectedLanguage, detect_language};
 pub use measure::Measure;
 pub use rule::{Rule, RuleKind};

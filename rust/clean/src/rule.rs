@@ -1,9 +1,9 @@
 //! The frame of every rule: its name, its settings, and what it does with a text.
 //!
-//! A rule is a type in a file of its own and a [`Rule`] that names it. There are four kinds:
+//! A rule is a type in a file of its own and a [`Rule`] that names it. There are five kinds:
 //! normalisers rewrite the text, line edits remove or change lines of the [`View`] and may drop the
-//! document, filters keep or drop it, redactors mask private data. A configuration is an ordered
-//! list of them, its *stages*.
+//! document, filters keep or drop it, redactors mask private data, and deduplication compares
+//! documents with one another. A configuration is an ordered list of them, its *stages*.
 
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
@@ -99,6 +99,8 @@ pub(crate) enum Make {
     LineEdit(fn(&Value) -> Result<Box<dyn LineEdit>>),
     Filter(fn(&Value) -> Result<Box<dyn Filter>>),
     Redactor(fn(&Value) -> Result<Box<dyn Rewrite>>),
+    /// Its settings are all: a job compares the documents.
+    Dedup,
 }
 
 /// What a rule does.
@@ -112,6 +114,8 @@ pub enum RuleKind {
     Filter,
     /// Masks private data.
     Redactor,
+    /// Compares documents with one another, after all other stages.
+    Dedup,
 }
 
 impl Rule {
@@ -155,6 +159,15 @@ impl Rule {
         Self::new::<R>(name, version, about, make)
     }
 
+    /// Returns the rule that compares documents.
+    pub const fn dedup<S: RuleSettings>(
+        name: &'static str,
+        version: u32,
+        about: &'static str,
+    ) -> Self {
+        Self::new::<S>(name, version, about, Make::Dedup)
+    }
+
     const fn new<R: Build>(
         name: &'static str,
         version: u32,
@@ -171,6 +184,7 @@ impl Rule {
             Make::LineEdit(_) => RuleKind::LineEdit,
             Make::Filter(_) => RuleKind::Filter,
             Make::Redactor(_) => RuleKind::Redactor,
+            Make::Dedup => RuleKind::Dedup,
         }
     }
 

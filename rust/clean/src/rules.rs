@@ -7,6 +7,7 @@ mod c4;
 mod c4_paragraphs;
 mod code;
 mod controls;
+mod dedup;
 mod fineweb;
 mod gopher_quality;
 mod gopher_repetition;
@@ -24,8 +25,8 @@ mod utf8;
 use crate::rule::Rule;
 
 /// Every rule. The order is that of a profile without a list of stages, and the place of a rule that
-/// is switched on: normalisers, line edits, filters, redaction.
-pub static RULES: [Rule; 21] = [
+/// is switched on: normalisers, line edits, filters, redaction, deduplication.
+pub static RULES: [Rule; 22] = [
     // normalisers: repair sees the text as it was written; NFC comes after every rule that removes
     // characters, since a removal may leave two characters side by side that NFC composes
     repair::RULE,
@@ -51,4 +52,6 @@ pub static RULES: [Rule; 21] = [
     gopher_quality::RULE,
     fineweb::RULE,
     redact::RULE,
+    // compares what all others leave
+    dedup::RULE,
 ];

@@ -1,22 +1,28 @@
 //! Cleans documents into files, with a reason for every document that is dropped.
 
-use std::path::{Path, PathBuf};
+mod publication;
 
-use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, ExactDedup, Funnel, content_hash};
-use lslm_corpus::{Corpus, Document, DocumentWriter, Statistics, WriteOptions, check_extension};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentPosition, Funnel};
+use lslm_corpus::{Annotation, Corpus, Statistics, check_extension};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cleaning::{Accounting, Losses, clean_chunk};
-use crate::job::{Job, PartitionRecord};
+use crate::clean::publication::{CleanRecord, Outputs, Publication};
+use crate::cleaning::{Accounting, CleanedChunk, CleanedDocument, Losses, clean_chunk};
+use crate::dedup::{Decisions, DedupOptions, Deduplication, DocumentKeys, Fates, PartitionKeys};
+use crate::job::Job;
 use crate::journal::write_json;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
-use crate::reading::Batches;
-use crate::staging::{DUPLICATE, KeptDocument, Publication, StagedFiles};
+use crate::reading::{Batches, Chunk};
+use crate::staging::{LazyWriter, Note, NoteReader, StagedFiles, note_document, open_staged};
 
 /// The result of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
@@ -27,8 +33,8 @@ const RESULT: &str = "_clean.json";
 pub struct CleanOptions {
     /// The rules.
     pub clean: CleanConfig,
-    /// Whether only the first of the documents whose cleaned texts are equal is kept.
-    pub exact_dedup: bool,
+    /// What deduplication, if `clean` has that stage, compares with and saves.
+    pub dedup: DedupOptions,
     /// A folder for the documents that are dropped, as they were read, with the reason; see
     /// [`Annotation`](lslm_corpus::Annotation). Files of filters are called `part-NNNNNN`, those of
     /// duplicates `duplicates-NNNNNN`.
@@ -66,27 +72,11 @@ pub struct Cleaned {
     pub fingerprint: String,
 }
 
-/// The record of a finished partition.
-#[derive(Serialize, Deserialize)]
-struct CleanRecord {
-    n_documents: u64,
-    n_bytes: u64,
-    funnel: Funnel,
-    losses: Losses,
-    reading: Statistics,
-}
-
-impl PartitionRecord for CleanRecord {
-    fn reading(&self) -> &Statistics {
-        &self.reading
-    }
-}
-
 /// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`. Every field of a record is
 /// in the output, with its name and type; see [`DocumentWriter`].
 ///
-/// Each partition of the corpus becomes one file, the same bytes for any number of threads; of
-/// equal documents the first in the order of the corpus is kept. After a kill the same call resumes
+/// Each partition of the corpus becomes one file, the same bytes for any number of threads. With the
+/// stage `dedup`, the first of equal documents or parts in the order of the corpus is kept. After a kill the same call resumes
 /// after the finished partitions.
 ///
 /// Returns an [`Error::Invalid`] for a folder with a finished job, or with an unfinished job of
@@ -95,7 +85,7 @@ impl PartitionRecord for CleanRecord {
 /// ```
 /// use lslm_clean::CleanConfig;
 /// use lslm_corpus::{Corpus, ReadOptions};
-/// use lslm_pipeline::{CleanOptions, clean};
+/// use lslm_pipeline::{CleanOptions, DedupOptions, clean};
 /// use lslm_runtime::Task;
 ///
 /// # let folder = tempfile::tempdir()?;
@@ -105,8 +95,8 @@ impl PartitionRecord for CleanRecord {
 /// let input = folder.join("a.jsonl").display().to_string();
 /// let corpus = Corpus::open(&[input], ReadOptions::default())?;
 /// let options = CleanOptions {
-///     clean: CleanConfig::profile("none")?,
-///     exact_dedup: true,
+///     clean: CleanConfig::profile("none")?.with(&serde_json::json!({"dedup": true}))?,
+///     dedup: DedupOptions::default(),
 ///     dropped: None,
 ///     annotate: false,
 ///     extension: "jsonl".into(),
@@ -135,9 +125,10 @@ pub fn clean(
         )));
     }
     let fingerprint = hex(&cleaner.fingerprint());
+    let dedup = Deduplication::new(Some(&cleaner), &options.dedup, output)?;
     let plan = json!({
         "clean": fingerprint,
-        "exact_dedup": options.exact_dedup,
+        "dedup": dedup.as_ref().map(Deduplication::plan),
         "extension": options.extension,
         "dropped": options.dropped,
         "annotate": options.annotate,
@@ -145,19 +136,25 @@ pub fn clean(
     let mut files = vec![output.join(file_name(0, &options.extension))];
     files.extend(options.dropped.iter().map(|folder| folder.join(dropped_name(0, options))));
     let job = Job::open("clean", corpus, output, &files, plan, options.partition_bytes, task)?;
+    let sources = (0..).zip(corpus.inputs());
     let step = CleanStep {
         output,
         options,
         staged: StagedFiles::new(job.folder()),
         cleaner: &cleaner,
+        dedup: dedup.as_ref(),
         corpus,
+        sources: sources.map(|(index, input)| (Arc::clone(input.name()), index)).collect(),
         buffers: PerThread::new(threads, CleanBuffers::default),
         task,
     };
     let mut records = job.run(threads, |partition| step.run(partition))?;
     let job = job.require_documents(&records)?;
-    if options.exact_dedup {
-        step.remove_duplicates(&mut records, threads)?;
+    let mut duplicates = Funnel::default();
+    if let Some(dedup) = &dedup {
+        let decisions = dedup.search(job.folder(), records.len(), threads, task)?;
+        dedup.count(&decisions, &mut duplicates);
+        records = step.publish_all(dedup, &decisions, &records, threads)?;
     }
     let mut cleaned = Cleaned {
         files: Vec::new(),
@@ -179,6 +176,7 @@ pub fn clean(
         cleaned.funnel.merge(record.funnel);
         cleaned.losses.merge(record.losses);
     }
+    cleaned.funnel.merge(duplicates);
     cleaned.losses.keep_large();
     write_json(&output.join(RESULT), &cleaned)?;
     job.close()?;
@@ -190,38 +188,6 @@ fn accounting(options: &CleanOptions) -> Accounting {
         (_, true) => Accounting::Annotate,
         (Some(_), false) => Accounting::Collect,
         (None, false) => Accounting::Count,
-    }
-}
-
-/// Writes the documents that the rules drop from one partition, if they are to be written. The file
-/// is created with the first.
-struct Dropped<'a> {
-    path: Option<PathBuf>,
-    corpus: &'a Corpus,
-    writer: Option<DocumentWriter>,
-}
-
-impl<'a> Dropped<'a> {
-    fn new(options: &CleanOptions, corpus: &'a Corpus, partition: usize) -> Self {
-        let folder = options.dropped.as_ref();
-        let path = folder.map(|folder| folder.join(dropped_name(partition, options)));
-        Self { path, corpus, writer: None }
-    }
-
-    fn write(&mut self, document: &Document) -> Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            empty => {
-                let options = WriteOptions { annotations: true, ..WriteOptions::default() };
-                empty.insert(DocumentWriter::create_like(path, options, self.corpus)?)
-            }
-        };
-        writer.write(document)
-    }
-
-    fn finish(self) -> Result<()> {
-        self.writer.map_or(Ok(()), DocumentWriter::finish)
     }
 }
 
@@ -244,9 +210,9 @@ fn dropped_extension(options: &CleanOptions) -> &str {
 /// Returns an error for options of dropped documents that cannot be used, or that would mix two jobs
 /// in one folder.
 fn check_accounting(output: &Path, options: &CleanOptions) -> Result<()> {
-    if options.annotate && (options.exact_dedup || options.dropped.is_some()) {
+    if options.annotate && options.dropped.is_some() {
         return Err(Error::invalid(
-            "annotate keeps every document: leave dedup and the folder of dropped documents out",
+            "annotate keeps every document: leave the folder of dropped documents out",
         ));
     }
     if options.annotate && options.extension.starts_with("txt") {
@@ -270,9 +236,41 @@ struct CleanStep<'a> {
     options: &'a CleanOptions,
     staged: StagedFiles,
     cleaner: &'a Cleaner,
+    dedup: Option<&'a Deduplication<'a>>,
     corpus: &'a Corpus,
+    /// The index of each input by its name.
+    sources: HashMap<Arc<str>, u64>,
     buffers: PerThread<CleanBuffers>,
     task: &'a Task,
+}
+
+/// A chunk after cleaning, and what its kept documents are compared by.
+struct KeyedChunk {
+    cleaned: CleanedChunk,
+    keys: Vec<DocumentKeys>,
+}
+
+/// Writes a document of the first pass, with a note if the second needs one.
+fn write_first(
+    cleaned: CleanedDocument,
+    outputs: &mut Outputs<'_>,
+    record: &mut CleanRecord,
+) -> Result<()> {
+    let CleanedDocument { mut document, original, is_kept, .. } = cleaned;
+    record.n_documents += 1;
+    record.n_bytes += document.text.len() as u64;
+    if let Some(notes) = &mut outputs.notes {
+        let annotation = document.annotation.take().map_or_else(
+            || Annotation {
+                is_kept,
+                source: Arc::clone(&document.source),
+                ..Annotation::default()
+            },
+            |annotation| *annotation,
+        );
+        notes.write(&note_document(Note { original, annotation }))?;
+    }
+    outputs.kept.write(&document)
 }
 
 impl CleanStep<'_> {
@@ -280,113 +278,153 @@ impl CleanStep<'_> {
         file_name(partition, &self.options.extension)
     }
 
-    /// Returns the path of the duplicates in one partition, if they are to be written.
-    fn duplicates_path(&self, partition: usize) -> Option<PathBuf> {
-        let name = format!("duplicates-{partition:06}.{}", dropped_extension(self.options));
-        self.options.dropped.as_ref().map(|folder| folder.join(name))
-    }
-
     fn final_path(&self, partition: usize) -> PathBuf {
         self.output.join(self.file_name(partition))
+    }
+
+    /// Returns the path of the staged file of a partition: as the final one, but that text files,
+    /// which do not hold empty documents, are staged as JSONL.
+    fn staged_path(&self, partition: usize) -> PathBuf {
+        self.staged.path(partition, dropped_extension(self.options))
+    }
+
+    /// Returns whether the staged file can become the final one as it is.
+    fn is_staged_as_final(&self) -> bool {
+        !self.options.annotate && dropped_extension(self.options) == self.options.extension
+    }
+
+    /// Returns whether the second pass needs more than the staged documents.
+    fn has_notes(&self) -> bool {
+        self.dedup.is_some() && (self.options.annotate || self.options.dropped.is_some())
+    }
+
+    /// Returns the outputs of the first pass. Documents are staged, without annotations, if duplicates
+    /// are to be removed.
+    fn first_outputs(&self, partition: usize) -> Outputs<'_> {
+        let kept = match self.dedup {
+            None => {
+                let path = self.final_path(partition);
+                LazyWriter::like(path, self.corpus, self.options.annotate)
+            }
+            Some(_) => LazyWriter::like(self.staged_path(partition), self.corpus, false),
+        };
+        let dropped = self.options.dropped.as_ref().map(|folder| {
+            LazyWriter::like(folder.join(dropped_name(partition, self.options)), self.corpus, true)
+        });
+        let notes = self.has_notes().then(|| LazyWriter::notes(self.staged.notes_path(partition)));
+        Outputs { kept, dropped, notes }
     }
 
     /// Cleans one partition into its file, which is staged if duplicates are to be removed.
     fn run(&self, partition: &Partition) -> Result<CleanRecord> {
         let index = partition.index;
         let mut batches = Batches::with_records(self.corpus, partition, self.task);
-        let path = if self.options.exact_dedup {
-            self.staged.path(&self.file_name(index))
-        } else {
-            self.final_path(index)
-        };
-        let mut record = CleanRecord {
-            n_documents: 0,
-            n_bytes: 0,
-            funnel: Funnel::default(),
-            losses: Losses::default(),
-            reading: Statistics::default(),
-        };
-        let mut writer: Option<DocumentWriter> = None;
-        let mut dropped = Dropped::new(self.options, self.corpus, index);
-        let mut kept: Vec<KeptDocument> = Vec::new();
-        let accounting = accounting(self.options);
+        let mut record = CleanRecord::default();
+        let mut outputs = self.first_outputs(index);
+        let mut keys = PartitionKeys::default();
         overlap(
             || batches.next(),
-            |chunk| {
-                clean_chunk(self.cleaner, chunk, accounting, &mut self.buffers.lock(), self.task)
-            },
-            |chunk| {
-                for document in &chunk.dropped {
-                    dropped.write(document)?;
+            |chunk| self.clean(chunk),
+            |KeyedChunk { cleaned, keys: of_chunk }| {
+                if let Some(writer) = &mut outputs.dropped {
+                    cleaned.dropped.iter().try_for_each(|document| writer.write(document))?;
                 }
-                for (document, n_bytes_before) in chunk.kept {
-                    let n_bytes = document.text.len() as u64;
-                    record.n_documents += 1;
-                    record.n_bytes += n_bytes;
-                    if self.options.exact_dedup {
-                        let hash = content_hash(&document.text);
-                        kept.push(KeptDocument { hash, n_bytes_before, n_bytes });
+                let mut of_chunk = of_chunk.into_iter();
+                for cleaned in cleaned.kept {
+                    if cleaned.is_kept
+                        && let Some(own) = of_chunk.next()
+                    {
+                        let n_bytes = cleaned.document.text.len() as u64;
+                        keys.push(own, cleaned.n_bytes_before, n_bytes, self.source(&cleaned));
                     }
-                    let writer = match &mut writer {
-                        Some(writer) => writer,
-                        empty => {
-                            let annotations = self.options.annotate;
-                            let options = WriteOptions { annotations, ..WriteOptions::default() };
-                            empty.insert(DocumentWriter::create_like(&path, options, self.corpus)?)
-                        }
-                    };
-                    writer.write(&document)?;
+                    write_first(cleaned, &mut outputs, &mut record)?;
                 }
-                record.funnel.merge(chunk.funnel);
-                record.losses.merge(chunk.losses);
+                record.funnel.merge(cleaned.funnel);
+                record.losses.merge(cleaned.losses);
                 Ok(())
             },
         )?;
-        if let Some(writer) = writer {
-            writer.finish()?;
-        }
-        dropped.finish()?;
-        if self.options.exact_dedup {
-            self.staged.write_list(index, &kept)?;
+        outputs.finish()?;
+        if let Some(dedup) = self.dedup {
+            dedup.write_keys(self.staged.folder(), index, keys)?;
         }
         record.reading = batches.into_statistics();
         Ok(record)
     }
 
-    /// Moves the staged files to the output without the documents that are equal to earlier ones,
-    /// and counts those in the records.
-    fn remove_duplicates(&self, records: &mut [CleanRecord], threads: usize) -> Result<()> {
-        let n_files = records.len();
-        let dedup = ExactDedup::default();
-        self.task.begin("find duplicates", "files", Some(n_files as u64));
-        for_each_index(n_files, threads, |partition| {
-            for (position, document) in self.staged.read_list(partition)? {
-                dedup.insert(document.hash, position);
-            }
-            self.task.advance(1)
-        })?;
-        self.task.begin("write files", "files", Some(n_files as u64));
-        let removed = for_each_index(n_files, threads, |partition| {
-            let mut duplicates = self.staged.read_list(partition)?;
-            duplicates.retain(|(position, document)| !dedup.is_first(document.hash, *position));
-            let n_kept = records[partition].n_documents - duplicates.len() as u64;
-            if n_kept > 0 || self.options.dropped.is_some() {
-                let indices = duplicates.iter().map(|(position, _)| position.index).collect();
-                let (name, path) = (self.file_name(partition), self.final_path(partition));
-                let dropped = self.duplicates_path(partition);
-                let staged = Publication { name, path, duplicates: indices, dropped };
-                self.staged.publish(&staged, self.corpus.options(), self.task)?;
+    fn clean(&self, chunk: Chunk) -> Result<KeyedChunk> {
+        let accounting = accounting(self.options);
+        let mut buffers = self.buffers.lock();
+        let cleaned = clean_chunk(self.cleaner, chunk, accounting, &mut buffers, self.task)?;
+        let mut buffer = String::new();
+        let keys = self.dedup.map_or_else(Vec::new, |dedup| {
+            let kept = cleaned.kept.iter().filter(|cleaned| cleaned.is_kept);
+            kept.map(|cleaned| dedup.keys(&cleaned.document.text, &mut buffer)).collect()
+        });
+        Ok(KeyedChunk { cleaned, keys })
+    }
+
+    fn source(&self, cleaned: &CleanedDocument) -> u64 {
+        self.sources.get(&cleaned.document.source).copied().unwrap_or(0)
+    }
+
+    /// Writes the final files of all partitions; returns their records without the duplicates.
+    fn publish_all(
+        &self,
+        dedup: &Deduplication<'_>,
+        decisions: &Decisions,
+        records: &[CleanRecord],
+        threads: usize,
+    ) -> Result<Vec<CleanRecord>> {
+        self.task.begin("write files", "files", Some(records.len() as u64));
+        for_each_index(records.len(), threads, |partition| {
+            let fates = dedup.fates(self.staged.folder(), partition, decisions)?;
+            let mut record = records[partition].clone();
+            let staged = self.staged_path(partition);
+            if record.n_documents == 0 {
+                // nothing was staged
+            } else if !fates.change_nothing() || !self.is_staged_as_final() {
+                self.publish(partition, &fates, &mut record)?;
+            } else if staged.exists() {
+                // else an earlier run moved it
+                let path = self.final_path(partition);
+                std::fs::rename(&staged, &path).map_err(Error::io(&path))?;
             }
             self.task.advance(1)?;
-            Ok(duplicates)
-        })?;
-        for (record, duplicates) in records.iter_mut().zip(removed) {
-            for (_, document) in duplicates {
-                record.n_documents -= 1;
-                record.n_bytes -= document.n_bytes;
-                record.funnel.drop_kept(DUPLICATE, document.n_bytes_before, document.n_bytes);
-            }
+            Ok(record)
+        })
+    }
+
+    /// Writes the final file of a partition from its staged one. After a kill it can be called again
+    /// with the same result.
+    fn publish(&self, partition: usize, fates: &Fates<'_>, record: &mut CleanRecord) -> Result<()> {
+        let corpus = open_staged(&self.staged_path(partition), self.corpus.options())?;
+        let mut reader = corpus.read_all();
+        let mut notes = if self.has_notes() {
+            Some(NoteReader::open(self.staged.notes_path(partition))?)
+        } else {
+            None
+        };
+        let duplicates = self.options.dropped.as_ref().map(|folder| {
+            let extension = dropped_extension(self.options);
+            folder.join(format!("duplicates-{partition:06}.{extension}"))
+        });
+        let mut publication = Publication {
+            annotate: self.options.annotate,
+            fates,
+            outputs: Outputs {
+                kept: LazyWriter::like(self.final_path(partition), &corpus, self.options.annotate),
+                dropped: duplicates.map(|path| LazyWriter::like(path, &corpus, true)),
+                notes: None,
+            },
+            position: DocumentPosition { partition: partition as u64, index: 0 },
+            record,
+            buffer: String::new(),
+        };
+        while let Some(document) = reader.next_document(self.task)? {
+            let note = notes.as_mut().map(|notes| notes.next(self.task)).transpose()?;
+            publication.push(document, note)?;
         }
-        Ok(())
+        publication.outputs.finish()
     }
 }

@@ -35,11 +35,22 @@ pub(crate) enum Accounting {
 
 /// A chunk of documents after cleaning.
 pub(crate) struct CleanedChunk {
-    /// The documents to write, each with the bytes of its text before cleaning.
-    pub(crate) kept: Vec<(Document, u64)>,
+    /// The documents to write.
+    pub(crate) kept: Vec<CleanedDocument>,
     pub(crate) dropped: Vec<Document>,
     pub(crate) funnel: Funnel,
     pub(crate) losses: Losses,
+}
+
+/// A document after cleaning.
+pub(crate) struct CleanedDocument {
+    pub(crate) document: Document,
+    /// The bytes of its text before cleaning.
+    pub(crate) n_bytes_before: u64,
+    /// Its text before cleaning, if that changed it.
+    pub(crate) original: Option<String>,
+    /// Whether the rules keep it: true unless all documents are annotated.
+    pub(crate) is_kept: bool,
 }
 
 /// What the rules kept of each source.
@@ -123,11 +134,10 @@ pub(crate) fn clean_chunk(
             }
             document.annotation = Some(annotation);
         }
-        if let Some(text) = text {
-            document.text = text;
-        }
+        let original = text.map(|text| std::mem::replace(&mut document.text, text));
         if is_kept || accounting == Accounting::Annotate {
-            made.kept.push((document, n_bytes));
+            let n_bytes_before = n_bytes;
+            made.kept.push(CleanedDocument { document, n_bytes_before, original, is_kept });
         } else if accounting == Accounting::Collect {
             made.dropped.push(document);
         }

@@ -8,6 +8,8 @@
 //!     record = the journal's, if an earlier run finished the partition
 //!              else run(partition), then journal it
 //! require_documents(records)       an input without any document is an error
+//! for each partition again:        with deduplication, which compares all of them in between
+//!     record = run_again(partition)
 //! …                                the caller writes what concerns all partitions
 //! close()                          removes the journal; unlocks the output
 //! ```
@@ -23,7 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::journal::Journal;
+use crate::journal::{Journal, Pass};
 use crate::output::{check_output, partitions};
 use crate::reading::{begin, require_documents};
 
@@ -86,14 +88,35 @@ impl<'a> Job<'a> {
         work: impl Fn(&Partition) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
         begin(self.task, self.verb, self.corpus);
+        self.run_pass(Pass::First, threads, Partition::size, work)
+    }
+
+    /// Runs the second pass of a job that has two. `size` is the size of a partition that was
+    /// finished earlier, in the unit of the stage that the caller began.
+    pub(crate) fn run_again<R: PartitionRecord>(
+        &self,
+        threads: usize,
+        size: impl Fn(&Partition) -> u64 + Sync,
+        work: impl Fn(&Partition) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        self.run_pass(Pass::Second, threads, size, work)
+    }
+
+    fn run_pass<R: PartitionRecord>(
+        &self,
+        pass: Pass,
+        threads: usize,
+        size: impl Fn(&Partition) -> u64 + Sync,
+        work: impl Fn(&Partition) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
         for_each_index(self.partitions.len(), threads, |index| {
             let partition = &self.partitions[index];
-            if let Some(record) = self.journal.load(index)? {
-                self.task.advance(partition.size())?;
+            if let Some(record) = self.journal.load(pass, index)? {
+                self.task.advance(size(partition))?;
                 return Ok(record);
             }
             let record = work(partition)?;
-            self.journal.record(index, &record)?;
+            self.journal.record(pass, index, &record)?;
             Ok(record)
         })
     }

@@ -18,6 +18,13 @@ use serde_json::Value;
 /// The name of the journal's folder in the output folder.
 const FOLDER: &str = ".progress";
 
+/// Which pass over the partitions a record belongs to: a job that deduplicates has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    First,
+    Second,
+}
+
 /// The journal of a job on an output folder, which it holds locked.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -60,15 +67,15 @@ impl Journal {
         &self.folder
     }
 
-    /// Returns the record of partition `index`, or `None` if it is not finished.
-    pub(crate) fn load<T: DeserializeOwned>(&self, index: usize) -> Result<Option<T>> {
-        let path = self.record_path(index);
+    /// Returns the record of partition `index` in a pass, or `None` if it is not finished.
+    pub(crate) fn load<T: DeserializeOwned>(&self, pass: Pass, index: usize) -> Result<Option<T>> {
+        let path = self.record_path(pass, index);
         if path.exists() { read_json(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Records partition `index` as finished. All its files must be on the disk.
-    pub(crate) fn record<T: Serialize>(&self, index: usize, record: &T) -> Result<()> {
-        write_json(&self.record_path(index), record)
+    /// Records partition `index` as finished in a pass. All its files must be on the disk.
+    pub(crate) fn record<T: Serialize>(&self, pass: Pass, index: usize, record: &T) -> Result<()> {
+        write_json(&self.record_path(pass, index), record)
     }
 
     /// Ends the job: removes its folder and unlocks the output.
@@ -88,8 +95,12 @@ impl Journal {
         Ok(())
     }
 
-    fn record_path(&self, index: usize) -> PathBuf {
-        self.folder.join(format!("{index:05}.json"))
+    fn record_path(&self, pass: Pass, index: usize) -> PathBuf {
+        let name = match pass {
+            Pass::First => format!("{index:05}.json"),
+            Pass::Second => format!("{index:05}.second.json"),
+        };
+        self.folder.join(name)
     }
 }
 
@@ -134,11 +145,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plan = json!({"inputs": ["a"], "vocab_size": 10});
         let journal = Journal::open(folder.path(), &plan).unwrap();
-        journal.record(3, &"done").unwrap();
+        journal.record(Pass::First, 3, &"done").unwrap();
         drop(journal);
         let journal = Journal::open(folder.path(), &plan).unwrap();
-        assert_eq!(journal.load::<String>(3).unwrap().as_deref(), Some("done"));
-        assert_eq!(journal.load::<String>(4).unwrap(), None);
+        let load = |pass, index| journal.load::<String>(pass, index).unwrap();
+        assert_eq!(load(Pass::First, 3).as_deref(), Some("done"));
+        assert_eq!((load(Pass::First, 4), load(Pass::Second, 3)), (None, None));
         journal.close().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -147,11 +159,11 @@ mod tests {
     fn records_without_a_plan_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path(), &json!({"seed": 1})).unwrap();
-        journal.record(0, &"old").unwrap();
+        journal.record(Pass::First, 0, &"old").unwrap();
         fs::remove_file(journal.folder().join("plan.json")).unwrap();
         drop(journal);
         let journal = Journal::open(folder.path(), &json!({"seed": 2})).unwrap();
-        assert_eq!(journal.load::<String>(0).unwrap(), None);
+        assert_eq!(journal.load::<String>(Pass::First, 0).unwrap(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
 use crate::cleaning::clean_text;
+use crate::dedup::refuse_dedup;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin, require_documents};
@@ -141,6 +142,8 @@ impl Learner {
                 WordCounter::bounded(&options.pattern, share, &std::env::temp_dir())
             }
         };
+        let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
+        refuse_dedup(cleaner.as_ref(), "training a tokenizer")?;
         let thread_counter = || ThreadCounter {
             counter: counter(),
             sample: options.sample_bytes.map(|bytes| Sample::new(options.seed, bytes)),
@@ -148,7 +151,7 @@ impl Learner {
         };
         Ok(Self {
             train: options.train.clone(),
-            cleaner: options.clean.as_ref().map(Cleaner::new).transpose()?,
+            cleaner,
             validation,
             pattern: options.pattern.clone(),
             threads,

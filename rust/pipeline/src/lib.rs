@@ -10,13 +10,16 @@
 //! output is the same bytes for any number of threads, and a job that was killed resumes after the
 //! partitions that it had finished. Inside a partition the next batch is read while the current one
 //! is computed on; threads without a partition of their own help, so one large input occupies all
-//! of them. Memory is one batch per thread, whatever the size of the inputs.
+//! of them. Memory is one batch per thread, whatever the size of the inputs; deduplication, which has
+//! a second pass, adds two bits for each document and part.
 //!
 //! ```
 //! use lslm_bpe::pretokenize::Pattern;
 //! use lslm_bpe::train::TrainOptions;
 //! use lslm_corpus::{Corpus, ReadOptions};
-//! use lslm_pipeline::{HoldOut, LearnOptions, TokenizeOptions, tokenize, train_tokenizer};
+//! use lslm_pipeline::{
+//!     DedupOptions, HoldOut, LearnOptions, TokenizeOptions, tokenize, train_tokenizer,
+//! };
 //! use lslm_runtime::Task;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -45,6 +48,7 @@
 //!
 //! let options = TokenizeOptions {
 //!     clean: None,
+//!     dedup: DedupOptions::default(),
 //!     validation_fraction: 0.0,
 //!     hold_out: HoldOut::Auto,
 //!     seed: 0,
@@ -62,6 +66,7 @@
 
 mod clean;
 mod cleaning;
+mod dedup;
 mod job;
 mod journal;
 mod learner;
@@ -78,6 +83,7 @@ mod validation;
 
 pub use clean::{CleanOptions, Cleaned, clean};
 pub use cleaning::{Losses, SourceCount};
+pub use dedup::DedupOptions;
 pub use learner::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
 pub use preview::{Preview, PreviewOptions, preview_clean};

@@ -43,6 +43,12 @@ impl<'a> Batches<'a> {
         Self::of_reader(corpus.read(partition), partition, task)
     }
 
+    /// Returns the batches of all documents of a corpus, with text and id alone, as those of
+    /// `partition` of another.
+    pub(crate) fn of_all(corpus: &Corpus, partition: &Partition, task: &'a Task) -> Self {
+        Self::of_reader(corpus.read_all().without_records(), partition, task)
+    }
+
     fn of_reader(reader: DocumentReader, partition: &Partition, task: &'a Task) -> Self {
         Self { reader, task, partition: partition.index as u64, n_documents: 0, n_reported: 0 }
     }

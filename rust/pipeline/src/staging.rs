@@ -1,50 +1,71 @@
 //! Files that wait until the duplicates among their documents are known.
 
-use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use lslm_clean::DocumentPosition;
-use lslm_corpus::{Annotation, Corpus, DocumentWriter, ReadOptions, WriteOptions};
-use lslm_runtime::files::write_atomically;
+use lslm_corpus::{Annotation, Corpus, Document, DocumentReader, DocumentWriter, WriteOptions};
+use lslm_corpus::{ReadOptions, Split};
 use lslm_runtime::{Error, Result, Task};
+use serde_json::Value;
 
-/// The reason of a document that is equal to an earlier one.
-pub(crate) const DUPLICATE: &str = "duplicate.exact";
-
-/// The staged files of a job: per partition the file of its kept documents, and a list of those
-/// documents, `00012.kept`.
+/// The files of a job that wait in its folder.
 pub(crate) struct StagedFiles {
     folder: PathBuf,
 }
 
-/// An entry of the list of kept documents.
-pub(crate) struct KeptDocument {
-    /// The content hash of the cleaned text.
-    pub(crate) hash: u128,
-    /// The bytes of the text before and after cleaning.
-    pub(crate) n_bytes_before: u64,
-    pub(crate) n_bytes: u64,
+/// What a staged document does not hold: a note of it, one for each document of the file.
+pub(crate) struct Note {
+    /// The text as it was read, if cleaning changed it.
+    pub(crate) original: Option<String>,
+    pub(crate) annotation: Annotation,
 }
 
-/// A staged file that becomes a final one.
-pub(crate) struct Publication {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    /// The indices of the documents that are left out.
-    pub(crate) duplicates: HashSet<u64>,
-    /// The file for those, if they are to be written.
-    pub(crate) dropped: Option<PathBuf>,
+/// The id of a note whose text is the original.
+const CHANGED: &str = "changed";
+
+/// A file that is created with its first document.
+pub(crate) struct LazyWriter<'a> {
+    path: PathBuf,
+    options: WriteOptions,
+    /// The corpus whose keys and columns the file has.
+    like: Option<&'a Corpus>,
+    writer: Option<DocumentWriter>,
 }
 
-/// Returns the writer in `slot`, created at the first call.
-fn writer_in(
-    slot: &mut Option<DocumentWriter>,
-    create: impl FnOnce() -> Result<DocumentWriter>,
-) -> Result<&mut DocumentWriter> {
-    match slot {
-        Some(writer) => Ok(writer),
-        empty => Ok(empty.insert(create()?)),
+impl<'a> LazyWriter<'a> {
+    /// Returns the writer of documents of `like`, with annotations or without.
+    pub(crate) fn like(path: PathBuf, like: &'a Corpus, annotations: bool) -> Self {
+        let options = WriteOptions { annotations, ..WriteOptions::default() };
+        Self { path, options, like: Some(like), writer: None }
+    }
+
+    /// Returns the writer of documents of text and id alone.
+    pub(crate) fn plain(path: PathBuf) -> Self {
+        Self { path, options: WriteOptions::default(), like: None, writer: None }
+    }
+
+    /// Returns the writer of the documents of notes.
+    pub(crate) fn notes(path: PathBuf) -> Self {
+        let options = WriteOptions { annotations: true, ..WriteOptions::default() };
+        Self { path, options, like: None, writer: None }
+    }
+
+    pub(crate) fn write(&mut self, document: &Document) -> Result<()> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => {
+                let options = self.options.clone();
+                empty.insert(match self.like {
+                    Some(corpus) => DocumentWriter::create_like(&self.path, options, corpus)?,
+                    None => DocumentWriter::create(&self.path, options)?,
+                })
+            }
+        };
+        writer.write(document)
+    }
+
+    /// Completes the file, if there was a document.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.writer.map_or(Ok(()), DocumentWriter::finish)
     }
 }
 
@@ -54,108 +75,76 @@ impl StagedFiles {
         Self { folder: folder.to_owned() }
     }
 
-    /// Returns the path of the staged file `name`.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Writes the list of the kept documents of a partition.
-    pub(crate) fn write_list(&self, partition: usize, kept: &[KeptDocument]) -> Result<()> {
-        write_atomically(self.list_path(partition), &KeptDocument::to_bytes(kept))
+    /// Returns the path of the staged documents of a partition.
+    pub(crate) fn path(&self, partition: usize, extension: &str) -> PathBuf {
+        self.folder.join(format!("{partition:05}.staged.{extension}"))
     }
 
-    /// Reads the list of the kept documents of a partition. A position counts the kept alone.
-    pub(crate) fn read_list(
-        &self,
-        partition: usize,
-    ) -> Result<Vec<(DocumentPosition, KeptDocument)>> {
-        let path = self.list_path(partition);
-        let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let position = |index| DocumentPosition { partition: partition as u64, index };
-        Ok((0..).map(position).zip(KeptDocument::from_bytes(&bytes)).collect())
-    }
-
-    /// Moves a staged file to its final path, without its duplicates. `reading` has the names of its
-    /// fields. After a kill it can be called again with the same result.
-    pub(crate) fn publish(
-        &self,
-        publication: &Publication,
-        reading: &ReadOptions,
-        task: &Task,
-    ) -> Result<()> {
-        let Publication { name, path, duplicates, dropped } = publication;
-        let staged = self.path(name);
-        if !staged.exists() {
-            return Ok(()); // an earlier run moved it
-        }
-        if duplicates.is_empty() {
-            return fs::rename(&staged, path).map_err(Error::io(path));
-        }
-        let input = staged.to_str().ok_or_else(|| {
-            Error::invalid(format!("{}: the path is not Unicode; choose another", staged.display()))
-        })?;
-        let options = WriteOptions::default();
-        let read = ReadOptions {
-            text_key: reading.text_key.clone(),
-            id_key: reading.id_key.clone(),
-            split: options.split.clone(),
-            ..ReadOptions::default()
-        };
-        let corpus = Corpus::open(&[input.to_owned()], read)?;
-        let create = |path, annotations| {
-            let options = WriteOptions { annotations, ..options.clone() };
-            DocumentWriter::create_like(path, options, &corpus)
-        };
-        let (mut kept, mut removed) = (None, None);
-        let mut reader = corpus.read_all();
-        let mut index = 0;
-        while let Some(mut document) = reader.next_document(task)? {
-            let is_duplicate = duplicates.contains(&index);
-            index += 1;
-            if !is_duplicate {
-                writer_in(&mut kept, || create(path, false))?.write(&document)?;
-            } else if let Some(path) = dropped {
-                document.annotation = Some(Box::new(Annotation {
-                    reason: Some(DUPLICATE.to_owned()),
-                    ..Annotation::default()
-                }));
-                writer_in(&mut removed, || create(path, true))?.write(&document)?;
-            }
-        }
-        for writer in [removed, kept].into_iter().flatten() {
-            writer.finish()?;
-        }
-        Ok(())
-    }
-
-    fn list_path(&self, partition: usize) -> PathBuf {
-        self.folder.join(format!("{partition:05}.kept"))
+    /// Returns the path of the notes of a partition.
+    pub(crate) fn notes_path(&self, partition: usize) -> PathBuf {
+        self.folder.join(format!("{partition:05}.notes.jsonl.zst"))
     }
 }
 
-impl KeptDocument {
-    /// Returns 32 bytes per document, little-endian: hash, bytes before, bytes after.
-    fn to_bytes(documents: &[Self]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(documents.len() * 32);
-        for document in documents {
-            bytes.extend(document.hash.to_le_bytes());
-            bytes.extend(document.n_bytes_before.to_le_bytes());
-            bytes.extend(document.n_bytes.to_le_bytes());
-        }
-        bytes
+/// Opens a staged file, whose fields have the names of `reading`.
+pub(crate) fn open_staged(path: &Path, reading: &ReadOptions) -> Result<Corpus> {
+    let name = path.to_str().ok_or_else(|| {
+        Error::invalid(format!("{}: the path is not Unicode; choose another", path.display()))
+    })?;
+    let options = ReadOptions {
+        text_key: reading.text_key.clone(),
+        id_key: reading.id_key.clone(),
+        split: Split::File,
+        ..ReadOptions::default()
+    };
+    Corpus::open(&[name.to_owned()], options)
+}
+
+/// Returns a note as a document.
+pub(crate) fn note_document(note: Note) -> Document {
+    Document {
+        id: note.original.is_some().then(|| CHANGED.to_owned()),
+        annotation: Some(Box::new(note.annotation)),
+        ..Document::new(note.original.unwrap_or_default())
+    }
+}
+
+/// Reads the notes of a partition.
+pub(crate) struct NoteReader {
+    path: PathBuf,
+    reader: DocumentReader,
+}
+
+impl NoteReader {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        let reader = open_staged(&path, &ReadOptions::default())?.read_all();
+        Ok(Self { path, reader })
     }
 
-    fn from_bytes(bytes: &[u8]) -> impl Iterator<Item = Self> + '_ {
-        let (entries, _) = bytes.as_chunks::<32>();
-        entries.iter().map(|entry| {
-            let number = |range: std::ops::Range<usize>| {
-                entry[range].iter().rev().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
-            };
-            Self {
-                hash: number(0..16),
-                n_bytes_before: number(16..24) as u64,
-                n_bytes: number(24..32) as u64,
-            }
-        })
+    /// Returns the next note; that there is none is an error.
+    pub(crate) fn next(&mut self, task: &Task) -> Result<Note> {
+        let broken = |what: &str| Error::format(&self.path, None, what);
+        let document = self.reader.next_document(task)?;
+        let document = document.ok_or_else(|| broken("a note is missing: start the job again"))?;
+        let fields = document.metadata().unwrap_or_default();
+        let fields: Value =
+            serde_json::from_str(&fields).map_err(|error| broken(&error.to_string()))?;
+        let text = |name: &str| fields[name].as_str().map(str::to_owned);
+        let measured = fields["lslm_value"].as_f64().zip(fields["lslm_limit"].as_f64());
+        let signals =
+            fields["lslm_signals"].is_object().then(|| fields["lslm_signals"].to_string());
+        let annotation = Annotation {
+            is_kept: fields["lslm_kept"].as_bool().unwrap_or(false),
+            reason: text("lslm_reason"),
+            measured,
+            source: text("lslm_source").unwrap_or_default().into(),
+            signals,
+        };
+        let original = (document.id.as_deref() == Some(CHANGED)).then_some(document.text);
+        Ok(Note { original, annotation })
     }
 }

@@ -1,34 +1,38 @@
 //! Turns documents into datasets of tokens: read, clean, choose the part, encode, write.
 
-use std::collections::{BTreeMap, HashMap};
+mod shards;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use lslm_bpe::{Special, Template, Tokenizer, Workspace};
-use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, Funnel};
-use lslm_corpus::{Corpus, Document, Statistics};
+use lslm_bpe::Tokenizer;
+use lslm_clean::{CleanConfig, Cleaner, DocumentPosition, Funnel};
+use lslm_corpus::{Corpus, ReadOptions, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
-use lslm_dataset::{
-    DocumentEnd, HoldOutEntry, Manifest, ShardEntry, ShardOptions, ShardWriter, TokenizerEntry,
-};
+use lslm_dataset::{DocumentEnd, HoldOutEntry, Manifest, TokenizerEntry};
 use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
 use lslm_runtime::partition::Partition;
-use lslm_runtime::{Error, Result, Task, TokenId, hex, threads};
+use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cleaning::{Accounting, CleanedChunk, clean_chunk};
+use crate::cleaning::{Accounting, CleanedChunk, CleanedDocument, clean_chunk};
+use crate::dedup::{DedupOptions, Deduplication, DocumentKeys, Fate, Fates, PartitionKeys};
 use crate::job::{Job, PartitionRecord};
 use crate::journal::write_json;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
-use crate::validation::{HoldOut, TRAIN, TextPart, VALIDATION, ValidationOptions, ValidationPart};
+use crate::staging::{LazyWriter, StagedFiles, open_staged};
+use crate::tokenize::shards::{ShardMaker, TokenizeBuffers, TokenizeRecord};
+use crate::validation::{HoldOut, TRAIN, VALIDATION, ValidationOptions, ValidationPart};
 
 /// The funnel of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
 const FUNNEL: &str = "_funnel.json";
+/// The extension of staged files.
+const STAGED: &str = "jsonl.zst";
 /// What to do about an empty part, with the options of the command line.
 const MORE_DOCUMENTS: &str = "hold out stretches of the documents (--hold-out stretches), make \
                               more documents of plain text (--split line or blank-lines), or \
@@ -39,6 +43,8 @@ const MORE_DOCUMENTS: &str = "hold out stretches of the documents (--hold-out st
 pub struct TokenizeOptions {
     /// The cleaning to apply first, if any.
     pub clean: Option<CleanConfig>,
+    /// What deduplication, if `clean` has that stage, compares with and saves.
+    pub dedup: DedupOptions,
     /// The fraction of documents that are held out for validation, from 0 to below 1.
     pub validation_fraction: f64,
     /// The seed that chooses those documents.
@@ -70,18 +76,16 @@ pub struct Tokenized {
     pub warnings: Vec<String>,
 }
 
-/// The record of a finished partition.
+/// The record of a partition that was cleaned and staged, which the second pass tokenizes.
 #[derive(Serialize, Deserialize)]
-struct TokenizeRecord {
-    /// The shard of each part that has documents.
-    shards: BTreeMap<String, ShardEntry>,
-    /// Documents with text in both parts.
-    divided_documents: u64,
+struct StageRecord {
+    /// The bytes of the staged file.
+    n_bytes: u64,
     funnel: Funnel,
     reading: Statistics,
 }
 
-impl PartitionRecord for TokenizeRecord {
+impl PartitionRecord for StageRecord {
     fn reading(&self) -> &Statistics {
         &self.reading
     }
@@ -94,7 +98,8 @@ impl PartitionRecord for TokenizeRecord {
 /// [`HoldOut`] says so: their stretches are a function of the text too, and each becomes a document
 /// of its own with the same id. Each partition of the corpus becomes its own shards, and
 /// the manifests are written last; all are the same bytes for any number of threads. After a kill
-/// the same call resumes after the finished partitions.
+/// the same call resumes after the finished partitions. With the stage `dedup`, cleaned documents wait
+/// in files of the output folder until the duplicates among them are known.
 ///
 /// Returns an [`Error::Invalid`] for a folder with a finished dataset, or with an unfinished job of
 /// another call.
@@ -124,9 +129,11 @@ pub fn tokenize(
         )));
     }
     let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
+    let dedup = Deduplication::new(cleaner.as_ref(), &options.dedup, output)?;
     let plan = json!({
         "tokenizer": hex(&tokenizer.fingerprint()),
         "clean": cleaner.as_ref().map(|cleaner| hex(&cleaner.fingerprint())),
+        "dedup": dedup.as_ref().map(Deduplication::plan),
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
         "hold_out": options.hold_out,
@@ -140,25 +147,32 @@ pub fn tokenize(
     }
     let sources = (0..).zip(corpus.inputs());
     let step = TokenizeStep {
-        output,
-        tokenizer,
+        shards: ShardMaker {
+            output,
+            tokenizer,
+            validation,
+            end,
+            sources: sources.map(|(index, input)| (Arc::clone(input.name()), index)).collect(),
+            buffers: PerThread::new(threads, TokenizeBuffers::default),
+            task,
+        },
         cleaner: cleaner.as_ref(),
-        validation,
-        end,
-        sources: sources.map(|(index, input)| (Arc::clone(input.name()), index)).collect(),
-        buffers: PerThread::new(threads, TokenizeBuffers::default),
+        staged: StagedFiles::new(job.folder()),
         corpus,
         task,
     };
     let mut tokenizer_json = String::new();
-    let records = threads::pool(threads)?.in_place_scope(|scope| {
+    let (job, records, duplicates) = threads::pool(threads)?.in_place_scope(|scope| {
         // needed only at the end, so a thread without a partition does it
         scope.spawn(|_| tokenizer_json = tokenizer.to_json());
-        job.run(threads, |partition| step.run(partition))
+        if let Some(dedup) = &dedup {
+            return step.run_both_passes(dedup, job, threads);
+        }
+        let records = job.run(threads, |partition| step.run(partition))?;
+        Ok((job.require_documents(&records)?, records, Funnel::default()))
     })?;
-    let job = job.require_documents(&records)?;
     let job = job.require(step.require_train(&records))?;
-    let tokenized = step.finish(records, &tokenizer_json)?;
+    let tokenized = step.finish(records, duplicates, &tokenizer_json)?;
     job.close()?;
     Ok(tokenized)
 }
@@ -189,146 +203,164 @@ fn document_end(tokenizer: &Tokenizer, options: &TokenizeOptions) -> Result<Docu
     Ok(DocumentEnd { eos: Some(eos), bos })
 }
 
-/// The memory that a thread reuses from one chunk to the next.
-#[derive(Default)]
-struct TokenizeBuffers {
-    workspace: Workspace,
-    clean: CleanBuffers,
-}
-
 /// Tokenizes partitions, on any thread.
 struct TokenizeStep<'a> {
-    output: &'a Path,
-    tokenizer: &'a Tokenizer,
+    shards: ShardMaker<'a>,
     cleaner: Option<&'a Cleaner>,
-    validation: ValidationPart,
-    end: DocumentEnd,
-    /// The index of each input by its name.
-    sources: HashMap<Arc<str>, u32>,
-    buffers: PerThread<TokenizeBuffers>,
+    staged: StagedFiles,
     corpus: &'a Corpus,
     task: &'a Task,
 }
 
-/// The documents of a chunk that were kept, encoded.
-struct EncodedChunk {
-    ids: Vec<TokenId>,
-    documents: Vec<EncodedDocument>,
-    divided_documents: u64,
-    funnel: Funnel,
-}
-
-/// A document, or a part of one that is divided.
-struct EncodedDocument {
-    /// The end of its ids in those of the chunk.
-    end: usize,
-    /// The bytes of its text as it was read or cleaned, before the tokenizer normalises it.
-    n_bytes: u64,
-    is_validation: bool,
-    source: u32,
-    id: Option<String>,
-}
-
 impl TokenizeStep<'_> {
-    /// Turns one partition into a shard of each part that has documents.
-    fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
+    /// Cleans all partitions, finds the duplicates among their documents, and turns those that are left
+    /// into shards. Also returns the counts of duplicates.
+    fn run_both_passes<'j>(
+        &self,
+        dedup: &Deduplication<'_>,
+        job: Job<'j>,
+        threads: usize,
+    ) -> Result<(Job<'j>, Vec<TokenizeRecord>, Funnel)> {
+        let staged = job.run(threads, |partition| self.stage(dedup, partition))?;
+        let job = job.require_documents(&staged)?;
+        let decisions = dedup.search(job.folder(), staged.len(), threads, self.task)?;
+        let mut duplicates = Funnel::default();
+        dedup.count(&decisions, &mut duplicates);
+        let total = staged.iter().map(|record| record.n_bytes).sum();
+        self.task.begin("tokenize", "bytes", Some(total));
+        let records = job.run_again(
+            threads,
+            |partition| staged[partition.index].n_bytes,
+            |partition| {
+                let fates = dedup.fates(job.folder(), partition.index, &decisions)?;
+                self.run_staged(partition, &staged[partition.index], &fates)
+            },
+        )?;
+        Ok((job, records, duplicates))
+    }
+
+    /// Cleans one partition into its staged file, without fields but text and id.
+    fn stage(&self, dedup: &Deduplication<'_>, partition: &Partition) -> Result<StageRecord> {
         let mut batches = Batches::new(self.corpus, partition, self.task);
+        let path = self.staged.path(partition.index, STAGED);
+        let mut writer = LazyWriter::plain(path.clone());
+        let mut keys = PartitionKeys::default();
         let mut funnel = Funnel::default();
-        let mut divided_documents = 0;
-        let mut shards: [Option<ShardWriter>; 2] = [None, None];
-        let name = shard_name(partition.index as u64, 0);
         overlap(
             || batches.next(),
-            |chunk| self.encode(chunk),
             |chunk| {
-                let mut start = 0;
-                for document in chunk.documents {
-                    let part = usize::from(document.is_validation);
-                    let shard = match &mut shards[part] {
-                        Some(shard) => shard,
-                        empty => empty.insert(ShardWriter::create(
-                            self.folder([TRAIN, VALIDATION][part]).join(&name),
-                            ShardOptions {
-                                vocab_size: self.tokenizer.vocab_size() as u32,
-                                tokenizer: Some(self.tokenizer.fingerprint()),
-                            },
-                        )?),
-                    };
-                    let ids = &chunk.ids[start..document.end];
-                    start = document.end;
-                    shard.push_document(
-                        ids,
-                        document.n_bytes,
-                        document.source,
-                        document.id.as_deref(),
-                    )?;
+                let cleaned = self.clean(chunk)?;
+                let mut buffer = String::new();
+                let text_keys =
+                    |kept: &CleanedDocument| dedup.keys(&kept.document.text, &mut buffer);
+                let keys: Vec<DocumentKeys> = cleaned.kept.iter().map(text_keys).collect();
+                Ok((cleaned, keys))
+            },
+            |(cleaned, of_chunk): (CleanedChunk, Vec<DocumentKeys>)| {
+                for (kept, own) in cleaned.kept.iter().zip(of_chunk) {
+                    let n_bytes = kept.document.text.len() as u64;
+                    let source = self.shards.source(&kept.document.source);
+                    keys.push(own, kept.n_bytes_before, n_bytes, u64::from(source));
+                    writer.write(&kept.document)?;
                 }
-                funnel.merge(chunk.funnel);
-                divided_documents += chunk.divided_documents;
+                funnel.merge(cleaned.funnel);
                 Ok(())
             },
         )?;
-        let mut entries = BTreeMap::new();
-        for (shard, part) in shards.into_iter().zip([TRAIN, VALIDATION]) {
-            if let Some(shard) = shard {
-                let entry = ShardEntry::new(partition.index as u64, &shard.finish()?);
-                entries.insert(part.to_owned(), entry);
-            }
-        }
-        let reading = batches.into_statistics();
-        Ok(TokenizeRecord { shards: entries, divided_documents, funnel, reading })
+        writer.finish()?;
+        dedup.write_keys(self.staged.folder(), partition.index, keys)?;
+        let n_bytes =
+            if path.exists() { fs::metadata(&path).map_err(Error::io(&path))?.len() } else { 0 };
+        Ok(StageRecord { n_bytes, funnel, reading: batches.into_statistics() })
     }
 
-    fn encode(&self, chunk: Chunk) -> Result<EncodedChunk> {
-        let mut buffers = self.buffers.lock();
-        let TokenizeBuffers { workspace, clean } = &mut *buffers;
-        let (documents, funnel): (Vec<Document>, Funnel) = match self.cleaner {
-            None => (chunk.documents, Funnel::default()),
-            Some(cleaner) => {
-                let cleaned = clean_chunk(cleaner, chunk, Accounting::Count, clean, self.task)?;
-                let CleanedChunk { kept, funnel, .. } = cleaned;
-                (kept.into_iter().map(|(document, _)| document).collect(), funnel)
+    /// Turns one partition into a shard of each part that has documents.
+    fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
+        let mut batches = Batches::new(self.corpus, partition, self.task);
+        let mut made = self.shards.write_shards(partition, &mut batches, |chunk| {
+            if self.cleaner.is_none() {
+                return Ok((chunk.documents, Funnel::default()));
             }
+            let CleanedChunk { kept, funnel, .. } = self.clean(chunk)?;
+            Ok((kept.into_iter().map(|kept| kept.document).collect(), funnel))
+        })?;
+        made.reading = batches.into_statistics();
+        Ok(made)
+    }
+
+    /// Turns one staged partition into shards, as [`TokenizeStep::run`] does, without the duplicates.
+    fn run_staged(
+        &self,
+        partition: &Partition,
+        staged: &StageRecord,
+        fates: &Fates<'_>,
+    ) -> Result<TokenizeRecord> {
+        let path = self.staged.path(partition.index, STAGED);
+        let mut made = if fates.documents.is_empty() {
+            TokenizeRecord::default()
+        } else {
+            let corpus = open_staged(&path, &ReadOptions::default())?;
+            let mut batches = Batches::of_all(&corpus, partition, self.task);
+            self.shards.write_shards(partition, &mut batches, |chunk| {
+                let (mut left, mut counted) = (Vec::new(), Funnel::default());
+                let mut buffer = String::new();
+                for (index, mut document) in (chunk.first..).zip(chunk.documents) {
+                    let Some(kept) = fates.documents.get(index as usize) else { continue };
+                    let position = DocumentPosition { partition: chunk.partition, index };
+                    // the funnel of the first pass counts it as kept; this one counts the difference
+                    counted.documents_kept += 1;
+                    counted.bytes_kept += kept.n_bytes;
+                    match fates.of(index, &document.text, &mut buffer) {
+                        Fate::Keep => {}
+                        Fate::Edit { text, n_removed } => {
+                            let after = text.len() as u64;
+                            counted.edit_kept(fates.rule(), n_removed, kept.n_bytes, after);
+                            document.text = text;
+                        }
+                        Fate::Drop(measure) => {
+                            let (before, text) = (kept.n_bytes_before, &document.text);
+                            counted.drop_kept(position, &measure, before, text);
+                            continue;
+                        }
+                    }
+                    document.source = Arc::clone(self.input_name(kept.source));
+                    left.push(document);
+                }
+                Ok((left, counted))
+            })?
         };
-        let mut divided_documents = 0;
-        let mut parts: Vec<(&Document, TextPart)> = Vec::with_capacity(documents.len());
-        for document in &documents {
-            let of_document = self.validation.divide(&document.text);
-            divided_documents += u64::from(of_document.len() > 1);
-            parts.extend(of_document.into_iter().map(|part| (document, part)));
-        }
-        let mut ids = Vec::new();
-        let ends = self.tokenizer.encode_texts_into(
-            parts.iter().map(|(document, part)| &document.text.as_bytes()[part.range.clone()]),
-            &Template::new(self.end.bos, self.end.eos),
-            &Special::None,
-            workspace,
-            self.task,
-            &mut ids,
-        )?;
-        let encoded = parts
-            .iter()
-            .zip(ends)
-            .map(|((document, part), end)| EncodedDocument {
-                end,
-                n_bytes: part.range.len() as u64,
-                is_validation: part.is_validation,
-                source: self.sources.get(&document.source).copied().unwrap_or(0),
-                id: document.id.clone(),
-            })
-            .collect();
-        Ok(EncodedChunk { ids, documents: encoded, divided_documents, funnel })
+        let mut funnel = staged.funnel.clone();
+        (funnel.documents_kept, funnel.bytes_kept) = (0, 0);
+        funnel.merge(made.funnel);
+        made.funnel = funnel;
+        made.reading = staged.reading.clone();
+        Ok(made)
     }
 
-    fn folder(&self, part: &str) -> PathBuf {
-        self.output.join(part)
+    fn clean(&self, chunk: Chunk) -> Result<CleanedChunk> {
+        let mut buffers = self.shards.buffers.lock();
+        match self.cleaner {
+            Some(cleaner) => {
+                clean_chunk(cleaner, chunk, Accounting::Count, &mut buffers.clean, self.task)
+            }
+            None => Err(Error::invalid("no cleaning rules")),
+        }
+    }
+
+    fn input_name(&self, index: u64) -> &Arc<str> {
+        self.corpus.inputs()[index as usize].name()
     }
 
     /// Writes the tokenizers, the funnel and the manifests; that of the training part is the last.
-    fn finish(&self, records: Vec<TokenizeRecord>, tokenizer_json: &str) -> Result<Tokenized> {
+    fn finish(
+        &self,
+        records: Vec<TokenizeRecord>,
+        mut funnel: Funnel,
+        tokenizer_json: &str,
+    ) -> Result<Tokenized> {
         let train = self.manifest(TRAIN, &records);
-        let validation = (!self.validation.is_empty()).then(|| self.manifest(VALIDATION, &records));
-        let mut funnel = Funnel::default();
+        let validation =
+            (!self.shards.validation.is_empty()).then(|| self.manifest(VALIDATION, &records));
         let mut reading = self.corpus.statistics();
         for record in records {
             reading.merge(&record.reading);
@@ -337,14 +369,14 @@ impl TokenizeStep<'_> {
         let validation_part = validation.as_ref().map(|manifest| (VALIDATION, manifest));
         let parts: Vec<_> = validation_part.into_iter().chain([(TRAIN, &train)]).collect();
         for (part, _) in &parts {
-            create_folder(&self.folder(part))?;
-            write_atomically(self.folder(part).join(TOKENIZER), tokenizer_json.as_bytes())?;
+            create_folder(&self.shards.folder(part))?;
+            write_atomically(self.shards.folder(part).join(TOKENIZER), tokenizer_json.as_bytes())?;
         }
         if self.cleaner.is_some() {
-            write_json(&self.output.join(FUNNEL), &funnel)?;
+            write_json(&self.shards.output.join(FUNNEL), &funnel)?;
         }
         for (part, manifest) in parts {
-            manifest.write(&self.folder(part))?;
+            manifest.write(&self.shards.folder(part))?;
         }
         let is_empty = validation.as_ref().is_some_and(|manifest| manifest.documents == 0);
         let mut warnings =
@@ -362,10 +394,10 @@ impl TokenizeStep<'_> {
         for entry in records.iter().filter_map(|record| record.shards.get(VALIDATION)) {
             n_documents += entry.documents;
             // a file that is gone was removed before a kill
-            let _ = fs::remove_file(self.folder(VALIDATION).join(&entry.file));
+            let _ = fs::remove_file(self.shards.folder(VALIDATION).join(&entry.file));
         }
         // refused for a folder that is not empty
-        let _ = fs::remove_dir(self.folder(VALIDATION));
+        let _ = fs::remove_dir(self.shards.folder(VALIDATION));
         if n_documents == 0 {
             let mut funnel = Funnel::default();
             for record in records {
@@ -387,8 +419,8 @@ impl TokenizeStep<'_> {
             } else {
                 format!("all {n_documents} documents are")
             },
-            self.validation.fraction,
-            self.validation.seed,
+            self.shards.validation.fraction,
+            self.shards.validation.seed,
         )))
     }
 
@@ -402,30 +434,30 @@ impl TokenizeStep<'_> {
             } else {
                 format!("none of {n_documents} documents is")
             },
-            self.validation.fraction,
+            self.shards.validation.fraction,
         )
     }
 
     /// Returns what was held out, for the manifests of both parts.
     fn hold_out(&self, records: &[TokenizeRecord]) -> Option<HoldOutEntry> {
-        let ValidationPart { fraction, seed, .. } = self.validation;
+        let ValidationPart { fraction, seed, .. } = self.shards.validation;
         let divided_documents = records.iter().map(|record| record.divided_documents).sum();
         let by = if divided_documents > 0 { "stretches" } else { "documents" };
         let entry = HoldOutEntry { by: by.to_owned(), fraction, seed, divided_documents };
-        (!self.validation.is_empty()).then_some(entry)
+        (!self.shards.validation.is_empty()).then_some(entry)
     }
 
     /// Returns the manifest of one part, with its shards in the order of the partitions.
     fn manifest(&self, part: &str, records: &[TokenizeRecord]) -> Manifest {
-        let mut manifest = Manifest::new(self.tokenizer.vocab_size() as u32);
+        let mut manifest = Manifest::new(self.shards.tokenizer.vocab_size() as u32);
         manifest.split = Some(part.to_owned());
-        manifest.document_end = self.end;
+        manifest.document_end = self.shards.end;
         manifest.clean = self.cleaner.map(|cleaner| hex(&cleaner.fingerprint()));
         manifest.sources =
             self.corpus.inputs().iter().map(|input| input.name().to_string()).collect();
         manifest.tokenizer = TokenizerEntry {
             file: Some(TOKENIZER.to_owned()),
-            fingerprint: Some(hex(&self.tokenizer.fingerprint())),
+            fingerprint: Some(hex(&self.shards.tokenizer.fingerprint())),
         };
         manifest.hold_out = self.hold_out(records);
         for record in records {
@@ -438,64 +470,4 @@ impl TokenizeStep<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use lslm_bpe::pretokenize::Pattern;
-    use lslm_bpe::train::TrainOptions;
-    use lslm_corpus::ReadOptions;
-
-    use crate::learner::{LearnOptions, Learner};
-
-    fn tokenizer() -> Tokenizer {
-        let options = LearnOptions {
-            clean: None,
-            pattern: Pattern::named("gpt2").unwrap(),
-            train: TrainOptions {
-                special_tokens: vec!["<|endoftext|>".into()],
-                ..TrainOptions::new(257)
-            },
-            validation_fraction: 0.0,
-            hold_out: HoldOut::Auto,
-            sample_bytes: None,
-            seed: 0,
-            memory: None,
-            partition_bytes: 1 << 20,
-            threads: Some(1),
-        };
-        let learner = Learner::new(&options).unwrap();
-        learner.learn(&Task::default()).unwrap()
-    }
-
-    #[test]
-    fn an_empty_part_is_an_error_or_a_warning() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.txt");
-        fs::write(&path, "the only document").unwrap();
-        let corpus = Corpus::open(&[path.display().to_string()], ReadOptions::default()).unwrap();
-        let output = folder.path().join("data");
-        let tokenize = |clean: Option<CleanConfig>, validation_fraction: f64| {
-            let options = TokenizeOptions {
-                clean,
-                validation_fraction,
-                seed: 0,
-                hold_out: HoldOut::Auto,
-                eos_token: None,
-                bos_token: None,
-                partition_bytes: 1 << 20,
-                threads: Some(1),
-            };
-            tokenize(&corpus, &output, &tokenizer(), &options, &Task::default())
-        };
-        let error = tokenize(None, 0.999_999).unwrap_err().to_string();
-        assert!(error.contains("training part is empty: the only document is held out"), "{error}");
-        assert!(!output.exists());
-        let fineweb = CleanConfig::profile("fineweb").unwrap();
-        let error = tokenize(Some(fineweb), 0.0).unwrap_err().to_string();
-        assert!(error.contains("cleaning dropped all 1 documents"), "{error}");
-        assert!(!output.exists());
-        let made = tokenize(None, 0.000_001).unwrap();
-        assert_eq!((made.train.documents, made.warnings.len()), (1, 1));
-        assert!(made.warnings[0].contains("validation part is empty: the only document"));
-    }
-}
+mod tests;

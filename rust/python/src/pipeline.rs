@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use lslm_bpe::train::{Placement, TrainOptions};
 use lslm_bpe::{TokenId, Tokenizer};
+use lslm_clean::CleanConfig;
 use lslm_corpus::{Corpus, Format, ReadOptions};
 use lslm_pipeline::{
-    CleanOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured, PreviewOptions, TRAIN,
-    TokenizeOptions, VALIDATION,
+    CleanOptions, DedupOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured,
+    PreviewOptions, TRAIN, TokenizeOptions, VALIDATION,
 };
 use lslm_runtime::{Error, Result, Task};
 use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
@@ -33,16 +34,18 @@ const PARTITION_BYTES: u64 = 16 << 20;
 
 #[doc = stub!("clean")]
 #[pyfunction]
-#[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None, dropped=None,
-    annotate=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
-    text_signature = "(inputs, *, output, cleaner='default', dedup=None, dropped=None, annotate=False, \
-                      format='jsonl.zst', \
+#[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None,
+    dedup_against=None, save_index=false, dropped=None, annotate=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
+    text_signature = "(inputs, *, output, cleaner='default', dedup=None, dedup_against=None, \
+                      save_index=False, dropped=None, annotate=False, format='jsonl.zst', \
                       partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn clean<'py>(
     inputs: &Bound<'py, PyAny>,
     output: PathBuf,
     cleaner: CleanerArgument,
     dedup: Option<&str>,
+    dedup_against: Option<PathBuf>,
+    save_index: bool,
     dropped: Option<PathBuf>,
     annotate: bool,
     format: &str,
@@ -51,17 +54,9 @@ pub(crate) fn clean<'py>(
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = inputs.py();
-    let exact_dedup = match dedup {
-        None => false,
-        Some("exact") => true,
-        Some(other) => {
-            let text = format!("dedup = {other:?}: choose None or \"exact\"");
-            return Err(PyValueError::new_err(text));
-        }
-    };
     let options = CleanOptions {
-        clean: cleaner.config()?,
-        exact_dedup,
+        clean: with_dedup(cleaner.config()?, dedup)?,
+        dedup: DedupOptions { against: dedup_against, save_index },
         dropped,
         annotate,
         extension: format.to_owned(),
@@ -84,6 +79,21 @@ pub(crate) fn clean<'py>(
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(advice)?, 1)?;
     }
     result(py, "CleanResult", &fields)
+}
+
+/// Returns `config` with the stage that the argument `dedup=` asks for.
+fn with_dedup(config: CleanConfig, dedup: Option<&str>) -> PyResult<CleanConfig> {
+    let settings = match dedup {
+        None => return Ok(config),
+        Some("exact") => json!({ "documents": true }),
+        Some(parts @ ("lines" | "paragraphs")) => json!({ "documents": true, "parts": parts }),
+        Some(other) => {
+            return Err(PyValueError::new_err(format!(
+                "dedup = {other:?}: choose None, \"exact\", \"lines\" or \"paragraphs\""
+            )));
+        }
+    };
+    config.with(&json!({ "dedup": settings })).map_err(to_python)
 }
 
 #[doc = stub!("preview_clean")]
@@ -109,6 +119,10 @@ pub(crate) fn preview_clean<'py>(
     };
     let corpus = corpus_of(inputs)?;
     let preview = run(py, progress, |task| lslm_pipeline::preview_clean(&corpus, &options, task))?;
+    if options.clean.stages().any(|stage| stage == "dedup") {
+        let text = c"the stage dedup is left out: a sample has few of the duplicates";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+    }
     let fields = json!({
         "sample": sample,
         "funnel": results::funnel(&preview.funnel),
@@ -298,11 +312,11 @@ fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
 
 #[doc = stub!("tokenize")]
 #[pyfunction]
-#[pyo3(signature = (inputs=None, *, texts=None, output, tokenizer, cleaner=None, validation_fraction=0.005,
-    hold_out="auto", seed=0, eos_token=None, bos_token=None, partition_bytes=268_435_456,
+#[pyo3(signature = (inputs=None, *, texts=None, output, tokenizer, cleaner=None, dedup=None,
+    dedup_against=None, save_index=false, validation_fraction=0.005, hold_out="auto", seed=0, eos_token=None, bos_token=None, partition_bytes=268_435_456,
     threads=None, progress=None),
-    text_signature = "(inputs=None, *, texts=None, output, tokenizer, cleaner=None, \
-                      validation_fraction=0.005, hold_out='auto', seed=0, eos_token=None, bos_token=None, \
+    text_signature = "(inputs=None, *, texts=None, output, tokenizer, cleaner=None, dedup=None, \
+                      dedup_against=None, save_index=False, validation_fraction=0.005, hold_out='auto', seed=0, eos_token=None, bos_token=None, \
                       partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn tokenize<'py>(
     py: Python<'py>,
@@ -311,6 +325,9 @@ pub(crate) fn tokenize<'py>(
     output: PathBuf,
     tokenizer: TokenizerArgument,
     cleaner: Option<CleanerArgument>,
+    dedup: Option<&str>,
+    dedup_against: Option<PathBuf>,
+    save_index: bool,
     validation_fraction: f64,
     hold_out: &str,
     seed: u64,
@@ -321,8 +338,12 @@ pub(crate) fn tokenize<'py>(
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let tokenizer = tokenizer.0;
+    // without rules, deduplication compares the texts as they are
+    let cleaner = cleaner.or_else(|| dedup.map(|_| CleanerArgument::Profile("none".to_owned())));
+    let clean = cleaner.map(|cleaner| with_dedup(cleaner.config()?, dedup)).transpose()?;
     let options = TokenizeOptions {
-        clean: cleaner.map(CleanerArgument::config).transpose()?,
+        clean,
+        dedup: DedupOptions { against: dedup_against, save_index },
         validation_fraction,
         hold_out: parse_hold_out(hold_out)?,
         seed,

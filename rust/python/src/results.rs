@@ -100,6 +100,19 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
             (rule.clone(), row)
         })
         .collect();
+    let dedup: Map<String, Value> = funnel
+        .dedup
+        .iter()
+        .map(|(kind, found)| {
+            let row = json!({
+                "n_compared": found.compared,
+                "n_removed": found.removed,
+                "n_older": found.older,
+                "groups": found.groups,
+            });
+            (kind.clone(), row)
+        })
+        .collect();
     json!({
         "n_documents": funnel.documents,
         "n_bytes": funnel.bytes,
@@ -107,6 +120,7 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
         "n_bytes_kept": funnel.bytes_kept,
         "dropped": dropped,
         "changes": changes,
+        "dedup": dedup,
     })
 }
 
