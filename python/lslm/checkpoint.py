@@ -5,7 +5,7 @@
 
 ``state.json`` holds the size and SHA-256 of every other file and is written last: a folder without
 it is not a checkpoint. This needs no atomic operation on folders, so it holds on any file system.
-Nothing in a checkpoint depends on the number of processes.
+Nothing in a checkpoint depends on the number of processes. Reading all but weights needs no torch.
 """
 
 from __future__ import annotations
@@ -17,22 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
 from lslm.config import Config, load_config, locate_data
 from lslm.exceptions import FormatError, MismatchError
 from lslm.files import write_atomically
-from lslm.model import Transformer
-from lslm.tensors import entries_of, open_tensors, write_shards
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    import torch
     from torch import Tensor, nn
 
     from lslm import Tokenizer
     from lslm.architecture import ModelConfig
+    from lslm.model import Transformer
     from lslm.tensors import Entry, FileRecord
 
 __all__ = [
@@ -70,6 +68,8 @@ def save_checkpoint(
 
     An earlier checkpoint of this step is replaced. After an error none is left.
     """
+    from lslm.tensors import entries_of
+
     tensors = checkpoint_tensors(model, optimizers)
     entries = {file: entries_of(named) for file, named in tensors.items()}
     return write_checkpoint(run, step, entries, state)
@@ -89,6 +89,8 @@ def write_checkpoint(
 
     It replaces an earlier one, and leaves none after an error, as :func:`save_checkpoint` does.
     """
+    from lslm.tensors import write_shards
+
     folder = run / "checkpoints" / f"step-{step:06d}"
     _remove(folder)
     folder.mkdir(parents=True)
@@ -269,12 +271,35 @@ class Run:
 class RunFiles(NamedTuple):
     """A run's files but the weights, from :func:`find_run`."""
 
-    folder: Path
+    path: Path
+    """The run's folder."""
     checkpoint: Path
     config: Config
     tokenizer: Tokenizer
     state: dict[str, Any]
     """What the checkpoint's state.json has."""
+
+    @property
+    def step(self) -> int:
+        """Updates made before the checkpoint."""
+        return int(self.state["step"])
+
+    @property
+    def validation_dataset(self) -> str | None:
+        """Fingerprint of the validation set that it was trained with; None: without one."""
+        found: str | None = self.state.get("validation_dataset")
+        return found
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins a document; see :class:`Run`."""
+        found: int | None = self.state.get("bos_id")
+        return found
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """The ids that end a text; see :class:`Run`."""
+        return tuple(self.state.get("eos_ids", ()))
 
 
 def find_run(run: str | os.PathLike[str], checkpoint: str | int = "best") -> RunFiles:
@@ -314,22 +339,26 @@ def open_run(
         return open_model(run, device)
     files = find_run(run, checkpoint)
     model = empty_model(files.config.model, "cpu")
-    state = load_checkpoint(files.checkpoint, model)
+    load_checkpoint(files.checkpoint, model)
     model.to(device).eval()
     return Run(
-        path=files.folder,
-        step=state["step"],
+        path=files.path,
+        step=files.step,
         config=files.config,
         model=model,
         tokenizer=files.tokenizer,
-        validation_dataset=state.get("validation_dataset"),
-        bos_id=state.get("bos_id"),
-        eos_ids=tuple(state.get("eos_ids", ())),
+        validation_dataset=files.validation_dataset,
+        bos_id=files.bos_id,
+        eos_ids=files.eos_ids,
     )
 
 
 def empty_model(config: ModelConfig, device: str) -> Transformer:
     """Return a model whose weights are yet to be loaded: drawing them would take seconds."""
+    import torch
+
+    from lslm.model import Transformer
+
     with torch.device("meta"):
         model = Transformer(config)
     return model.to_empty(device=device)
@@ -376,6 +405,8 @@ def _optimizer_tensors(
 
 def _read_tensors(checkpoint: Path, name: str, state: dict[str, Any]) -> dict[str, Tensor]:
     """Return the tensors in the files NAME.safetensors or NAME-….safetensors of a checkpoint."""
+    from lslm.tensors import open_tensors
+
     files = [f for f in state["files"] if f == f"{name}.safetensors" or f.startswith(f"{name}-")]
     entries = open_tensors([checkpoint / file for file in files])
     return {key: entry.load() for key, entry in entries.items()}

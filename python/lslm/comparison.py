@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 from lslm.evaluation import (
     Subject,
     checked_window,
-    open_data,
-    own_validation,
     progress_of,
     samples_of,
 )
+from lslm.evaluation_inputs import open_data, own_validation
 from lslm.exceptions import MismatchError
 from lslm.limits import check_counts
 from lslm.parallel import autocast, process_group

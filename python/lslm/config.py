@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from lslm.architecture import ModelConfig
 from lslm.data import find_part
 from lslm.exceptions import FormatError
 from lslm.limits import MAX_COUNT, MAX_MINUTES, MAX_THREADS
-from lslm.model import ModelConfig
-from lslm.optim import OptimConfig, ScheduleConfig
+from lslm.optim_config import OptimConfig, ScheduleConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

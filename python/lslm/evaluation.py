@@ -14,26 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm.baselines import uniform_baseline, unigram_baseline, xz_bits_per_byte
-from lslm.checkpoint import Run, find_checkpoint, open_run, read_state
-from lslm.config import missing_data
-from lslm.data import find_part
-from lslm.evaluation_data import (
-    DatasetDocuments,
-    EvaluationData,
-    TextDocuments,
-    Vocabulary,
-    check_tokenizer,
-    token_lengths,
-)
-from lslm.inspection import kind_of
+from lslm.checkpoint import Run, open_run
+from lslm.evaluation_data import EvaluationData, Vocabulary, check_tokenizer, token_lengths
+from lslm.evaluation_inputs import model_fingerprints, open_data
 from lslm.limits import check_batch, check_counts
 from lslm.parallel import autocast, process_group, resolve_device, resolve_dtype
 from lslm.progress import reporting
@@ -171,15 +161,7 @@ class Subject:
 
     def fingerprints(self) -> dict[str, str]:
         """Return the identities of the tokenizer and of the weights, hexadecimal."""
-        found = {"tokenizer": self.run.tokenizer.fingerprint}
-        try:
-            files = read_state(find_checkpoint(self.run.path, self.run.step))["files"]
-            hashes = {n: file["sha256"] for n, file in files.items() if n.startswith("model")}
-        except (OSError, ValueError):  # a published model, which has no record of its hashes
-            hashes = {path.name: _sha256(path) for path in self.run.path.glob("*.safetensors")}
-        if hashes:
-            found["model"] = hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()
-        return found
+        return model_fingerprints(self.run)
 
 
 def score(
@@ -281,70 +263,6 @@ def progress_of(reporter: Reporter | None, expected: int | None) -> Callable[[in
             reporter.update("evaluate", done, shown, "tokens")
 
     return advance
-
-
-def open_data(run: Run, data: Any, vocabulary: Vocabulary) -> list[EvaluationData]:
-    """Return what ``data`` of :func:`evaluate` means, each with a name."""
-    if data is None:
-        data = own_validation(run)
-    if isinstance(data, dict):
-        named = data
-    elif isinstance(data, list | tuple):
-        named = {str(getattr(one, "path", one)): one for one in data}
-        if len(named) < len(data):
-            raise ValueError("data: the same name twice; give a mapping from names to data")
-    else:
-        named = {str(getattr(data, "path", data)): data}
-    if not named:
-        raise ValueError("data is empty: give a dataset or text to evaluate on")
-    return [_open_one(one, name, vocabulary) for name, one in named.items()]
-
-
-def _open_one(data: Any, name: str, vocabulary: Vocabulary) -> EvaluationData:
-    """Return one dataset or text as evaluation data."""
-    import lslm
-
-    if isinstance(data, lslm.Corpus):
-        return TextDocuments(data, vocabulary, name if "Corpus" not in name else "text")
-    if isinstance(data, lslm.TokenDataset):
-        check_tokenizer(data, vocabulary.tokenizer, data.path)
-        return DatasetDocuments(data, vocabulary, name)
-    if is_text(data):
-        return TextDocuments(lslm.Corpus(str(data)), vocabulary, name)
-    path = find_part(data, "validation") or Path(data)
-    return _open_one(lslm.TokenDataset(path), name, vocabulary)
-
-
-def is_text(data: str | os.PathLike[str]) -> bool:
-    """Return whether ``data`` is text, and not a dataset; ``ValueError`` if it is neither."""
-    text = str(data)
-    if text == "-" or (any(c in text for c in "*?[") and not Path(text).exists()):
-        return True
-    kind = kind_of(data)
-    if kind in {"run", "tokenizer"}:
-        raise ValueError(f"{text} is a {kind}, not data: give a dataset or text to evaluate on")
-    return kind == "documents"
-
-
-def own_validation(run: Run) -> Any:
-    """Return the validation sets of ``run``; raise an error that says what is missing."""
-    paths, where = run.config.data.validation_paths(), run.config.data
-    for path in paths.values():
-        if not path.exists():
-            raise missing_data(str(path), run.config, run.path, "validation data", "data=")
-    if paths:
-        return next(iter(paths.values())) if list(paths) == ["validation"] else paths
-    if not where.path or Path(where.path).exists():
-        if run.validation_dataset is None:
-            raise ValueError(f"{run.path} was trained without validation data: give data=")
-        where = replace(where, path=str(Path(where.path, "validation")))
-    raise missing_data(where.path, run.config, run.path, "validation data", "data=")
-
-
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

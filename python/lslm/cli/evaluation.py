@@ -117,7 +117,7 @@ def _compare(runs: list[Path], options: dict[str, Any], *, as_json: bool) -> Non
 
 def _data(given: list[str] | None, read: ReadOptions) -> dict[str, Any] | None:
     """Return the data by name: text as a corpus with the options of ``read``."""
-    from lslm.evaluation import is_text
+    from lslm.evaluation_inputs import is_text
 
     if not given:
         return None

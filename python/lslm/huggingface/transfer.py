@@ -318,7 +318,7 @@ def _write_companions(files: RunFiles, target: Path) -> dict[str, int | list[int
 
     An imported model's own files are copied, if they still are of the run's tokenizer.
     """
-    kept, tokenizer, state = files.folder / "huggingface", files.tokenizer, files.state
+    kept, tokenizer, state = files.path / "huggingface", files.tokenizer, files.state
     usual = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     bos, eos = state.get("bos_id"), state.get("eos_ids") or usual
     bos = tokenizer.eos_id if bos is None else bos

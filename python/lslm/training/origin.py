@@ -86,7 +86,7 @@ def open_origin(config: Config) -> Origin | None:
         tokenizer=files.tokenizer,
         bos_id=files.state.get("bos_id"),
         eos_ids=tuple(files.state.get("eos_ids", ())),
-        companions=files.folder / "huggingface",
+        companions=files.path / "huggingface",
         load=lambda model: load_checkpoint(files.checkpoint, model),
     )
 
