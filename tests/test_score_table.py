@@ -72,6 +72,7 @@ def test_every_row_is_what_the_model_says(run, data, tmp_path, protocol):
         assert rows.nats[row] == pytest.approx(-log_p[int(rows.id[row])].item(), rel=1e-5)
         assert rows.entropy[row] == pytest.approx(-(log_p.exp() * log_p).sum().item(), rel=1e-5)
         assert rows.rank[row] == (log_p > log_p[int(rows.id[row])]).sum()
+        assert rows.top[row] == pytest.approx(-log_p.max().item(), rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -113,7 +114,7 @@ def test_chunks_and_frames_hold_the_same_rows(run, data, tmp_path):
 def test_npy_columns_are_read_by_numpy_alone(run, data, tmp_path):
     evaluate(run, data=data, save_scores=tmp_path / "s")
     table = lslm.open_scores(tmp_path / "s")
-    for name in ("id", "nats", "rank", "entropy"):
+    for name in ("id", "nats", "rank", "entropy", "top"):
         assert np.array_equal(np.load(tmp_path / "s/tokens" / f"{name}.npy"), table.columns[name])
 
 
@@ -139,7 +140,8 @@ def test_an_unfinished_table_is_removed(tmp_path):
 def write_table(folder):
     with ScoreWriter(folder, vocab_size=70_000) as writer:
         ids = np.array([69_999, 1, 2])
-        writer.add_tokens(id=ids, nats=np.ones(3), rank=ids, entropy=np.ones(3))
+        ones = np.ones(3)
+        writer.add_tokens(id=ids, nats=ones, rank=ids, entropy=ones, top=ones)
         writer.add_spans(row=[0], document=[0], position=[4], context=[1])
         counts = {"n_tokens": 3, "n_bytes": 5, "n_chars": 4, "n_words": 1, "nats": 3.0}
         names = {"dataset": "web", "index": 7, "source": "ü.txt", "id": "№ 1"}
@@ -180,6 +182,20 @@ def test_verify_finds_a_changed_value(tmp_path):
     flip(tmp_path / "s/tokens/nats.npy", 130)
     with pytest.raises(FormatError, match=r"nats\.npy: damaged"):
         lslm.open_scores(tmp_path / "s").verify()
+
+
+def test_a_table_is_verified_and_inspected_by_its_folder(run, data, tmp_path):
+    result = evaluate(run, data=data, save_scores=tmp_path / "s")
+    assert lslm.verify(tmp_path / "s") == [str(tmp_path / "s")]
+    (found,) = lslm.inspect(tmp_path / "s")
+    assert found.kind == "scores"
+    assert found.facts["n_tokens"] == result.n_tokens
+    assert found.facts["nats"] == pytest.approx(result.nats, rel=1e-12)
+    flip(tmp_path / "s/tokens/top.npy", 200)
+    with pytest.raises(FormatError, match=r"tokens/top\.npy: damaged"):
+        lslm.verify(tmp_path / "s")
+    with pytest.raises(ValueError, match="is a score table, not data"):
+        evaluate(run, data=tmp_path / "s")
 
 
 def rewrite(folder, old, new):

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import lslm
 from lslm.report import TokenizerFigures
 from lslm.results import Result
+from lslm.score_table import MANIFEST as SCORES
 
 if TYPE_CHECKING:
     from lslm.progress import Progress
 
 __all__ = ["Inspection", "inspect", "kind_of", "tokenizer_facts", "verify"]
 
-Kind: TypeAlias = Literal["tokenizer", "dataset", "run", "documents"]
+Kind: TypeAlias = Literal["tokenizer", "dataset", "run", "scores", "documents"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -53,8 +54,8 @@ def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -
 
     ``n_samples`` documents are shown of a dataset or of files of documents. A :class:`lslm.Corpus`
     in place of the path is documents, read as it says. Raises ``FileNotFoundError`` if ``path``
-    does not exist, ``lslm.FormatError`` if it is neither a tokenizer, a dataset, a run nor files
-    of documents.
+    does not exist, ``lslm.FormatError`` if it is neither a tokenizer, a dataset, a run, a score
+    table nor files of documents.
     """
     if isinstance(path, lslm.Corpus):
         return [_inspect_documents(path, _common_path(path), n_samples)]
@@ -64,6 +65,8 @@ def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -
             return [_inspect_dataset(folder, n_samples) for folder in _datasets(path)]
         case "run":
             return [_inspect_run(path)]
+        case "scores":
+            return [_inspect_scores(path)]
         case "tokenizer":
             facts = tokenizer_facts(lslm.Tokenizer.load(path))
             return [Inspection(kind="tokenizer", path=path, facts=facts)]
@@ -83,15 +86,17 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
         return "dataset"
     if (path / "config.toml").exists() and (path / "checkpoints").is_dir():
         return "run"
+    if (path / SCORES).is_file():
+        return "scores"
     return "tokenizer" if _is_tokenizer(path) else "documents"
 
 
 def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[str]:
     """Check every checksum at ``path``; return the folders that were checked.
 
-    ``path`` is a dataset, a folder of datasets, a run or a checkpoint. Raises ``lslm.FormatError``
-    for the first damaged file, with the position of the damage if it is known, and ``ValueError``
-    if nothing at ``path`` has checksums.
+    ``path`` is a dataset, a folder of datasets, a run, a checkpoint, or a score table. Raises
+    ``lslm.FormatError`` for the first damaged file, with the position of the damage if it is known,
+    and ``ValueError`` if nothing at ``path`` has checksums.
     """
     path = Path(path)
     if not path.exists():
@@ -101,11 +106,15 @@ def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[s
         lslm.TokenDataset(folder).verify(progress=progress)
     if datasets:
         return [str(folder) for folder in datasets]
+    if (path / SCORES).is_file():
+        lslm.open_scores(path).verify()
+        return [str(path)]
     checkpoints = [path] if (path / "state.json").exists() else []
     checkpoints += sorted(p.parent for p in path.glob("checkpoints/*/state.json"))
     if not checkpoints:
         raise ValueError(
-            f"{path} is neither a dataset, a run nor a checkpoint: only these have checksums"
+            f"{path} is neither a dataset, a run, a checkpoint nor a score table: only these have "
+            f"checksums"
         )
     from lslm.checkpoint import check_checkpoint
 
@@ -213,6 +222,23 @@ def _inspect_run(run: Path) -> Inspection:
     for row in rows:
         facts |= {name: value for name, value in row.items() if isinstance(value, int | float)}
     return Inspection(kind="run", path=run, facts=facts)
+
+
+def _inspect_scores(folder: Path) -> Inspection:
+    """Return the counts of a score table, its protocol, and what it is of."""
+    table = lslm.open_scores(folder)
+    facts: dict[str, Any] = {
+        "n_tokens": table.n_tokens,
+        "n_documents": table.n_documents,
+        "n_bytes": int(table.documents["n_bytes"].sum()),
+        "nats": float(table.documents["nats"].sum()),
+        "protocol": table.protocol.name,
+        "window": table.protocol.window,
+        "stride": table.protocol.stride,
+        "dtype": table.manifest.get("dtype", ""),
+        "n_sources": len(table.sources),
+    }
+    return Inspection(kind="scores", path=folder, facts=facts | table.fingerprints)
 
 
 def _shortened(text: str, lines: int = 8, width: int = 300) -> str:

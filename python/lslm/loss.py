@@ -150,18 +150,18 @@ def _power_of_two(limit: int) -> int:
 def token_scores(
     hidden: Tensor, weight: Tensor, targets: Tensor, rows: int | None = None
 ) -> Tensor:
-    """Return nats, rank and entropy (3, N) of ``targets`` (N), ``rows`` rows at a time.
+    """Return nats, rank, entropy and top (4, N) of ``targets`` (N), ``rows`` rows at a time.
 
     nats = −log p(target), equal to ``linear_cross_entropy(…, reduction="none")``; rank is the
-    number of ids with a higher logit; entropy = −Σ p log p in nats. ``hidden`` is (N, C),
-    ``weight`` (V, C), as there; the result is float32 or wider.
+    number of ids with a higher logit; entropy = −Σ p log p in nats; top = −log p of the most
+    likely id. ``hidden`` is (N, C), ``weight`` (V, C), as there; the result is float32 or wider.
     """
     kind = hidden.device.type
     if torch.is_autocast_enabled(kind):
         hidden = hidden.to(torch.get_autocast_dtype(kind))
     wide = torch.promote_types(hidden.dtype, torch.float32)
     rows = rows or _power_of_two((MAX_CUDA if kind == "cuda" else SCORE_CPU) // len(weight))
-    scores = torch.empty(3, len(targets), dtype=wide, device=hidden.device)
+    scores = torch.empty(4, len(targets), dtype=wide, device=hidden.device)
     with torch.autocast(kind, enabled=False):
         matrix = weight.to(hidden.dtype)
         for start in range(0, len(targets), rows):
@@ -172,8 +172,8 @@ def token_scores(
 
 def _row_scores(
     x: Tensor, matrix: Tensor, target: Tensor, wide: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return nats, rank and entropy of some rows.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return nats, rank, entropy and top of some rows.
 
     There are two matrices: the logits, and a buffer that comparisons and exponentials share. A
     comparison into numbers of the logits' type is five times faster to sum than one into booleans.
@@ -185,9 +185,9 @@ def _row_scores(
     top = logits.amax(1, keepdim=True)
     shifted = logits.sub_(top)
     total = torch.exp(shifted, out=buffer).sum(1)
-    log_total = total.log()
+    log_total = total.log()  # of Σ exp(z − largest): −log p of the most likely id
     mean = torch.linalg.vecdot(buffer, shifted) / total  # Σ p (z − top)
-    return log_total - (predicted - top)[:, 0], rank, log_total - mean
+    return log_total - (predicted - top)[:, 0], rank, log_total - mean, log_total
 
 
 @torch.no_grad()

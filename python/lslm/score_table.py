@@ -40,6 +40,7 @@ HEADER_BYTES = 128
 CHUNK_ROWS = 1 << 20
 """Rows that :meth:`ScoreTable.chunks` holds at a time: 32 MB."""
 
+TOKEN_COLUMNS = ("id", "nats", "rank", "entropy", "top")
 SPAN_COLUMNS = {"row": "<u8", "document": "<u4", "position": "<u8", "context": "<u4"}
 DOCUMENT_COLUMNS = {
     "dataset": "<u2",
@@ -66,6 +67,8 @@ class TokenScores:
     """Number of ids that the model gave a higher probability: 0 is the most likely."""
     entropy: NDArray[np.float32]
     """−Σ p log p of the distribution, in nats: the loss that the model expects here."""
+    top: NDArray[np.float32]
+    """−log p of the most likely id; equal to ``nats`` where ``rank`` is 0."""
     document: NDArray[np.uint32]
     """Row of the table's documents."""
     position: NDArray[np.uint64]
@@ -123,7 +126,7 @@ class ScoreWriter:
     ::
 
         with ScoreWriter(folder, vocab_size=V) as writer:
-            writer.add_tokens(id=…, nats=…, rank=…, entropy=…)   # in the order of the text
+            writer.add_tokens(id=…, nats=…, rank=…, entropy=…, top=…)  # in the order of the text
             writer.add_spans(row=…, document=…, position=…, context=…)
             writer.add_document(scores)                          # in order, once each is complete
             writer.finish(protocol=…, …)
@@ -137,7 +140,7 @@ class ScoreWriter:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ValueError(f"{self.path} exists: name a new folder for the scores")
         narrow = "<u2" if vocab_size <= 1 << 16 else "<u4"
-        tokens = {"id": narrow, "nats": "<f4", "rank": narrow, "entropy": "<f4"}
+        tokens = dict.fromkeys(TOKEN_COLUMNS, "<f4") | {"id": narrow, "rank": narrow}
         groups = {"tokens": tokens, "spans": SPAN_COLUMNS, "documents": DOCUMENT_COLUMNS}
         self._columns = {
             f"{group}/{name}": _Column(self.path / group / f"{name}.npy", dtype)
@@ -175,7 +178,7 @@ class ScoreWriter:
         return self._columns["documents/nats"].rows + len(self._documents)
 
     def add_tokens(self, **columns: NDArray[Any]) -> None:
-        """Append rows: arrays ``id``, ``nats``, ``rank`` and ``entropy`` of equal length."""
+        """Append rows: arrays of TOKEN_COLUMNS, of equal length."""
         for name, values in columns.items():
             self._columns[f"tokens/{name}"].append(values)
 
@@ -284,8 +287,8 @@ class ScoreTable:
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The stored columns of the tokens, read-only and mapped: id, nats, rank, entropy."""
-        return {name: self._columns[f"tokens/{name}"] for name in ("id", "nats", "rank", "entropy")}
+        """The stored columns of the tokens, read-only and mapped: those of TOKEN_COLUMNS."""
+        return {name: self._columns[f"tokens/{name}"] for name in TOKEN_COLUMNS}
 
     @property
     def documents(self) -> dict[str, NDArray[Any]]:
@@ -409,11 +412,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{path}: format {named!r} version {version}, but this lslm reads {FORMAT} {VERSION}",
             str(path),
         )
-    wanted = {f"tokens/{name}" for name in ("id", "nats", "rank", "entropy")}
+    wanted = {f"tokens/{name}" for name in TOKEN_COLUMNS}
     wanted |= {f"spans/{name}" for name in SPAN_COLUMNS} | {"documents/ids"}
     wanted |= {f"documents/{name}" for name in DOCUMENT_COLUMNS}
     if missing := sorted(wanted - columns.keys()):
-        raise FormatError(f"{path}: has no column {missing[0]}", str(path))
+        raise FormatError(
+            f"{path}: has no column {missing[0]}: write it again with lslm eval --save-scores",
+            str(path),
+        )
     return {**manifest, "columns": {name: columns[name] for name in sorted(wanted)}}
 
 

@@ -1,4 +1,4 @@
-"""Runs a model over windows: nats, rank and entropy of every target, in the order of the text.
+"""Runs a model over windows: nats, rank, entropy and top of every target, in the text's order.
 
     documents → WindowPlanner → pools of windows → batches of similar length → token_scores
               → rows in order → sums of each document → the caller, and a score table
@@ -56,6 +56,7 @@ class Rows(NamedTuple):
     nats: NDArray[np.float32]
     rank: NDArray[np.int64]
     entropy: NDArray[np.float32]
+    top: NDArray[np.float32]
     others: NDArray[np.float64]
     """What a comparison has besides (K, N); K = 0 for one model."""
 
@@ -209,7 +210,7 @@ def _score_pool(
     """Return the rows of ``pool``."""
     counts = np.array([len(window.targets) - window.first for window in pool])
     starts = np.cumsum(counts) - counts
-    n_columns = 3 if len(models) == 1 else 3 + len(PairColumns._fields)
+    n_columns = 4 if len(models) == 1 else 4 + len(PairColumns._fields)
     scores = torch.zeros(n_columns, int(counts.sum()), dtype=torch.float64)
     group = ranks()
     for number, batch in enumerate(batches_by_length(pool, batch_tokens)):
@@ -217,7 +218,7 @@ def _score_pool(
             found = _score_batch(models, [pool[i] for i in batch], n_ids).double().cpu()
             rows = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in batch])
             scores[:, torch.from_numpy(rows)] = found
-    nats, rank, entropy, *others = group.sum(scores).numpy()
+    nats, rank, entropy, top, *others = group.sum(scores).numpy()
     targets = np.concatenate([window.targets[window.first :] for window in pool])
     if not np.isfinite(nats).all():
         row = int(np.flatnonzero(~np.isfinite(nats))[0])
@@ -228,7 +229,8 @@ def _score_pool(
     narrow = nats.astype(np.float32)
     more = np.stack(others) if others else np.empty((0, len(nats)))
     more[:1] = more[:1].astype(np.float32)  # nats of the second model, as precise as the first's
-    return Rows(targets, narrow, rank.astype(np.int64), entropy.astype(np.float32), more)
+    entropy, top = entropy.astype(np.float32), top.astype(np.float32)
+    return Rows(targets, narrow, rank.astype(np.int64), entropy, top, more)
 
 
 def batches_by_length(pool: list[Window], batch_tokens: int) -> Iterator[list[int]]:
@@ -260,7 +262,7 @@ def scored_positions(windows: list[Window], T: int) -> NDArray[np.int64]:
 
 
 def _score_batch(models: Sequence[Transformer], windows: list[Window], n_ids: int) -> torch.Tensor:
-    """Return nats, rank and entropy (3, N) of the scored targets of ``windows``, in order.
+    """Return nats, rank, entropy and top (4, N) of the scored targets of ``windows``, in order.
 
     Of two models, those of the first, and then the rows of PairColumns.
     """

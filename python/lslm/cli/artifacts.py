@@ -19,7 +19,10 @@ verbs = typer.Typer()
 @expand_options
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="Tokenizer, dataset, run, or file or folder of documents.")
+        Path,
+        typer.Argument(
+            help="Tokenizer, dataset, run, score table, or file or folder of documents."
+        ),
     ],
     *,
     samples: Annotated[
@@ -47,7 +50,10 @@ def inspect(
 @verbs.command(epilog="Example: lslm verify data/web")
 @expand_options
 def verify(
-    path: Annotated[Path, typer.Argument(help="Dataset, folder of datasets, run or checkpoint.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="Dataset, folder of datasets, run, checkpoint or score table."),
+    ],
     *,
     as_json: AsJson = False,
 ) -> None:
