@@ -3,11 +3,14 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 import lslm
 from lslm.analysis import slices as slices_module
@@ -209,6 +212,135 @@ def test_runs_of_other_tokenizers_are_refused(work, tmp_path):
     lslm.train(data=tmp_path / "other", out=tmp_path / "run", steps=2, progress=False, **SMALL)
     with pytest.raises(MismatchError, match="another tokenizer"):
         lslm.analyze(work / "late", tmp_path / "run", output=tmp_path / "a", progress=False)
+
+
+def naive_calibration(table):
+    """Expected calibration error of first choices, token by token."""
+    rows, bins = table.tokens(), {}
+    for top, rank in zip(rows.top.tolist(), rows.rank.tolist(), strict=True):
+        p = math.exp(-top)
+        bins.setdefault(min(int(p * 10), 9), []).append((p, rank == 0))
+    off = [abs(sum(p - right for p, right in one)) for one in bins.values()]
+    return sum(off) / len(rows), {k: len(one) for k, one in bins.items()}
+
+
+def test_calibration_is_that_of_all_tokens(work):
+    result = lslm.analyze(work / "late", output=work / "one", progress=False)
+    wanted, sizes = naive_calibration(lslm.open_scores(work / "one/scores"))
+    assert sum(one.n_tokens for one in result.probability_bins) == result.n_tokens
+    assert {round(one.low * 10): one.n_tokens for one in result.probability_bins} == sizes
+    assert result.probability_error == pytest.approx(wanted, rel=1e-6)
+    for one in (*result.probability_bins, *result.entropy_bins):
+        assert one.low <= one.expected <= one.high
+        assert one.error is None or one.error >= 0
+
+
+NO_TORCH = """
+import sys, lslm
+result = lslm.analyze(sys.argv[1], output=sys.argv[2], progress=False)
+print("torch" in sys.modules, result.loss, result.rerun_difference)
+"""
+
+
+def test_a_table_that_is_there_is_analyzed_without_torch(work, tmp_path):
+    """And with the same page, from the alternatives that were stored with the table."""
+    first = lslm.analyze(work / "late", output=tmp_path / "a", progress=False)
+    page = (tmp_path / "a/report.html").read_text()
+    command = [sys.executable, "-c", NO_TORCH, work / "late", tmp_path / "a"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", str(first.loss), str(first.rerun_difference)]
+    assert (tmp_path / "a/report.html").read_text() == page
+    (tmp_path / "a/scores/alternatives.npz").write_bytes(b"PK cut off")
+    lslm.analyze(work / "late", output=tmp_path / "a", progress=False)
+    assert (tmp_path / "a/report.html").read_text() == page
+
+
+def test_a_folder_that_is_no_score_table_is_not_removed(work, tmp_path):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/thesis.txt").write_text("kept")
+    with pytest.raises(ValueError, match=r"thesis\.txt, which is not of a score table"):
+        lslm.analyze(work / "late", output=tmp_path, progress=False)
+    assert (tmp_path / "scores/thesis.txt").read_text() == "kept"
+
+
+def test_a_damaged_table_is_written_again(work, tmp_path):
+    lslm.analyze(work / "late", output=tmp_path, progress=False)
+    before = (tmp_path / "scores/tokens/nats.npy").read_bytes()
+    (tmp_path / "scores/tokens/nats.npy").write_bytes(before[:-4])
+    lslm.analyze(work / "late", output=tmp_path, progress=False)
+    assert (tmp_path / "scores/tokens/nats.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_parquet_and_jsonl_hold_what_the_page_shows(work, name):
+    folder, rows = work / name, {}
+    for kind in ("summary", "slices", "tokens", "worst", "calibration", "passages"):
+        lines = (folder / f"{kind}.jsonl").read_text().splitlines()
+        rows[kind] = [json.loads(line) for line in lines]
+        assert parquet.read_table(folder / f"{kind}.parquet").to_pylist() == rows[kind]
+    page = Page((folder / "report.html").read_text())
+    shown = json.loads(page.scripts[0])
+    assert len(rows["passages"]) == sum(map(len, shown["passages"]))
+    flat = [token for passage in shown["passages"] for token in passage]
+    for row, token in zip(rows["passages"], flat, strict=True):
+        assert round(row["nats"], 3) == token[1]
+        assert len(row["alternatives"]) == 5
+        assert ("other_nats" in row) == (name == "two")
+    text = "".join(page.text)
+    assert f"{rows['summary'][0]['loss']:.3f}" in text
+    assert not (folder / "training.jsonl").exists()
+
+
+@pytest.fixture(scope="module")
+def many(work):
+    """A run with four checkpoints."""
+    options = SMALL | {"validate_every": 5, "checkpoint_every": 5, "keep_every": 5, "keep_last": 1}
+    lslm.train(data=work / "data", out=work / "many", steps=20, progress=False, **options)
+    return work / "many"
+
+
+def test_loss_over_training_is_that_of_each_checkpoint(many, tmp_path):
+    result = lslm.analyze(
+        many, output=tmp_path, checkpoints="all", tokens=["e", "T"], progress=False
+    )
+    whole, *tokens = result.curves
+    assert [point.step for point in whole.points] == [5, 10, 15, 20]
+    assert [one.token for one in tokens] == ["e", "T"]
+    for k, point in enumerate(whole.points):
+        own = lslm.evaluate(
+            many, checkpoint=point.step, progress=False, save_scores=tmp_path / f"own-{k}"
+        )
+        assert point.loss == pytest.approx(own.loss, rel=1e-6)
+        assert point.loss_error == pytest.approx(own.loss_error, rel=1e-6)
+        rows = lslm.open_scores(tmp_path / f"own-{k}").tokens()
+        for one in tokens:
+            mine = rows.id == one.id
+            assert one.n_tokens == mine.sum()
+            assert one.points[k].loss == pytest.approx(rows.nats[mine].mean(), rel=1e-5)
+            wanted = naive_error(rows.nats[mine], np.ones(mine.sum()), rows.document[mine])
+            assert one.points[k].loss_error == pytest.approx(wanted, rel=1e-4)
+    text = "".join(Page((tmp_path / "report.html").read_text()).text)
+    assert "Loss over training" in text
+    lines = (tmp_path / "training.jsonl").read_text().splitlines()
+    assert len(lines) == 3 * 4
+    again = lslm.analyze(many, output=tmp_path, checkpoints=[20, 5], progress=False)
+    assert [point.step for point in again.curves[0].points] == [5, 20]
+    assert len(again.curves) == 1 + 6
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"checkpoints": [5, 7]}, "no checkpoint 7: choose from 5, 10, 15, 20"),
+        ({"checkpoints": [5]}, "needs two or more"),
+        ({"checkpoints": "some"}, "give all, or a list"),
+        ({"tokens": ["e"]}, "give checkpoints as well"),
+        ({"checkpoints": "all", "tokens": ["The"]}, r"not one token but 3 \(T, h, e\)"),
+    ],
+)
+def test_curves_that_cannot_be_are_named(many, tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        lslm.analyze(many, output=tmp_path, progress=False, **options)
 
 
 class Page(HTMLParser):

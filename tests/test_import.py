@@ -34,10 +34,9 @@ def test_import_starts_no_native_thread():
 
 
 NEED_TORCH = {
-    "Analysis", "ComparisonResult", "Config", "ExportResult", "ImportResult", "ModelConfig",
-    "ScalingResult", "TrainResult", "Transformer", "TuneResult", "analyze", "compare", "complete",
-    "evaluate", "export_model", "generate", "import_model", "load_config", "scaling", "train",
-    "tune",
+    "ComparisonResult", "ExportResult", "ImportResult", "ModelConfig", "ScalingResult",
+    "TrainResult", "Transformer", "TuneResult", "compare", "complete", "evaluate", "export_model",
+    "generate", "import_model", "scaling", "train", "tune",
 }  # fmt: skip
 
 

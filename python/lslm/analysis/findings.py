@@ -11,7 +11,16 @@ from lslm.results import Result
 if TYPE_CHECKING:
     from lslm.analysis.passages import Alternatives, Passage
 
-__all__ = ["Analysis", "CalibrationBin", "Shown", "SliceRow", "TokenRow", "WorstToken"]
+__all__ = [
+    "Analysis",
+    "CalibrationBin",
+    "CurvePoint",
+    "LossCurve",
+    "Shown",
+    "SliceRow",
+    "TokenRow",
+    "WorstToken",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +57,8 @@ class CalibrationBin:
     n_tokens: int
     expected: float
     observed: float
+    error: float | None
+    """Standard error of ``observed``, clustered by document; None with fewer than two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +90,28 @@ class TokenRow:
     shown: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The loss at one checkpoint."""
+
+    step: int
+    loss: float
+    """Mean nats per token."""
+    loss_error: float | None
+    """Its standard error, clustered by document."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossCurve:
+    """Loss over training: of one id, or of all tokens."""
+
+    id: int | None
+    """None: all tokens."""
+    token: str
+    n_tokens: int
+    points: tuple[CurvePoint, ...]
+
+
 @dataclass(frozen=True)
 class Shown:
     """A passage with its scores and alternatives; of the other model too, if there is one."""
@@ -96,8 +129,7 @@ class Analysis(Result):
     """What :func:`lslm.analyze` found."""
 
     output: Path
-    """The folder: ``report.html``, ``slices.jsonl``, ``tokens.jsonl``, ``worst.jsonl``,
-    ``scores``."""
+    """The folder: ``report.html``, its rows as JSONL and Parquet, and ``scores``."""
     run: str
     other: str
     """The run that is compared; empty: none."""
@@ -116,7 +148,7 @@ class Analysis(Result):
     """Mean |loss − entropy| over bins of entropy: how wrong the model's own expectation is."""
     entropy_bins: tuple[CalibrationBin, ...]
     probability_bins: tuple[CalibrationBin, ...]
-    """Of the first choice: its probability, and how often it was right; from the passages."""
+    """Of the first choice: its probability, and how often it was right; of all tokens."""
     probability_error: float
     """Expected calibration error of the first choice."""
     top_tokens: tuple[TokenRow, ...]
@@ -124,6 +156,8 @@ class Analysis(Result):
     repeated: tuple[TokenRow, ...]
     """Ids that are the first choice more often than they occur, in the passages shown."""
     worst: tuple[WorstToken, ...]
+    curves: tuple[LossCurve, ...]
+    """Loss over training: of all tokens, then of chosen ids; empty without checkpoints."""
     protocol: str
     dtype: str
     rerun_difference: float

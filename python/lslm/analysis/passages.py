@@ -1,32 +1,19 @@
-"""Which documents to show, and what the model would have written at each of their tokens.
-
-Documents are the worst, the best, the median and drawn ones of each source, by their loss. Alone
-these few thousand tokens are run through the model again, each window as the table's protocol had
-it, for the five most likely ids at each place.
-"""
+"""Which documents to show: of each source the worst, the best, the median and a drawn one."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-
-from lslm.parallel import autocast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from lslm import ScoreTable
-    from lslm.checkpoint import Run
 
-__all__ = ["Alternatives", "Passage", "choose_passages", "find_alternatives"]
+__all__ = ["Alternatives", "Passage", "choose_passages"]
 
-N_ALTERNATIVES = 5
 MAX_PASSAGE_TOKENS = 400
 """Of a document to show, from its beginning."""
 MIN_DOCUMENT_TOKENS = 16
@@ -115,52 +102,3 @@ def choose_passages(
                 )
             )
     return chosen
-
-
-@torch.no_grad()
-def find_alternatives(
-    run: Run, table: ScoreTable, passages: Sequence[Passage]
-) -> list[Alternatives]:
-    """Return the alternatives of each passage, from the windows that the table was scored with."""
-    model, n_ids = run.model, run.tokenizer.vocab_size
-    device = str(next(model.parameters()).device)
-    found = []
-    with autocast(device, table.manifest["dtype"]):
-        for passage in passages:
-            rows = table.tokens(passage.start, passage.stop)
-            nats = np.empty(len(rows), np.float32)
-            ids = np.empty((len(rows), N_ALTERNATIVES), np.int64)
-            probabilities = np.empty((len(rows), N_ALTERNATIVES), np.float32)
-            for start, stop in _windows(rows.context):
-                context = int(rows.context[start])
-                inputs = _inputs(run, table, passage.start + start, passage.start + stop, context)
-                batch = torch.from_numpy(inputs)[None].to(device)
-                logits = model(batch, n_ids=n_ids)[0, -(stop - start) :].float()
-                log_p = logits.log_softmax(-1)
-                top = log_p.topk(min(N_ALTERNATIVES, n_ids), -1)
-                targets = torch.from_numpy(rows.id[start:stop].astype(np.int64)).to(device)
-                nats[start:stop] = -log_p.gather(1, targets[:, None])[:, 0].cpu().numpy()
-                ids[start:stop] = top.indices.cpu().numpy()
-                probabilities[start:stop] = top.values.exp().cpu().numpy()
-            difference = float(np.abs(nats - rows.nats).max(initial=0.0))
-            found.append(Alternatives(ids, probabilities, difference))
-    return found
-
-
-def _windows(context: NDArray[np.uint32]) -> list[tuple[int, int]]:
-    """Return the ranges of rows that were scored in one window: there the context grows by one."""
-    cuts = np.flatnonzero(np.diff(context.astype(np.int64)) != 1) + 1
-    bounds = [0, *cuts.tolist(), len(context)]
-    return list(itertools.pairwise(bounds))
-
-
-def _inputs(run: Run, table: ScoreTable, start: int, stop: int, context: int) -> NDArray[np.int64]:
-    """Return the ids that the model read to score rows ``start`` to ``stop``.
-
-    What is before the first row, or was not scored, is the end-of-document token of a prefix.
-    """
-    begin = max(0, start - context)
-    ids = table.columns["id"][begin : stop - 1].astype(np.int64)
-    missing = context + (stop - start) - 1 - len(ids)
-    eos = run.tokenizer.eos_id
-    return np.concatenate([np.full(missing, 0 if eos is None else eos, np.int64), ids])

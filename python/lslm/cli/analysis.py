@@ -37,6 +37,19 @@ def analyze(
         int | None,
         typer.Option(callback=between(1), help="Score a sample of about so many tokens."),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoints of RUN for the loss over training: all, or steps as 100,200."
+        ),
+    ] = None,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Text of a token to follow over training; those with the most loss by default; "
+            "repeatable."
+        ),
+    ] = None,
     lang: Annotated[Literal["en", "zh"], typer.Option(help="Language of the page.")] = "en",
     as_json: AsJson = False,
 ) -> None:
@@ -49,9 +62,21 @@ def analyze(
         data=data or None,
         protocol=protocol,
         n_tokens=tokens,
+        checkpoints=_steps(checkpoints),
+        tokens=token or (),
         language=lang,
     )
     if as_json:
         show.print_json(result.as_dict())
     else:
         show.print_facts(str(run), result.summary())
+
+
+def _steps(text: str | None) -> list[int] | str:
+    """Return the option --checkpoints as :func:`lslm.analyze` takes it."""
+    if text is None or text == "all":
+        return text or []
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"--checkpoints {text}: give all, or steps such as 100,200")
+    return [int(part) for part in parts]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.resources
-import math
 from typing import TYPE_CHECKING
 
+from lslm.analysis.files import FILES, has_parquet
 from lslm.report.charts import Series, line_chart
 from lslm.report.layout import Section, document, tile
 from lslm.report.markup import Child, Markup, data_block, details, element, table
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lslm import Tokenizer
-    from lslm.analysis.findings import Analysis, Shown, SliceRow
+    from lslm.analysis.findings import Analysis, LossCurve, Shown, SliceRow, WorstToken
     from lslm.report.language import Words
 
 __all__ = ["analysis_report"]
@@ -28,7 +28,11 @@ DIFFERENCES = (0.05, 0.3, 1, 2.5)
 MAX_ROWS = 14
 """Slices of a dimension that are shown open; the others are folded."""
 MAX_WORST = 40
-"""Worst tokens to show."""
+"""Tokens among the worst to show, each with its occurrences."""
+MAX_CONTEXTS = 3
+"""Occurrences of one of the worst tokens to show."""
+CURVES_OF_A_CHART = 3
+"""Ids in one figure over training, beside all tokens: pages have four colours."""
 
 
 def analysis_report(
@@ -44,6 +48,8 @@ def analysis_report(
         (say("Does it know what it does not know?"), "calibration", _calibration(result, say)),
         (say("What is exact, what is a sample"), "how", _how(result, shown, say)),
     ]
+    if result.curves:
+        sections.insert(-1, (say("Loss over training"), "training", _training(result, say)))
     return document(
         say("Where the model errs"),
         _tiles(result, say),
@@ -278,26 +284,37 @@ def _legend(say: Words, *, is_difference: bool) -> Markup:
 
 
 def _worst(result: Analysis, say: Words) -> list[Child]:
+    groups: dict[str, list[WorstToken]] = {}
+    for row in result.worst:
+        groups.setdefault(row.token, []).append(row)
     rows = [
         (
-            element("code", row.token),
-            f"{row.nats:.2f}",
-            element("code", row.best) if row.best else "",
-            element(
-                "span",
-                row.before[-60:],
-                element("b", f"⟨{row.token}⟩"),
-                row.after[:24],
-                class_="context",
-            ),
+            element("code", token),
+            f"{len(group):,}",
+            f"{group[0].nats:.2f}",
+            [_context(row, say) for row in group[:MAX_CONTEXTS]],
         )
-        for row in result.worst[:MAX_WORST]
+        for token, group in list(groups.items())[:MAX_WORST]
     ]
-    head = (say("token"), say("nats"), say("model's choice"), say("in its text"))
+    head = (say("token"), say("times"), say("nats"), say("in its text"))
     return [
-        element("p", say("worst-note"), class_="note"),
-        table(head, rows, text_columns=(0, 2, 3)),
+        element("p", say("worst-note", n=len(result.worst)), class_="note"),
+        table(head, rows, text_columns=(0, 3)),
     ]
+
+
+def _context(row: WorstToken, say: Words) -> Markup:
+    """Return one of the worst tokens in its text, with the model's choice where it is known."""
+    name = say("model's choice")
+    choice = [f" {name}: ", element("code", row.best)] if row.best else None
+    return element(
+        "div",
+        row.before[-60:],
+        element("b", f"⟨{row.token}⟩"),
+        row.after[:24],
+        element("small", f" {row.nats:.2f}", choice),
+        class_="context",
+    )
 
 
 def _tokens(result: Analysis, say: Words) -> list[Child]:
@@ -328,10 +345,7 @@ def _calibration(result: Analysis, say: Words) -> list[Child]:
                 label=say("first choice"),
                 points=[(b.expected, b.observed) for b in result.probability_bins],
                 style="dots",
-                errors=[
-                    2 * math.sqrt(max(b.observed * (1 - b.observed), 1e-9) / b.n_tokens)
-                    for b in result.probability_bins
-                ],
+                errors=[2 * (b.error or 0.0) for b in result.probability_bins],
             ),
         ],
         x_label=say("probability"),
@@ -352,6 +366,7 @@ def _calibration(result: Analysis, say: Words) -> list[Child]:
                 points=[(b.expected, b.observed) for b in result.entropy_bins],
                 style="dots",
                 colour=1,
+                errors=[2 * (b.error or 0.0) for b in result.entropy_bins],
             ),
         ],
         x_label=say("expected loss: entropy, nats"),
@@ -363,16 +378,73 @@ def _calibration(result: Analysis, say: Words) -> list[Child]:
         probability=f"{result.probability_error:.3f}",
         entropy=f"{result.expected_loss_error:.3f}",
     )
-    rows = [
-        (f"{b.low:g}–{b.high:g}", f"{b.n_tokens:,}", number(b.expected), number(b.observed))
-        for b in result.entropy_bins
+    tables = [
+        table(
+            (say(name), say("tokens"), say("expected"), say("measured")),
+            [
+                (
+                    f"{b.low:g}–{b.high:g}",
+                    f"{b.n_tokens:,}",
+                    number(b.expected),
+                    number(b.observed) + _half(b.error),
+                )
+                for b in bins
+            ],
+        )
+        for name, bins in (
+            ("probability", result.probability_bins),
+            ("entropy", result.entropy_bins),
+        )
     ]
-    head = (say("entropy"), say("tokens"), say("expected"), say("measured"))
     return [
         element("p", text),
         element("div", [probability, entropy], class_="charts"),
-        details(say("the same as a table"), table(head, rows)),
+        details(say("the same as a table"), tables),
     ]
+
+
+def _training(result: Analysis, say: Words) -> list[Child]:
+    """Return the loss of all tokens and of chosen ids at each checkpoint."""
+    whole, *others = result.curves
+    groups = [others[k : k + CURVES_OF_A_CHART] for k in range(0, len(others), CURVES_OF_A_CHART)]
+    charts = [
+        line_chart(
+            [_curve_series(one, say, k) for k, one in enumerate([whole, *group])],
+            x_label=say("step"),
+            y_label=say("loss, nats per token"),
+        )
+        for group in groups or [[]]
+    ]
+    head = [say("step"), *(_curve_name(one, say) for one in result.curves)]
+    rows = [
+        [
+            f"{point.step:,}",
+            *(
+                f"{one.points[k].loss:.3f}{_half(one.points[k].loss_error)}"
+                for one in result.curves
+            ),
+        ]
+        for k, point in enumerate(whole.points)
+    ]
+    return [
+        element("p", say("training-note"), class_="note"),
+        element("div", charts, class_="charts"),
+        table(head, rows),
+    ]
+
+
+def _curve_name(curve: LossCurve, say: Words) -> str:
+    return say("all tokens") if curve.id is None else f"{curve.token} ({curve.n_tokens:,})"
+
+
+def _curve_series(curve: LossCurve, say: Words, colour: int) -> Series:
+    return Series(
+        label=_curve_name(curve, say),
+        points=[(float(point.step), point.loss) for point in curve.points],
+        style="dots",
+        colour=colour,
+        errors=[2 * (point.loss_error or 0.0) for point in curve.points],
+    )
 
 
 def _how(result: Analysis, shown: Sequence[Shown], say: Words) -> list[Child]:
@@ -385,7 +457,14 @@ def _how(result: Analysis, shown: Sequence[Shown], say: Words) -> list[Child]:
         say("sample"): say(
             "sample-note", n=f"{sampled:,}", difference=f"{result.rerun_difference:.1e}"
         ),
-        say("files"): f"{result.output}/slices.jsonl, tokens.jsonl, worst.jsonl, scores/",
+        say("files"): f"{result.output}/{_file_names(result)}, scores/",
     }
     pairs = [[element("dt", name), element("dd", value)] for name, value in rows.items() if value]
     return [element("dl", pairs)]
+
+
+def _file_names(result: Analysis) -> str:
+    """Return the names of the files with the rows of the page."""
+    names = [name for name in FILES if name != "training" or result.curves]
+    endings = "{jsonl,parquet}" if has_parquet() else "jsonl"
+    return f"{{{','.join(names)}}}.{endings}"

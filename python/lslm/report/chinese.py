@@ -69,7 +69,8 @@ CHINESE: dict[str, str] = dict(zip(KINDS, _KINDS, strict=True)) | {
     "即可看到两个模型各自认为最可能的五个 token 及其概率。",
     "sure": "有把握",
     "nats: ": "奈特：",
-    "worst-note": "“模型的选择”是模型认为最可能的 token，只对上文展示过的文档给出。",
+    "worst-note": "损失最大的 {n} 个 token，相同的归为一组，每组最多列出三处。“模型的选择”是模型认为最可能的 token，"
+    "只对上文展示过的文档给出。",
     "token": "token",
     "nats": "奈特",
     "model's choice": "模型的选择",
@@ -87,18 +88,22 @@ CHINESE: dict[str, str] = dict(zip(KINDS, _KINDS, strict=True)) | {
     "measured": "实测",
     "expected loss: entropy, nats": "预期损失：熵（奈特）",
     "loss, nats per token": "损失（奈特/token）",
-    "calibration-note": "模型的首选按其概率分组：若校准良好，概率为 70 % 的首选应有 70 % 正确。期望校准误差为 {probability}"
-    "（取自展示的文档）。预期损失与实际损失的平均差为 {entropy} 奈特（全部 token）。",
+    "calibration-note": "模型的首选按其概率分组：若校准良好，概率为 70 % 的首选应有 70 % 正确。期望校准误差为 {probability}。"
+    "预期损失与实际损失的平均差为 {entropy} 奈特。两者都取自全部 token；误差线为两倍标准误，按文档聚类。",
     "entropy": "熵",
     "the same as a table": "表格形式",
     "model": "模型",
     "the other": "另一模型",
     "protocol": "评测协议",
     "exact": "精确",
-    "exact-note": "各类别的总和、误差、熵与损失的关系、名次、损失最大的 token：来自全部 {n} 个 token、{d} 篇文档。",
+    "exact-note": "各类别的总和、误差、校准、名次、损失最大的 token：来自全部 {n} 个 token、{d} 篇文档。",
     "sample": "抽样",
-    "sample-note": "着色文本、五个候选 token 与首选的校准：来自展示的 {n} 个 token，为此重新运行了模型；"
+    "sample-note": "着色文本、五个候选 token 与“模型偏爱什么”：来自展示的 {n} 个 token，为此重新运行了模型；"
     "与得分表的最大差异为 {difference} 奈特。",
+    "Loss over training": "训练过程中的损失",
+    "training-note": "每个检查点上同一批 token 的损失；误差线为两倍标准误，按文档聚类。括号内为该 token 出现的次数。",
+    "all tokens": "全部 token",
+    "step": "步数",
     "files": "文件",
 }
 """Chinese by English; keys with a hyphen are names of longer texts."""
@@ -120,15 +125,17 @@ ENGLISH: dict[str, str] = {
     "text-help-two": "Blue: the other model loses less here; orange: more. Point at a token, tap it, or move with the "
     "arrow keys when the text has the focus: the panel shows the five most likely tokens of both.",
     "keyboard-help": "Arrow keys move from token to token.",
-    "worst-note": "The model's choice, its most likely token, is known in the documents shown above.",
+    "worst-note": "The {n} tokens with the highest loss, equal ones together with up to three of their places. The model's "
+    "choice, its most likely token, is known in the documents shown above.",
     "repeats-note": "These are the model's first choice more often than they occur, in the documents "
     "shown above.",
     "calibration-note": "First choices by their probability: of those with 70 %, 70 % should be right. "
-    "The expected calibration error is {probability} (documents shown above). The loss that the model "
-    "expects, its entropy, is off by {entropy} nats on average over bins (all tokens).",
-    "exact-note": "sums and errors of slices, loss against entropy, ranks, worst tokens: of all {n} "
-    "tokens in {d} documents.",
-    "sample-note": "coloured text, its five alternatives and the calibration of first choices: the {n} "
-    "tokens shown, for which the model ran again; largest difference to the table {difference} nats.",
+    "The expected calibration error is {probability}. The loss that the model expects, its entropy, is off "
+    "by {entropy} nats on average over bins. Both are of all tokens; bars are two standard errors, clustered by document.",
+    "exact-note": "sums and errors of slices, calibration, ranks, worst tokens: of all {n} tokens in {d} documents.",
+    "sample-note": "coloured text, its five alternatives and what the model repeats: the {n} tokens shown, for "
+    "which the model ran again; largest difference to the table {difference} nats.",
+    "training-note": "The loss of the same tokens at each checkpoint; bars are two standard errors, clustered by document. "
+    "After each token: how often it occurs.",
 }
 """English of the texts that have a name."""
