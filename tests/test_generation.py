@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lslm.decoding import Decoder
-from lslm.generation import _Text, generate_ids, sample
+from lslm.generation import Text, generate_ids, sample
 from lslm.model import ModelConfig, Transformer
 from lslm.next_token import Sampling
+from lslm.shortlist import Shortlist
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -119,12 +120,14 @@ SHAPES = [{}, {"kv_heads": 2, "activation": "swiglu"}, {"token_shift": True, "ro
 def test_the_decoder_computes_the_logits_of_the_whole_context(changes):
     model = random_model(**changes).double().eval()
     decoder, ids = Decoder(model, n_ids=37), [5, 1, 9]
-    sequence, logits = decoder.start(ids, 10)
+    sequence, hidden = decoder.start(ids, 10)
     for token in (3, 8, 8, 1):
         whole = model(torch.tensor([ids]), n_ids=37)[0, -1]
+        ((logits, of),) = decoder.logits([hidden], [None])
+        assert of is None
         torch.testing.assert_close(logits, whole)
         ids.append(token)
-        (logits,) = decoder.step([sequence], [token])
+        (hidden,) = decoder.step([sequence], [token])
 
 
 def test_rows_of_a_batch_are_bit_for_bit_what_they_are_alone():
@@ -133,12 +136,53 @@ def test_rows_of_a_batch_are_bit_for_bit_what_they_are_alone():
     together = [decoder.start(ids, 40) for ids in prompts]
     for step in range(8):
         tokens = [step, 2 * step, 3, 699]
-        logits = decoder.step([sequence for sequence, _ in together], tokens)
+        hidden = decoder.step([sequence for sequence, _ in together], tokens)
+        logits = decoder.logits(hidden, [None, 5, None, 5])
         for k, ids in enumerate(prompts):
             sequence, alone = decoder.start(ids, 40)
             for earlier in range(step + 1):
                 (alone,) = decoder.step([sequence], [[earlier, 2 * earlier, 3, 699][k]])
-            assert torch.equal(logits[k], alone)
+            assert torch.equal(hidden[k], alone)
+            assert torch.equal(logits[k][0], decoder.logits([alone], [[None, 5][k % 2]])[0][0])
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("k", [1, 7, 60])
+def test_the_shortlist_has_the_most_likely_ids(seed, k):
+    """Also where rows differ in size by 10^6, are zero, or equal each other."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(1000, 48, generator=generator)
+    weight *= 10 ** torch.randn(1000, 1, generator=generator).clamp(-3, 3)
+    weight[5], weight[17] = 0, weight[900]
+    shortlist = Shortlist(weight)
+    for size in (1e-3, 1.0, 50.0):
+        x = size * torch.randn(48, generator=generator)
+        logits, ids = shortlist.logits(x, k)
+        exact = weight.double() @ x.double()
+        wanted = exact.topk(k).values
+        assert (ids.diff() > 0).all()
+        rounding = 1e-5 * (weight.abs() @ x.abs())[ids]
+        assert ((logits - exact[ids]).abs() <= rounding).all()
+        assert torch.equal(exact[ids].topk(k).values, wanted)
+        assert len(ids) < 1000
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(top_k=9, top_p=0.9)])
+def test_the_shortlist_changes_no_token(sampling, monkeypatch):
+    model, found = random_model(vocab_size=700, width=64, sequence_length=64), []
+    for pays in (False, True):
+        monkeypatch.setattr(Shortlist, "pays", lambda *_, pays=pays: pays)
+        found.append(list(generate_ids(model, [3], max_tokens=60, sampling=sampling)))
+    assert found[0] == found[1]
+    assert len(set(found[0])) > 1
+
+
+def test_a_damaged_head_is_found_through_the_shortlist():
+    weight = torch.randn(1000, 48)
+    weight[7, 3] = math.nan
+    logits, ids = Shortlist(weight).logits(torch.randn(48), 2)
+    with pytest.raises(FloatingPointError):
+        Sampling(temperature=0).choose(logits, of=ids)
 
 
 def naive_odds(logits, *, temperature, top_k, top_p, min_p):
@@ -233,12 +277,17 @@ def test_stop_strings_are_found_across_tokens(text, stops, cuts):
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     pieces = [text[i:j] for i, j in itertools.pairwise(places)]
     shown = []
-    row = _Text([], _Pieces(pieces), 0, stops=tuple(stops), end=frozenset(), stream=shown.append)
+    row = Text(
+        [],
+        _Pieces(pieces),
+        max_tokens=len(pieces),
+        sampling=Sampling(),
+        stops=tuple(stops),
+        stream=shown.append,
+    )
     for token in range(len(pieces)):
-        row.push(token)
-        if row.ended_by:
-            break
-    row.finish()
+        if row.is_open:
+            row.push(token)
     # the text ends at the token with which a stop string is whole, before the first one in it
     seen = "".join(pieces[: row.n_tokens])
     found = [at for at in map(seen.find, stops) if at >= 0]

@@ -96,6 +96,23 @@ def test_generated_text_is_equal(models):
     assert ours == theirs
 
 
+def test_texts_of_a_batch_are_those_that_each_is_alone(run, models):
+    """Of different lengths, limits and stop strings, more of them than a batch holds."""
+    from lslm.harness import HarnessModel
+
+    cases = [
+        (text, {"until": until, "max_gen_toks": n, "do_sample": do_sample, "temperature": 0.7})
+        for text in ("The cat", "", TEXTS[0], "The dog sees")
+        for until, n in ([".", 20], [["s", "\n"], 7], [[], 13])
+        for do_sample in (False, True)
+    ]
+    requests = [request("generate_until", *case) for case in cases]
+    alone = HarnessModel(run=str(run / "run"), device="cpu", batch_size=1)
+    wanted = [alone.generate_until([one], disable_tqdm=True)[0] for one in requests]
+    assert models[0].generate_until(requests, disable_tqdm=True) == wanted
+    assert len(set(wanted)) > 5
+
+
 def test_the_model_is_registered(run):
     from lm_eval.api.registry import get_model
 

@@ -21,7 +21,7 @@ product of several rows adds in another order than that of one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +29,17 @@ import torch.nn.functional as F
 from lslm.cache import Cache
 from lslm.model import Block, TokenShift
 from lslm.rotary import frequencies, rotary
+from lslm.shortlist import Shortlist
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from lslm.model import Transformer
 
-__all__ = ["Decoder", "Sequence"]
+__all__ = ["Decoder", "Logits", "Sequence"]
+
+Logits: TypeAlias = "tuple[Tensor, Tensor | None]"
+"""Logits in float32 or wider, and the ids that they are of, ascending; None: of all ids."""
 
 HEAD_BYTES = 2**20
 """Part of the head that is multiplied with all texts before the next part: it stays in the cache of
@@ -125,18 +129,28 @@ class Decoder:
     The weights are those that the model has when this is made: make another after training.
     """
 
-    def __init__(self, model: Transformer, n_ids: int | None = None) -> None:
-        """``n_ids``: logits of the first so many ids alone, as in the model's ``forward``."""
+    def __init__(
+        self,
+        model: Transformer,
+        n_ids: int | None = None,
+        unused: list[int] | None = None,
+    ) -> None:
+        """``n_ids``: logits of the first so many ids alone, as in the model's ``forward``.
+
+        The logits of the ids ``unused`` are −∞.
+        """
         self.model, self.config = model, model.config.resolved()
-        weight = model.head_weight.detach()[:n_ids]
+        self.weight = weight = model.head_weight.detach()[:n_ids]
         self.n_ids, self.device = len(weight), weight.device
         self.head = torch.split(weight, max(1, HEAD_BYTES // weight[0].nbytes))
         self.layers = [_Layer(block) for block in model.blocks]
         self.table: tuple[Tensor, Tensor] | None = None
+        self.unused = torch.tensor(unused or [], dtype=torch.int64, device=self.device)
+        self.shortlist: Shortlist | None = None
 
     @torch.inference_mode()
     def start(self, ids: list[int], capacity: int) -> tuple[Sequence, Tensor]:
-        """Return the sequence of ``ids`` with room for ``capacity``, and the logits (V) after."""
+        """Return the sequence of ``ids`` with room for ``capacity``, and the hidden state (C)."""
         cache = Cache(capacity)
         x = self.model.hidden(torch.tensor([ids], device=self.device), cache=cache)
         c = self.config
@@ -146,7 +160,7 @@ class Decoder:
         if c.positions == "rope" and (self.table is None or len(self.table[0]) < capacity):
             self.table = self._rotation(capacity, x.dtype)
         last = {number: z[0] for number, z in cache.last.items()}
-        return Sequence(pairs, len(ids), last), self._logits([x[0, -1]])[0]
+        return Sequence(pairs, len(ids), last), x[0, -1]
 
     def _rotation(self, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return (cos, cos) and (−sin, sin) of the angles of ``length`` positions (T, D)."""
@@ -157,7 +171,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, sequences: list[Sequence], ids: list[int]) -> list[Tensor]:
-        """Append one of ``ids`` to each of ``sequences``; return the logits (V) after each."""
+        """Append one of ``ids`` to each of ``sequences``; return the hidden state (C) of each."""
         model, rows = self.model, []
         for sequence, token in zip(sequences, ids, strict=True):
             x = model.embedding.weight[token : token + 1]
@@ -170,7 +184,43 @@ class Decoder:
                 rows[k] = self._layer(number, layer, rows[k], place)
         for sequence in sequences:
             sequence.length += 1
-        return self._logits([model.norm(x)[0] for x in rows])
+        return [model.norm(x)[0] for x in rows]
+
+    @torch.inference_mode()
+    def logits(self, rows: list[Tensor], most: list[int | None]) -> list[Logits]:
+        """Return the logits of hidden states (C), each with the ids that they are of.
+
+        Where ``most`` is a number, from :meth:`listed`, so many of the largest are among them;
+        None: all.
+        """
+        found: dict[int, Logits] = {}
+        for k, (x, wanted) in enumerate(zip(rows, most, strict=True)):
+            if wanted is not None:
+                self.shortlist = self.shortlist or Shortlist(self.weight)
+                values, ids = self.shortlist.logits(x, wanted)
+                found[k] = self._without_unused(values, ids), ids
+        others = [k for k in range(len(rows)) if k not in found]
+        for k, full in zip(others, self._logits([rows[k] for k in others]), strict=True):
+            found[k] = self._without_unused(full, None), None
+        return [found[k] for k in range(len(rows))]
+
+    def listed(self, n_candidates: int | None, n_tokens: int) -> int | None:
+        """Return ``most`` of :meth:`logits` for a text of which ``n_tokens`` are to be written.
+
+        ``n_candidates`` of the most likely ids decide each; None: all do.
+        """
+        if n_candidates is None or torch.is_autocast_enabled(self.device.type):
+            return None
+        wanted = n_candidates + len(self.unused)  # which may be the most likely
+        return wanted if Shortlist.pays(self.weight, wanted, n_tokens) else None
+
+    def _without_unused(self, logits: Tensor, ids: Tensor | None) -> Tensor:
+        """Return ``logits`` (of ``ids``; None: of all) with −∞ for unused ids, in place."""
+        if not len(self.unused):
+            return logits
+        if ids is None:
+            return logits.index_fill_(0, self.unused, -torch.inf)
+        return logits.masked_fill_(torch.isin(ids, self.unused), -torch.inf)
 
     def _layer(self, number: int, layer: _Layer, x: Tensor, place: _Place) -> Tensor:
         """Return ``x`` (1, C) after ``layer``, whose keys and values go to their place."""

@@ -7,6 +7,7 @@ Each prompt has its own random numbers and is computed as if it were alone (see
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from dataclasses import dataclass
@@ -23,17 +24,18 @@ from lslm.results import Result
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
     from lslm import StreamDecoder, Tokenizer
+    from lslm.decoding import Logits
     from lslm.decoding import Sequence as Cached
     from lslm.model import Transformer
 
 _logger = logging.getLogger("lslm.generation")
 
-__all__ = ["Completion", "complete", "generate", "generate_ids", "sample"]
+__all__ = ["Completion", "Text", "complete", "generate", "generate_ids", "sample", "write_texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,10 +148,19 @@ def complete(
                 "one"
             )
         end = opened.stop_ids if stop_at_eos else frozenset()
-        texts.append(_Text(ids, opened.tokenizer, seed, stops=stops, end=end, stream=stream))
-    choose = _chooser(opened.tokenizer, sampling)
+        text = Text(
+            ids,
+            opened.tokenizer,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            seed=seed,
+            stops=stops,
+            end=end,
+            stream=stream,
+        )
+        texts.append(text)
     start = time.perf_counter()
-    _write(opened.model, texts, choose, max_tokens, opened.tokenizer.vocab_size)
+    write_texts(opened.model, texts, opened.tokenizer)
     seconds = time.perf_counter() - start
     n_tokens = sum(text.n_tokens for text in texts)
     speed = n_tokens / seconds if seconds else 0.0
@@ -167,50 +178,72 @@ def complete(
 
 
 class _Row:
-    """Ids, and the keys and values of those that the model has seen."""
+    """Ids, how many may follow, and the keys and values of those that the model has seen."""
 
-    def __init__(self, ids: list[int]) -> None:
-        self.ids = ids
+    def __init__(self, ids: list[int], max_tokens: int, sampling: Sampling | None) -> None:
+        self.ids, self.left, self.sampling = ids, max_tokens, sampling
         self.cached: Cached | None = None
+        self.most: int | None = None
+        """That of :meth:`lslm.decoding.Decoder.logits`; set with the cache."""
+
+    def append(self, token: int) -> None:
+        """Append ``token``."""
+        self.ids.append(token)
+        self.left -= 1
 
 
-class _Text(_Row):
-    """One text that is being written: its ids, its random numbers, and where it ends."""
+class Text(_Row):
+    """One text that is being written: its ids, its random numbers, and where it ends.
+
+    Up to ``max_tokens`` tokens follow ``ids``, chosen by ``sampling`` with random numbers from
+    ``seed``; the text ends before one of the strings ``stops`` and with one of the ids ``end``.
+    ``stream`` is called with each part of it.
+    """
 
     def __init__(
         self,
         ids: list[int],
         tokenizer: Tokenizer,
-        seed: int,
         *,
-        stops: tuple[str, ...],
-        end: frozenset[int],
-        stream: Callable[[str], object] | None,
+        max_tokens: int,
+        sampling: Sampling,
+        seed: int = 0,
+        stops: tuple[str, ...] = (),
+        end: frozenset[int] = frozenset(),
+        stream: Callable[[str], object] | None = None,
     ) -> None:
-        super().__init__(ids)
+        super().__init__(ids, max_tokens, sampling)
         self.stops, self.end, self.stream = stops, end, stream
-        self.generator = torch.Generator().manual_seed(seed)
+        self.choose, self.generator = sampling.choose, torch.Generator().manual_seed(seed)
         self.decoder: StreamDecoder = tokenizer.decoder()
         self.n_tokens, self.text, self.held = 0, "", ""
         self.ended_by: Literal["end", "stop"] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether another token follows."""
+        return self.ended_by is None and self.left > 0
+
     def push(self, token: int) -> None:
         """Append ``token``, unless it ends the text."""
-        self.ids.append(token)
+        self.append(token)
         self.n_tokens += 1
         if token in self.end:
             self.ended_by = "end"
         else:
-            self._append(self.decoder.push(token))
+            self._extend(self.decoder.push(token))
+        if not self.is_open:
+            self._finish()
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Append what waited for more: bytes of a character, or the beginning of a stop string."""
+        self.cached = None  # its memory is for the texts that follow
         if self.ended_by != "stop":
-            self._append(self.decoder.finish())
+            self._extend(self.decoder.finish())
         if self.ended_by != "stop":
             self._emit(self.held)
 
-    def _append(self, new: str) -> None:
+    def _extend(self, new: str) -> None:
         """Append ``new`` up to a stop string; hold back what may be the beginning of one."""
         self.held += new
         found = [at for at in map(self.held.find, self.stops) if at >= 0]
@@ -231,18 +264,6 @@ class _Text(_Row):
             self.stream(text)
 
 
-def _chooser(tokenizer: Tokenizer, sampling: Sampling) -> Callable[[Tensor, _Text], int]:
-    """Return the function that chooses a text's next token; never an id without one."""
-    unused = torch.tensor(_unused_ids(tokenizer), dtype=torch.int64)
-
-    def choose(logits: Tensor, text: _Text) -> int:
-        if len(unused):
-            logits = logits.index_fill(0, unused.to(logits.device), -torch.inf)
-        return sampling.choose(logits, text.generator, text.ids)
-
-    return choose
-
-
 def _unused_ids(tokenizer: Tokenizer) -> list[int]:
     """Return the ids below ``vocab_size`` that no token has, as some ``.tiktoken`` files leave."""
     unused = []
@@ -254,24 +275,30 @@ def _unused_ids(tokenizer: Tokenizer) -> list[int]:
     return unused
 
 
-def _write(
+def write_texts(
     model: Transformer,
-    texts: list[_Text],
-    choose: Callable[[Tensor, _Text], int],
-    max_tokens: int,
-    n_ids: int,
+    texts: Iterable[Text],
+    tokenizer: Tokenizer,
+    *,
+    at_once: int | None = None,
 ) -> None:
-    """Append up to ``max_tokens`` tokens to each of ``texts``, one to all of them at a time."""
+    """Write ``texts`` to their ends, ``at_once`` of them at a time (None: all), one token each.
+
+    An id that the tokenizer has no token for is never chosen.
+    """
+    waiting, active = iter(texts), list[Text]()
+    decoder = None
     with _evaluating(model):
-        decoder = Decoder(model, n_ids)
-        for left in range(max_tokens, 0, -1):
-            active = [text for text in texts if text.ended_by is None]
+        while True:
+            active = [text for text in active if text.is_open]
+            free = None if at_once is None else at_once - len(active)
+            active += itertools.islice(waiting, free)
             if not active:
-                break
-            for text, logits in zip(active, _advance(decoder, active, left), strict=True):
-                text.push(choose(logits, text))
-    for text in texts:
-        text.finish()
+                return
+            if decoder is None:
+                decoder = Decoder(model, tokenizer.vocab_size, _unused_ids(tokenizer))
+            for text, (logits, ids) in zip(active, _advance(decoder, active), strict=True):
+                text.push(text.choose(logits, text.generator, text.ids, ids))
 
 
 @contextlib.contextmanager
@@ -285,25 +312,28 @@ def _evaluating(model: Transformer) -> Iterator[None]:
         model.train(training)
 
 
-def _advance(decoder: Decoder, rows: Sequence[_Row], left: int) -> list[Tensor]:
-    """Return the logits after the last id of each of ``rows``; at most ``left`` ids will follow.
+def _advance(decoder: Decoder, rows: Sequence[_Row]) -> list[Logits]:
+    """Return the logits after the last id of each of ``rows``, and the ids that they are of.
 
     When all positions of the model are full, the later half of the ids becomes the context.
     """
     length = decoder.config.sequence_length
-    logits: dict[int, Tensor] = {}
+    hidden: dict[int, Tensor] = {}
     stepping: list[tuple[int, Cached]] = []
     for k, row in enumerate(rows):
         if row.cached is not None and row.cached.length < length:
             stepping.append((k, row.cached))
             continue
         context = row.ids[-length if row.cached is None else -max(1, length // 2) :]
-        capacity = min(length, len(context) + left)
-        row.cached, logits[k] = decoder.start(context, capacity)
+        if row.cached is None:
+            needed = None if row.sampling is None else row.sampling.n_candidates
+            row.most = decoder.listed(needed, row.left)
+        capacity = min(length, len(context) + row.left)
+        row.cached, hidden[k] = decoder.start(context, capacity)
     if stepping:
         stepped = decoder.step([c for _, c in stepping], [rows[k].ids[-1] for k, _ in stepping])
-        logits |= dict(zip((k for k, _ in stepping), stepped, strict=True))
-    return [logits[k] for k in range(len(rows))]
+        hidden |= dict(zip((k for k, _ in stepping), stepped, strict=True))
+    return decoder.logits([hidden[k] for k in range(len(rows))], [row.most for row in rows])
 
 
 def generate_ids(
@@ -312,40 +342,58 @@ def generate_ids(
     *,
     max_tokens: int,
     choose: Callable[[Tensor], int] | None = None,
+    sampling: Sampling | None = None,
+    seed: int = 0,
     cached: bool = True,
 ) -> Iterator[int]:
-    """Yield ``max_tokens`` ids after ``ids``; ``choose`` returns one for logits (V).
+    """Yield ``max_tokens`` ids after ``ids``, chosen by ``sampling``; None: the most likely ones.
 
-    Without ``choose``, the most likely one. When ``sequence_length`` positions are full, the later
-    half of them becomes the context. ``cached`` = False computes all positions for each token; a
-    test compares the cache with it.
+    ``seed`` gives the random numbers. With ``choose``, that returns an id for logits (V). When
+    ``sequence_length`` positions are full, the later half of them becomes the context. ``cached`` =
+    False computes all positions for each token; a test compares the cache with it.
     """
     check_counts(max_tokens=max_tokens)
     if not ids:
         raise ValueError("ids is empty: give at least one id to start from")
-    choose = choose or (lambda logits: int(logits.argmax()))
+    generator = torch.Generator().manual_seed(seed)
+    if choose is None:
+        sampling = sampling or Sampling(temperature=0)
+        row = _Row(list(ids), max_tokens, sampling)
+
+        def chosen(logits: Tensor, of: Tensor | None) -> int:
+            return sampling.choose(logits, generator, row.ids, of)
+
+    else:
+        row = _Row(list(ids), max_tokens, None)
+
+        def chosen(logits: Tensor, of: Tensor | None) -> int:
+            del of
+            return choose(logits)
+
     tokens = _cached_ids if cached else _naive_ids
     with _evaluating(model):
-        yield from tokens(model, ids, max_tokens, choose)
+        yield from tokens(model, row, chosen)
 
 
 def _cached_ids(
-    model: Transformer, ids: list[int], max_tokens: int, choose: Callable[[Tensor], int]
+    model: Transformer, row: _Row, choose: Callable[[Tensor, Tensor | None], int]
 ) -> Iterator[int]:
-    row, decoder = _Row(list(ids)), Decoder(model)
-    for left in range(max_tokens, 0, -1):
-        row.ids.append(choose(_advance(decoder, [row], left)[0]))
+    decoder = Decoder(model)
+    while row.left:
+        ((logits, of),) = _advance(decoder, [row])
+        row.append(choose(logits, of))
         yield row.ids[-1]
 
 
 @torch.no_grad()
 def _naive_ids(
-    model: Transformer, ids: list[int], max_tokens: int, choose: Callable[[Tensor], int]
+    model: Transformer, row: _Row, choose: Callable[[Tensor, Tensor | None], int]
 ) -> Iterator[int]:
     length, device = model.config.sequence_length, next(model.parameters()).device
-    context = list(ids[-length:])
-    for _ in range(max_tokens):
+    context = list(row.ids[-length:])
+    while row.left:
         if len(context) > length:
             context = context[-max(1, length // 2) :]
-        context.append(choose(model(torch.tensor([context], device=device))[0, -1]))
-        yield context[-1]
+        row.append(choose(model(torch.tensor([context], device=device))[0, -1], None))
+        context.append(row.ids[-1])
+        yield row.ids[-1]

@@ -13,12 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from lslm.evaluation import Subject, checked_window
-from lslm.generation import generate_ids
+from lslm.generation import Text, write_texts
 from lslm.next_token import Sampling
 from lslm.parallel import autocast
 from lslm.protocol import parse_protocol
@@ -159,16 +158,22 @@ class HarnessModel(TemplateLM):  # type: ignore[misc,unused-ignore]
         return found
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """Return the text after each context, up to a stop string or the end of the text."""
-        del disable_tqdm
-        found = []
-        for context, options in (request.args for request in requests):
-            found.append(self._generate(context, dict(options)))
-            self.cache_hook.add_partial("generate_until", (context, options), found[-1])
-        return found
+        """Return the text after each context, up to a stop string or the end of the text.
 
-    def _generate(self, context: str, options: dict[str, Any]) -> str:
-        """Return the text after ``context``, greedy unless ``options`` have ``do_sample``."""
+        ``batch_size`` texts are written at a time; each is what it would be alone.
+        """
+        del disable_tqdm
+        subject, arguments = self._subject, [request.args for request in requests]
+        texts = [self._text(context, dict(options)) for context, options in arguments]
+        at_once = max(1, self._batch_tokens // self._window)
+        with autocast(subject.device, subject.dtype):
+            write_texts(subject.model, texts, subject.run.tokenizer, at_once=at_once)
+        for (context, options), text in zip(arguments, texts, strict=True):
+            self.cache_hook.add_partial("generate_until", (context, options), text.text)
+        return [text.text for text in texts]
+
+    def _text(self, context: str, options: dict[str, Any]) -> Text:
+        """Return what follows ``context``, greedy unless ``options`` have ``do_sample``."""
         until = options.get("until") or []
         stops = [until] if isinstance(until, str) else list(until)
         n = int(options.get("max_gen_toks") or options.get("max_new_tokens") or MAX_GENERATED)
@@ -183,24 +188,14 @@ class HarnessModel(TemplateLM):  # type: ignore[misc,unused-ignore]
             top_k=int(options["top_k"]) if samples and options.get("top_k") else None,
             top_p=float(options.get("top_p", 1.0)) if samples else 1.0,
         )
-        subject, generator = self._subject, torch.Generator().manual_seed(0)
-        n_ids, tokenizer = len(subject.vocabulary.lengths), subject.run.tokenizer
-        ids = self.tok_encode(context)[-(self._window - n) :] or [self._prefix]
-
-        def choose(logits: torch.Tensor) -> int:
-            return sampling.choose(logits[:n_ids], generator)
-
-        written: list[int] = []
-        with autocast(subject.device, subject.dtype):
-            for token in generate_ids(subject.model, ids, max_tokens=n, choose=choose):
-                if token in subject.run.stop_ids:
-                    break
-                written.append(token)
-                text = tokenizer.decode(written)
-                if any(stop and stop in text for stop in stops):
-                    break
-        text = tokenizer.decode(written)
-        return min((text.split(stop)[0] for stop in stops if stop), key=len, default=text)
+        return Text(
+            self.tok_encode(context)[-(self._window - n) :] or [self._prefix],
+            self._subject.run.tokenizer,
+            max_tokens=n,
+            sampling=sampling,
+            stops=tuple(stop for stop in stops if stop),
+            end=self._subject.run.stop_ids,
+        )
 
 
 if __name__ == "__main__":

@@ -60,12 +60,15 @@ class Sampling:
         logits: Tensor,
         generator: torch.Generator | None = None,
         occurred: list[int] | None = None,
+        of: Tensor | None = None,
     ) -> int:
         """Return an id for ``logits`` (V); ``occurred`` are the ids before it.
 
-        Raises ``FloatingPointError`` if a logit is NaN or +∞, or all are −∞.
+        ``of`` are the ids that ``logits`` are of, ascending, where they are not those of all:
+        :attr:`n_candidates` says when they need not be. Raises ``FloatingPointError`` if a logit is
+        NaN or +∞, or all are −∞.
         """
-        if occurred and self.repetition_penalty != 1:
+        if of is None and occurred and self.repetition_penalty != 1:
             logits = penalised(logits, occurred, self.repetition_penalty)
         largest = logits.max().item()
         if not math.isfinite(largest):
@@ -73,10 +76,12 @@ class Sampling:
                 f"the largest logit is {largest}: the weights are damaged, or training diverged"
             )
         if self.temperature == 0:
-            return int(logits.argmax())
-        values, ids = logits, None
-        if self.top_k is not None and self.top_k < len(logits):
-            values, ids = logits.topk(self.top_k)
+            index = logits.argmax()
+            return int(index if of is None else of[index])
+        values, ids = logits, of
+        if self.top_k is not None and (of is not None or self.top_k < len(logits)):
+            values, index = logits.topk(min(self.top_k, len(logits)))
+            ids = index if of is None else of[index]
         scaled = (values.cpu().double() - largest) / self.temperature
         p = scaled.softmax(0)
         if self.min_p:
@@ -85,6 +90,13 @@ class Sampling:
             p = _most_likely(p, self.top_p)
         token = _drawn(p, generator)
         return token if ids is None else int(ids[token])
+
+    @property
+    def n_candidates(self) -> int | None:
+        """How many of the most likely ids decide the choice; None: all ids do."""
+        if self.repetition_penalty != 1:
+            return None  # logits of ids that occurred change, and with them the order
+        return 1 if self.temperature == 0 else self.top_k
 
 
 def sample(
