@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["result_parts", "training_parts"]
 
+MAX_SOURCES = 4
+"""Sources with a curve of their own: pages have four colours."""
+
 
 def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) -> list[Child]:
     """Return the curves of a run: loss, learning rate, speed; and its validations as a table."""
@@ -34,6 +37,7 @@ def training_parts(metrics: Sequence[MetricRow], baselines: Baselines | None) ->
             format_y=_three_digits,
         ),
         *_loss_by_tokens(metrics, curves[1:]),
+        *_loss_by_source(metrics),
         *_single_curve(metrics, "learning_rate", "learning rate", colour=2),
         *_single_curve(metrics, "gradient_norm", "gradient norm", colour=1),
         *_single_curve(metrics, "tokens_per_second", "tokens per second", colour=3),
@@ -82,6 +86,30 @@ def _loss_by_tokens(metrics: Sequence[MetricRow], curves: Sequence[Series]) -> l
         by_tokens, x_label="tokens", y_label="loss by tokens seen", format_y=_three_digits
     )
     return [chart]
+
+
+def _loss_by_source(metrics: Sequence[MetricRow]) -> list[Markup]:
+    """Return the chart of the validation loss of the largest sources, if there are several."""
+    names = next(
+        (list(row.validation_by_source) for row in metrics if row.validation_by_source), []
+    )
+    curves = [
+        Series(
+            label=name,
+            points=[
+                (float(row.step), row.validation_by_source[name])
+                for row in metrics
+                if name in row.validation_by_source
+            ],
+            style="dots",
+            colour=colour,
+        )
+        for colour, name in enumerate(names[:MAX_SOURCES])
+    ]
+    if not curves:
+        return []
+    label = "validation loss by source"
+    return [line_chart(curves, x_label="step", y_label=label, format_y=_three_digits)]
 
 
 def _single_curve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ class MetricRow:
     """Nats per token."""
     validation_loss: float | None = None
     validation_bits_per_byte: float | None = None
+    validation_by_source: Mapping[str, float] = field(default_factory=dict)
+    """Loss of the sources with the most tokens, those first; empty with one source."""
     learning_rate: float | None = None
     """Of the matrices."""
     gradient_norm: float | None = None
@@ -71,6 +73,11 @@ def _metric_row(row: Mapping[str, Any]) -> MetricRow:
         loss=number("loss"),
         validation_loss=number("validation_loss"),
         validation_bits_per_byte=number("validation_bits_per_byte"),
+        validation_by_source={
+            str(name): float(loss)
+            for name, loss in row.get("validation_loss_by_source", {}).items()
+            if loss is not None
+        },
         learning_rate=number("lr"),
         gradient_norm=number("gradient_norm"),
         tokens_per_second=number("tokens_per_second"),

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["MetricsFile", "drop_rows_after"]
 
 
+MAX_SOURCES = 8
+"""Sources with a loss of their own in each row of a validation: those with the most tokens."""
+
+
 class MetricsFile:
     """Appends rows to a run's metrics.jsonl, as a context; without ``write``, does nothing."""
 
@@ -35,14 +39,15 @@ class MetricsFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, step: int, row: Mapping[str, float | str]) -> None:
-        """Append the row of ``step``; a number that is not finite becomes null: JSON has none."""
+    def write(self, step: int, row: Mapping[str, float | str], **more: Mapping[str, float]) -> None:
+        """Append the row of ``step``; a number that is not finite becomes null: JSON has none.
+
+        ``more`` are tables of values by name.
+        """
         if self._file is not None:
-            known = {
-                k: None if isinstance(v, float) and not math.isfinite(v) else v
-                for k, v in row.items()
-            }
-            self._file.write(json.dumps({"step": step} | known) + "\n")
+            tables = {name: _known(table) for name, table in more.items()}
+            text = json.dumps({"step": step} | _known(row) | tables)
+            self._file.write(text + "\n")
             self._file.flush()
             for listener in self._listeners:
                 listener({"step": step} | known)
@@ -52,13 +57,17 @@ class MetricsFile:
     ) -> None:
         """Append the row of a validation after ``step``; of several sets, also that of each.
 
-        The keys are ``validation_loss``, and of the set ``web`` ``validation_loss.web``.
+        The keys are ``validation_loss``, and of the set ``web`` ``validation_loss.web``; of several
+        sources, ``validation_loss_by_source`` has the loss of those with the most tokens by name.
         """
         names = ("loss", "perplexity", "bits_per_byte")
         row = {f"{prefix}_{name}": getattr(result, name) for name in names}
         for dataset, scores in result.by_dataset.items():
             row |= {f"{prefix}_{name}.{dataset}": getattr(scores, name) for name in names}
-        self.write(step, row)
+        largest = sorted(result.by_source, key=lambda name: -result.by_source[name].n_tokens)
+        losses = {name: result.by_source[name].loss for name in largest[:MAX_SOURCES]}
+        by_source = {f"{prefix}_loss_by_source": losses} if len(losses) > 1 else {}
+        self.write(step, row, **by_source)
 
     def sync(self) -> None:
         """Sync the rows to the disk, as far as a checkpoint is about to."""
@@ -71,6 +80,13 @@ class MetricsFile:
             self._file.close()
             drop_rows_after(self._run, step)
             self._file = (self._run / "metrics.jsonl").open("a", encoding="utf-8")
+
+
+def _known(row: Mapping[str, float | str]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
 
 
 def drop_rows_after(run: Path, step: int, *, validation_due: bool = False) -> None:
