@@ -97,10 +97,16 @@ class Browser:
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return result["result"].get("value")
 
+    def tree(self):
+        """Return the nodes that a screen reader gets, those that it ignores too."""
+        self.call("Accessibility.enable")
+        return self.call("Accessibility.getFullAXTree")["nodes"]
+
     def press(self, key):
         """Press and release a key."""
+        more = {"windowsVirtualKeyCode": 9} if key == "Tab" else {}
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, **more)
 
     def click(self, x, y):
         """Click at a place of the window."""

@@ -1,5 +1,8 @@
 """Pages in a browser: the console stays empty, keys and clicks work. Skipped without Chromium."""
 
+import collections
+import itertools
+
 import pytest
 
 import lslm
@@ -40,6 +43,58 @@ def test_the_check_sees_an_error_and_a_request(tmp_path):
         browser.value("1")
         assert any("TypeError" in message for message in browser.messages)
         assert any("127.0.0.1" in message for message in browser.messages)
+
+
+FOCUSABLE = "[...document.querySelectorAll('a[href], summary, [tabindex]')]"
+
+
+def test_a_screen_reader_gets_names_headers_and_an_order(page):
+    """By the browser's accessibility tree, and by the Tab key."""
+    with Browser() as browser:
+        browser.open(page)
+        nodes = [node for node in browser.tree() if not node["ignored"]]
+        named = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes]
+        roles = collections.Counter(role for role, _ in named)
+        assert roles["main"] == roles["navigation"] == 1
+        for role in ("RootWebArea", "heading", "link", "image", "columnheader"):
+            names = [name for one, name in named if one == role]
+            assert names, f"there is no {role}"
+            assert all(names), f"a {role} has no name"
+        for node, (role, name) in zip(nodes, named, strict=True):
+            is_focusable = any(p["name"] == "focusable" for p in node.get("properties", []))
+            assert name or not is_focusable, f"a {role} can have the focus and has no name"
+        levels = [
+            next(p["value"]["value"] for p in node["properties"] if p["name"] == "level")
+            for node in nodes
+            if node["role"]["value"] == "heading"
+        ]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+        every = "[...document.querySelectorAll('table')]"
+        shown = browser.value(f"{every}.filter(t => t.checkVisibility()).length")
+        assert roles["table"] == shown > 5
+        without = browser.value(f"{every}.filter(t => !t.querySelector('th[scope=col]')).length")
+        assert without == 0
+        reached = []
+        shown = f"{FOCUSABLE}.map((e, k) => e.checkVisibility() ? k : -1).filter(k => k >= 0)"
+        for _ in browser.value(shown):
+            browser.press("Tab")
+            reached.append(browser.value(f"{FOCUSABLE}.indexOf(document.activeElement)"))
+        assert reached == browser.value(shown)
+        assert browser.messages == []
+
+
+def test_the_check_of_names_sees_a_page_without_them(tmp_path):
+    control = tmp_path / "control.html"
+    control.write_text("<h3>x</h3><table><tr><td>1</td></tr></table><a href='#x'></a>")
+    with Browser() as browser:
+        browser.open(control)
+        nodes = [node for node in browser.tree() if not node["ignored"]]
+        roles = [node["role"]["value"] for node in nodes]
+        assert "columnheader" not in roles
+        links = [node for node in nodes if node["role"]["value"] == "link"]
+        assert links[0].get("name", {}).get("value", "") == ""
 
 
 @pytest.mark.parametrize("width", [1280, 390])

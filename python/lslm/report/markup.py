@@ -106,25 +106,29 @@ def table(
 ) -> Markup:
     """Return a table that scrolls sideways on a narrow screen.
 
-    Columns in ``text_columns`` are aligned left, the others, numbers, right.
+    Columns in ``text_columns`` are aligned left, the others, numbers, right. The keyboard reaches
+    the table, to scroll it; its name is what its columns are called.
     """
     left = set(text_columns)
 
-    def cells(tag: str, row: Sequence[Child]) -> Markup:
+    def cells(tag: str, row: Sequence[Child], scope: str | None = None) -> Markup:
         return element(
             "tr",
             [
-                element(tag, cell, class_=None if column in left else "number")
+                element(tag, cell, class_=None if column in left else "number", scope=scope)
                 for column, cell in enumerate(row)
             ],
         )
 
+    named = [name for name in head if name]
     body = element("tbody", [cells("td", row) for row in rows])
     return element(
         "div",
-        element("table", element("thead", cells("th", head)), body),
+        element("table", element("thead", cells("th", head, "col")) if named else None, body),
         class_="scroll",
         tabindex="0",
+        role="group",
+        aria_label=", ".join(named) or None,
     )
 
 
