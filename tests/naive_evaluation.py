@@ -10,10 +10,10 @@ import torch
 from lslm.model import ModelConfig, Transformer
 
 
-def windows(protocol, documents, T, eos):
+def windows(protocol, documents, T, eos, bos=None):
     """Yield (inputs, targets, scored): lists of ids, and which targets count.
 
-    ``documents`` are lists of ids without ``eos``.
+    ``documents`` are lists of ids without ``eos``; ``bos`` is what a tokenizer puts before a text.
     """
     name, _, number = protocol.partition(":")
     if name in ("disjoint", "stride"):
@@ -30,7 +30,7 @@ def windows(protocol, documents, T, eos):
         yield from strided(tokens, T, int(number or T // 2))
     else:
         tokens = [token for document in documents for token in document]
-        yield from second_halves(tokens, T)
+        yield from second_halves(tokens, T, bos)
 
 
 def one_token_of_context(tokens, before, T, stride):
@@ -82,10 +82,15 @@ def strided(tokens, T, stride):
             break
 
 
-def second_halves(tokens, T):
-    """llama.cpp's perplexity: chunks of T tokens, of which those after the first half count."""
+def second_halves(tokens, T, bos=None):
+    """llama.cpp's perplexity: chunks of T tokens, of which those after the first half count.
+
+    With a begin token, the text is tokenized with it, and it overwrites the first of each chunk.
+    """
+    tokens = tokens if bos is None else [bos, *tokens]
     for chunk in range(len(tokens) // T):
-        part = tokens[chunk * T : (chunk + 1) * T]
+        part = list(tokens[chunk * T : (chunk + 1) * T])
+        part[0] = part[0] if bos is None else bos
         first = T // 2
         yield part[:-1], part[1:], [i >= first for i in range(T - 1)]
 
@@ -150,10 +155,10 @@ def rotated(x, angles):
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
 
-def total(model, protocol, documents, T, eos):
+def total(model, protocol, documents, T, eos, bos=None):
     """Return the sum of nats and the number of targets, windows of equal length at a time."""
     groups = {}
-    for window in windows(protocol, documents, T, eos):
+    for window in windows(protocol, documents, T, eos, bos):
         if window[0]:
             groups.setdefault(len(window[0]), []).append(window)
     nats, n = 0.0, 0

@@ -1,5 +1,6 @@
 """Protocols: against a naive second implementation in float64, and against published recipes."""
 
+import dataclasses
 import json
 import math
 import re
@@ -92,6 +93,25 @@ def test_totals_equal_a_float64_forward_pass_in_numpy(tmp_path, vocabulary, name
     assert result.n_tokens == n_tokens
     assert n == 2 or n_tokens > (50_000 if name == "llama.cpp" else 100_000)
     assert result.nats == pytest.approx(nats, rel=1e-7 if n == 2 else 1e-8)
+
+
+@pytest.mark.parametrize("T", [4, 16, 24])
+def test_a_begin_token_stands_first_in_each_window_of_llama_cpp(tmp_path, vocabulary, T):
+    begin, texts = 1, documents(3, seed=2)
+    own = dataclasses.replace(vocabulary, bos=begin)
+    dataset = TokenDataset(write_small(tmp_path / "data", texts))
+    model, ids = random_model(T=T), [list(text.encode()) for text in texts]
+    planner = WindowPlanner(parse_protocol("llama.cpp", T), prefix=EOS, bos=begin)
+    found = list(planner.push(np.array([token for one in ids for token in one], np.uint32)))
+    expected = list(windows("llama.cpp", ids, T, EOS, begin))
+    assert [one.inputs.tolist() for one in found] == [inputs for inputs, _, _ in expected]
+    assert {one.inputs[0] for one in found} == {begin}
+    protocol = parse_protocol("llama.cpp", T)
+    result = score(model, [DatasetDocuments(dataset, own, "data")], own, protocol)
+    nats, n_tokens = total(NumpyModel(model), "llama.cpp", ids, T, EOS, begin)
+    assert (result.n_tokens, result.nats) == (n_tokens, pytest.approx(nats, rel=1e-7))
+    without = score(model, [DatasetDocuments(dataset, vocabulary, "data")], vocabulary, protocol)
+    assert without.nats != pytest.approx(nats, rel=1e-4)
 
 
 def test_the_strided_recipe_weights_windows_by_their_tokens_less_one():
