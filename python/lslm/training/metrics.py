@@ -42,15 +42,16 @@ class MetricsFile:
     def write(self, step: int, row: Mapping[str, float | str], **more: Mapping[str, float]) -> None:
         """Append the row of ``step``; a number that is not finite becomes null: JSON has none.
 
-        ``more`` are tables of values by name.
+        ``more`` are tables of values by name; listeners get those as ``name.key``.
         """
         if self._file is not None:
+            known = {"step": step} | _known(row)
             tables = {name: _known(table) for name, table in more.items()}
-            text = json.dumps({"step": step} | _known(row) | tables)
-            self._file.write(text + "\n")
+            self._file.write(json.dumps(known | tables) + "\n")
             self._file.flush()
+            flat = {f"{name}.{key}": v for name, table in tables.items() for key, v in table.items()}
             for listener in self._listeners:
-                listener({"step": step} | known)
+                listener(known | flat)
 
     def write_validation(
         self, step: int, result: EvaluationResult, prefix: str = "validation"
