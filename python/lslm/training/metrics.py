@@ -49,7 +49,9 @@ class MetricsFile:
             tables = {name: _known(table) for name, table in more.items()}
             self._file.write(json.dumps(known | tables) + "\n")
             self._file.flush()
-            flat = {f"{name}.{key}": v for name, table in tables.items() for key, v in table.items()}
+            flat = {
+                f"{name}.{key}": v for name, table in tables.items() for key, v in table.items()
+            }
             for listener in self._listeners:
                 listener(known | flat)
 
