@@ -368,7 +368,7 @@ def test_a_run_of_minutes_makes_the_steps_of_a_counted_one(data, tmp_path):
         config(
             data,
             tmp_path / "timed",
-            "minutes=0.02",
+            "minutes=0.2",
             "stop_after=3",
             "schedule=constant",
             "warmup_fraction=0",
@@ -504,7 +504,7 @@ def test_estimate_counts_what_training_makes(data):
     assert plan.n_parameters == Transformer(shape).n_parameters()
     assert plan.n_tokens == 10 * 8 * 32
     assert plan.flops == plan.n_tokens * plan.flops_per_token
-    assert plan.seconds == pytest.approx(plan.n_tokens / plan.tokens_per_second)
+    assert plan.seconds > plan.n_tokens / plan.tokens_per_second  # validations too
     assert plan.memory_bytes > 12 * plan.n_parameters
     with pytest.raises(ValueError, match=r"model\.vocab_size = 0 and data\.path is empty"):
         estimate(replace(config("", ""), vocab_size=0))

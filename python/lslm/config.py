@@ -88,7 +88,8 @@ class TrainConfig:
     batch_size: int = 16
     """Sequences per update, over all processes and micro-batches."""
     micro_batch_size: int = 0
-    """Sequences per forward pass of one process; 0: all that it has."""
+    """Sequences per forward pass of one process; 0: all that it has. Halved on a GPU until they fit
+    into its memory, before the run begins."""
     max_grad_norm: float = 0.0
     """Norm of all gradients together to which larger ones are scaled down; 0: no limit."""
     seed: int = 0

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
+from lslm._lslm import TokenDataset
 from lslm.huggingface import exports_as
 from lslm.model import Transformer
+from lslm.optim import build_optimizers, update
 from lslm.parallel import autocast, resolve_device, resolve_dtype
 from lslm.training.origin import open_origin, with_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from lslm.config import Config
     from lslm.model import ModelConfig
 
 __all__ = ["Estimate", "estimate"]
+
+T = TypeVar("T")
+
+N_STEPS = 3
+"""Steps that are timed, after one that is not."""
+MAX_TOKENS = 16_384
+"""Tokens of a timed micro-batch: some seconds of a step on a CPU for 100 M parameters."""
+N_VALIDATIONS = 10
+"""Validations of a run where the configuration does not say, see ``train.validate_every``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +50,9 @@ class Estimate:
     memory_bytes: int
     """Weights, gradients, optimizer state, and the activations of one micro-batch."""
     tokens_per_second: float
-    """Measured here, on one process, with one short row: a rough figure."""
+    """In training, by three real steps here, on one process."""
     seconds: float
-    """Of the whole run, on one process."""
+    """Of the whole run with its validations, on one process; without loading and compiling."""
     exports_as: str
     """What ``lslm export`` writes its model as, or why it does not."""
 
@@ -60,16 +75,15 @@ def estimate(config: Config) -> Estimate:
     with torch.device("meta"):  # no memory: for counting only
         counted = Transformer(shape)
     n_tokens = settings.steps * settings.batch_size * shape.sequence_length
-    flops_per_second = _flops_per_second(shape, device, dtype)
-    speed = flops_per_second / counted.flops_per_token()
+    pace = _measure(config, device, dtype)
     return Estimate(
         n_parameters=counted.n_parameters(),
         flops_per_token=counted.flops_per_token(),
         n_tokens=n_tokens,
         flops=n_tokens * counted.flops_per_token(),
         memory_bytes=_memory_bytes(config, counted, dtype),
-        tokens_per_second=speed,
-        seconds=n_tokens / speed if n_tokens else 60 * settings.minutes,
+        tokens_per_second=settings.batch_size * shape.sequence_length / pace.step,
+        seconds=_seconds(config, pace) if n_tokens else 60 * settings.minutes,
         exports_as=exports_as(shape),
     )
 
@@ -78,8 +92,6 @@ def _with_vocabulary(config: Config) -> ModelConfig:
     """Return the shape of the model with the size of its vocabulary filled in."""
     if config.model.vocab_size:
         return config.model
-    from lslm import TokenDataset
-
     if not config.data.path:
         raise ValueError("model.vocab_size = 0 and data.path is empty: set one of them")
     dataset = TokenDataset(config.data.train_path())
@@ -98,17 +110,65 @@ def _memory_bytes(config: Config, model: Transformer, dtype: str) -> int:
     return 4 * (2 * n + moments) + activations
 
 
-def _flops_per_second(shape: ModelConfig, device: str, dtype: str) -> float:
-    """Return the speed of forward and backward pass: the best of three, on one short row."""
-    short = dataclasses.replace(shape, sequence_length=min(shape.sequence_length, 256))
-    model = Transformer(short).to(device)
-    ids = torch.zeros(1, short.sequence_length, dtype=torch.int64, device=device)
-    times = []
-    for _ in range(3):
-        start = time.monotonic()
+class _Pace(NamedTuple):
+    """What was measured, in seconds."""
+
+    step: float
+    """An update of the whole batch, on one process."""
+    token: float
+    """Scoring a token."""
+
+
+def _measure(config: Config, device: str, dtype: str) -> _Pace:
+    """Return the pace of three real steps: the model, its optimizers, a micro-batch of drawn ids.
+
+    Of a large batch some rows are computed, and the time of the others follows.
+    """
+    shape, settings = config.model, config.train
+    model = Transformer(shape, settings.seed).to(device)
+    if settings.compile and device.startswith("cuda"):
+        model.compile_layers()
+    optimizers = build_optimizers(model, config.optim)
+    most = max(1, MAX_TOKENS // shape.sequence_length)
+    rows = min(settings.micro_batch_size or settings.batch_size, settings.batch_size, most)
+    generator = torch.Generator().manual_seed(settings.seed)
+    size = (rows, shape.sequence_length + 1)
+    ids = torch.randint(shape.vocab_size, size, generator=generator).to(device)
+    inputs, targets, keep = ids[:, :-1], ids[:, 1:], torch.tensor(True, device=device)
+    forward, both, updates = [], [], []
+    for _ in range(1 + N_STEPS):  # the first allocates, and compiles
         with autocast(device, dtype):
-            loss = model(ids, ids)
-        loss.backward()
-        loss.item()  # waits for a GPU
-        times.append(time.monotonic() - start)
-    return short.sequence_length * model.flops_per_token() / min(times)
+            (loss, scored) = _timed(device, lambda: model(inputs, targets))
+        _, gradients = _timed(device, loss.backward)
+        _, update_seconds = _timed(device, lambda: update(optimizers, keep))
+        forward.append(scored)
+        both.append(scored + gradients)
+        updates.append(update_seconds)
+    # the lowest: what interrupts a step only adds to it
+    step = min(both[1:]) * settings.batch_size / rows + min(updates[1:])
+    return _Pace(step, min(forward[1:]) / (rows * shape.sequence_length))
+
+
+def _timed(device: str, work: Callable[[], T]) -> tuple[T, float]:
+    """Return what ``work`` returns and the seconds that it takes, also on a GPU."""
+    start = time.monotonic()
+    value = work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return value, time.monotonic() - start
+
+
+def _seconds(config: Config, pace: _Pace) -> float:
+    """Return the time of the run: its steps, validations on the sample, and the last over all."""
+    settings = config.train
+    held_out = sum(TokenDataset(path).n_tokens for path in _validation_paths(config))
+    sample = min(settings.validation_tokens or held_out, held_out)
+    every = settings.validate_every or math.ceil(settings.steps / N_VALIDATIONS)
+    n_scored = sample * math.ceil(settings.steps / every) + held_out * (sample < held_out)
+    return settings.steps * pace.step + n_scored * pace.token
+
+
+def _validation_paths(config: Config) -> list[Path]:
+    """Return the validation datasets; none where the configuration has no data."""
+    named = config.data.path or config.data.validation
+    return list(config.data.validation_paths().values()) if named else []

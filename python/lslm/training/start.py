@@ -35,6 +35,7 @@ from lslm.parallel import Ranks, resolve_dtype
 from lslm.training.budget import Budget
 from lslm.training.environment import changes, environment
 from lslm.training.health import Health
+from lslm.training.memory import fitting_rows
 from lslm.training.metrics import drop_rows_after
 from lslm.training.origin import open_origin, with_shape
 from lslm.training.run import (
@@ -253,6 +254,10 @@ def _build(
     model = Transformer(config.model, settings.seed).to(device)
     if settings.compile:
         model.compile_layers()
+    if device.startswith("cuda"):
+        wanted = settings.micro_batch_size or settings.batch_size // group.world_size
+        rows = fitting_rows(model, wanted, device, settings.dtype)
+        config = config if rows == wanted else replace(config, micro_batch_size=rows)
     return TrainingRun(
         folder=folder,
         config=config,

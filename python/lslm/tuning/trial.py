@@ -17,6 +17,7 @@ from lslm.config import Config, load_config
 from lslm.exceptions import MismatchError
 from lslm.report.metrics import read_metrics
 from lslm.training import TrainResult, train
+from lslm.training.memory import is_out_of_memory
 from lslm.tuning.budget import count_flops, count_parameters
 from lslm.tuning.plan import RUNGS
 from lslm.tuning.slot import slot_of
@@ -110,23 +111,13 @@ def _train(
     except FloatingPointError as error:
         return "diverged", str(error)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         reason = str(error).partition("\n")[0]
     else:
         return ("pruned" if follower.has_pruned else "finished"), ""
     _free_memory()  # here, where the traceback no longer holds the tensors
     return "out of memory", reason
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether torch, on a GPU or a CPU, or Python could not allocate memory."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
 
 
 def _free_memory() -> None:
