@@ -32,9 +32,15 @@ fn write(folder: &Path, tokens: &[u32], vocab_size: u32) {
 
 fn loader(dataset: &Dataset, access: Access, layout: Layout) -> Loader {
     let plan = Plan::new(
-        vec![dataset.clone()],
-        None,
-        PlanOptions { sequence_length: LENGTH, seed: 1, shuffle: true, verify: false, access },
+        [dataset.clone()],
+        PlanOptions {
+            sequence_length: LENGTH,
+            max_sequence_length: None,
+            seed: 1,
+            shuffle: true,
+            verify: false,
+            access,
+        },
     );
     let options = LoaderOptions {
         batch_size: ROWS,

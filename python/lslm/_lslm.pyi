@@ -825,8 +825,10 @@ class LoaderCore:
         cls,
         datasets: Sequence[TokenDataset],
         weights: Sequence[float] | None,
+        names: Sequence[str] | None,
         *,
         sequence_length: int,
+        max_sequence_length: int | None,
         seed: int,
         shuffle: bool,
         verify: bool,
@@ -845,12 +847,36 @@ class LoaderCore:
         With ``rows`` the first array has one more column than the sequence is long, and targets
         are None. The memory of the arrays serves a later batch once no array refers to it.
         """
-    def seek(self, samples: int, round: int) -> None:
-        """Move to a position: samples that all ranks have used, and rounds (see `restart`)."""
     def restart(self) -> None:
         """Begin the next round, with the epochs that follow, if the loader has ended."""
-    def check(self, fingerprint: str, sequence_length: int, seed: int, shuffle: bool) -> None:
-        """Raise MismatchError if a saved state belongs to another sequence of samples."""
+    def state(self) -> str:
+        """Return the state after the last batch as JSON; ``docs/format.md`` describes it."""
+    def resume(self, state: str, new_segment: bool) -> None:
+        """Move to a state; MismatchError for one of other data or options.
+
+        With ``new_segment``, what the loader was given applies from the position on.
+        """
+    def batch_at(self, samples: int) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
+        """Return the batch that begins at a position, as `next` does, and do not move."""
+    def documents(
+        self, samples: int
+    ) -> tuple[
+        NDArray[np.int64],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.int64],
+    ]:
+        """Return the documents of the batch that begins at a position.
+
+        For each input its document and its position in it; where each document begins among the
+        inputs, and their number; for each row its dataset and its first token.
+        """
+    @property
+    def schedule(self) -> list[tuple[int, int, list[tuple[str, float]]]]:
+        """The segments: first sample, sequence length, and the share of each source by name."""
+    def served(self, samples: int) -> list[tuple[str, int | None, int]]:
+        """Return for each source its name, its dataset, and how many longest sequences it gave."""
     @property
     def position(self) -> tuple[int, int]:
         """Samples that all ranks have used, and how often the loader was restarted."""
@@ -864,11 +890,16 @@ class LoaderCore:
     def global_batch_size(self) -> int:
         """The rows of all ranks between two updates of the model."""
     @property
+    def samples_per_step(self) -> int:
+        """The rows of all ranks in a step."""
+    @property
     def n_batches(self) -> int | None:
         """The batches of all epochs; None for an endless loader."""
     @property
     def left_out(self) -> tuple[int, int]:
         """Tokens of an epoch in no sample, and samples of all epochs that fill no batch."""
+    def samples_of(self, dataset: int, start: int, stop: int, until: int) -> list[tuple[int, int]]:
+        """Return the samples below ``until`` that have one of these tokens, each with its epoch."""
     def locate(self, sample: int) -> tuple[int, int, int]:
         """Return the dataset, the epoch and the first token of a sample."""
 

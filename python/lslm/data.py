@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +21,16 @@ from typing import (
 )
 
 from lslm._lslm import LoaderCore, TokenDataset
-from lslm.exceptions import MismatchError
-from lslm.feed import ArrayT, Batch, CudaFeed, refuse_workers, register_iterable
+from lslm.feed import (
+    ArrayT,
+    Batch,
+    BatchOrigin,
+    CudaFeed,
+    as_signed,
+    refuse_workers,
+    register_iterable,
+    widen,
+)
 from lslm.limits import check_counts, check_seed
 from lslm.writing import TokenizedDocument, write_dataset
 
@@ -37,8 +47,8 @@ DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
 Weights: TypeAlias = "Mapping[str, float] | Mapping[Path, float] | Mapping[TokenDataset, float]"
 """Datasets and their weights."""
 
-_STATE_VERSION = 1
-"""Of ``TokenLoader.state_dict``; a loader refuses any other."""
+OnChange: TypeAlias = Literal["refuse", "new segment"]
+"""What happens to a state that was saved with other sources, weights or lengths."""
 
 
 class Mixture:
@@ -48,6 +58,10 @@ class Mixture:
     not sum to one; without them a dataset counts by its tokens. After each run of samples (1,024,
     more for very small weights) every dataset's count is within one sample of its share; the order
     inside a run is random. Each dataset has its own epochs, each in a new order.
+
+    ``names`` decide the orders: one for each dataset, by default its content. So weights times a
+    factor and datasets in another order are the same mixture, and a dataset that is added moves no
+    other. A name lets a dataset grow: see :meth:`TokenLoader.load_state_dict`.
     """
 
     def __init__(
@@ -55,6 +69,7 @@ class Mixture:
         datasets: Weights | Sequence[DatasetLike],
         *,
         weights: Sequence[float] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         if isinstance(datasets, Mapping):
             if weights is not None:
@@ -62,10 +77,17 @@ class Mixture:
             weights = [float(weight) for weight in datasets.values()]
         self.datasets = [_open(dataset) for dataset in datasets]
         self.weights = None if weights is None else [float(weight) for weight in weights]
+        self.names = None if names is None else list(names)
+        for what, given in (("weights", self.weights), ("names", self.names)):
+            if given is not None and len(given) != len(self.datasets):
+                raise ValueError(
+                    f"{len(given)} {what} for {len(self.datasets)} datasets: give one per dataset"
+                )
 
     def __repr__(self) -> str:
-        names = ", ".join(repr(str(dataset.path)) for dataset in self.datasets)
-        return f"Mixture([{names}], weights={self.weights})"
+        paths = ", ".join(repr(str(dataset.path)) for dataset in self.datasets)
+        names = "" if self.names is None else f", names={self.names}"
+        return f"Mixture([{paths}], weights={self.weights}{names})"
 
 
 class _LoaderOptions(TypedDict, total=False):
@@ -73,6 +95,7 @@ class _LoaderOptions(TypedDict, total=False):
 
     batch_size: Required[int]
     sequence_length: Required[int]
+    max_sequence_length: int | None
     seed: int
     rank: int | None
     world_size: int | None
@@ -99,7 +122,8 @@ class TokenLoader(Generic[ArrayT]):
     concatenation of the documents. A thread reads ``prefetch`` batches ahead; no process is
     started. The sequence of samples depends on the data, ``seed``, ``shuffle`` and
     ``sequence_length`` only, so the ``state_dict`` of any rank resumes on any number of ranks, at
-    any step, with other batch sizes.
+    any step, with other batch sizes. A batch carries the state after it and the documents of its
+    rows: :class:`Batch`.
 
     torch's tools take it as an ``IterableDataset`` whose items are whole batches:
     ``DataLoader(loader, batch_size=None)``. DataLoader's workers are refused: each would yield
@@ -111,6 +135,9 @@ class TokenLoader(Generic[ArrayT]):
             is ``train``.
         batch_size: rows that this rank yields per step.
         sequence_length: inputs, and targets, per row.
+        max_sequence_length: the longest ``sequence_length`` that this run will have, a multiple of
+            it; None: the same. It is the unit that is shuffled, so a run that begins with shorter
+            rows keeps its order; the rows of one unit follow each other.
         seed: decides the order; 0 to 2**64 - 1.
         rank, world_size: this process among those that share the batches. They win over the
             environment variables RANK and WORLD_SIZE, which torchrun sets and which are wrong where
@@ -156,6 +183,7 @@ class TokenLoader(Generic[ArrayT]):
         *,
         batch_size: int,
         sequence_length: int,
+        max_sequence_length: int | None = None,
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -179,6 +207,7 @@ class TokenLoader(Generic[ArrayT]):
             "data": mixture or datasets[0],
             "batch_size": batch_size,
             "sequence_length": sequence_length,
+            "max_sequence_length": max_sequence_length,
             "seed": seed,
             "rank": rank,
             "world_size": world_size,
@@ -204,7 +233,9 @@ class TokenLoader(Generic[ArrayT]):
         self._core = LoaderCore(
             datasets,
             mixture.weights if mixture else None,
+            mixture.names if mixture else None,
             sequence_length=sequence_length,
+            max_sequence_length=max_sequence_length,
             seed=seed,
             shuffle=shuffle,
             verify=verify,
@@ -217,8 +248,8 @@ class TokenLoader(Generic[ArrayT]):
             rows=self._on_cuda,
             access=access,
         )
-        self._samples, self._round = self._core.position
         self._feed: CudaFeed | None = None
+        self._note_position()
         register_iterable(type(self), needs_torch=output == "torch")
 
     def __iter__(self) -> Iterator[Batch[ArrayT]]:
@@ -229,34 +260,56 @@ class TokenLoader(Generic[ArrayT]):
         return self
 
     def __next__(self) -> Batch[ArrayT]:
-        if self._on_cuda:
-            return cast("Batch[ArrayT]", self._next_on_cuda())
-        item = self._core.next()
+        item = self._feed_item() if self._on_cuda else self._core.next()
         if item is None:
             raise StopIteration
         inputs, targets, self._samples = item
-        if self._arguments["output"] == "numpy":
-            return cast("Batch[ArrayT]", Batch(inputs, targets))
-        assert targets is not None  # rows, which have none, are for CUDA
-        return cast("Batch[ArrayT]", Batch(self._as_tensor(inputs), self._as_tensor(targets)))
+        return self._batch(inputs, targets, self._samples)
 
-    def _as_tensor(self, array: NDArray[np.int64]) -> torch.Tensor:
+    def _batch(self, inputs: Any, targets: Any, samples: int) -> Batch[ArrayT]:
+        """Return the batch of these arrays, after which ``samples`` samples are used."""
+        origin = BatchOrigin(self._core, self._schedule, samples, self._round, self._as_array)
+        arrays = (inputs, targets)
+        if not self._on_cuda:
+            arrays = (self._as_array(inputs), self._as_array(targets))
+        return Batch.of(*arrays, cast("BatchOrigin[ArrayT]", origin))
+
+    def _as_array(self, array: NDArray[Any]) -> Any:
+        """Return ``array`` as this loader yields arrays: numpy, or a tensor where it belongs."""
+        if self._arguments["output"] == "numpy":
+            return array
         import torch
 
         tensor, device = torch.from_numpy(array), self._arguments["device"]
-        if self._arguments["pin_memory"]:
+        if self._arguments["pin_memory"] and not self._on_cuda:
             tensor = tensor.pin_memory()
         return tensor if device is None else tensor.to(device)
 
-    def _next_on_cuda(self) -> Batch[torch.Tensor]:
+    def _feed_item(self) -> tuple[torch.Tensor, torch.Tensor, int] | None:
         if self._feed is None:
             pin = self._arguments["pin_memory"] is not False
             self._feed = CudaFeed(self._core, self._arguments["device"], pin)
-        item = self._feed.next()
-        if item is None:
-            raise StopIteration
-        batch, self._samples = item
-        return batch
+        return self._feed.next()
+
+    def batch_at(self, step: int) -> Batch[ArrayT]:
+        """Return this rank's batch of step ``step``, from 0, without moving.
+
+        Steps are counted with this loader's batch sizes, from the first sample of the run, through
+        all segments of its schedule.
+
+        >>> bool((loader.batch_at(2).inputs == loader.batch_at(2).inputs).all())
+        True
+        """
+        if step < 0:
+            raise ValueError(f"step = {step}: must be 0 or more")
+        inputs, targets, samples = self._core.batch_at(step * self._core.samples_per_step)
+        if targets is None:
+            import torch
+
+            tensor, mask = as_signed(inputs)
+            device = torch.device(self._arguments["device"])
+            inputs, targets = widen(tensor.to(device), mask)  # type: ignore[assignment]
+        return self._batch(inputs, targets, samples)
 
     def __len__(self) -> int:
         """Return the number of batches of all epochs; ``TypeError`` for an endless loader."""
@@ -300,48 +353,83 @@ class TokenLoader(Generic[ArrayT]):
         """Return where global sample ``sample`` is: dataset, epoch, position of its first token."""
         return self._core.locate(sample)
 
+    def steps_of(self, document: int, dataset: int = 0, *, steps: int | None = None) -> list[int]:
+        """Return the steps, from 0, in which document ``document`` of a dataset is read.
+
+        ``dataset`` is an index into ``datasets``. The first ``steps`` steps are looked through;
+        None: those up to the last batch yielded. A step reads a document if one of its tokens is
+        among the inputs or targets of any rank. Steps are counted as by :meth:`batch_at`.
+        """
+        start, stop = self.datasets[dataset].document_span(document)
+        n = self._core.samples_per_step
+        until = self._samples if steps is None else steps * n
+        found = self._core.samples_of(dataset, start, stop, until)
+        return sorted({sample // n for sample, _ in found})
+
+    @property
+    def schedule(self) -> list[dict[str, Any]]:
+        """What the run reads: segments, each with ``from``, ``sequence_length`` and ``weights``.
+
+        ``from`` is the first sample; ``weights`` are shares by name, or by path without one.
+        """
+        labels = {name: self._label(name, at) for name, at, _ in self._core.served(0)}
+        return [
+            {
+                "from": first,
+                "sequence_length": length,
+                "weights": {labels[name]: share for name, share in shares},
+            }
+            for first, length, shares in self._core.schedule
+        ]
+
+    def served(self) -> dict[str, int]:
+        """Return how many samples each dataset has given, up to the last batch yielded.
+
+        By name, or by path without one; in samples of ``max_sequence_length``, begun ones included.
+        """
+        served = self._core.served(self._samples)
+        return {self._label(name, at): count for name, at, count in served}
+
+    def _label(self, name: str, dataset: int | None) -> str:
+        data = self._arguments["data"]
+        has_names = isinstance(data, Mixture) and data.names is not None
+        return name if has_names or dataset is None else str(self.datasets[dataset].path)
+
+    def _note_position(self) -> None:
+        """Take over position and schedule of the core."""
+        self._samples, self._round = self._core.position
+        self._schedule = json.loads(self._core.state())
+        self._feed = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return the position after the last batch yielded, as plain values for JSON.
 
-        Equal on all ranks; below 2 KB whatever the data.
+        Equal on all ranks; below 2 KB for 20 datasets and 10 segments. ``docs/format.md`` describes
+        it. A loop that fetches ahead saves the ``state`` of the batch it has trained on instead.
         """
-        return {
-            "version": _STATE_VERSION,
-            "fingerprint": self.fingerprint,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "sequence_length": self.sequence_length,
-            "global_batch_size": self.global_batch_size,
-            "samples": self._samples,
-            "round": self._round,
-        }
+        position = {"samples": self._samples, "round": self._round}
+        return copy.deepcopy(self._schedule | position)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, on_change: OnChange = "refuse") -> None:
         """Move to the position of ``state``: the next batch is the one after it.
 
-        Rank, world size and batch sizes may differ from those of the loader that saved it. Other
-        data, another seed, order or sequence length raise :class:`lslm.MismatchError`.
+        Rank, world size and batch sizes may differ from those of the loader that saved it. Another
+        seed or order raise :class:`lslm.MismatchError`; so do other datasets, weights or another
+        sequence length, unless ``on_change`` is "new segment": then they apply from this position
+        on, and the schedule of the state keeps both. A dataset is recognised by its name, else by
+        its content. One that has got more shards is a change too: the pass under way ends without
+        them, and the next one has them.
         """
-        version = state.get("version")
-        if version != _STATE_VERSION:
-            raise MismatchError(
-                f"the state of a loader has version {version}, this lslm reads {_STATE_VERSION}"
-            )
-        names = ("fingerprint", "sequence_length", "seed", "shuffle")
-        missing = [name for name in (*names, "samples", "round") if name not in state]
-        if missing:
+        if on_change not in ("refuse", "new segment"):
+            raise ValueError(f"on_change = {on_change!r}: choose 'refuse' or 'new segment'")
+        try:
+            text = json.dumps(dict(state), allow_nan=False)
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                f"the state of a loader has no {', '.join(missing)}: give what state_dict returned"
-            )
-        for name in ("samples", "round"):
-            if state[name] < 0:
-                raise ValueError(
-                    f"{name} = {state[name]} in the state of a loader: must be 0 or more"
-                )
-        self._core.check(*(state[name] for name in names))
-        self._core.seek(state["samples"], state["round"])
-        self._samples, self._round = self._core.position
-        self._feed = None
+                f"the state of a loader: {error}; give what state_dict returned"
+            ) from None
+        self._core.resume(text, on_change == "new segment")
+        self._note_position()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arguments": self._arguments, "state": self.state_dict()}
@@ -365,7 +453,8 @@ class TokenLoader(Generic[ArrayT]):
 
 def _check_ranges(arguments: Mapping[str, Any]) -> None:
     """Raise an error for a loader's argument that is out of its range."""
-    counts = ("batch_size", "sequence_length", "epochs", "global_batch_size", "world_size")
+    lengths = ("sequence_length", "max_sequence_length")
+    counts = (*lengths, "batch_size", "epochs", "global_batch_size", "world_size")
     check_counts(**{name: arguments[name] for name in counts})
     check_seed(arguments["seed"])
     for name in ("rank", "prefetch"):

@@ -144,6 +144,20 @@ impl Dataset {
         Ok(first_token + span.start..first_token + span.end)
     }
 
+    /// Returns the document that has the token at `position`.
+    pub fn document_at(&self, position: u64) -> Result<u64> {
+        let n = self.n_tokens();
+        if position >= n {
+            let text = format!("token {position}: the dataset has {n} tokens");
+            return Err(Error::invalid(text));
+        }
+        let DatasetInner { shards, token_starts, document_starts, .. } = &*self.0;
+        let index = token_starts.partition_point(|first| *first <= position) - 1;
+        let in_shard =
+            shards[index].entry_after(kind::DOCUMENT_ENDS, position - token_starts[index]);
+        Ok((document_starts[index] + in_shard).min(self.n_documents().saturating_sub(1)))
+    }
+
     /// Returns the tokens of document `index`.
     pub fn document<T: Element>(&self, index: u64) -> Result<Vec<T>> {
         let span = self.document_span(index)?;

@@ -16,7 +16,10 @@
 //! * [`order`]: a pseudorandom permutation in constant memory.
 //! * [`windows`]: which tokens are the samples of an epoch.
 //! * [`mixture`]: which source each sample of a mixture comes from.
+//! * [`schedule`]: segments of samples, each with its sources and weights.
+//! * [`state`]: a schedule and a position in it, as JSON.
 //! * [`plan`]: the endless sequence of samples of one training run.
+//! * [`documents`]: which documents the rows of a batch come from.
 //! * [`batch`]: batches of that sequence, in memory that is reused.
 //! * [`loader`]: yields the batches of one rank; a thread fills them ahead.
 //!
@@ -24,6 +27,7 @@
 
 pub mod batch;
 pub mod dataset;
+pub mod documents;
 mod element;
 pub mod format;
 pub mod loader;
@@ -34,20 +38,29 @@ pub mod mixture;
 pub mod order;
 pub mod plan;
 mod prefetch;
+mod resume;
+pub mod schedule;
 pub mod shard;
+pub mod state;
+mod stream;
 pub mod verify;
+mod weight;
 pub mod windows;
 pub mod writer;
 
 pub use batch::{Batch, Buffer, Layout};
 pub use dataset::Dataset;
+pub use documents::Documents;
 pub use element::Element;
 pub use loader::{Loader, LoaderOptions};
 pub use lslm_runtime::TokenId;
 pub use manifest::{DocumentEnd, HoldOutEntry, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
-pub use plan::{Access, Plan, PlanOptions};
+pub use plan::{Access, OnChange, Plan, PlanOptions, PlanSource};
+pub use schedule::Schedule;
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
+pub use state::LoaderState;
+pub use weight::Weight;
 pub use windows::Windows;
 pub use writer::DatasetWriter;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use lslm_runtime::{Error, Result};
 
 use crate::batch::{Batch, BatchFiller, BufferPool, Layout, RankRows};
-use crate::plan::Plan;
+use crate::plan::{OnChange, Plan};
 use crate::prefetch::PrefetchThread;
+use crate::state::LoaderState;
+pub use crate::state::Position;
 
 /// Tokens of a rank's batch, at most: 16 times the global batch of the largest published runs (16
 /// Mi tokens for Llama 3 405B, arXiv:2407.21783), and 4 GiB of inputs and targets.
@@ -57,12 +59,13 @@ pub struct LoaderOptions {
 ///
 /// let options = PlanOptions {
 ///     sequence_length: 8,
+///     max_sequence_length: None,
 ///     seed: 0,
 ///     shuffle: true,
 ///     verify: false,
 ///     access: Access::Auto,
 /// };
-/// let plan = Arc::new(Plan::new(vec![Dataset::open(folder.path())?], None, options)?);
+/// let plan = Arc::new(Plan::new([Dataset::open(folder.path())?], options)?);
 /// let options = LoaderOptions {
 ///     batch_size: 4,
 ///     rank: 0,
@@ -96,15 +99,6 @@ pub struct Loader {
     prefetch: Option<PrefetchThread>,
 }
 
-/// The position of a loader; with the plan, all that is needed to resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// The number of samples that all ranks have consumed.
-    pub samples: u64,
-    /// How often a loader that ends has restarted.
-    pub round: u64,
-}
-
 impl Loader {
     /// Returns the loader of one rank, at the first sample.
     ///
@@ -121,7 +115,7 @@ impl Loader {
         }
         let limit = match options.epochs {
             None => None,
-            Some(epochs) => Some(samples_of(&plan, epochs, global)?),
+            Some(epochs) => Some(samples_of(&plan, epochs, global as u64)?),
         };
         let rows = RankRows { rows: batch_size, rank, world_size, layout };
         Ok(Self {
@@ -176,6 +170,55 @@ impl Loader {
     /// ahead do not count.
     pub fn position(&self) -> Position {
         Position { samples: self.samples, round: self.round }
+    }
+
+    /// Returns the state at `position`.
+    pub fn state(&self, position: Position) -> LoaderState {
+        let options = self.plan.options();
+        LoaderState {
+            seed: options.seed,
+            shuffle: options.shuffle,
+            max_sequence_length: self.plan.unit(),
+            global_batch_size: self.global_batch_size,
+            position,
+            schedule: self.plan.schedule().clone(),
+        }
+    }
+
+    /// Moves to the position of `state`, and reads by its schedule from then on.
+    ///
+    /// [`Error::Mismatch`] if the state is of other data, another seed, order or length, unless
+    /// `on_change` allows it.
+    pub fn resume(&mut self, state: &LoaderState, on_change: OnChange) -> Result<()> {
+        let plan = Arc::new(self.plan.resumed(state, on_change)?);
+        self.limit = match self.options.epochs {
+            None => None,
+            Some(epochs) => Some(samples_of(&plan, epochs, self.global_batch_size)?),
+        };
+        let pool = Arc::clone(self.filler.pool());
+        self.filler = BatchFiller::new(plan.reader(), self.filler.rows(), pool);
+        self.plan = plan;
+        self.seek(state.position);
+        Ok(())
+    }
+
+    /// Returns this rank's batch of the step that begins at sample `samples`, and does not move.
+    pub fn batch_at(&self, samples: u64) -> Result<Batch> {
+        let pool = BufferPool::new(0);
+        BatchFiller::new(self.plan.reader(), self.filler.rows(), pool).fill(samples)
+    }
+
+    /// Returns the plan, the first sample and the rows of this rank's batch of the step that begins
+    /// at sample `samples`, for [`SampleReader::documents`](crate::plan::SampleReader::documents).
+    pub fn rows_at(&self, samples: u64) -> (Arc<Plan>, u64, usize) {
+        let rows = self.filler.rows();
+        let first = samples.saturating_add((rows.rank * rows.rows) as u64);
+        (Arc::clone(&self.plan), first, rows.rows)
+    }
+
+    /// Returns the rows of all ranks in a step.
+    pub fn samples_per_step(&self) -> u64 {
+        self.per_step()
     }
 
     /// Moves to `position`, which may come from a loader with other batch and world sizes.
@@ -284,7 +327,7 @@ fn check_sizes(plan: &Plan, options: LoaderOptions) -> Result<usize> {
 }
 
 /// Returns the number of samples of `epochs` passes, which must fill a global batch.
-fn samples_of(plan: &Plan, epochs: u64, global_batch_size: usize) -> Result<u64> {
+fn samples_of(plan: &Plan, epochs: u64, global_batch_size: u64) -> Result<u64> {
     if epochs == 0 {
         let text = "epochs = 0: choose at least 1, or None for an endless loader";
         return Err(Error::invalid(text));
@@ -297,7 +340,7 @@ fn samples_of(plan: &Plan, epochs: u64, global_batch_size: usize) -> Result<u64>
     let samples = epochs.checked_mul(per_epoch).ok_or_else(|| {
         Error::invalid(format!("epochs = {epochs}: too many; use None for an endless loader"))
     })?;
-    if samples < global_batch_size as u64 {
+    if samples < global_batch_size {
         return Err(Error::invalid(format!(
             "global_batch_size = {global_batch_size}: {epochs} epochs have only {samples} samples \
              of {} tokens; choose a smaller batch or a shorter sequence_length",

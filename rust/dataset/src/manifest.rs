@@ -1,7 +1,6 @@
 //! Reads, checks and writes `manifest.json`, the list of shards that makes a folder a dataset.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -137,6 +136,13 @@ impl ShardEntry {
     }
 }
 
+impl ShardEntry {
+    /// Returns the line of the shard in the text that the fingerprint hashes.
+    fn line(&self) -> String {
+        format!("{} {} {}\n", self.tokens, self.documents, self.digest)
+    }
+}
+
 /// Returns the file name of shard `index` of `partition`.
 pub fn shard_name(partition: u64, index: u64) -> String {
     format!("part-{partition:06}-{index:03}.lslm")
@@ -176,19 +182,34 @@ impl Manifest {
     /// Returns the hash that identifies the content: equal for equal tokens in equal shards,
     /// whatever their files are called.
     pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = self.first_line();
+        for shard in &self.shards {
+            hash.update(shard.line());
+        }
+        hash.finalize().into()
+    }
+
+    /// Returns, for the first 1, 2, … shards, their tokens and the fingerprint of a dataset that
+    /// consists of them alone.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (u64, [u8; 32])> {
+        let (mut hash, mut tokens) = (self.first_line(), 0);
+        self.shards.iter().map(move |shard| {
+            hash.update(shard.line());
+            tokens += shard.tokens; // no overflow: the totals were checked
+            (tokens, hash.clone().finalize().into())
+        })
+    }
+
+    /// Returns the hash of the first line of the fingerprint's text.
+    fn first_line(&self) -> Sha256 {
         let or_dash = |id: Option<TokenId>| id.map_or("-".to_owned(), |id| id.to_string());
-        let mut text = format!(
+        Sha256::new_with_prefix(format!(
             "lslm-dataset-1\n{} {} {} {}\n",
             self.vocab_size,
             or_dash(self.document_end.eos),
             or_dash(self.document_end.bos),
             self.tokenizer.fingerprint.as_deref().unwrap_or("-"),
-        );
-        for shard in &self.shards {
-            // writing to a String cannot fail
-            let _ = writeln!(text, "{} {} {}", shard.tokens, shard.documents, shard.digest);
-        }
-        Sha256::digest(text).into()
+        ))
     }
 
     /// Reads and checks the manifest of `folder`, without the shards.

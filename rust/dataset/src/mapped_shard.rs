@@ -68,6 +68,14 @@ impl MappedShard {
         elements.get(index as usize).map(|bytes| u64::from_le_bytes(*bytes))
     }
 
+    /// Returns the index of the first entry above `limit` in a section of ends.
+    pub(crate) fn entry_after(&self, kind: u32, limit: u64) -> u64 {
+        let section = self.header.section(kind);
+        let bytes = section.map_or(&[][..], |section| self.section_bytes(section));
+        let ends = bytes.as_chunks::<8>().0;
+        ends.partition_point(|end| u64::from_le_bytes(*end) <= limit) as u64
+    }
+
     /// Returns the span of entry `index` in a section of ends: from the end before it to its own.
     ///
     /// A span that decreases or passes `limit` is an [`Error::Format`].

@@ -29,14 +29,26 @@ const MULTIPLIER: u128 = 0x9e37_79b9_7f4a_7c15;
 
 /// Streams: independent uses of one seed.
 pub mod stream {
-    /// Returns the stream of the order of the windows of source `index`.
-    pub fn windows(index: usize) -> u64 {
-        index as u64
+    use sha2::{Digest, Sha256};
+
+    /// The bits of a source's streams that come from its name.
+    const NAME_BITS: u64 = (1 << 62) - 1;
+
+    /// Returns the stream of the order of the windows of the source `name`; 0 for a source that
+    /// stands alone and has none.
+    pub fn windows(name: &str) -> u64 {
+        if name.is_empty() {
+            return 0;
+        }
+        let digest = Sha256::new_with_prefix("lslm source 1\n").chain_update(name).finalize();
+        let first = digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        first & NAME_BITS
     }
 
-    /// Returns the stream of the first token of each epoch of source `index`.
-    pub fn offsets(index: usize) -> u64 {
-        index as u64 | 1 << 62
+    /// Returns the stream of the first token of each epoch of the source whose windows have the
+    /// stream `windows`.
+    pub fn offsets(windows: u64) -> u64 {
+        windows | 1 << 62
     }
 
     /// The stream of the order of sources in the blocks of a mixture.

@@ -1,5 +1,7 @@
 //! Which tokens are the samples of an epoch.
 
+use std::ops::Range;
+
 use lslm_runtime::{Error, Result};
 
 use crate::order::{Order, keys, stream};
@@ -24,7 +26,7 @@ pub struct Windows {
     n_tokens: u64,
     length: u64,
     seed: u64,
-    source: usize,
+    stream: u64,
     shuffle: bool,
     count: u64,
     /// The number of tokens that an epoch may start at.
@@ -37,19 +39,20 @@ pub struct Epoch {
     number: u64,
     offset: u64,
     length: u64,
+    count: u64,
     order: Option<Order>,
 }
 
 impl Windows {
-    /// Returns the windows of `length` + 1 tokens over `n_tokens` tokens. `source` is the index of
-    /// the source in its mixture; it gives equal sources different orders.
+    /// Returns the windows of `length` + 1 tokens over `n_tokens` tokens. `stream` selects the
+    /// orders of the source: [`stream::windows`] of its name.
     ///
     /// [`Error::Invalid`] if the tokens are too few for one window.
     pub fn new(
         n_tokens: u64,
         length: usize,
         seed: u64,
-        source: usize,
+        stream: u64,
         shuffle: bool,
     ) -> Result<Self> {
         let length = length as u64;
@@ -71,12 +74,17 @@ impl Windows {
             (true, 0) => (max, n_tokens - max * length),
             (true, count) => (count, length),
         };
-        Ok(Self { n_tokens, length, seed, source, shuffle, count, n_offsets })
+        Ok(Self { n_tokens, length, seed, stream, shuffle, count, n_offsets })
     }
 
     /// Returns the number of windows of an epoch, equal for all epochs.
     pub fn n_windows(&self) -> u64 {
         self.count
+    }
+
+    /// Returns the number of tokens.
+    pub fn n_tokens(&self) -> u64 {
+        self.n_tokens
     }
 
     /// Returns how many tokens of each epoch are in no window.
@@ -86,17 +94,16 @@ impl Windows {
 
     /// Returns pass `number`, from 0.
     pub fn epoch(&self, number: u64) -> Epoch {
-        let Self { seed, source, length, .. } = *self;
+        let Self { seed, stream, length, .. } = *self;
         let offset = if self.shuffle {
             // multiply-shift: the bias is n_offsets / 2^64, below 2^-32 for any length below 2^32
-            let random = keys(seed, number, stream::offsets(source))[0];
+            let random = keys(seed, number, stream::offsets(stream))[0];
             ((u128::from(random) * u128::from(self.n_offsets)) >> 64) as u64
         } else {
             0
         };
-        let order =
-            self.shuffle.then(|| Order::new(self.count, seed, number, stream::windows(source)));
-        Epoch { number, offset, length, order }
+        let order = self.shuffle.then(|| Order::new(self.count, seed, number, stream));
+        Epoch { number, offset, length, count: self.count, order }
     }
 }
 
@@ -111,6 +118,18 @@ impl Epoch {
         let window = self.order.as_ref().map_or(index, |order| order.at(index));
         self.offset + window * self.length
     }
+
+    /// Returns the windows, of L + 1 tokens each, that have one of the tokens of `span`: the index
+    /// of each in the order of this epoch, and its first token.
+    pub fn windows_of(&self, span: Range<u64>) -> impl Iterator<Item = (u64, u64)> {
+        let first = span.start.saturating_sub(self.offset + 1) / self.length;
+        let last = span.end.saturating_sub(self.offset).div_ceil(self.length).min(self.count);
+        let stop = if span.is_empty() { first } else { last };
+        (first..stop).map(|window| {
+            let index = self.order.as_ref().map_or(window, |order| order.inverse(window));
+            (index, self.offset + window * self.length)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +142,7 @@ mod tests {
         #[test]
         fn an_epoch_has_each_target_at_most_once(
             n_tokens in 2_u64..400, length in 1_usize..40, seed: u64, epoch: u64, shuffle: bool,
+            span in 0_u64..100,
         ) {
             let Ok(windows) = Windows::new(n_tokens, length, seed, 0, shuffle) else {
                 prop_assert!(n_tokens <= length as u64);
@@ -136,6 +156,13 @@ mod tests {
                 targets[start + 1..=start + length].iter_mut().for_each(|count| *count += 1);
             }
             prop_assert!(targets.iter().all(|count| *count <= 1));
+            let span = n_tokens / 3..n_tokens / 3 + span.min(n_tokens - n_tokens / 3);
+            let has = |start: &u64| *start < span.end && span.start <= start + length as u64;
+            let mut expected: Vec<(u64, u64)> =
+                (0..windows.n_windows()).map(|index| (index, pass.start(index))).collect();
+            expected.retain(|(_, start)| has(start) && !span.is_empty());
+            expected.sort_unstable_by_key(|(_, start)| *start);
+            prop_assert_eq!(pass.windows_of(span.clone()).collect::<Vec<_>>(), expected);
             let covered = targets.iter().filter(|count| **count == 1).count() as u64;
             prop_assert_eq!(covered + 1 + windows.left_out(), n_tokens);
             let max_left_out = if shuffle { 2 * length } else { length };

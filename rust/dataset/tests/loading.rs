@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{counting, write};
 use lslm_dataset::loader::Position;
 use lslm_dataset::{
-    Access, Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions,
+    Access, Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions, PlanSource,
 };
 use lslm_runtime::Error;
 use proptest::prelude::*;
@@ -29,9 +29,28 @@ fn options(batch_size: usize, rank: usize, world_size: usize, prefetch: usize) -
 }
 
 fn plan(sources: &[Dataset], weights: Option<&[f64]>, seed: u64, shuffle: bool) -> Arc<Plan> {
-    let options =
-        PlanOptions { sequence_length: T, seed, shuffle, verify: true, access: access(seed) };
-    Arc::new(Plan::new(sources.to_vec(), weights, options).unwrap())
+    let options = plan_options(seed, shuffle);
+    Arc::new(Plan::new(weighted(sources, weights), options).unwrap())
+}
+
+fn plan_options(seed: u64, shuffle: bool) -> PlanOptions {
+    PlanOptions {
+        sequence_length: T,
+        max_sequence_length: None,
+        seed,
+        shuffle,
+        verify: true,
+        access: access(seed),
+    }
+}
+
+fn weighted(sources: &[Dataset], weights: Option<&[f64]>) -> Vec<PlanSource> {
+    let source = |(index, dataset): (usize, &Dataset)| PlanSource {
+        dataset: dataset.clone(),
+        name: None,
+        weight: weights.and_then(|weights| weights.get(index).copied()),
+    };
+    sources.iter().enumerate().map(source).collect()
 }
 
 /// Tests read through maps for even seeds, and by calls for odd ones.
@@ -53,7 +72,7 @@ fn narrow(batch: &Batch) -> Vec<u16> {
 /// The first `n` samples, read from the datasets one by one.
 fn naive(plan: &Arc<Plan>, n: u64) -> Vec<Vec<u16>> {
     let samples = (0..n).map(|sample| {
-        let position = plan.reader().locate(sample);
+        let position = plan.reader().locate(sample).unwrap();
         plan.sources()[position.source]
             .tokens(position.start, position.start + T as u64 + 1)
             .unwrap()
@@ -219,7 +238,8 @@ fn every_window_occurs_once_per_epoch() {
     let mut reader = plan.reader();
     let mut orders = Vec::new();
     for epoch in 0..3 {
-        let starts: Vec<u64> = (0..n).map(|index| reader.locate(epoch * n + index).start).collect();
+        let starts: Vec<u64> =
+            (0..n).map(|index| reader.locate(epoch * n + index).unwrap().start).collect();
         let mut sorted = starts.clone();
         sorted.sort_unstable();
         assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] == T as u64));
@@ -239,8 +259,8 @@ fn a_mixture_has_its_proportions_in_every_block() {
     let mut counts = BTreeMap::new();
     let mut epochs = BTreeMap::new();
     for sample in 0..8 * 1024 {
-        let position = reader.locate(sample);
-        assert_eq!(plan.reader().locate(sample), position);
+        let position = reader.locate(sample).unwrap();
+        assert_eq!(plan.reader().locate(sample).unwrap(), position);
         *counts.entry(position.source).or_insert(0) += 1;
         *epochs.entry((position.source, position.epoch)).or_insert(0) += 1;
     }
@@ -255,15 +275,18 @@ fn options_that_cannot_be_used_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = write(&folder.path().join("a"), &counting(100), 4000, 9000);
     let other = write(&folder.path().join("b"), &counting(100), 4001, 9000);
+    let longer = write(&folder.path().join("c"), &counting(200), 4000, 9000);
     let base = PlanOptions {
         sequence_length: 8,
+        max_sequence_length: None,
         seed: 0,
         shuffle: true,
         verify: false,
         access: Access::Auto,
     };
     let make = |sources: &[&Dataset], weights: Option<&[f64]>, options| {
-        Plan::new(sources.iter().map(|d| (*d).clone()).collect(), weights, options)
+        let sources: Vec<Dataset> = sources.iter().map(|d| (*d).clone()).collect();
+        Plan::new(weighted(&sources, weights), options)
     };
     let message = |result: Result<Plan, Error>| result.unwrap_err().to_string();
     let long = PlanOptions { sequence_length: 100, ..base };
@@ -273,7 +296,10 @@ fn options_that_cannot_be_used_are_refused_by_name() {
     let most = PlanOptions { sequence_length: usize::MAX, ..base };
     assert!(make(&[&dataset], None, most).is_err());
     assert!(make(&[], None, base).is_err());
-    assert!(make(&[&dataset, &dataset], Some(&[1.0]), base).is_err());
+    assert!(message(make(&[&dataset, &longer], Some(&[1.0]), base)).contains("1 weights for 2"));
+    assert!(message(make(&[&dataset, &dataset], None, base)).contains("give each its own name"));
+    let parts = PlanOptions { max_sequence_length: Some(12), ..base };
+    assert!(message(make(&[&dataset], None, parts)).contains("a multiple"));
     assert!(matches!(make(&[&dataset, &other], None, base), Err(Error::Mismatch { .. })));
 
     let plan = Arc::new(make(&[&dataset], None, base).unwrap());

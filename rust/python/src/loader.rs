@@ -4,14 +4,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use lslm_dataset::loader::Position;
-use lslm_dataset::{Access, Layout, Loader, LoaderOptions, Plan, PlanOptions};
+use lslm_dataset::{
+    Access, Documents, Layout, Loader, LoaderOptions, LoaderState, OnChange, Plan, PlanOptions,
+    PlanSource,
+};
 use lslm_runtime::{Error, hex};
+use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::dataset::PyTokenDataset;
 use crate::error::to_python;
 use crate::memory::{Array, arrays};
+
+/// Documents, positions, boundaries, datasets and first tokens.
+type DocumentArrays<'py> = (Array<'py>, Array<'py>, Array<'py>, Array<'py>, Array<'py>);
+
+/// First sample, sequence length, and the share of each source.
+type SegmentTuple = (u64, u64, Vec<(String, f64)>);
 
 #[doc = stub!("LoaderCore")]
 #[pyclass(frozen, module = "lslm._lslm", name = "LoaderCore")]
@@ -25,13 +35,15 @@ pub(crate) struct PyLoaderCore {
 impl PyLoaderCore {
     #[new]
     #[pyo3(signature = (
-        datasets, weights, *, sequence_length, seed, shuffle, verify, batch_size, rank, world_size,
-        global_batch_size, epochs, prefetch, rows, access,
+        datasets, weights, names, *, sequence_length, max_sequence_length, seed, shuffle, verify,
+        batch_size, rank, world_size, global_batch_size, epochs, prefetch, rows, access,
     ))]
     fn new(
         datasets: Vec<PyRef<'_, PyTokenDataset>>,
         weights: Option<Vec<f64>>,
+        names: Option<Vec<String>>,
         sequence_length: usize,
+        max_sequence_length: Option<usize>,
         seed: u64,
         shuffle: bool,
         verify: bool,
@@ -44,7 +56,11 @@ impl PyLoaderCore {
         rows: bool,
         access: &str,
     ) -> PyResult<Self> {
-        let sources = datasets.iter().map(|dataset| dataset.dataset.clone()).collect();
+        let sources = datasets.iter().enumerate().map(|(index, dataset)| PlanSource {
+            dataset: dataset.dataset.clone(),
+            name: names.as_ref().and_then(|names| names.get(index).cloned()),
+            weight: weights.as_ref().and_then(|weights| weights.get(index).copied()),
+        });
         let access = match access {
             "auto" => Access::Auto,
             "map" => Access::Map,
@@ -54,8 +70,9 @@ impl PyLoaderCore {
                 return Err(PyValueError::new_err(text));
             }
         };
-        let options = PlanOptions { sequence_length, seed, shuffle, verify, access };
-        let plan = Plan::new(sources, weights.as_deref(), options).map_err(to_python)?;
+        let options =
+            PlanOptions { sequence_length, max_sequence_length, seed, shuffle, verify, access };
+        let plan = Plan::new(sources, options).map_err(to_python)?;
         let layout = if rows { Layout::Rows } else { Layout::Pairs };
         let options = LoaderOptions {
             batch_size,
@@ -100,14 +117,6 @@ impl PyLoaderCore {
         Ok(Some((inputs, targets, samples)))
     }
 
-    #[doc = stub!("LoaderCore.seek")]
-    fn seek(&self, py: Python<'_>, samples: u64, round: u64) -> PyResult<()> {
-        py.detach(|| {
-            self.lock()?.seek(Position { samples, round });
-            Ok(())
-        })
-    }
-
     #[doc = stub!("LoaderCore.restart")]
     fn restart(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
@@ -116,16 +125,68 @@ impl PyLoaderCore {
         })
     }
 
-    #[doc = stub!("LoaderCore.check")]
-    fn check(
+    #[doc = stub!("LoaderCore.state")]
+    fn state(&self) -> PyResult<String> {
+        let loader = self.lock()?;
+        loader.state(loader.position()).to_json().map_err(to_python)
+    }
+
+    #[doc = stub!("LoaderCore.resume")]
+    fn resume(&self, py: Python<'_>, state: &str, new_segment: bool) -> PyResult<()> {
+        let on_change = if new_segment { OnChange::NewSegment } else { OnChange::Refuse };
+        py.detach(|| {
+            let state = LoaderState::parse(state).map_err(to_python)?;
+            self.lock()?.resume(&state, on_change).map_err(to_python)
+        })
+    }
+
+    #[doc = stub!("LoaderCore.batch_at")]
+    fn batch_at<'py>(
         &self,
-        fingerprint: &str,
-        sequence_length: u64,
-        seed: u64,
-        shuffle: bool,
-    ) -> PyResult<()> {
+        py: Python<'py>,
+        samples: u64,
+    ) -> PyResult<(Array<'py>, Option<Array<'py>>, u64)> {
+        let batch = py.detach(|| self.lock()?.batch_at(samples).map_err(to_python))?;
+        let samples = batch.samples;
+        let (rows, length) = self.shape()?;
+        let (inputs, targets) = arrays(py, batch, rows, length)?;
+        Ok((inputs, targets, samples))
+    }
+
+    #[doc = stub!("LoaderCore.documents")]
+    fn documents<'py>(&self, py: Python<'py>, samples: u64) -> PyResult<DocumentArrays<'py>> {
+        let documents = py.detach(|| {
+            let (plan, first, rows) = self.lock()?.rows_at(samples);
+            plan.reader().documents(first, rows).map_err(to_python)
+        })?;
+        let Documents { ids, positions, boundaries, sources, starts } = documents;
+        Ok((
+            PyArray1::from_vec(py, ids).into_any(),
+            PyArray1::from_vec(py, positions).into_any(),
+            PyArray1::from_vec(py, boundaries).into_any(),
+            PyArray1::from_vec(py, sources).into_any(),
+            PyArray1::from_vec(py, starts).into_any(),
+        ))
+    }
+
+    #[doc = stub!("LoaderCore.schedule")]
+    #[getter]
+    fn schedule(&self) -> PyResult<Vec<SegmentTuple>> {
         let plan = Arc::clone(self.lock()?.plan());
-        plan.check_state(fingerprint, sequence_length, seed, shuffle).map_err(to_python)
+        let sources = plan.schedule().sources();
+        let segments = plan.schedule().segments().iter().map(|segment| {
+            let shares = sources.iter().zip(&segment.weights).filter(|(_, w)| w.is_present());
+            let shares = shares.map(|(source, weight)| (source.name.clone(), weight.share()));
+            (segment.from, segment.sequence_length, shares.collect())
+        });
+        Ok(segments.collect())
+    }
+
+    #[doc = stub!("LoaderCore.served")]
+    fn served(&self, samples: u64) -> PyResult<Vec<(String, Option<usize>, u64)>> {
+        let plan = Arc::clone(self.lock()?.plan());
+        let served = plan.served(samples).map_err(to_python)?.into_iter();
+        Ok(served.map(|(name, dataset, units)| (name.to_owned(), dataset, units)).collect())
     }
 
     #[doc = stub!("LoaderCore.position")]
@@ -153,6 +214,12 @@ impl PyLoaderCore {
         Ok(self.lock()?.global_batch_size())
     }
 
+    #[doc = stub!("LoaderCore.samples_per_step")]
+    #[getter]
+    fn samples_per_step(&self) -> PyResult<u64> {
+        Ok(self.lock()?.samples_per_step())
+    }
+
     #[doc = stub!("LoaderCore.n_batches")]
     #[getter]
     fn n_batches(&self) -> PyResult<Option<u64>> {
@@ -166,9 +233,23 @@ impl PyLoaderCore {
         Ok((loader.plan().left_out(), loader.left_out()))
     }
 
+    #[doc = stub!("LoaderCore.samples_of")]
+    fn samples_of(
+        &self,
+        py: Python<'_>,
+        dataset: usize,
+        start: u64,
+        stop: u64,
+        until: u64,
+    ) -> PyResult<Vec<(u64, u64)>> {
+        let plan = Arc::clone(self.lock()?.plan());
+        py.detach(|| plan.samples_of(dataset, &(start..stop), until)).map_err(to_python)
+    }
+
     #[doc = stub!("LoaderCore.locate")]
     fn locate(&self, sample: u64) -> PyResult<(usize, u64, u64)> {
-        let place = self.lock()?.plan().reader().locate(sample);
+        let plan = Arc::clone(self.lock()?.plan());
+        let place = plan.reader().locate(sample).map_err(to_python)?;
         Ok((place.source, place.epoch, place.start))
     }
 }
