@@ -28,12 +28,21 @@ def inspect(
     samples: Annotated[
         int, typer.Option(callback=between(0), help="Number of samples to print.")
     ] = 2,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            callback=between(1), help="Of a run: the rows that this step read, with documents."
+        ),
+    ] = None,
     read: ReadOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a file or folder is, with samples."""
+    """Print what a file or folder is, with samples; or what a step of a run read."""
     from lslm import inspection
 
+    if step is not None:
+        _inspect_step(path, step, as_json=as_json)
+        return
     documents = inspection.kind_of(path) == "documents"
     what = read.corpus([str(path)]) if documents else path
     found = inspection.inspect(what, n_samples=samples)
@@ -45,6 +54,28 @@ def inspect(
         show.print_facts(f"{one.kind} {one.path}", one.facts)
         for number, sample in enumerate(one.samples):
             print(f"--- document {number}\n{sample}")
+
+
+def _inspect_step(run: Path, step: int, *, as_json: bool) -> None:
+    """Print the rows of a step of a run, each after its documents."""
+    from lslm import inspection
+
+    if inspection.kind_of(run) != "run":
+        raise ValueError(f"{run} is not a run: --step shows what a step of a run read")
+    from lslm.provenance import read_step
+
+    found = read_step(run, step)
+    if as_json:
+        show.print_json(found.as_dict())
+        return
+    show.print_facts("step", found.summary())
+    for row in found.rows:
+        print(f"--- row {row.row}, from token {row.position:,}")
+        for one in row.documents:
+            part = "whole" if one.is_whole else "part"
+            where = " ".join(name for name in (one.source, one.id) if name)
+            print(f"    document {one.document:,} ({part}, {one.n_tokens:,} tokens) {where}")
+        print(row.text)
 
 
 @verbs.command(epilog="Example: lslm verify data/web")

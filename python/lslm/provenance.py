@@ -1,0 +1,161 @@
+"""What a step of a run read: its rows, decoded, with their documents and sources.
+
+step → samples (from the nearest checkpoint) → windows of the data → documents
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lslm.checkpoint import find_run, list_checkpoints, read_state
+from lslm.data import TokenLoader
+from lslm.results import Result
+
+if TYPE_CHECKING:
+    import os
+
+    from lslm._lslm import TokenDataset, Tokenizer
+
+__all__ = ["RowDocument", "StepRow", "StepRows", "read_step"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RowDocument(Result):
+    """A document, or a part of one, in a row."""
+
+    document: int
+    """Its number in the dataset."""
+    source: str | None = None
+    """The input it comes from."""
+    id: str | None = None
+    """Its id in that input."""
+    n_tokens: int
+    """Inputs of the row that are its tokens."""
+    is_whole: bool
+    """Whether the row has all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StepRow(Result):
+    """A row of a step."""
+
+    row: int
+    position: int
+    """The position of its first token in the dataset."""
+    documents: tuple[RowDocument, ...]
+    text: str
+    """Its inputs, decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StepRows(Result):
+    """What a step of a run read."""
+
+    path: Path
+    """The run."""
+    step: int
+    """The step, from 1, as in metrics.jsonl."""
+    data: Path
+    """The dataset."""
+    n_samples: int
+    """Rows that the run had read before."""
+    rows: tuple[StepRow, ...]
+
+    def summary(self) -> dict[str, str]:
+        """Return run, step, dataset and the counts of rows and documents."""
+        documents = {document.document for row in self.rows for document in row.documents}
+        return {
+            "run": str(self.path),
+            "step": f"{self.step:,}",
+            "data": str(self.data),
+            "rows": f"{len(self.rows):,}",
+            "rows before": f"{self.n_samples:,}",
+            "documents": f"{len(documents):,}",
+        }
+
+
+def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
+    """Return the rows that step ``step`` of a run read, of all processes, with their documents.
+
+    Steps count from 1, as in ``metrics.jsonl``. The rows follow from the position that the nearest
+    checkpoint has stored, so a run that went back and left data out is shown as it was.
+
+    Raises:
+        ValueError: the run is not so far.
+        MismatchError: the data are not those of the run.
+    """
+    state, at = _nearest(run, step)
+    files = find_run(run, at)
+    settings, data = files.config.train, files.config.data.path
+    if step > files.config.train.steps > 0:
+        raise ValueError(f"step = {step}: the run {files.folder} has {settings.steps} steps")
+    loader = TokenLoader(
+        data,
+        batch_size=settings.batch_size,
+        sequence_length=files.config.model.sequence_length,
+        seed=settings.seed,
+        rank=0,
+        world_size=1,
+        prefetch=0,
+        output="numpy",
+    )
+    loader.load_state_dict(state["loader"])
+    first = loader.n_samples + (step - 1 - state["step"]) * settings.batch_size
+    loader.load_state_dict(state["loader"] | {"samples": first, "round": 0})
+    batch, dataset = next(loader), loader.datasets[0]
+    rows = zip(batch.inputs, batch.document_ids, batch.starts, strict=True)
+    return StepRows(
+        path=files.folder,
+        step=step,
+        data=dataset.path,
+        n_samples=first,
+        rows=tuple(
+            StepRow(
+                row=number,
+                position=int(start),
+                documents=tuple(_documents(dataset, ids, int(start))),
+                text=_decoded(files.tokenizer, inputs),
+            )
+            for number, (inputs, ids, start) in enumerate(rows)
+        ),
+    )
+
+
+def _nearest(run: str | os.PathLike[str], step: int) -> tuple[dict[str, Any], int]:
+    """Return the state of the first checkpoint at ``step`` or after it, else of the last one."""
+    if step < 1:
+        raise ValueError(f"step = {step}: steps count from 1")
+    states = [read_state(checkpoint) for checkpoint in list_checkpoints(Path(run))]
+    states = [state for state in states if "loader" in state]
+    if not states:
+        raise ValueError(f"{run} has no checkpoint with a position in the data")
+    later = [state for state in states if state["step"] >= step]
+    state = later[0] if later else states[-1]
+    return state, state["step"]
+
+
+def _documents(dataset: TokenDataset, ids: Any, start: int) -> list[RowDocument]:
+    """Return the documents of a row whose inputs begin at token ``start``."""
+    found = []
+    for document in np.unique(ids).tolist():
+        first, stop = dataset.document_span(document)
+        found.append(
+            RowDocument(
+                document=document,
+                source=dataset.source(document),
+                id=dataset.document_id(document),
+                n_tokens=int((ids == document).sum()),
+                is_whole=start <= first and stop <= start + len(ids),
+            )
+        )
+    return found
+
+
+def _decoded(tokenizer: Tokenizer, ids: Any) -> str:
+    """Return the text of ``ids``; ids of the padded vocabulary are left out."""
+    known = [int(token) for token in ids if token < tokenizer.vocab_size]
+    return tokenizer.decode(known)
