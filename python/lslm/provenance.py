@@ -90,9 +90,9 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
     """
     state, at = _nearest(run, step)
     files = find_run(run, at)
-    settings, data = files.config.train, files.config.data.path
+    settings, data = files.config.train, files.config.data.train_path()
     if step > files.config.train.steps > 0:
-        raise ValueError(f"step = {step}: the run {files.folder} has {settings.steps} steps")
+        raise ValueError(f"step = {step}: the run {files.path} has {settings.steps} steps")
     loader = TokenLoader(
         data,
         batch_size=settings.batch_size,
@@ -109,7 +109,7 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
     batch, dataset = next(loader), loader.datasets[0]
     rows = zip(batch.inputs, batch.document_ids, batch.starts, strict=True)
     return StepRows(
-        path=files.folder,
+        path=files.path,
         step=step,
         data=dataset.path,
         n_samples=first,
