@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chars::{CharacterSummary, Properties, property_table};
+use crate::chars::{CharacterSummary, Properties, find, property_table};
 use crate::edit::Edit;
 use crate::rule::{Rewrite, Rule};
 
@@ -66,6 +66,7 @@ impl Rewrite for Spaces {
         let (mut start, mut gap_start, mut empty) = (0, 0, 0);
         let (mut seen_text, mut in_fence) = (false, false);
         let mut previous = Columns::default();
+        let has_wide = find(text, 0, Properties::BLANK).is_some();
         while let Some(line) = lines.next() {
             let content = line.strip_suffix('\n').unwrap_or(line);
             let is_fence = is_fence(content);
@@ -80,6 +81,9 @@ impl Rewrite for Spaces {
                 previous = Columns::default();
             } else if content.chars().all(is_blank) {
                 empty += 1;
+                previous = Columns::default();
+            } else if is_even(content, has_wide) {
+                // has no columns, and nothing to normalise
                 previous = Columns::default();
             } else {
                 let next = lines.peek().map_or("", |next| next.trim_end_matches('\n'));
@@ -109,6 +113,18 @@ fn is_untidy(bytes: &[u8]) -> bool {
     found != 0
         || (feeds != 0
             && (bytes.ends_with(b"\n\n") || memchr::memmem::find(bytes, b"\n\n\n").is_some()))
+}
+
+/// Returns whether all spaces in `line`, which has text, are single U+0020 before other characters.
+/// `has_wide` is whether the text may have spaces of another width.
+fn is_even(line: &str, has_wide: bool) -> bool {
+    let bytes = line.as_bytes();
+    let is_space = |byte: u8| u8::from(byte == b' ');
+    // no early exit: the compiler vectorises this form
+    let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
+    let doubles = pairs.fold(0, |found, (one, two)| found | is_space(*one) & is_space(*two));
+    let has_wide = has_wide && find(line, 0, Properties::BLANK).is_some();
+    doubles == 0 && !has_wide && bytes.last() != Some(&b' ')
 }
 
 fn is_fence(line: &str) -> bool {
@@ -293,6 +309,22 @@ mod tests {
             let mut edit = Edit::new(&once, &mut twice);
             rule.apply(&mut edit);
             prop_assert_eq!(edit.finish(), 0, "{:?} {:?}", once, twice);
+        }
+
+        #[test]
+        fn an_even_line_has_no_columns_and_does_not_change(
+            line in "(a|bb| |  |\t|\\||\u{a0}|\u{3000}|\u{2003}|中|é){1,30}", before_text in any::<bool>(),
+        ) {
+            if is_even(&line, true) && !line.chars().all(is_blank) {
+                let columns = Columns::of(&line);
+                prop_assert!(columns.runs.is_empty() && columns.words.is_empty());
+                let mut out = String::new();
+                for is_aligned in [false, true] {
+                    let mut edit = Edit::new(&line, &mut out);
+                    normalise_line(&mut edit, 0, &line, is_aligned, before_text);
+                    prop_assert_eq!(edit.finish(), 0);
+                }
+            }
         }
 
         #[test]
