@@ -26,6 +26,7 @@ use crate::edit::Edit;
 use crate::measure::{Flow, Judge};
 use crate::rule::{LineEdit, Rule};
 use crate::view::View;
+use crate::view::unit::WordUnit;
 use crate::view::words::Words;
 
 pub(super) const RULE: Rule = Rule::line_edit::<C4>(
@@ -237,7 +238,7 @@ impl LineEdit for C4 {
 /// space, so that no word spans two.
 struct KeptWords<'d, 't> {
     document: &'d View<'t>,
-    /// The document's words, if they are known with their starts.
+    /// The document's words, if they are known and spaCy's.
     known: Option<&'d Words>,
     /// The words before the end of the last line.
     before: usize,
@@ -246,7 +247,7 @@ struct KeptWords<'d, 't> {
 
 impl<'d, 't> KeptWords<'d, 't> {
     fn new(document: &'d View<'t>) -> Self {
-        let known = document.known_words().filter(|words| words.has_starts());
+        let known = document.known_words().filter(|words| words.unit() == WordUnit::SpacyEn);
         Self { document, known, before: 0, count: 0 }
     }
 
@@ -372,7 +373,6 @@ mod tests {
 
     use super::*;
     use crate::view::ViewBuffers;
-    use crate::view::unit::WordUnit;
 
     proptest! {
         #[test]

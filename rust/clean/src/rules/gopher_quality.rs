@@ -79,11 +79,11 @@ impl Build for GopherQuality {
 
 impl GopherQuality {
     /// Returns the number of distinct stop words that occur, and stops counting at `enough`.
-    fn stop_words(&self, words: &[u64], enough: f64) -> usize {
+    fn stop_words(&self, words: impl Iterator<Item = u64>, enough: f64) -> usize {
         let mut seen = vec![false; self.stop_words.len()];
         let mut count = 0;
         for word in words {
-            if let Ok(index) = self.stop_words.binary_search(word)
+            if let Ok(index) = self.stop_words.binary_search(&word)
                 && !std::mem::replace(&mut seen[index], true)
             {
                 count += 1;

@@ -5,11 +5,11 @@
 //! are few:
 //!
 //! ```text
-//! positions = 0, 1, 2, …                       keys = hash of the n-gram at each
+//! grams = each position, with a key: the hash of the n-gram there
 //! for n in lengths:
 //!     class[key] += 1 for each key                     one byte a class, several keys may share one
 //!     report n: bounds from the classes; exact counts, from a table of keys, if a bound is too wide
-//!     keep each position where the classes of it and of position + 1 have two members or more;
+//!     keep each gram where the classes of it and of the one at position + 1 have two members or more;
 //!         key = join(key, hash of word[position + n])
 //! ```
 //!
@@ -17,8 +17,7 @@
 //! 2. A class has at least as many members as any key in it occurs: no n-gram that repeats is lost,
 //!    and the largest class bounds the most frequent n-gram. Most documents pass their limits by such
 //!    bounds, and then no table is filled.
-//! 3. Positions are kept by compaction in place, without a branch: whether an n-gram repeats cannot
-//!    be predicted. `keys` and `positions` stay parallel.
+//! 3. Grams are kept without a branch: whether an n-gram repeats cannot be predicted.
 
 use std::ops::RangeInclusive;
 
@@ -30,10 +29,17 @@ use crate::view::words::Words;
 /// The memory that [`for_each`] works in.
 #[derive(Debug, Default)]
 pub(crate) struct NGramBuffers {
-    keys: Vec<u64>,
-    positions: Vec<u32>,
+    grams: Vec<Gram>,
+    longer: Vec<Gram>,
     classes: KeyClasses,
     exact: ExactCounts,
+}
+
+/// An n-gram at one position: the index of its first word.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gram {
+    key: u64,
+    position: u32,
 }
 
 /// The number of keys in each of many classes, up to 255.
@@ -46,20 +52,18 @@ struct KeyClasses {
 }
 
 impl KeyClasses {
-    /// Counts `keys`. There are four to eight classes a key: one key in eight or fewer shares its
-    /// class by chance.
-    fn fill(&mut self, keys: &[u64]) {
-        let count = (keys.len() * 4).next_power_of_two().max(2);
+    /// Counts the keys of `grams`. There are four to eight classes a key: one key in eight or fewer
+    /// shares its class by chance.
+    fn fill(&mut self, grams: &[Gram]) {
+        let count = (grams.len() * 4).next_power_of_two().max(2);
         self.shift = 64 - count.trailing_zeros();
         self.sizes.clear();
         self.sizes.resize(count, 0);
-        let mut max = 0;
-        for key in keys {
-            let size = &mut self.sizes[(key >> self.shift) as usize];
+        for gram in grams {
+            let size = &mut self.sizes[(gram.key >> self.shift) as usize];
             *size = size.saturating_add(1);
-            max = max.max(*size);
         }
-        self.max = max;
+        self.max = self.sizes.iter().fold(0, |max, size| max.max(*size));
     }
 
     /// Returns the size of the class of `key`: at least the number of its occurrences, if below 255.
@@ -73,9 +77,8 @@ impl KeyClasses {
 pub struct NGrams<'a> {
     n: usize,
     words: &'a Words,
-    keys: &'a [u64],
-    /// Positions where n-grams start; all that repeat are among them.
-    positions: &'a [u32],
+    /// All that repeat, and others.
+    grams: &'a [Gram],
     classes: &'a KeyClasses,
     exact: &'a mut ExactCounts,
     counts: &'a mut HashCounts,
@@ -85,9 +88,9 @@ pub struct NGrams<'a> {
 /// What [`NGrams`] computes when a bound is too wide.
 #[derive(Debug, Default)]
 struct ExactCounts {
-    /// For each position, whether its n-gram occurs more than once.
+    /// For each gram, whether it occurs more than once.
     repeats: Vec<bool>,
-    /// For each position, the slot of its n-gram in the table, if it repeats.
+    /// For each gram, its slot in the table, if it repeats.
     slots: Vec<u32>,
     /// The most frequent n-gram, the first among equals: the position of its first occurrence, and
     /// its count.
@@ -109,11 +112,11 @@ impl NGrams<'_> {
         if is_enough(bound) {
             return Some(bound);
         }
-        // n-grams that are not among the positions occur once
+        // other n-grams occur once
         let mut bound = self.words.max_chars() * self.n + self.spaces();
-        for (key, position) in self.keys.iter().zip(self.positions) {
-            let chars = self.words.chars(*position as usize, self.n) + self.spaces();
-            bound = bound.max(chars * usize::from(self.classes.size(*key)));
+        for gram in self.grams {
+            let chars = self.words.chars(gram.position as usize, self.n) + self.spaces();
+            bound = bound.max(chars * usize::from(self.classes.size(gram.key)));
         }
         Some(bound)
     }
@@ -122,10 +125,10 @@ impl NGrams<'_> {
     /// that may occur more than once.
     pub fn duplicate_chars_at_most(&self) -> usize {
         let (mut chars, mut end) = (0, 0);
-        for (key, position) in self.keys.iter().zip(self.positions) {
-            if self.classes.size(*key) > 1 {
-                let from = (*position as usize).max(end);
-                end = *position as usize + self.n;
+        for gram in self.grams {
+            if self.classes.size(gram.key) > 1 {
+                let from = (gram.position as usize).max(end);
+                end = gram.position as usize + self.n;
                 chars += self.words.chars(from, end - from);
             }
         }
@@ -153,7 +156,7 @@ impl NGrams<'_> {
         self.fill();
         let (mut chars, mut next) = (0, 0);
         for (index, repeats) in self.exact.repeats.iter().enumerate() {
-            let position = self.positions[index] as usize;
+            let position = self.grams[index].position as usize;
             if *repeats && position >= next && self.counts.mark(self.exact.slots[index]) {
                 chars += self.words.chars(position, self.n);
                 next = position + self.n;
@@ -173,23 +176,23 @@ impl NGrams<'_> {
             return;
         }
         let ExactCounts { repeats, slots, top } = &mut *self.exact;
-        let may_repeat = |key: &&u64| self.classes.size(**key) > 1;
-        self.counts.clear(self.keys.iter().filter(may_repeat).count());
+        let may_repeat = |gram: &&Gram| self.classes.size(gram.key) > 1;
+        self.counts.clear(self.grams.iter().filter(may_repeat).count());
         slots.clear();
         repeats.clear();
-        repeats.resize(self.keys.len(), false);
+        repeats.resize(self.grams.len(), false);
         *top = (0, 1);
-        for (index, key) in self.keys.iter().enumerate() {
-            if !may_repeat(&key) {
+        for (index, gram) in self.grams.iter().enumerate() {
+            if !may_repeat(&gram) {
                 slots.push(0);
                 continue;
             }
-            let found = self.counts.add(*key, index as u32);
+            let found = self.counts.add(gram.key, index as u32);
             slots.push(found.slot);
             if found.count > 1 {
                 repeats[index] = true;
                 repeats[found.first as usize] = true;
-                let first = self.positions[found.first as usize] as usize;
+                let first = self.grams[found.first as usize].position as usize;
                 let count = found.count as usize;
                 if count > top.1 || (count == top.1 && first < top.0) {
                     *top = (first, count);
@@ -217,47 +220,40 @@ pub(crate) fn for_each(
     buffers: &mut NGramBuffers,
     mut each: impl FnMut(usize, &mut NGrams<'_>) -> Flow,
 ) -> Flow {
-    let NGramBuffers { keys, positions, classes, exact } = buffers;
-    let hashes = words.hashes();
-    keys.clear();
+    let NGramBuffers { grams, longer, classes, exact } = buffers;
     let min_n = (*lengths.start()).max(1);
-    let hash = |gram: &[u64]| gram.iter().copied().reduce(join).unwrap_or(0);
-    keys.extend(hashes.windows(min_n).map(hash));
-    positions.clear();
-    positions.extend(0..keys.len() as u32);
+    grams.clear();
+    grams.extend((0..).zip(words.hashes()).map(|(position, key)| Gram { key, position }));
+    for n in 1..min_n {
+        // each gram of n words is longer by the next one, but for the last
+        grams.pop();
+        for gram in &mut *grams {
+            gram.key = join(gram.key, words.hash(gram.position as usize + n));
+        }
+    }
     for n in min_n..=*lengths.end() {
-        classes.fill(keys);
+        classes.fill(grams);
         let is_exact = false;
-        each(n, &mut NGrams { n, words, keys, positions, classes, exact, counts, is_exact })?;
-        lengthen(hashes, n, keys, positions, classes);
+        each(n, &mut NGrams { n, words, grams, classes, exact, counts, is_exact })?;
+        lengthen(words, n, grams, classes, longer);
+        std::mem::swap(grams, longer);
     }
     Flow::Continue(())
 }
 
-/// Keeps the positions of which the (n+1)-gram may repeat, and makes their keys those of it.
-fn lengthen(
-    words: &[u64],
-    n: usize,
-    keys: &mut Vec<u64>,
-    positions: &mut Vec<u32>,
-    classes: &KeyClasses,
-) {
-    let Some(first) = keys.first() else { return };
-    let mut left_repeats = classes.size(*first) > 1;
-    let mut kept = 0;
-    for index in 1..keys.len() {
-        let right_repeats = classes.size(keys[index]) > 1;
-        let (left, right) = (positions[index - 1], positions[index]);
-        // the word exists if the position is kept: the n-gram at `right` ends with it
-        let next_word = words[(left as usize + n).min(words.len() - 1)];
-        keys[kept] = join(keys[index - 1], next_word);
-        positions[kept] = left;
-        let is_pair = usize::from(right == left + 1);
-        kept += usize::from(left_repeats) & usize::from(right_repeats) & is_pair;
-        left_repeats = right_repeats;
+/// Fills `longer` with the grams of n + 1 words that may repeat.
+fn lengthen(words: &Words, n: usize, grams: &[Gram], classes: &KeyClasses, longer: &mut Vec<Gram>) {
+    longer.resize(grams.len(), Gram::default());
+    let (mut left, mut left_repeats, mut kept) = (Gram::default(), 0, 0);
+    for right in grams {
+        let right_repeats = usize::from(classes.size(right.key) > 1);
+        let next_word = words.hash(left.position as usize + n);
+        longer[kept] = Gram { key: join(left.key, next_word), position: left.position };
+        let is_pair = usize::from(right.position == left.position + 1);
+        kept += left_repeats & right_repeats & is_pair;
+        (left, left_repeats) = (*right, right_repeats);
     }
-    keys.truncate(kept);
-    positions.truncate(kept);
+    longer.truncate(kept);
 }
 
 #[cfg(test)]

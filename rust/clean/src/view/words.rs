@@ -32,11 +32,7 @@ use crate::view::{chinese, english};
 /// The words of a text: their hashes and lengths, not their bytes.
 #[derive(Debug, Default)]
 pub struct Words {
-    hashes: Vec<u64>,
-    /// For each word, its first byte in the text; only of spaCy's words.
-    starts: Vec<usize>,
-    /// For each word, the code points of all words up to its end.
-    ends: Vec<u64>,
+    all: Vec<StoredWord>,
     total: u64,
     unit: WordUnit,
     plain: usize,
@@ -45,20 +41,36 @@ pub struct Words {
     max_chars: usize,
 }
 
+/// One word.
+#[derive(Clone, Copy, Debug)]
+struct StoredWord {
+    hash: u64,
+    /// Its first byte in the text.
+    start: usize,
+    /// The code points of all words up to its end.
+    chars: u64,
+}
+
 impl Words {
     /// Returns the number of words.
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.all.len()
     }
 
     /// Returns whether there are no words.
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.all.is_empty()
     }
 
     /// Returns the [`word_hash`](crate::view::word_hash::word_hash) of each word.
-    pub fn hashes(&self) -> &[u64] {
-        &self.hashes
+    pub fn hashes(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.all.iter().map(|word| word.hash)
+    }
+
+    /// Returns the hash of the word at `index`, or 0 after the last.
+    #[inline(always)]
+    pub(crate) fn hash(&self, index: usize) -> u64 {
+        self.all.get(index).map_or(0, |word| word.hash)
     }
 
     /// Returns what counts as a word.
@@ -68,19 +80,14 @@ impl Words {
 
     /// Returns the code points of the `n` words from index `first` on, without spaces between them.
     pub fn chars(&self, first: usize, n: usize) -> usize {
-        let before = if first == 0 { 0 } else { self.ends[first - 1] };
-        (self.ends[first + n - 1] - before) as usize
-    }
-
-    /// Returns whether the start of each word is stored, as for spaCy's words.
-    pub(crate) fn has_starts(&self) -> bool {
-        self.starts.len() == self.len()
+        let before = if first == 0 { 0 } else { self.all[first - 1].chars };
+        (self.all[first + n - 1].chars - before) as usize
     }
 
     /// Returns the index of the first word, of those from index `from` on, that starts at byte `at` or
-    /// after it; starts must be stored.
+    /// after it.
     pub(crate) fn first_from(&self, at: usize, from: usize) -> usize {
-        from + self.starts[from..].iter().take_while(|start| **start < at).count()
+        from + self.all[from..].iter().take_while(|word| word.start < at).count()
     }
 
     /// Returns the code points of the longest word.
@@ -89,11 +96,11 @@ impl Words {
     }
 
     /// Returns the number of sentences of the words `range`, at most `enough`; `text` must be the one
-    /// that they come from, and their starts must be stored.
+    /// that they come from.
     pub(crate) fn count_sentences(&self, text: &str, range: Range<usize>, enough: usize) -> usize {
         let mut sentences = SentenceCounter::default();
         for index in range.take_while(|_| enough > 0) {
-            let rest = &text[self.starts[index]..];
+            let rest = &text[self.all[index].start..];
             // a letter or digit is no punctuation: the rest of the word changes nothing
             let chars = match rest.as_bytes() {
                 [first, ..] if first.is_ascii_alphanumeric() => 1,
@@ -123,16 +130,13 @@ impl Words {
     }
 
     pub(crate) fn fill(&mut self, text: &str, unit: WordUnit, splitter: &mut Splitter) {
-        self.hashes.clear();
-        self.starts.clear();
-        self.ends.clear();
+        self.all.clear();
         (self.total, self.max_chars) = (0, 0);
         (self.plain, self.plain_chars, self.with_letter) = (0, 0, 0);
         self.unit = unit;
         match unit {
             WordUnit::Word | WordUnit::Char => for_each(text, unit, |word| self.push(&word)),
             WordUnit::SpacyEn => english::for_each(text, splitter, |word| {
-                self.starts.push(word.start);
                 self.push(&word);
                 true
             }),
@@ -142,9 +146,8 @@ impl Words {
 
     #[inline(always)]
     fn push(&mut self, word: &Word) {
-        self.hashes.push(word.hash);
         self.total += word.chars as u64;
-        self.ends.push(self.total);
+        self.all.push(StoredWord { hash: word.hash, start: word.start, chars: self.total });
         self.max_chars = self.max_chars.max(word.chars);
         self.plain += usize::from(word.is_plain);
         self.plain_chars += if word.is_plain { word.chars } else { 0 };
@@ -423,7 +426,7 @@ mod tests {
         assert_eq!((words.len(), words.plain(), words.with_letter()), (6, 4, 3));
         assert_eq!(words.plain_chars(), 1 + 5 + 4 + 2);
         assert_eq!(words.chars(1, 2), 5 + 3);
-        assert_eq!(words.hashes()[1], word_hash("don't"));
+        assert_eq!(words.hash(1), word_hash("don't"));
     }
 
     proptest! {

@@ -29,8 +29,9 @@ pub(crate) struct Splitter {
     cache: Vec<CachedRun>,
 }
 
-/// A run and its words, which stand side by side in it.
+/// A run and its words, which stand side by side in it; one line of the processor's cache.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 struct CachedRun {
     run: [u8; MAX_CACHED_BYTES],
     /// Bytes of the run; 0 in an empty slot.
@@ -87,27 +88,25 @@ impl Splitter {
             });
         }
         self.split(&text[range.clone()]);
-        self.remember(slot, &text[range.clone()]);
-        let words = self.words.iter().map(|word| range.start + word.start..range.start + word.end);
-        words.map(|word| Word::new(text, word)).all(each)
-    }
-
-    /// Stores `run`, which was split last, and its words in `slot` of the cache, if it is not too
-    /// long.
-    fn remember(&mut self, slot: usize, run: &str) {
-        if run.len() > MAX_CACHED_BYTES || self.words.len() > MAX_CACHED_WORDS {
-            return;
+        let is_short = bytes.len() <= MAX_CACHED_BYTES && self.words.len() <= MAX_CACHED_WORDS;
+        let mut cached = CachedRun { n_words: self.words.len() as u8, ..CachedRun::default() };
+        let mut go_on = true;
+        for (index, own) in self.words.iter().enumerate() {
+            let word = Word::new(text, range.start + own.start..range.start + own.end);
+            if is_short {
+                let Word { chars, properties, is_plain, .. } = word;
+                let (end, chars) = (own.end as u8, chars as u8);
+                cached.words[index] = CachedWord { properties, end, chars, is_plain };
+            }
+            go_on = go_on && each(word);
         }
-        self.cache.resize(CACHED_RUNS, CachedRun::default());
-        let cached = &mut self.cache[slot];
-        cached.run[..run.len()].copy_from_slice(run.as_bytes());
-        cached.length = run.len() as u8;
-        cached.n_words = self.words.len() as u8;
-        for (cached, range) in cached.words.iter_mut().zip(&self.words) {
-            let Word { chars, properties, is_plain, .. } = Word::new(run, range.clone());
-            let (end, chars) = (range.end as u8, chars as u8);
-            *cached = CachedWord { properties, end, chars, is_plain };
+        if is_short {
+            cached.run[..bytes.len()].copy_from_slice(bytes);
+            cached.length = bytes.len() as u8;
+            self.cache.resize(CACHED_RUNS, CachedRun::default());
+            self.cache[slot] = cached;
         }
+        go_on
     }
 
     /// Returns the words of `run`: all steps, which the tests compare with everything faster.

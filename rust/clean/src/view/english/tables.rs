@@ -39,7 +39,7 @@ pub(super) struct Tables {
 }
 
 /// A bit for each of many hashes.
-type Bits = Box<[u64; FILTER_BITS / 64]>;
+type Bits = [u64; FILTER_BITS / 64];
 
 /// Bits of the filter before the table of exceptions: 4 KiB, of which 3 % are set. Where it had an
 /// eighth of them, a quarter of all words passed it (docs/log.md).
@@ -47,8 +47,7 @@ pub(super) const FILTER_BITS: usize = 1 << 15;
 
 pub(super) static TABLES: LazyLock<Tables> = LazyLock::new(|| {
     let mut exceptions = HashMap::new();
-    let [mut filter, mut alone, mut with_marks] =
-        [(); 3].map(|()| Bits::new([0; FILTER_BITS / 64]));
+    let [mut filter, mut alone, mut with_marks] = [[0; FILTER_BITS / 64]; 3];
     for line in include_str!("exceptions.txt").lines() {
         let text: &'static str = line.replace(' ', "").leak();
         let parts = line.split(' ').map(|part| part.len() as u8).collect();
