@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lslm import by_hand
 from lslm.loss import IGNORE, linear_cross_entropy
 from lslm.model import Cache, ModelConfig, Transformer, attention, cross_entropy
 
@@ -195,6 +196,26 @@ def test_cross_entropy_equals_torch(reduction):
     result = cross_entropy(logits, targets, reduction)
     torch.testing.assert_close(result.flatten() if reduction == "none" else result, expected)
     assert cross_entropy(logits.bfloat16(), targets).dtype == torch.float32
+
+
+@pytest.mark.parametrize("eps", [None, 0.01])
+@pytest.mark.parametrize("has_weight", [False, True])
+def test_gradients_by_hand_equal_torch(has_weight, eps):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 5, 4, 6, generator=generator, dtype=torch.float64)
+    weight = torch.randn(6, generator=generator, dtype=torch.float64) if has_weight else None
+    weights = [weight.requires_grad_()] if has_weight else []
+    grad = torch.randn(3, 4, 5, 6, generator=generator, dtype=torch.float64)
+    results = []
+    for norm, square in (
+        (by_hand.rms_norm, by_hand.squared_relu),
+        (lambda x, w, e: torch.nn.functional.rms_norm(x, (6,), w, e), lambda x: x.relu() ** 2),
+    ):
+        x = values.clone().requires_grad_()
+        y = square(norm(x.transpose(1, 2), weight, eps))  # as queries are: not contiguous
+        results.append((y, *torch.autograd.grad(y, [x, *weights], grad)))
+    assert results[0][0].grad_fn.name().startswith("_SquaredReLU")
+    torch.testing.assert_close(results[0], results[1])
 
 
 @settings(max_examples=30)

@@ -83,8 +83,10 @@ def test_muon_equals_torch(decay):
         torch.testing.assert_close(exact, rounded, atol=5e-3, rtol=5e-3)
 
 
-def test_newton_schulz_sets_singular_values_to_one_and_keeps_the_vectors():
-    matrices = torch.randn(3, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+@pytest.mark.parametrize("shape", [(3, 8, 5), (2, 4, 16), (1, 30, 6)])
+def test_newton_schulz_sets_singular_values_to_one_and_keeps_the_vectors(shape):
+    """Also where the products of the small side replace those of the matrix."""
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, vh = torch.linalg.svd(matrices, full_matrices=False)
     a, b, c = 3.4445, -4.7750, 2.0315
     s = s / s.norm(dim=-1, keepdim=True)
@@ -94,7 +96,10 @@ def test_newton_schulz_sets_singular_values_to_one_and_keeps_the_vectors():
     result = newton_schulz(matrices)
     torch.testing.assert_close(result, u @ (s[..., None] * vh))
     torch.testing.assert_close(newton_schulz(matrices.mT), result.mT)
-    assert torch.equal(newton_schulz(torch.zeros(1, 3, 4)), torch.zeros(1, 3, 4))
+    for size in ((1, 3, 4), (1, 3, 9)):
+        assert torch.equal(newton_schulz(torch.zeros(size)), torch.zeros(size))
+    narrow = newton_schulz(matrices.float())
+    torch.testing.assert_close(narrow, result.float(), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("device", "steps"), [("cpu", 3), ("cuda:1", 5), ("mps", 5)])

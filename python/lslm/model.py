@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm.architecture import ModelConfig
+from lslm.by_hand import rms_norm, squared_relu
 from lslm.cache import Cache
 from lslm.loss import IGNORE, linear_cross_entropy
 from lslm.rotary import frequencies, rotary, rotate
@@ -88,7 +89,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (..., C) with its last axis normalised."""
-        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
+        return rms_norm(x, self.weight.to(x.dtype), self.eps)
 
 
 def norm(config: ModelConfig) -> nn.Module:
@@ -131,8 +132,7 @@ class Attention(nn.Module):
         """Return queries and keys (..., D) with the mean square of each at 1, times its weight."""
         if hasattr(self, "query_norm"):
             return self.query_norm(q), self.key_norm(k)
-        size = (self.size,)
-        return F.rms_norm(q, size, eps=self.qk_eps), F.rms_norm(k, size, eps=self.qk_eps)
+        return rms_norm(q, None, self.qk_eps), rms_norm(k, None, self.qk_eps)
 
 
 class FeedForward(nn.Module):
@@ -155,7 +155,7 @@ class FeedForward(nn.Module):
         if self.activation == "swiglu":
             h = F.silu(self.gate(x)) * h
         else:
-            h = F.relu(h).square() if self.activation == "relu2" else F.gelu(h, approximate="tanh")
+            h = squared_relu(h) if self.activation == "relu2" else F.gelu(h, approximate="tanh")
         return self.down(h)  # type: ignore[no-any-return]
 
 

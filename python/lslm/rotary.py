@@ -45,5 +45,5 @@ def rotary(positions: Tensor, angles: Tensor) -> list[Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return ``x`` (B, H, T, D) with (x_i, x_{i + D/2}) turned by its position's angle."""
-    a, b = x.to(cos.dtype).chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1).to(x.dtype)
+    cos, sin, wide = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1), x.to(cos.dtype)
+    return (wide * cos + wide.roll(x.size(-1) // 2, -1) * sin).to(x.dtype)
