@@ -352,7 +352,7 @@ def test_ill_formed_text_is_counted_as_it_is_read(run, tmp_path):
     result = evaluate(run, data=tmp_path / "text.txt")
     assert result.n_bytes == len("good \ufffd\ufffd bad".encode())
     (note,) = result.notes
-    assert "2 places that are not UTF-8, in 1 documents, are U+FFFD" in note
+    assert "2 places not in UTF-8, in 1 document: U+FFFD" in note
 
 
 def test_the_error_is_clustered_by_document(run, data, tmp_path):

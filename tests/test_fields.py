@@ -12,6 +12,7 @@ import pytest
 
 import lslm
 from lslm.report import clean_report
+from test_pipeline import files_of
 
 LINES = [
     '{"id": 7, "text": "A first  text.", "n": 1.50, "big": 12345678901234567890123}',
@@ -239,6 +240,42 @@ def test_bad_files_are_listed_everywhere(tmp_path):
         list(corpus)
     made = lslm.tokenize(corpus, output=tmp_path / "data", tokenizer=tokenizer, progress=False)
     assert made.reading.bad_files == bad
+
+
+@pytest.mark.parametrize("verb", ["clean", "tokenize"])
+def test_a_resumed_job_lists_the_same_bad_files(tmp_path, verb):
+    """One that is found on opening, one that breaks in the middle, before and after the stop."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "c", "e"):
+        (folder / f"{name}.jsonl").write_text('{"text":"a line of text"}\n' * 8000)
+    whole = gzip.compress(b"".join(b'{"text":"line %d"}\n' % i for i in range(20_000)))
+    (folder / "b.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "d.parquet").write_bytes(b"PAR1")
+    tokenizer = lslm.train_tokenizer(texts=["a line of text"] * 3, vocab_size=260)
+
+    def make(name, progress=False):
+        options = {"output": tmp_path / name, "partition_bytes": 4000, "threads": 1}
+        corpus = lslm.Corpus(folder, on_bad_file="skip")
+        if verb == "clean":
+            return lslm.clean(corpus, cleaner="none", progress=progress, **options)
+        return lslm.tokenize(corpus, tokenizer=tokenizer, progress=progress, **options)
+
+    def stop_after(n_records):
+        def stop(stage, done, total, unit):
+            if len(list((tmp_path / "stopped/.progress").glob("0*.json"))) > n_records:
+                raise RuntimeError("stop here")
+
+        return stop
+
+    straight = make("straight").reading
+    assert len(straight.bad_files) == 2
+    for n_records in (0, 20):
+        with pytest.raises(RuntimeError, match="stop here"):
+            make("stopped", stop_after(n_records))
+    assert (tmp_path / "stopped/.progress").is_dir()
+    assert make("stopped").reading == straight
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "straight")
 
 
 def test_legacy_encodings_are_named_and_counted(tmp_path):

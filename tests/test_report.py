@@ -127,7 +127,7 @@ def test_demo_report_shows_every_number_it_was_given():
         "3.000",  # xz
         "4.000 on the held-out text",
         "1.250; 75.0 % of the words are one token",
-        "1 tokens do not occur in the held-out text",
+        "never used in the held-out text 1 token",
     ):
         assert expected in text, expected
 

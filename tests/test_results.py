@@ -20,7 +20,7 @@ def made(tmp_path_factory):
     (folder / "raw/b.txt").write_text("me@site.org")
     cleaner = lslm.Cleaner("tidy", redact=True, length={"min_chars": 15})
     cleaned = lslm.clean(folder / "raw", output=folder / "clean", cleaner=cleaner, dedup="exact")
-    with pytest.warns(UserWarning, match="1 documents could not be read"):
+    with pytest.warns(UserWarning, match="1 document could not be read and was left out"):
         tok = lslm.train_tokenizer(folder / "raw", vocab_size=280)
     share = {"validation_fraction": 0.5}
     return [

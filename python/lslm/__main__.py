@@ -24,9 +24,14 @@ def main() -> None:
     from lslm.cli import Ended, app
 
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, and not after the end, where a closed pipe is an error
     except Ended as ended:
         _end(ended.reason)
+    except BrokenPipeError as closed:
+        _end(closed)
     except (OSError, ValueError, KeyError, ArithmeticError, ImportError) as error:
         if os.environ.get("LSLM_TRACEBACK"):
             raise

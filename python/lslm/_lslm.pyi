@@ -917,6 +917,12 @@ class FolderLock:
         /,
     ) -> None: ...
 
+def missing_path(path: StrPath, /) -> tuple[str, str]:
+    """Return a path that is missing as it was written, and what to do, after the reason.
+
+    The second is empty but for a URL and for what may be a name on the Hugging Face hub.
+    """
+
 def write_atomically(path: StrPath, data: str | bytes) -> None:
     """Write ``data`` as the whole file ``path``; at every moment it is the old file or the new one.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lslm.config import Config, load_config, locate_data
 from lslm.exceptions import FormatError, MismatchError
-from lslm.files import write_atomically
+from lslm.files import not_found, write_atomically
 
 if TYPE_CHECKING:
     import os
@@ -203,7 +203,7 @@ def find_checkpoint(run: str | os.PathLike[str], which: str | int = "last") -> P
     if not run.is_dir():
         what = "this is a file, not a run" if run.exists() else "no such run"
         hint = "train one with lslm train, or make one of a published model's folder, lslm import"
-        raise FileNotFoundError(2, f"{what}: {hint}", str(run))
+        raise not_found(run, f"{what}: {hint}")
     folders = list_checkpoints(run)
     if not folders:
         raise FileNotFoundError(2, "no finished checkpoint in this run", str(run))

@@ -28,7 +28,7 @@ from lslm.limits import check_counts
 from lslm.parallel import autocast, process_group
 from lslm.progress import reporting
 from lslm.protocol import Protocol, parse_protocol
-from lslm.results import Result
+from lslm.results import Result, counted
 from lslm.scores import DocumentScores, EvaluationResult, Sums, Totals
 from lslm.scoring import DocumentScorer, PairColumns, PairScorer
 
@@ -76,7 +76,9 @@ class Difference(Result):
             if size:
                 factor = (student_quantile(self.n_documents - 1) * self.error / size) ** 2
                 n = math.ceil(self.n_documents * factor)
-                needed = f"; to tell one of this size takes about {n:,} documents like these"
+                needed = (
+                    f"; to tell one of this size takes about {counted(n, 'document')} like this"
+                )
             return f"noise: the difference of {size:.4f} is within chance ({shown}){needed}"
         better = first if self.bits_per_byte < 0 else second
         return f"{better} is better by {size:.4f} bits per byte ({shown})"
@@ -120,12 +122,8 @@ class ComparisonResult(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields and the verdict."""
-        return super().as_dict() | {
-            "difference": self.difference.as_dict() | {"verdict": self.verdict},
-            "first": self.first.as_dict(),
-            "second": self.second.as_dict(),
-            "by_source": {name: one.as_dict() for name, one in self.by_source.items()},
-        }
+        verdict = {"verdict": self.verdict}
+        return super().as_dict() | {"difference": self.difference.as_dict() | verdict}
 
     def summary(self) -> dict[str, str]:
         """Return both models' figures, the difference, and the verdict."""

@@ -31,7 +31,7 @@ from lslm.feed import (
     register_iterable,
     widen,
 )
-from lslm.limits import check_counts, check_seed
+from lslm.limits import MAX_COUNT, check_counts, check_seed, whole_number
 from lslm.writing import TokenizedDocument, write_dataset
 
 if TYPE_CHECKING:
@@ -458,9 +458,8 @@ def _check_ranges(arguments: Mapping[str, Any]) -> None:
     check_counts(**{name: arguments[name] for name in counts})
     check_seed(arguments["seed"])
     for name in ("rank", "prefetch"):
-        value = arguments[name]
-        if value is not None and not 0 <= value < 2**63:
-            raise ValueError(f"{name} = {value}: must be at least 0 and below 2**63")
+        if arguments[name] is not None:
+            whole_number(name, arguments[name], 0, MAX_COUNT)
 
 
 def _open(dataset: DatasetLike) -> TokenDataset:

@@ -21,6 +21,15 @@ from lslm import evaluation, report
 from lslm.config import Config, load_config, replace
 from lslm.files import write_atomically
 from lslm.generation import generate
+from lslm.limits import (
+    MAX_COUNT,
+    MAX_MINUTES,
+    MAX_THREADS,
+    check_counts,
+    check_number,
+    check_seed,
+    whole_number,
+)
 from lslm.results import counted
 from lslm.training import train
 
@@ -52,6 +61,9 @@ GENERATED_TOKENS = 200
 MARKER = ".lslm-demo"
 """The file that says that a folder was made by the demo, and may be made anew."""
 
+N_BYTES = 256
+"""Tokens that every vocabulary begins with; an end-of-text token is the next."""
+
 T = TypeVar("T")
 
 
@@ -78,6 +90,12 @@ def demo(
 
     Raises ``ValueError`` if ``output`` holds something else, or if there is too little text.
     """
+    check_number("minutes", minutes, 0, MAX_MINUTES)
+    check_counts(steps=steps)
+    check_seed(seed)
+    whole_number("vocab_size", vocab_size, N_BYTES + 1, MAX_COUNT)
+    if threads is not None:
+        whole_number("threads", threads, 1, MAX_THREADS)
     stages = _Stages(
         corpus=_listed(corpus),
         output=Path(output),
@@ -87,8 +105,9 @@ def demo(
         threads=threads,
         progress=progress,
     )
+    inputs = stages.open_corpus()
     stages.prepare_output()
-    cleaned = stages.clean()
+    cleaned = stages.clean(inputs)
     tokenizer, measured = stages.train_tokenizer(cleaned)
     datasets = stages.tokenize(cleaned, tokenizer)
     config = stages.train(minutes, steps)
@@ -177,13 +196,16 @@ class _Stages:
         self.output.mkdir(parents=True, exist_ok=True)
         (self.output / MARKER).write_text("begun\n", encoding="utf-8")
 
-    def clean(self) -> lslm.CleanResult:
-        """Write the cleaned documents."""
+    def open_corpus(self) -> lslm.Corpus:
+        """Return the corpus; an error names what is missing."""
         inputs = library_sources() if self.corpus is None else self.corpus
-        corpus = inputs if isinstance(inputs, lslm.Corpus) else lslm.Corpus(inputs)
+        return inputs if isinstance(inputs, lslm.Corpus) else lslm.Corpus(inputs)
+
+    def clean(self, corpus: lslm.Corpus) -> lslm.CleanResult:
+        """Write the cleaned documents."""
         found = corpus.count_documents(progress=self.progress)
-        if not isinstance(inputs, lslm.Corpus) and found.n_documents < MIN_FILES:
-            corpus = lslm.Corpus(inputs, split="blank-lines")
+        if isinstance(self.corpus, list) and found.n_documents < MIN_FILES:
+            corpus = lslm.Corpus(self.corpus, split="blank-lines")
         cleaned = self._timed(
             "clean",
             self.output / "clean",

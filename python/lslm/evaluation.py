@@ -28,6 +28,7 @@ from lslm.limits import check_batch, check_counts
 from lslm.parallel import autocast, process_group, resolve_device, resolve_dtype
 from lslm.progress import reporting
 from lslm.protocol import Protocol, parse_protocol
+from lslm.results import counted
 from lslm.score_table import ScoreWriter
 from lslm.scores import DocumentScores, EvaluationResult, Totals, bits_per_byte, perplexity
 from lslm.scoring import DocumentScorer
@@ -203,8 +204,8 @@ def score(
     if not totals.all.n_tokens:
         names = ", ".join(one.name for one in data)
         raise ValueError(
-            f"{names} has {scorer.n_unscored:,} tokens, and protocol {protocol.name} can score "
-            f"none of them: evaluate other data, or tokenize with more held-out text"
+            f"{names} has {counted(scorer.n_unscored, 'token')}, and protocol {protocol.name} can "
+            f"score none of them: evaluate other data, or tokenize with more held-out text"
         )
     known = dict(fingerprints or {}) | {"protocol": protocol.fingerprint}
     return totals.result(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from lslm.exceptions import MismatchError
+from lslm.results import counted
 from lslm.sampling import stratified_sample
 
 if TYPE_CHECKING:
@@ -352,11 +353,12 @@ class TextDocuments:
         reading, notes = documents.reading, []
         if reading.n_bad_documents:
             reasons = ", ".join(f"{name}: {bad.n_documents:,}" for name, bad in reading.bad.items())
-            notes.append(f"{self.name}: {reading.n_bad_documents:,} documents left out ({reasons})")
+            n_bad = counted(reading.n_bad_documents, "document")
+            notes.append(f"{self.name}: {n_bad} left out ({reasons})")
         if reading.n_replaced_documents:
             notes.append(
-                f"{self.name}: {reading.n_replaced_sequences:,} places that are not UTF-8, in "
-                f"{reading.n_replaced_documents:,} documents, are U+FFFD, of 3 bytes each"
+                f"{self.name}: {counted(reading.n_replaced_sequences, 'place')} not in UTF-8, in "
+                f"{counted(reading.n_replaced_documents, 'document')}: U+FFFD, of 3 bytes each"
             )
         self.notes = tuple(notes)
 

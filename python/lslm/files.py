@@ -6,12 +6,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from lslm._lslm import FolderLock, write_atomically
+from lslm._lslm import FolderLock, missing_path, write_atomically
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-__all__ = ["StrPath", "lock", "sync", "write_atomically"]
+__all__ = ["StrPath", "lock", "not_found", "sync", "write_atomically"]
 
 StrPath: TypeAlias = str | os.PathLike[str]
 """A path, as text or as an object such as :class:`pathlib.Path`."""
@@ -31,6 +31,12 @@ def lock(folder: StrPath) -> AbstractContextManager[FolderLock]:
     ...     lslm.files.write_atomically("runs/first/note.txt", "one writer at a time")
     """
     return FolderLock(folder)
+
+
+def not_found(path: StrPath, what: str = "no such file or folder") -> FileNotFoundError:
+    """Return the error for a missing ``path``, with what to do about a URL or a name on the hub."""
+    shown, step = missing_path(path)
+    return FileNotFoundError(2, what + step, shown)
 
 
 def sync(path: StrPath) -> None:

@@ -20,7 +20,7 @@ from lslm.decoding import Decoder
 from lslm.limits import check_counts, check_seed
 from lslm.next_token import Sampling, sample
 from lslm.parallel import resolve_device
-from lslm.results import Result
+from lslm.results import Result, counted
 
 if TYPE_CHECKING:
     import os
@@ -164,7 +164,7 @@ def complete(
     seconds = time.perf_counter() - start
     n_tokens = sum(text.n_tokens for text in texts)
     speed = n_tokens / seconds if seconds else 0.0
-    _logger.info("%s tokens, %.3g tokens/s", f"{n_tokens:,}", speed)
+    _logger.info("%s, %.3g tokens/s", counted(n_tokens, "token"), speed)
     return [
         Completion(
             prompt=prompt,

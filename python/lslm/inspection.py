@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import lslm
+from lslm.files import not_found
+from lslm.limits import MAX_COUNT, whole_number
 from lslm.report import TokenizerFigures
-from lslm.results import Result
+from lslm.results import Reading, Result, for_people, label
 from lslm.score_table import MANIFEST as SCORES
 
 if TYPE_CHECKING:
@@ -44,9 +46,16 @@ class Inspection(Result):
         return {**plain, **facts, "samples": samples}
 
     def summary(self) -> dict[str, str]:
-        """Return kind, path and facts."""
-        facts = {name: str(value) for name, value in self.facts.items()}
-        return {self.kind: str(self.path)} | facts
+        """Return what it is and its facts; of documents only what there is."""
+        facts = dict(self.facts)
+        shown = {"what": f"{self.kind} {self.path}"}
+        if self.kind == "documents":
+            skipped = {f"skipped: {why}": n for why, n in facts.pop("skipped").items()}
+            shown |= Reading.from_dict(facts).summary()
+            facts = skipped
+        elif self.kind == "tokenizer":
+            facts["longest_tokens"] = " ".join(map(repr, facts["longest_tokens"]))
+        return shown | {label(name): for_people(value) for name, value in facts.items()}
 
 
 def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -> list[Inspection]:
@@ -57,6 +66,7 @@ def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -
     does not exist, ``lslm.FormatError`` if it is neither a tokenizer, a dataset, a run, a score
     table nor files of documents.
     """
+    whole_number("n_samples", n_samples, 0, MAX_COUNT)
     if isinstance(path, lslm.Corpus):
         return [_inspect_documents(path, _common_path(path), n_samples)]
     path = Path(path)
@@ -81,7 +91,7 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(2, "no such file or folder", str(path))
+        raise not_found(path)
     if _datasets(path):
         return "dataset"
     if (path / "config.toml").exists() and (path / "checkpoints").is_dir():
@@ -100,7 +110,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress = None) -> list[s
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(2, "no such file or folder", str(path))
+        raise not_found(path)
     datasets = _datasets(path)
     for folder in datasets:
         lslm.TokenDataset(folder).verify(progress=progress)
@@ -237,8 +247,9 @@ def _inspect_scores(folder: Path) -> Inspection:
         "stride": table.protocol.stride,
         "dtype": table.manifest.get("dtype", ""),
         "n_sources": len(table.sources),
+        "fingerprints": dict(table.fingerprints),
     }
-    return Inspection(kind="scores", path=folder, facts=facts | table.fingerprints)
+    return Inspection(kind="scores", path=folder, facts=facts)
 
 
 def _shortened(text: str, lines: int = 8, width: int = 300) -> str:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 
 from lslm._lslm import MAX_BATCH_TOKENS
 
-__all__ = ["MAX_COUNT", "MAX_MINUTES", "MAX_THREADS", "check_batch", "check_counts", "check_seed"]
+__all__ = [
+    "FAMILY_SIZES",
+    "MAX_COUNT",
+    "MAX_MINUTES",
+    "MAX_SEED",
+    "MAX_THREADS",
+    "MAX_WORKERS",
+    "check_batch",
+    "check_counts",
+    "check_number",
+    "check_seed",
+    "whole_number",
+]
 
 MAX_COUNT = 2**63 - 1
 """Largest count: that of int64, which torch, numpy and file sizes use."""
+
+MAX_SEED = 2**64 - 1
+"""Largest seed: seeds have 64 bits."""
 
 MAX_THREADS = 4096
 """Largest number of threads, the limit of the compiled part."""
 
 MAX_MINUTES = 60 * 24 * 365
 """Longest training in minutes: a year, beyond which a number is a mistake."""
+
+
+FAMILY_SIZES = (3, 12)
+"""Smallest and largest number of model sizes that a law is fitted to."""
+
+MAX_WORKERS = 1024
+"""Largest number of processes of one call, beyond which a number is a mistake."""
 
 
 def check_counts(**counts: int | None) -> None:
@@ -25,12 +48,12 @@ def check_counts(**counts: int | None) -> None:
     """
     for name, value in counts.items():
         if value is not None:
-            _check(name, value, at_least=1, at_most=MAX_COUNT)
+            whole_number(name, value, 1, MAX_COUNT)
 
 
 def check_seed(seed: int) -> None:
     """Raise an error unless ``seed`` is a whole number from 0 to 2**64 - 1."""
-    _check("seed", seed, at_least=0, at_most=2**64 - 1)
+    whole_number("seed", seed, 0, MAX_SEED)
 
 
 def check_batch(batch_size: int, sequence_length: int) -> None:
@@ -42,12 +65,27 @@ def check_batch(batch_size: int, sequence_length: int) -> None:
         )
 
 
-def _check(name: str, value: int, *, at_least: int, at_most: int) -> None:
+def check_number(name: str, value: float, at_least: float, at_most: float) -> None:
+    """Raise an error unless ``value`` is a number in the range, which NaN is not."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} = {value!r}: must be a number")
+    if not at_least <= value <= at_most:
+        raise ValueError(f"{name} = {value}: must be from {at_least:g} to {at_most:g}")
+
+
+def whole_number(name: str, value: object, at_least: int, at_most: int) -> int:
+    """Return ``value`` as an int, or raise an error with the argument's name and the value.
+
+    ``TypeError`` for what is not a whole number, ``ValueError`` for one that is out of range. The
+    compiled part reads its arguments with it.
+    """
     try:
-        number = operator.index(value)
+        number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} = {value!r}: must be a whole number") from None
-    if number < at_least:
-        raise ValueError(f"{name} = {value}: must be at least {at_least}")
-    if number > at_most:
-        raise ValueError(f"{name} = {value}: must be at most {at_most}")
+    if at_least <= number <= at_most:
+        return number
+    if at_most < MAX_COUNT:
+        raise ValueError(f"{name} = {value}: must be from {at_least:,} to {at_most:,}")
+    limit = f"at least {at_least}" if number < at_least else f"at most {at_most}"
+    raise ValueError(f"{name} = {value}: must be {limit}")

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lslm.limits import MAX_COUNT, whole_number
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,8 +46,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature = {self.temperature}: must be at least 0, and finite")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k = {self.top_k}: must be at least 1, or None for all")
+        if self.top_k is not None:
+            whole_number("top_k", self.top_k, 1, MAX_COUNT)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p = {self.top_p}: must be above 0 and at most 1")
         if not 0 <= self.min_p <= 1:

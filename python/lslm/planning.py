@@ -15,6 +15,7 @@ from lslm.huggingface import exports_as
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, update
 from lslm.parallel import autocast, resolve_device, resolve_dtype
+from lslm.report.numbers import duration, size
 from lslm.training.origin import open_origin, with_shape
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class Estimate:
     def as_dict(self) -> dict[str, float | int | str]:
         """Return the values by name."""
         return dataclasses.asdict(self)
+
+    def summary(self) -> dict[str, str]:
+        """Return the values with their units, for people."""
+        shown = {
+            "parameters": f"{self.n_parameters:,}",
+            "FLOPs per token": f"{self.flops_per_token:,}",
+            "memory": f"about {size(self.memory_bytes)}",
+            "speed": f"about {round(self.tokens_per_second, -1):,.0f} tokens/s",
+        }
+        if self.n_tokens:
+            shown |= {"tokens": f"{self.n_tokens:,}", "FLOPs": f"{self.flops:.3g}"}
+        if self.seconds:
+            shown["time"] = f"about {duration(self.seconds)}"
+        return shown | {"exports as": self.exports_as}
 
 
 def estimate(config: Config) -> Estimate:

@@ -207,8 +207,14 @@ class _Stage:
 
     def amount(self, *, with_total: bool) -> str:
         """The amount finished, of the total where there is one and it is wanted."""
+        if self.unit == "bytes":
+            unit = "MB"
+        else:
+            noun, comma, rest = self.unit.partition(",")
+            last = self.total if with_total and self.total is not None else self.done
+            unit = (noun.removesuffix("s") if last == 1 else noun) + comma + rest
         of = "" if self.total is None or not with_total else f" of {self._number(self.total)}"
-        return f"{self._number(self.done)}{of} {'MB' if self.unit == 'bytes' else self.unit}"
+        return f"{self._number(self.done)}{of} {unit}"
 
     def _number(self, amount: int) -> str:
         return f"{amount / 1e6:,.1f}" if self.unit == "bytes" else f"{amount:,}"

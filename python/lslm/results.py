@@ -51,13 +51,13 @@ class Result:
         """Return all fields as plain data for ``json.dumps``: dicts, lists, str, numbers, None.
 
         A number that is not finite, which JSON does not have, is None. This is what the command
-        line prints with ``--json``.
+        line prints with ``--json``; ``docs/json.md`` lists the keys.
         """
-        return typing.cast("dict[str, Any]", _plain(self))
+        return _fields_of(self)
 
     def summary(self) -> dict[str, str]:
         """Return the main figures as labels and short texts, for the repr and for notebooks."""
-        return {name: str(value) for name, value in self.as_dict().items()}
+        return {label(name): for_people(value) for name, value in self.as_dict().items()}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{label}: {text}" for label, text in self.summary().items())
@@ -141,6 +141,12 @@ class Reading(Result):
             shown["not UTF-8"] = counted(self.n_replaced_documents, "document")
         for encoding, n_documents in self.converted.items():
             shown[f"from {encoding}"] = counted(n_documents, "document")
+        if self.n_trailing_bytes:
+            shown["after gzip data"] = f"{counted(self.n_trailing_bytes, 'byte')} skipped"
+        if self.n_inner_marks:
+            shown["inside joined files"] = (
+                f"{counted(self.n_inner_marks, 'byte order mark')} skipped"
+            )
         if self.bad_files:
             shown["broken files"] = f"{len(self.bad_files):,}"
         return shown | {reason: f"{bad.n_documents:,}" for reason, bad in self.bad.items()}
@@ -391,6 +397,26 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def label(name: str) -> str:
+    """Return the name of a field for people: ``tokens`` for ``n_tokens``."""
+    return name.removeprefix("n_").replace("_", " ")
+
+
+def for_people(value: object) -> str:
+    """Return a value as text: counts with separators, other numbers with four digits, no braces."""
+    if isinstance(value, Mapping):
+        value = [f"{key}: {for_people(inner)}" for key, inner in value.items()]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(for_people, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
+    return str(value)
+
+
 def _megabytes(n_bytes: int) -> str:
     """Return bytes as text in units of 10^6, such as ``12.34 MB``."""
     return f"{n_bytes / 1e6:,.2f} MB"
@@ -421,10 +447,17 @@ def _build(kind: Any, value: Any) -> Any:
     return Path(value) if kind is Path else value
 
 
+def _fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as data that JSON has."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
 def _plain(value: Any) -> Any:
     """Return a result or a value of one as data that JSON has."""
+    if isinstance(value, Result):
+        return value.as_dict()
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return _fields_of(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from lslm._lslm import DatasetWriter, TokenDataset, Tokenizer
+from lslm.limits import check_counts, whole_number
 from lslm.progress import reporting
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ def write_dataset(
         if tokenizer is None:
             raise ValueError("vocab_size and tokenizer are both None: give one of them")
         vocab_size = tokenizer.vocab_size
-    if not 1 <= vocab_size < 2**32:
-        raise ValueError(f"vocab_size = {vocab_size}: must be at least 1 and below 2**32")
-    if shard_bytes < 1:
-        raise ValueError(f"shard_bytes = {shard_bytes}: must be at least 1")
+    whole_number("vocab_size", vocab_size, 1, 2**32 - 1)
+    check_counts(shard_bytes=shard_bytes)
+    for name, token_id in (("eos_id", eos_id), ("bos_id", bos_id)):
+        if token_id is not None:
+            whole_number(name, token_id, 0, vocab_size - 1)
     path = Path(path)
     writer = DatasetWriter(
         path,

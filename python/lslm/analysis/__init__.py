@@ -33,6 +33,7 @@ from lslm.analysis.table_sums import TableSums, sum_table
 from lslm.analysis.training_curves import checkpoint_steps, chosen_ids, loss_curves
 from lslm.exceptions import MismatchError
 from lslm.files import write_atomically
+from lslm.limits import check_counts
 from lslm.progress import reporting
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def analyze(
     from lslm.report.analysis import analysis_report
     from lslm.report.language import words
 
+    check_counts(n_tokens=n_tokens)
     say, folder = words(language), Path(output)
     steps = checkpoint_steps(run, checkpoints) if checkpoints else []
     if tokens and not steps:
         raise ValueError("tokens are for a curve over training: give checkpoints as well")
-    folder.mkdir(parents=True, exist_ok=True)
     request = Request(
         data=data, protocol=protocol, n_tokens=n_tokens, device=device, progress=progress
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lslm.cli import show
-from lslm.cli.options import AsJson, ReadOptions, between, expand_options
+from lslm.cli.options import AsJson, ReadOptions, between, expand_options, refuse_options
 
 __all__ = ["verbs"]
 
@@ -43,15 +44,18 @@ def inspect(
     if step is not None:
         _inspect_step(path, step, as_json=as_json)
         return
-    documents = inspection.kind_of(path) == "documents"
-    what = read.corpus([str(path)]) if documents else path
+    kind = inspection.kind_of(path)
+    if kind != "documents":
+        refuse_options(f"on a {kind}", *(field.name for field in dataclasses.fields(read)))
+    what = read.corpus([str(path)]) if kind == "documents" else path
     found = inspection.inspect(what, n_samples=samples)
     if as_json:
         shown = [one.as_dict() for one in found]
         show.print_json(shown[0] if len(shown) == 1 else shown)
         return
     for one in found:
-        show.print_facts(f"{one.kind} {one.path}", one.facts)
+        facts = one.summary()
+        show.print_facts(facts.pop("what"), facts)
         for number, sample in enumerate(one.samples):
             print(f"--- document {number}\n{sample}")
 
@@ -73,8 +77,9 @@ def _inspect_step(run: Path, step: int, *, as_json: bool) -> None:
         print(f"--- row {row.row}, from token {row.position:,}")
         for one in row.documents:
             part = "whole" if one.is_whole else "part"
+            size = show.counted(one.n_tokens, "token")
             where = " ".join(name for name in (one.source, one.id) if name)
-            print(f"    document {one.document:,} ({part}, {one.n_tokens:,} tokens) {where}")
+            print(f"    document {one.document:,} ({part}, {size}) {where}")
         print(row.text)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from lslm.cli.show import counted
+from lslm.cli.show import counted, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import lslm
     from lslm.results import SourceLoss
 
@@ -38,7 +38,7 @@ def explain_document(corpus: lslm.Corpus, cleaner: lslm.Cleaner, place: str) -> 
         raise ValueError(f"--explain {place}: {file} {which}; name one of the files that are read")
     numbered = n_documents = 0
     found = None
-    for document in corpus:
+    for document in _documents(corpus):
         if document.source != sources[0]:
             continue
         n_documents += 1
@@ -69,18 +69,29 @@ def explain_document(corpus: lslm.Corpus, cleaner: lslm.Cleaner, place: str) -> 
     }
 
 
+def _documents(corpus: lslm.Corpus) -> Iterator[lslm.Document]:
+    """Yield the documents; print what could not be read, as a line."""
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
+        yield from corpus
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
+
+
 def print_explanation(explanation: dict[str, Any]) -> None:
     """Print an explanation for people: verdict, measures with their limits, changes, the text."""
     name = explanation["id"] or explanation["number"]
     verdict = "kept" if explanation["keep"] else f"dropped by {explanation['reason']}"
     print(f"{explanation['source']}:{name}: {verdict}")
-    table = Table(title="measures", title_justify="left")
-    for column in ("measure", "value", "limit", ""):
-        table.add_column(column, justify="left" if column in ("measure", "") else "right")
-    for measure in explanation["measures"]:
-        values = [f"{measure[key]:.4g}" for key in ("value", "limit")]
-        table.add_row(measure["name"], *values, "" if measure["passed"] else "failed")
-    Console().print(table)
+    rows = [
+        (
+            measure["name"],
+            *(f"{measure[key]:.4g}" for key in ("value", "limit")),
+            "" if measure["passed"] else "failed",
+        )
+        for measure in explanation["measures"]
+    ]
+    if rows:
+        print_table("measures", ("measure", "value", "limit", ""), rows)
     for rule, n_changes in explanation["changes"].items():
         print(f"changed by {rule}: {n_changes:,}")
     shown = explanation["cleaned"][:MAX_LETTERS]

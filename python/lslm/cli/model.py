@@ -21,6 +21,7 @@ from lslm.cli.options import (
     Threads,
     between,
     expand_options,
+    refuse_options,
     require_torch,
 )
 from lslm.cli.outputs import Force
@@ -70,13 +71,14 @@ def train(
     if init is not None:
         config = replace(config, init_from=init)
     if dry_run:
+        refuse_options("with --dry-run", "resume")
         from lslm.planning import estimate
 
-        facts = estimate(config).as_dict()
+        needed = estimate(config)
         if as_json:
-            show.print_json(facts)
+            show.print_json(needed.as_dict())
         else:
-            show.print_facts(f"{path or 'defaults'}: estimate", facts)
+            show.print_facts(f"{path or 'defaults'}: estimate", needed.summary())
         return
 
     def redraw(reached: lslm.TrainResult) -> None:
@@ -90,7 +92,7 @@ def train(
     if as_json:
         show.print_json(result.as_dict())
         return
-    print(f"{result.run}: step {result.step}, training loss {result.loss:.3f}", end="")
+    print(f"{result.run}: step {result.step:,}, training loss {result.loss:.3f}", end="")
     if result.validation is not None:
         print(f", validation loss {result.validation.loss:.3f}", end="")
     print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
@@ -109,7 +111,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Draw the page of a run, also while it trains, or several runs in one figure."""
-    from lslm.files import write_atomically
+    from lslm.files import not_found, write_atomically
     from lslm.report import compare_runs, run_report
 
     if len(runs) > 1 and output is None:
@@ -117,6 +119,10 @@ def report(
     path = runs[0] / "report.html" if output is None else output
     if output is not None and output.exists() and not force:
         raise ValueError(f"-o {output} exists: name another file, or replace it with --force")
+    for run in runs:
+        if not (run / "metrics.jsonl").is_file():
+            what = "this is not a run: it has no metrics.jsonl" if run.exists() else "no such run"
+            raise not_found(run, f"{what}; give the folder that lslm train wrote")
     write_atomically(path, run_report(runs[0]) if len(runs) == 1 else compare_runs(runs))
     if as_json:
         show.print_json({"report": path})

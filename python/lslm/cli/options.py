@@ -17,6 +17,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -24,6 +25,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 import lslm
+from lslm.files import not_found
 from lslm.limits import MAX_COUNT, MAX_MINUTES, MAX_THREADS
 from lslm.progress import to_stderr
 
@@ -43,8 +45,18 @@ __all__ = [
     "expand_options",
     "parse_share",
     "parse_size",
+    "refuse_options",
     "require_torch",
 ]
+
+NO_TOKENIZER = (
+    "no such file: give a tokenizer.json, a folder that holds one, or a rank file of tiktoken; "
+    "lslm train-tokenizer learns one"
+)
+"""What is missing, and what there may be instead."""
+
+_context: ContextVar[typer.Context] = ContextVar("_context")
+"""Of the verb that runs: where the value of each of its options is from."""
 
 MAX_VOCAB_SIZE = 2**32 - 1
 """Largest number of tokens: ids have 32 bits."""
@@ -271,6 +283,8 @@ class RankOptions:
 
         Raises ``ValueError`` for options that its file does not need.
         """
+        if not path.exists():
+            raise not_found(path, NO_TOKENIZER)
         if self.pattern is None and not self.special_token:
             return lslm.Tokenizer.load(path)
         if path.suffix != ".tiktoken":
@@ -332,16 +346,30 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
         )
 
     @functools.wraps(command)
-    def expanded(*, quiet: bool, verbose: bool, **values: Any) -> None:
+    def expanded(*, context: typer.Context, quiet: bool, verbose: bool, **values: Any) -> None:
+        _context.set(context)
         for name, kind in groups.items():
             fields = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
             values[name] = kind(**fields)
         with to_stderr(quiet=quiet, verbose=verbose):
             command(**values)
 
-    expanded.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     expanded.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    expanded.__signature__ = inspect.Signature([*parameters.values(), context])  # type: ignore[attr-defined]
     return expanded
+
+
+def refuse_options(reason: str, *names: str) -> None:
+    """Raise an error for the first of the options ``names`` that the command line gives.
+
+    They would have no effect, for ``reason``: nothing that a person says is ignored.
+    """
+    context = _context.get()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{parameter.opts[0]} has no effect {reason}: leave it out")
 
 
 def parse_size(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from lslm.results import counted
+from lslm.results import counted, for_people, label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import lslm
     from lslm import ComparisonResult, EvaluationResult
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lslm.scores import Scores
 
 __all__ = [
+    "console",
     "counted",
     "print_comparison",
     "print_evaluation",
@@ -31,6 +33,7 @@ __all__ = [
     "print_json",
     "print_reading",
     "print_skipped",
+    "print_table",
     "print_tokenizer_report",
     "profile_name",
     "quoted",
@@ -41,8 +44,22 @@ _logger = logging.getLogger("lslm.cli")
 MAX_FILES = 10
 """Files and sources with a row of their own: the largest ones, and the first broken ones."""
 
+MIN_NAME = 12
+"""Columns for the names of a table; longer ones are folded."""
+
 MAX_UNUSED = 8
 """Tokens that never occur shown in the report on a tokenizer: the last ones learned."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise, so that the end is quiet and 0 as for other output; rich would exit with 1."""
+        raise BrokenPipeError
+
+
+def console() -> Console:
+    """Return a console that prints text as it is: ``[INST]`` is a token, not a colour."""
+    return _Console(markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: object) -> None:
@@ -62,36 +79,62 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of a name and figures under ``columns``; on a narrow terminal one below the other.
+
+    No figure is ever cut: ``4,…`` would be a lie.
+    """
+    out, cells = console(), [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for heads in (columns, [column.replace(" ", "\n") for column in columns]):
+        pairs = zip(heads, cells, strict=True)
+        widths = [max(width, *map(len, head.split("\n"))) for head, width in pairs]
+        if min(widths[0], MIN_NAME) + sum(widths[1:]) + 3 * len(widths) + 1 <= out.width:
+            break
+    else:
+        print(title)
+        for name, *figures in rows:
+            print(name)
+            for column, figure in zip(columns[1:], figures, strict=True):
+                print(" ", *filter(None, (column, figure)))
+        return
+    table = Table(title=title, title_justify="left")
+    table.add_column(heads[0], overflow="fold")
+    for head in heads[1:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:
-    """Print names and values as a table of two columns, after a title."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    """Print a title, then names and values as a table of two columns."""
+    print(title)
+    table = Table(show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), _for_people(value))
-    Console().print(table)
+        table.add_row(label(name), for_people(value))
+    console().print(table)
 
 
 def print_evaluation(title: str, result: EvaluationResult) -> None:
     """Print a result, its scores by dataset and source, and its notes to standard error."""
     print_facts(title, result.summary())
-    table = Table(title="by source", title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in ("bits per byte", "±", "perplexity", "tokens", "documents"):
-        table.add_column(column, justify="right")
     groups = [*result.by_dataset.items(), *_largest(result.by_source)]
-    for name, scores in groups:
-        error = scores.bits_per_byte_error
-        table.add_row(
+    rows = [
+        (
             name,
             f"{scores.bits_per_byte:.4f}",
-            "" if error is None else f"{error:.4f}",
+            "" if scores.bits_per_byte_error is None else f"{scores.bits_per_byte_error:.4f}",
             f"{scores.perplexity:,.2f}",
             f"{scores.n_tokens:,}",
             f"{scores.n_documents:,}",
         )
+        for name, scores in groups
+    ]
     if len(groups) > 1:
-        Console().print(table)
+        columns = ("", "bits per byte", "±", "perplexity", "tokens", "documents")
+        print_table("by source", columns, rows)
         if len(result.by_source) > MAX_FILES:
             print(f"… {counted(len(result.by_source) - MAX_FILES, 'more source')} in --json")
         print("± is the standard error, clustered by document")
@@ -102,19 +145,15 @@ def print_evaluation(title: str, result: EvaluationResult) -> None:
 def print_comparison(result: ComparisonResult) -> None:
     """Print both models' figures, the difference by source, and the verdict."""
     print_facts("comparison", result.summary())
-    table = Table(title="first less second, bits per byte", title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in ("difference", "95 % interval", "documents"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    rows = []
     shown = sorted(result.by_source.items(), key=lambda item: -item[1].n_documents)[:MAX_FILES]
     for name, one in shown:
         interval = "" if one.low is None else f"{one.low:+.4f} to {one.high:+.4f}"
         noise = "noise" if one.is_noise else ""
-        row = (f"{one.bits_per_byte:+.4f}", interval, f"{one.n_documents:,}", noise)
-        table.add_row(name, *row)
+        rows.append((name, f"{one.bits_per_byte:+.4f}", interval, f"{one.n_documents:,}", noise))
     if len(shown) > 1:
-        Console().print(table)
+        columns = ("", "difference", "95 % interval", "documents", "")
+        print_table("first less second, bits per byte", columns, rows)
         if len(result.by_source) > MAX_FILES:
             print(f"… {counted(len(result.by_source) - MAX_FILES, 'more source')} in --json")
     for note in result.first.notes:
@@ -124,13 +163,6 @@ def print_comparison(result: ComparisonResult) -> None:
 def _largest(scores: Mapping[str, Scores]) -> list[tuple[str, Scores]]:
     """Return the sources with the most tokens."""
     return sorted(scores.items(), key=lambda item: -item[1].n_tokens)[:MAX_FILES]
-
-
-def _for_people(value: object) -> str:
-    """Return a value as text: integers with separators, other numbers with four digits."""
-    if isinstance(value, float):
-        return f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def print_reading(reading: Reading) -> None:
@@ -184,23 +216,17 @@ def profile_name(cleaner: lslm.Cleaner) -> str:
 
 def print_funnel(funnel: Funnel) -> None:
     """Print documents and bytes read, dropped by reason, and kept; then the changes by rule."""
-    table = Table(title="funnel", title_justify="left")
-    table.add_column("", overflow="fold")
-    table.add_column("documents", justify="right")
-    table.add_column("MB", justify="right")
     rows = [("in", funnel.n_documents, funnel.n_bytes)]
     rows += [(f"  {why}", row.n_documents, row.n_bytes) for why, row in funnel.dropped.items()]
     rows += [("kept", funnel.n_documents_kept, funnel.n_bytes_kept)]
-    for name, n_documents, n_bytes in rows:
-        table.add_row(name, f"{n_documents:,}", f"{n_bytes / 1e6:,.2f}")
-    Console().print(table)
+    shown = [(name, f"{n:,}", f"{n_bytes / 1e6:,.2f}") for name, n, n_bytes in rows]
+    print_table("funnel", ("", "documents", "MB"), shown)
     if funnel.changes:
-        changes = Table(title="changes", title_justify="left")
-        for column in ("rule", "documents", "changes"):
-            changes.add_column(column, justify="left" if column == "rule" else "right")
-        for rule, change in funnel.changes.items():
-            changes.add_row(rule, f"{change.n_documents:,}", f"{change.n_changes:,}")
-        Console().print(changes)
+        changes = [
+            (rule, f"{change.n_documents:,}", f"{change.n_changes:,}")
+            for rule, change in funnel.changes.items()
+        ]
+        print_table("changes", ("rule", "documents", "changes"), changes)
     for kind, found in funnel.dedup.items():
         groups = sum(found.groups.values())
         largest = max(map(int, found.groups), default=0)
@@ -213,13 +239,9 @@ def print_funnel(funnel: Funnel) -> None:
 
 def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: lslm.TokenizerReport) -> None:
     """Print how a tokenizer encodes its documents: the largest files, all, the held-out part."""
-    table = Table(title="what it makes of the text", title_justify="left")
-    table.add_column("", overflow="fold")
-    for column in ("MB", "tokens", "bytes/token", "tokens/word", "one-token words"):
-        table.add_column(column, justify="right")
 
-    def add(name: str, figures: TextStatistics) -> None:
-        table.add_row(
+    def row(name: str, figures: TextStatistics) -> tuple[str, ...]:
+        return (
             name,
             f"{figures.n_bytes / 1e6:,.2f}",
             f"{figures.n_tokens:,}",
@@ -229,23 +251,23 @@ def print_tokenizer_report(tokenizer: lslm.Tokenizer, measured: lslm.TokenizerRe
         )
 
     files = sorted(measured.files, key=lambda figures: -figures.n_bytes)
-    for figures in files[:MAX_FILES]:
-        add(figures.file or "", figures)
+    rows = [row(figures.file or "", figures) for figures in files[:MAX_FILES]]
     if len(files) > MAX_FILES:
-        table.add_row(f"… {counted(len(files) - MAX_FILES, 'more file')}")
-    table.add_section()
-    add("all documents", measured.total)
+        rows.append((f"… {counted(len(files) - MAX_FILES, 'more file')}", *[""] * 5))
+    rows.append(row("all documents", measured.total))
     if measured.validation is not None:
-        add("held out", measured.validation)
-    console = Console()
-    console.print(table)
+        rows.append(row("held out", measured.validation))
+    columns = ("", "MB", "tokens", "bytes/token", "tokens/word", "one-token words")
+    print_table("what it makes of the text", columns, rows)
     unused = measured.unused
     where = "the text" if measured.validation is None else "the held-out text"
     examples = " ".join(quoted(tokenizer.token_bytes(i)) for i in unused[-MAX_UNUSED:])
     line = f"{len(unused):,} of {tokenizer.vocab_size:,} tokens are never used in {where}"
-    console.print(f"{line}; the last of them: {examples}" if unused else line, markup=False)
+    print(f"{line}; the last of them: {examples}" if unused else line)
 
 
 def quoted(token: bytes) -> str:
     """Return a token's text in quotes on one line, with white space and bad bytes escaped."""
-    return repr(token.decode("utf-8", "backslashreplace"))
+    # surrogates stand for bad bytes; backslashes of the text are doubled by repr, theirs are not
+    shown = repr(token.decode("utf-8", "surrogateescape"))
+    return re.sub(r"(?<!\\)\\udc([89a-f][0-9a-f])", r"\\x\1", shown)

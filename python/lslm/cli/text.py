@@ -27,6 +27,7 @@ from lslm.cli.options import (
     expand_options,
     parse_share,
     parse_size,
+    refuse_options,
 )
 from lslm.cli.outputs import Force, check_output_file
 
@@ -100,6 +101,8 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
+    if not dry_run:
+        refuse_options("without --dry-run", "sample")
     corpus = read.corpus(inputs)
     cleaner = dedup.cleaner(rules.cleaner() or lslm.Cleaner()) or lslm.Cleaner()
     if report is not None:
@@ -239,7 +242,7 @@ def train_tokenizer(
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     tokenizer.save(output)
-    from lslm.inspection import tokenizer_facts
+    from lslm.inspection import Inspection, tokenizer_facts
 
     facts = tokenizer_facts(tokenizer)
     measured = None
@@ -251,7 +254,8 @@ def train_tokenizer(
         show.print_json(facts | {"report": measured and measured.as_dict()})
         return
     show.print_skipped(corpus)
-    show.print_facts(str(output), facts)
+    shown = Inspection(kind="tokenizer", path=output, facts=facts).summary()
+    show.print_facts(shown.pop("what"), shown)
     if measured is not None:
         show.print_tokenizer_report(tokenizer, measured)
 
@@ -327,10 +331,10 @@ def tokenize(
         show.print_funnel(result.funnel)
     for part in (result.train, result.validation):
         if part is not None:
+            ratio = f", {part.n_bytes / part.n_tokens:.2f} bytes per token" if part.n_tokens else ""
             print(
                 f"{part.path}: {show.counted(part.n_tokens, 'token')},"
-                f" {show.counted(part.n_documents, 'document')},"
-                f" {part.n_bytes / max(part.n_tokens, 1):.2f} bytes per token"
+                f" {show.counted(part.n_documents, 'document')}{ratio}"
             )
     if result.held_out is not None and result.held_out.n_divided_documents:
         divided = show.counted(result.held_out.n_divided_documents, "document")

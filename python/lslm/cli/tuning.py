@@ -9,14 +9,18 @@ import typer
 
 import lslm
 from lslm.cli import show
-from lslm.cli.options import AsJson, between, expand_options, require_torch
+from lslm.cli.options import AsJson, between, expand_options, refuse_options, require_torch
+from lslm.limits import FAMILY_SIZES, MAX_MINUTES, MAX_WORKERS
 
 __all__ = ["verbs"]
 
 verbs = typer.Typer()
 
-MAX_WORKERS = 1024
-"""Most processes of one call: more is a mistake."""
+STUDY_OPTIONS = (
+    *("space", "trials", "budget", "sampler", "pruner", "top", "seeds", "seed", "workers"),
+    *("max_hours", "storage", "resume"),
+)
+"""What says how a study is made."""
 
 
 @verbs.command(
@@ -66,7 +70,10 @@ def tune(
     ] = 1,
     max_hours: Annotated[
         float | None,
-        typer.Option(callback=between(0), help="Begin no trial after so many hours of this call."),
+        typer.Option(
+            callback=between(0, MAX_MINUTES / 60),
+            help="Begin no trial after so many hours of this call.",
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -91,6 +98,7 @@ def tune(
     path = first if settings and ("=" not in settings[0] or first.is_file()) else None
     config = load_config(path, (settings or [])[path is not None :])
     if range_test:
+        refuse_options("with --range-test", *STUDY_OPTIONS)
         from lslm.tuning.rates import range_test as find_range
 
         found = find_range(config, output=output)
@@ -136,7 +144,7 @@ def scaling(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     sizes: Annotated[
-        int, typer.Option(callback=between(3, 12), help="Model sizes of the family.")
+        int, typer.Option(callback=between(*FAMILY_SIZES), help="Model sizes of the family.")
     ] = 4,
     tokens: Annotated[
         str,
@@ -154,6 +162,7 @@ def scaling(
     if runs and len(runs) < len(settings):
         raise ValueError("give runs, or one configuration and settings, not both")
     if runs:
+        refuse_options("on runs that are there", "sizes", "tokens")
         result = lslm.scaling(runs=runs, output=output, seed=seed)
     else:
         first = Path(settings[0])

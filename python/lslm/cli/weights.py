@@ -65,9 +65,8 @@ def _show(result: lslm.ImportResult | lslm.ExportResult, as_json: bool) -> None:
     if as_json:
         show.print_json(result.as_dict())
         return
-    facts = result.as_dict()
-    for note in facts.pop("notes"):
+    for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    if "files" in facts:
-        facts["files"] = ", ".join(facts["files"])
-    show.print_facts(str(facts.pop("folder", None) or facts.pop("run")), facts)
+    facts = result.summary()
+    del facts["notes"]
+    show.print_facts(facts.pop("folder" if "folder" in facts else "run"), facts)

@@ -15,6 +15,7 @@ import torch
 
 from lslm._lslm import Tokenizer
 from lslm.exceptions import FormatError, MismatchError
+from lslm.files import not_found
 from lslm.huggingface.architectures import Architecture, from_json
 from lslm.huggingface.names import GPT2, is_buffer, ours_from, theirs_from
 from lslm.model import Transformer
@@ -66,7 +67,7 @@ def open_folder(
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise FileNotFoundError(2, "no such folder", str(folder))
+        raise not_found(folder, "no such folder")
     where = folder / "config.json"
     content = _read_json(where, "give a folder in Hugging Face's layout, or a run of lslm")
     architecture, config, notes = from_json(content, str(where))

@@ -24,6 +24,7 @@ from lslm.files import lock, write_atomically
 from lslm.huggingface.architectures import choose, to_json
 from lslm.huggingface.folder import open_folder
 from lslm.huggingface.names import theirs_from
+from lslm.limits import check_counts
 from lslm.progress import reporting
 from lslm.results import Result
 from lslm.tensors import Entry, open_tensors, write_shards
@@ -176,6 +177,7 @@ def export_model(
         MismatchError: no published architecture has this shape; the message names the key.
         ValueError: ``output`` is not empty.
     """
+    check_counts(shard_bytes=shard_bytes)
     files, target = find_run(run, checkpoint), Path(output)
     check_checkpoint(files.checkpoint, "model")
     names = [f for f in files.state["files"] if f.startswith("model") and f.endswith("tensors")]

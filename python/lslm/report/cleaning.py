@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lslm.report.charts import Bar, bars
 from lslm.report.markup import Child, details, element, rule_name, shortened, table
 from lslm.report.numbers import percent, size
+from lslm.results import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +89,7 @@ def loss_parts(losses: Mapping[str, SourceLoss]) -> list[Child]:
         )
         for source, loss in ordered[:MAX_BAD_FILES]
     ]
-    shown = f"{len(losses):,} sources; the rules drop more than half of the documents of each."
+    shown = f"Of {counted(len(losses), 'source')} the rules drop more than half of the documents."
     return [
         element("p", shown, class_="note"),
         table(("source", "documents", "dropped", "bytes dropped"), rows),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lslm.report.charts import Bar, Point, Reference, Series, bars, line_chart, smooth
 from lslm.report.markup import Child, Markup, details, element, table
 from lslm.report.numbers import fixed, number, plus_minus, size
+from lslm.results import counted
 from lslm.scores import perplexity
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _validation_table(metrics: Sequence[MetricRow]) -> list[Child]:
         for row in validated
     ]
     head = ("step", "tokens", "validation loss", "perplexity")
-    title = f"Validation loss at {len(validated):,} steps"
+    title = f"Validation loss at {counted(len(validated), 'step')}"
     return [details(title, table(head, rows, text_columns=()))]
 
 

@@ -12,7 +12,9 @@ def size(n_bytes: float) -> str:
     value, units = float(n_bytes), ("bytes", "kB", "MB", "GB", "TB", "PB")
     for unit in units[:-1]:
         if abs(value) < 999.5:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
+            if unit == "bytes":
+                return "1 byte" if value == 1 else f"{value:,.0f} bytes"
+            return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:,.3g} {units[-1]}"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm.report.markup import Child, details, element, table
 from lslm.report.numbers import percent, size
+from lslm.results import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def _facts(figures: TokenizerFigures) -> Child:
             f"({measured.n_bytes:,} bytes in {measured.n_tokens:,} tokens)",
             "tokens per word": f"{measured.tokens_per_word:.3f}; "
             f"{whole} of the words are one token",
-            "never used": f"{len(figures.unused):,} tokens do not occur in {text}",
+            f"never used in {text}": counted(len(figures.unused), "token"),
         }
     return element("dl", [[element("dt", name), element("dd", v)] for name, v in facts.items()])
 

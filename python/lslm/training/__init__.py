@@ -83,9 +83,7 @@ class TrainResult(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values by name, for ``json.dumps``; None for what is not finite."""
-        validation = None if self.validation is None else self.validation.as_dict()
-        speed = {"tokens_per_second": finite(self.tokens_per_second)}
-        return super().as_dict() | {"validation": validation} | speed
+        return super().as_dict() | {"tokens_per_second": finite(self.tokens_per_second)}
 
     def summary(self) -> dict[str, str]:
         """Return losses, bits per byte, steps, tokens, speed and folder; and what went wrong."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lslm.config import Config, load_config, replace
 from lslm.exceptions import Interrupted
 from lslm.files import write_atomically
+from lslm.limits import MAX_MINUTES, MAX_WORKERS, check_number, whole_number
 from lslm.progress import reporting
 from lslm.tuning.budget import Budget, parse_budget
 from lslm.tuning.family import ScalingResult, scaling
@@ -85,8 +86,9 @@ def tune(  # noqa: PLR0913  (the options of a study, by keyword)
     Writes ``best.toml`` for :func:`lslm.train`, ``report.html``, ``trials.jsonl``, and Optuna's
     ``study.db``. Needs ``lslm[tune]``.
     """
-    if n_workers < 1:
-        raise ValueError(f"n_workers = {n_workers}: must be at least 1")
+    whole_number("n_workers", n_workers, 1, MAX_WORKERS)
+    if max_hours is not None:
+        check_number("max_hours", max_hours, 0, MAX_MINUTES / 60)
     folder = Path(output)
     given = {} if data is None else {"data": data}
     own = config if isinstance(config, Config) else load_config(config)
@@ -157,14 +159,15 @@ def _new_plan(
     opened = TrainingData.open(config)
     if opened.validation is None:
         raise ValueError("tuning compares losses on a validation set and there is none: give one")
-    folder.mkdir(parents=True, exist_ok=True)
-    return Plan(
+    plan = Plan(
         config=config,
         space=space if isinstance(space, Space) else load_space(_path(space)),
         budget=_budget(config) if budget is None else parse_budget(budget),
         vocab_size=opened.tokenizer.vocab_size,
         **choices,  # type: ignore[arg-type]
     )
+    folder.mkdir(parents=True, exist_ok=True)
+    return plan
 
 
 def _resumed(

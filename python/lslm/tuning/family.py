@@ -18,6 +18,7 @@ from lslm.checkpoint import find_checkpoint, read_state
 from lslm.config import Config, load_config, replace
 from lslm.exceptions import MismatchError
 from lslm.files import write_atomically
+from lslm.limits import FAMILY_SIZES, check_counts, check_seed, whole_number
 from lslm.progress import reporting
 from lslm.results import Result
 from lslm.training import train
@@ -142,6 +143,9 @@ def scaling(
     one dataset instead, of which the one with the most FLOPs is predicted and not fitted.
     ``seed`` is that of the bootstrap. Writes ``output/report.html`` and ``output/scaling.json``.
     """
+    whole_number("n_sizes", n_sizes, *FAMILY_SIZES)
+    check_counts(n_tokens=n_tokens)
+    check_seed(seed)
     folder = Path(output)
     if runs:
         family = [Path(run) for run in runs]

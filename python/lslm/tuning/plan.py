@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from lslm.config import Config, load_config, replace, to_toml, with_absolute_paths
 from lslm.exceptions import FormatError, MismatchError
 from lslm.files import write_atomically
+from lslm.limits import MAX_COUNT, whole_number
 from lslm.tuning.budget import Budget
 from lslm.tuning.slot import Slot, slot_of
 from lslm.tuning.space import VOCABULARY, Space, apply, parse_space
@@ -66,8 +67,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name, low in (("n_trials", 1), ("top", 0), ("n_seeds", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {low}")
+            whole_number(name, getattr(self, name), low, MAX_COUNT)
         for name, kind in (("sampler", SamplerName), ("pruner", PrunerName)):
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(get_args(kind))

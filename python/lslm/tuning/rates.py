@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lslm.config import Config, load_config, replace
 from lslm.data import TokenLoader
 from lslm.files import write_atomically
+from lslm.limits import MAX_COUNT, whole_number
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import resolve_device, resolve_dtype
@@ -95,8 +96,7 @@ def range_test(
 
     Writes ``output/range-test.html``, and ``output/range-test.json`` with every step.
     """
-    if n_steps < 10:
-        raise ValueError(f"n_steps = {n_steps}: must be at least 10")
+    whole_number("n_steps", n_steps, 10, MAX_COUNT)
     config = config if isinstance(config, Config) else load_config(config)
     config = replace(config, **settings)
     folder = Path(output)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lslm.config import replace
 from lslm.exceptions import Interrupted
+from lslm.results import counted
 from lslm.tuning.slot import slot_of
 from lslm.tuning.storage import Storage, Worker
 
@@ -150,7 +151,9 @@ def work_with_processes(
             time.sleep(IDLE_SECONDS)
             if reporter is not None:
                 done, slots = storage.results(), storage.attempts()
-                reporter.update("tune", len(done), len(slots), f"trials, {len(workers)} workers")
+                reporter.update(
+                    "tune", len(done), len(slots), f"trials, {counted(len(workers), 'worker')}"
+                )
             for process in [one for one in workers if one.exitcode is not None]:
                 workers.remove(process)
                 if process.exitcode and process.exitcode > 0:

@@ -245,13 +245,29 @@ impl Rule {
             return Err(Error::invalid(format!("unknown setting {name}.{key}: {hint}")));
         }
         settings.insert(key.to_owned(), value.clone());
-        let resolved = (self.resolve)(&Value::Object(settings.clone()))
-            .map_err(|error| Error::invalid(format!("{name}.{key} = {value}: {error}")))?;
+        let resolved = (self.resolve)(&Value::Object(settings.clone())).map_err(|error| {
+            Error::invalid(format!("{name}.{key} = {value}: {}", wanted(&error)))
+        })?;
         if let Value::Object(resolved) = resolved {
             *settings = resolved;
         }
         Ok(())
     }
+}
+
+/// Returns what a setting must be instead, in words of people where serde has those of Rust.
+fn wanted(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let Some((_, expected)) = text.split_once(", expected ") else { return text };
+    let kind = match expected {
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, at least 0",
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        other => other,
+    };
+    format!("must be {kind}")
 }
 
 fn defaults<R: Build>() -> Value {

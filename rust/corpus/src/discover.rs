@@ -162,14 +162,15 @@ impl<'o> Discovery<'o> {
         paths.sort_by_cached_key(|path| path_key(path));
         self.skipped[skipped_before..].sort_by_cached_key(|skipped| path_key(&skipped.path));
         if paths.is_empty() {
+            let n_skipped = self.skipped.len() - skipped_before;
             let wanted = match &self.options.extensions {
                 Some(extensions) => format!("file that ends in {}", extensions.join(", ")),
                 None => "text, JSONL or Parquet file".to_owned(),
             };
             return Err(Error::invalid(format!(
-                "{}: the folder has no {wanted} ({} other entries): name files or extensions",
+                "{}: the folder has no {wanted} ({n_skipped} other {}): name files or extensions",
                 path.display(),
-                self.skipped.len() - skipped_before,
+                if n_skipped == 1 { "entry" } else { "entries" },
             )));
         }
         let mut found = Vec::new();

@@ -23,11 +23,13 @@ pub(crate) fn check_output(corpus: &Corpus, output: &Path, files: &[PathBuf]) ->
         return Ok(()); // locking it fails, with the reason
     }
     let mut written = files.iter().map(PathBuf::as_path).chain([output]);
-    if let Some(argument) = written.find_map(|path| corpus.argument_of(path)) {
+    if let Some((path, argument)) = written.find_map(|path| Some((path, corpus.argument_of(path)?)))
+    {
+        let folder = if path.starts_with(output) { Some(output) } else { path.parent() };
         return Err(Error::invalid(format!(
             "the output {} is part of the input {argument}: the next job would read it as \
              documents; choose a folder outside",
-            output.display()
+            folder.unwrap_or(path).display()
         )));
     }
     let canonical = |path: &Path| path.canonicalize().ok();

@@ -116,7 +116,10 @@ pub(crate) fn require_documents<'s>(
     };
     let input = corpus.inputs().iter().find(|input| **input.name() == *first.source);
     let n_bad = all.bad_documents();
-    let reason = format!("{}; none of {n_bad} documents can be used", first.detail);
+    let reason = match n_bad {
+        1 => format!("{}; the only document cannot be used", first.detail),
+        _ => format!("{}; none of {n_bad} documents can be used", first.detail),
+    };
     Err(match input.map(Input::format) {
         Some(Format::Parquet) => {
             Error::format(&first.source, None, format!("row {}: {reason}", first.position))

@@ -405,10 +405,12 @@ impl TokenizeStep<'_> {
             }
             let most = funnel.dropped.iter().max_by_key(|(_, row)| row.documents);
             let (reason, n) = most.map_or(("", 0), |(reason, row)| (reason, row.documents));
+            let what = match funnel.documents {
+                1 => format!("the only document, by {reason}"),
+                all => format!("all {all} documents, {n} of them by {reason}"),
+            };
             return Err(Error::invalid(format!(
-                "cleaning dropped all {} documents, {n} of them by {reason}: choose another \
-                 profile or change the rule",
-                funnel.documents
+                "cleaning dropped {what}: choose another profile or change the rule"
             )));
         }
         Err(Error::invalid(format!(

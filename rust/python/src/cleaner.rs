@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::convert::{dumps, iterate_texts, loads, not_a_text};
 use crate::error::to_python;
+use crate::numbers;
 use crate::run::run;
 
 #[doc = stub!("Cleaner")]
@@ -101,7 +102,7 @@ impl PyCleaner {
         &self,
         py: Python<'_>,
         texts: &Bound<'_, PyAny>,
-        threads: Option<usize>,
+        #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     ) -> PyResult<Vec<PyCleanedText>> {
         let threads = threads::resolve(threads).map_err(to_python)?;
         let texts = iterate_texts(texts)?.enumerate().map(|(index, value)| {

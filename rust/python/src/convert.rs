@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use lslm_bpe::{Special, TokenId, Tokenizer};
 use numpy::{PyArray1, PyArrayDescr, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyIterator, PyList, PyMemoryView, PyString, PyTuple,
 };
 
 use crate::error::to_python;
+use crate::numbers::{beyond_64_bits, unknown_id};
 
 /// What a lone surrogate in a str becomes.
 #[derive(Clone, Copy)]
@@ -182,22 +183,37 @@ pub(crate) fn ids_in(value: &Bound<'_, PyAny>) -> PyResult<Vec<TokenId>> {
     }
     integers(value, "ids")?
         .into_iter()
-        .map(|id| {
-            TokenId::try_from(id)
-                .map_err(|_| PyKeyError::new_err(format!("the id {id} is not in the vocabulary")))
-        })
+        .map(|id| TokenId::try_from(id).map_err(|_| unknown_id(id)))
         .collect()
 }
 
-/// Returns `value` as a one-dimensional numpy array of integers; TypeError for anything else.
+/// Returns `value` as a one-dimensional numpy array of integers; TypeError for anything else, and
+/// KeyError of ids, else ValueError, for an integer beyond 64 bits.
 fn as_array<'py>(value: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let array = value.py().import("numpy")?.call_method1("asarray", (value,))?;
     let dimensions: usize = array.getattr("ndim")?.extract()?;
     let size: usize = array.getattr("size")?.extract()?;
-    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    let dtype = array.getattr("dtype")?;
+    let kind: String = dtype.getattr("kind")?.extract()?;
+    let itemsize: usize = dtype.getattr("itemsize")?.extract()?;
+    // numpy keeps integers beyond 64 bits as objects, or makes floats of a list with some of uint64,
+    // which astype would wrap around
+    let is_wide = matches!(&*kind, "O" | "f") || (kind == "u" && itemsize == 8);
+    if dimensions == 1 && size > 0 && is_wide {
+        let exact = if kind == "f" {
+            value.py().import("numpy")?.call_method1("asarray", (value, "object"))?
+        } else {
+            array.clone()
+        };
+        if let Ok(Some(number)) = beyond_64_bits(&exact) {
+            return Err(match name {
+                "ids" => unknown_id(number),
+                _ => PyValueError::new_err(format!("{name} has {number}: must be below 2**63")),
+            });
+        }
+    }
     // an empty list becomes an array of floats
     if dimensions != 1 || (size > 0 && kind != "i" && kind != "u") {
-        let dtype = array.getattr("dtype")?;
         return Err(PyTypeError::new_err(format!(
             "{name} must be one sequence of integers, not {dimensions}-dimensional {dtype}"
         )));

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::convert::{dumps, loads};
 use crate::error::to_python;
+use crate::numbers;
 use crate::results::{self, result};
 use crate::run::run;
 
@@ -53,7 +54,7 @@ impl PyCorpus {
         utf8: &str,
         encoding: Option<String>,
         on_bad_file: &str,
-        zstd_long: u32,
+        #[pyo3(from_py_with = numbers::zstd_long)] zstd_long: u32,
     ) -> PyResult<Self> {
         let split = match (separator, split.parse().map_err(to_python)?) {
             (None, split) => split,
@@ -426,15 +427,26 @@ pub(crate) fn warn_of_losses(py: Python<'_>, statistics: &Statistics) -> PyResul
     if let Some(first) = statistics.bad_files.first() {
         let n_files = statistics.bad_files.len();
         warn(format!(
-            "{n_files} broken files were left out, or read up to the fault; the first is {}: {}",
-            first.source, first.detail
+            "{} left out, or read up to the fault; the first is {}: {}",
+            if n_files == 1 {
+                "1 broken file was".to_owned()
+            } else {
+                format!("{n_files} broken files were")
+            },
+            first.source,
+            first.detail
         ))?;
     }
     let n_bad = statistics.bad_documents();
     if n_bad == 0 {
         return Ok(());
     }
-    let mut text = format!("{n_bad} documents could not be read and were left out");
+    let documents = if n_bad == 1 {
+        "1 document could not be read and was".to_owned()
+    } else {
+        format!("{n_bad} documents could not be read and were")
+    };
+    let mut text = format!("{documents} left out");
     for (reason, bad) in &statistics.bad {
         let _ = write!(text, "; {}: {}", reason.name(), bad.documents);
         if let Some(BadDocument { source, position, detail }) = bad.examples.first() {

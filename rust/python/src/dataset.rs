@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::loads;
 use crate::error::to_python;
+use crate::numbers;
 use crate::run::run;
 
 #[doc = stub!("TokenDataset")]
@@ -104,13 +105,20 @@ impl PyTokenDataset {
     }
 
     #[doc = stub!("TokenDataset.document")]
-    fn document<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
+    fn document<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = numbers::index)] index: i64,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let span = self.dataset.document_span(self.position(index)?).map_err(to_python)?;
         self.array(py, span.start, span.end)
     }
 
     #[doc = stub!("TokenDataset.document_span")]
-    fn document_span(&self, index: i64) -> PyResult<(u64, u64)> {
+    fn document_span(
+        &self,
+        #[pyo3(from_py_with = numbers::index)] index: i64,
+    ) -> PyResult<(u64, u64)> {
         let span = self.dataset.document_span(self.position(index)?).map_err(to_python)?;
         Ok((span.start, span.end))
     }
@@ -120,24 +128,30 @@ impl PyTokenDataset {
     fn tokens<'py>(
         &self,
         py: Python<'py>,
-        start: u64,
-        stop: Option<u64>,
+        #[pyo3(from_py_with = numbers::start)] start: u64,
+        #[pyo3(from_py_with = numbers::stop)] stop: Option<u64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.array(py, start, stop.unwrap_or(self.dataset.n_tokens()))
     }
 
     #[doc = stub!("TokenDataset.document_bytes")]
-    fn document_bytes(&self, index: i64) -> PyResult<Option<u64>> {
+    fn document_bytes(
+        &self,
+        #[pyo3(from_py_with = numbers::index)] index: i64,
+    ) -> PyResult<Option<u64>> {
         self.dataset.document_bytes(self.position(index)?).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.source")]
-    fn source(&self, index: i64) -> PyResult<Option<&str>> {
+    fn source(&self, #[pyo3(from_py_with = numbers::index)] index: i64) -> PyResult<Option<&str>> {
         self.dataset.source(self.position(index)?).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.document_id")]
-    fn document_id(&self, index: i64) -> PyResult<Option<&str>> {
+    fn document_id(
+        &self,
+        #[pyo3(from_py_with = numbers::index)] index: i64,
+    ) -> PyResult<Option<&str>> {
         self.dataset.document_id(self.position(index)?).map_err(to_python)
     }
 
@@ -146,7 +160,7 @@ impl PyTokenDataset {
     fn verify(
         &self,
         py: Python<'_>,
-        threads: Option<usize>,
+        #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         Ok(run(py, progress, |task| self.dataset.verify(threads, task))?.bytes)
@@ -156,7 +170,11 @@ impl PyTokenDataset {
         self.dataset.n_documents() as usize
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, index: i64) -> PyResult<Bound<'py, PyAny>> {
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = numbers::index)] index: i64,
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.document(py, index)
     }
 
@@ -183,7 +201,8 @@ impl PyTokenDataset {
         let position =
             if index < 0 { n.checked_sub(index.unsigned_abs()) } else { Some(index as u64) };
         position.filter(|position| *position < n).ok_or_else(|| {
-            PyIndexError::new_err(format!("document {index}: the dataset has {n} documents"))
+            let s = if n == 1 { "" } else { "s" };
+            PyIndexError::new_err(format!("document {index}: the dataset has {n} document{s}"))
         })
     }
 

@@ -1,17 +1,25 @@
 //! Errors of the crates as Python exceptions.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lslm_runtime::Error;
-use lslm_runtime::files::is_url;
+use lslm_runtime::files::{is_url, shown};
 use pyo3::exceptions::{PyKeyError, PyKeyboardInterrupt, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 pyo3::import_exception!(lslm.exceptions, FormatError);
 pyo3::import_exception!(lslm.exceptions, MismatchError);
 
-/// Returns what to do about a missing path that looks like something else: a URL, or a model.
+#[doc = stub!("missing_path")]
+#[pyfunction]
+#[pyo3(signature = (path, /))]
+pub(crate) fn missing_path(path: PathBuf) -> (String, &'static str) {
+    (shown(&path), next_step(&path.to_string_lossy()))
+}
+
+/// Returns what to do about a missing path that looks like something else: a URL, or a name on the
+/// hub.
 fn next_step(path: &str) -> &'static str {
     if is_url(Path::new(path)) {
         return ": this is a URL, and lslm reads files of this machine only; download it first";
@@ -25,8 +33,8 @@ fn next_step(path: &str) -> &'static str {
         .rsplit_once('.')
         .is_some_and(|(_, extension)| extension.chars().all(|c| c.is_ascii_lowercase()));
     if is_name(first) && is_name(rest) && !has_extension && !Path::new(first).exists() {
-        return "; if it is a model on the Hugging Face hub, download it first (hf download NAME \
-                --local-dir FOLDER) and name the folder";
+        return "; if it is on the Hugging Face hub, download it first (hf download NAME --local-dir \
+                FOLDER, with --repo-type dataset for text) and name the folder";
     }
     ""
 }
@@ -51,7 +59,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
                     if source.kind() == ErrorKind::NotFound {
                         words.push_str(next_step(&path.to_string_lossy()));
                     }
-                    PyOSError::new_err((number, words, path.display().to_string()))
+                    PyOSError::new_err((number, words, shown(&path)))
                 }
                 None => PyOSError::new_err(text),
             }

@@ -26,6 +26,7 @@ mod error;
 mod files;
 mod loader;
 mod memory;
+mod numbers;
 mod pipeline;
 mod results;
 mod run;
@@ -44,6 +45,8 @@ mod _lslm {
     use crate::corpus::{PyCorpus, PyDocument, PyDocumentIterator};
     #[pymodule_export]
     use crate::dataset::{PyDatasetWriter, PyTokenDataset};
+    #[pymodule_export]
+    use crate::error::missing_path;
     #[pymodule_export]
     use crate::files::{PyFolderLock, write_atomically};
     #[pymodule_export]

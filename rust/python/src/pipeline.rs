@@ -22,6 +22,7 @@ use crate::cleaner::CleanerArgument;
 use crate::convert::{Surrogates, iterate_texts, text_at};
 use crate::corpus::{corpus_of, warn_of_losses};
 use crate::error::to_python;
+use crate::numbers;
 use crate::results::{self, result};
 use crate::run::{Session, run};
 use crate::tokenizer::{PyTokenizer, TokenizerArgument, pattern_of};
@@ -49,8 +50,8 @@ pub(crate) fn clean<'py>(
     dropped: Option<PathBuf>,
     annotate: bool,
     format: &str,
-    partition_bytes: u64,
-    threads: Option<usize>,
+    #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = inputs.py();
@@ -106,8 +107,8 @@ pub(crate) fn preview_clean<'py>(
     inputs: &Bound<'py, PyAny>,
     cleaner: CleanerArgument,
     sample: f64,
-    seed: u64,
-    threads: Option<usize>,
+    #[pyo3(from_py_with = numbers::seed)] seed: u64,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = inputs.py();
@@ -147,19 +148,19 @@ pub(crate) fn train_tokenizer(
     py: Python<'_>,
     inputs: Option<&Bound<'_, PyAny>>,
     texts: Option<&Bound<'_, PyAny>>,
-    vocab_size: usize,
+    #[pyo3(from_py_with = numbers::vocab_size)] vocab_size: usize,
     pattern: &str,
     special_tokens: Vec<String>,
     special_tokens_first: bool,
-    min_frequency: u64,
-    max_token_length: Option<usize>,
+    #[pyo3(from_py_with = numbers::min_frequency)] min_frequency: u64,
+    #[pyo3(from_py_with = numbers::max_token_length)] max_token_length: Option<usize>,
     cleaner: Option<CleanerArgument>,
     validation_fraction: f64,
     hold_out: &str,
-    sample_bytes: Option<u64>,
-    seed: u64,
-    memory: Option<u64>,
-    threads: Option<usize>,
+    #[pyo3(from_py_with = numbers::sample_bytes)] sample_bytes: Option<u64>,
+    #[pyo3(from_py_with = numbers::seed)] seed: u64,
+    #[pyo3(from_py_with = numbers::memory)] memory: Option<u64>,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<PyTokenizer> {
     let options = LearnOptions {
@@ -261,8 +262,8 @@ pub(crate) fn measure_tokenizer<'py>(
     cleaner: Option<CleanerArgument>,
     validation_fraction: f64,
     hold_out: &str,
-    seed: u64,
-    threads: Option<usize>,
+    #[pyo3(from_py_with = numbers::seed)] seed: u64,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = inputs.py();
@@ -330,11 +331,11 @@ pub(crate) fn tokenize<'py>(
     save_index: bool,
     validation_fraction: f64,
     hold_out: &str,
-    seed: u64,
+    #[pyo3(from_py_with = numbers::seed)] seed: u64,
     eos_token: Option<String>,
     bos_token: Option<String>,
-    partition_bytes: u64,
-    threads: Option<usize>,
+    #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let tokenizer = tokenizer.0;

@@ -18,6 +18,7 @@ use crate::convert::{
     IdType, Surrogates, ids_in, ids_out, integers, iterate_texts, special, text, text_at,
 };
 use crate::error::to_python;
+use crate::numbers;
 use crate::run::run;
 
 /// Bytes or ids below which detaching from the interpreter costs more than the work.
@@ -172,7 +173,7 @@ impl PyTokenizer {
         template: bool,
         errors: &str,
         dtype: Option<&Bound<'_, PyAny>>,
-        threads: Option<usize>,
+        #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyArray1<i64>>)> {
         let py = texts.py();
         let surrogates = Surrogates::parse(errors)?;
@@ -253,7 +254,7 @@ impl PyTokenizer {
     fn truncate<'py>(
         &self,
         text: &Bound<'py, PyAny>,
-        n: usize,
+        #[pyo3(from_py_with = numbers::n)] n: usize,
         special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = text.py();
@@ -288,7 +289,7 @@ impl PyTokenizer {
         ids: &Bound<'py, PyAny>,
         offsets: &Bound<'_, PyAny>,
         errors: &str,
-        threads: Option<usize>,
+        #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     ) -> PyResult<Vec<Bound<'py, PyString>>> {
         let py = ids.py();
         let ids = ids_in(ids)?;
@@ -305,9 +306,11 @@ impl PyTokenizer {
     }
 
     #[doc = stub!("Tokenizer.token_bytes")]
-    fn token_bytes<'py>(&self, py: Python<'py>, id: i64) -> PyResult<Bound<'py, PyBytes>> {
-        let id = TokenId::try_from(id)
-            .map_err(|_| PyKeyError::new_err(format!("the id {id} is not in the vocabulary")))?;
+    fn token_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = numbers::id)] id: TokenId,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, self.inner.token_bytes(id).map_err(to_python)?))
     }
 
@@ -456,10 +459,9 @@ pub(crate) struct PyStreamDecoder {
 impl PyStreamDecoder {
     #[doc = stub!("StreamDecoder.push")]
     fn push(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
-        let ids = match ids.extract::<i64>() {
-            Ok(id) => vec![TokenId::try_from(id).map_err(|_| {
-                PyKeyError::new_err(format!("the id {id} is not in the vocabulary"))
-            })?],
+        let ids = match numbers::id(ids) {
+            Ok(id) => vec![id],
+            Err(error) if error.is_instance_of::<PyKeyError>(ids.py()) => return Err(error),
             Err(_) => ids_in(ids)?,
         };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -113,6 +113,12 @@ pub fn is_url(path: &Path) -> bool {
         && parts.next().is_some()
 }
 
+/// Returns `path` as a person wrote it: a URL with the two slashes that a path loses.
+pub fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if is_url(path) && !text.contains("://") { text.replacen(":/", "://", 1) } else { text }
+}
+
 /// Creates the folder `path` and its parents where they are missing.
 ///
 /// A URL is an [`Error::Invalid`], unless a folder has its first part as name.
@@ -121,7 +127,7 @@ pub fn create_folder(path: &Path) -> Result<()> {
         return Err(Error::invalid(format!(
             "{}: this is a URL, and lslm writes files of this machine only; name a folder here and \
              copy it there",
-            path.display()
+            shown(path)
         )));
     }
     if path.is_file() {
