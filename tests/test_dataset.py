@@ -262,8 +262,10 @@ def test_a_missing_or_foreign_file_is_an_error_with_its_path(tmp_path):
     shard = tmp_path / "set" / ds.manifest["shards"][1]["file"]
     del ds
     shard.unlink()
-    with pytest.raises(FileNotFoundError, match=shard.name):
-        lslm.TokenDataset(tmp_path / "set")
+    ds = lslm.TokenDataset(tmp_path / "set")  # opening reads the manifest only
+    for use in (ds.check_shards, ds.tokens, lambda: lslm.inspect(tmp_path / "set")):
+        with pytest.raises(FileNotFoundError, match=shard.name):
+            use()
 
 
 def test_verify_finds_damage_with_file_and_byte(tmp_path):
@@ -273,7 +275,7 @@ def test_verify_finds_damage_with_file_and_byte(tmp_path):
     for length in (0, 7, 4095, 4096, len(good) - 1):
         shard.write_bytes(good[:length])
         with pytest.raises(lslm.FormatError, match="the manifest says") as error:
-            lslm.TokenDataset(tmp_path / "set")
+            lslm.TokenDataset(tmp_path / "set").tokens()
         assert error.value.path == str(shard)
     rng = np.random.default_rng(2)
     for at in rng.integers(0, len(good), 60).tolist():
@@ -354,3 +356,19 @@ def test_opening_does_not_read_the_tokens(tmp_path):
     assert ds.document_span(0) == (0, n_tokens)
     with pytest.raises(lslm.FormatError, match="damaged"):
         ds.verify(progress=False, threads=1)
+
+
+def test_documents_may_be_one_array_with_offsets(tmp_path):
+    rng = np.random.default_rng(4)
+    ids = rng.integers(0, 99, 5000).astype(np.uint16)
+    offsets = np.concatenate([[0], np.sort(rng.integers(0, 5000, 70)), [5000]])
+    np.save(tmp_path / "ids.npy", ids)
+    mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
+    one = write_dataset(tmp_path / "one", mapped, offsets=offsets, vocab_size=99)
+    two = write_dataset(tmp_path / "two", np.split(ids, offsets[1:-1]), vocab_size=99)
+    assert one.fingerprint == two.fingerprint
+    assert len(one) == 71
+    for bad in ([0, 5, 3, 5000], [1, 5000], [0, 4999], [], [0.0, 5000.0]):
+        with pytest.raises(ValueError, match="offsets"):
+            write_dataset(tmp_path / "bad", ids, offsets=bad, vocab_size=99)
+        assert not (tmp_path / "bad").exists()

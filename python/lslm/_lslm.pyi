@@ -686,16 +686,16 @@ class StreamDecoder:
 class TokenDataset:
     """A tokenized dataset, mapped into memory.
 
-    Opening reads the manifest and one page of each shard, whatever the size of the data. Tokens are
-    returned as copies: numpy arrays of the stored type, uint16 or uint32. ``len(dataset)`` is the
-    number of documents, ``dataset[i]`` the tokens of one; negative indices count from the end.
-    Pickled by its path.
+    Opening reads the manifest; a shard is opened, and checked against it, when it is first used,
+    and at most 1,000 are mapped at a time. Tokens are returned as copies: numpy arrays of the
+    stored type, uint16 or uint32. ``len(dataset)`` is the number of documents, ``dataset[i]`` the
+    tokens of one; negative indices count from the end. Pickled by its path.
 
     Arguments:
         path: the folder of the dataset.
 
     Raises:
-        FileNotFoundError: the folder or a shard does not exist.
+        FileNotFoundError: the folder does not exist.
         FormatError: something is not as ``docs/format.md`` says; the message has file and byte.
 
     >>> dataset = lslm.TokenDataset("data/train")
@@ -762,6 +762,21 @@ class TokenDataset:
         """Return the name of the input that document ``index`` comes from, or None."""
     def document_id(self, index: int) -> str | None:
         """Return the id of document ``index`` in its input, or None."""
+    @staticmethod
+    def open_bin(
+        paths: Sequence[StrPath], vocab_size: int | None = None, eos_id: int | None = None
+    ) -> TokenDataset:
+        """Return token files of nanoGPT or llm.c as a dataset; see :func:`lslm.data.open_bin`."""
+    def check_shards(self) -> int:
+        """Open every shard, check its header page, and return their number.
+
+        Raises:
+            FileNotFoundError: a shard does not exist.
+            FormatError: a shard is truncated, or not the one that the manifest lists.
+
+        >>> dataset.check_shards() > 0
+        True
+        """
     def verify(self, *, threads: int | None = None, progress: Progress = None) -> int:
         """Check every checksum and return the number of bytes that were checked.
 
@@ -773,7 +788,7 @@ class TokenDataset:
         """
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> _Tokens: ...
-    def __reduce__(self) -> tuple[Any, tuple[Path]]: ...
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]: ...
 
 @final
 class DatasetWriter:

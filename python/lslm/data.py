@@ -21,6 +21,7 @@ from typing import (
 )
 
 from lslm._lslm import LoaderCore, TokenDataset
+from lslm.bin_files import open_bin
 from lslm.feed import (
     ArrayT,
     Batch,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "write_dataset"]
+__all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "open_bin", "write_dataset"]
 
 DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
 """A dataset, or the path of one, or of a folder with ``train`` in it."""

@@ -15,16 +15,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import lslm
 from lslm.files import not_found
 from lslm.limits import MAX_COUNT, whole_number
+
+from lslm.bin_files import is_bin, open_bin
 from lslm.report import TokenizerFigures
 from lslm.results import Reading, Result, for_people, label
 from lslm.score_table import MANIFEST as SCORES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lslm.progress import Progress
 
 __all__ = ["Inspection", "inspect", "kind_of", "tokenizer_facts", "verify"]
 
-Kind: TypeAlias = Literal["tokenizer", "dataset", "run", "scores", "documents"]
+MAX_TOKENS_AT_ONCE = 1 << 24
+"""Tokens of a token file read at once: 64 MB at most."""
+
+Kind: TypeAlias = Literal["tokenizer", "dataset", "run", "scores", "tokens", "documents"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,28 +71,27 @@ def inspect(path: str | os.PathLike[str] | lslm.Corpus, *, n_samples: int = 2) -
     ``n_samples`` documents are shown of a dataset or of files of documents. A :class:`lslm.Corpus`
     in place of the path is documents, read as it says. Raises ``FileNotFoundError`` if ``path``
     does not exist, ``lslm.FormatError`` if it is neither a tokenizer, a dataset, a run, a score
-    table nor files of documents.
+    table, a token file of nanoGPT or llm.c nor files of documents.
     """
     whole_number("n_samples", n_samples, 0, MAX_COUNT)
     if isinstance(path, lslm.Corpus):
         return [_inspect_documents(path, _common_path(path), n_samples)]
     path = Path(path)
-    match kind_of(path):
-        case "dataset":
-            return [_inspect_dataset(folder, n_samples) for folder in _datasets(path)]
-        case "run":
-            return [_inspect_run(path)]
-        case "scores":
-            return [_inspect_scores(path)]
-        case "tokenizer":
-            facts = tokenizer_facts(lslm.Tokenizer.load(path))
-            return [Inspection(kind="tokenizer", path=path, facts=facts)]
-        case _:
-            return [_inspect_documents(lslm.Corpus(path), path, n_samples)]
+    kinds: dict[Kind, Callable[[], list[Inspection]]] = {
+        "dataset": lambda: [_inspect_dataset(folder, n_samples) for folder in _datasets(path)],
+        "run": lambda: [_inspect_run(path)],
+        "scores": lambda: [_inspect_scores(path)],
+        "tokens": lambda: [_inspect_tokens(path)],
+        "tokenizer": lambda: [_inspect_tokenizer(path)],
+        "documents": lambda: [_inspect_documents(lslm.Corpus(path), path, n_samples)],
+    }
+    return kinds[kind_of(path)]()
 
 
 def kind_of(path: str | os.PathLike[str]) -> Kind:
-    """Return what ``path`` looks like: "documents" if it is nothing that lslm has written.
+    """Return what ``path`` looks like: "documents" if nothing else.
+
+    "tokens" is a token file of nanoGPT or llm.c, everything else what lslm has written.
 
     Raises ``FileNotFoundError`` if ``path`` does not exist.
     """
@@ -98,6 +104,8 @@ def kind_of(path: str | os.PathLike[str]) -> Kind:
         return "run"
     if (path / SCORES).is_file():
         return "scores"
+    if is_bin(path):
+        return "tokens"
     return "tokenizer" if _is_tokenizer(path) else "documents"
 
 
@@ -192,6 +200,7 @@ def _is_tokenizer(path: Path) -> bool:
 
 def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:
     ds = lslm.TokenDataset(folder)
+    ds.check_shards()  # a missing or truncated one is an error that names it
     manifest = ds.manifest
     facts = {
         "n_tokens": ds.n_tokens,
@@ -217,6 +226,29 @@ def _inspect_dataset(folder: Path, n_samples: int) -> Inspection:
             for i in range(min(n_samples, ds.n_documents))
         ]
     return Inspection(kind="dataset", path=folder, facts=facts, samples=tuple(samples))
+
+
+def _inspect_tokenizer(path: Path) -> Inspection:
+    facts = tokenizer_facts(lslm.Tokenizer.load(path))
+    return Inspection(kind="tokenizer", path=path, facts=facts)
+
+
+def _inspect_tokens(path: Path) -> Inspection:
+    """Return format, counts and largest id of a token file, which is read once."""
+    format_name = open_bin(path).manifest["format"]
+    is_wide = open_bin(path).dtype == "uint32"
+    tokens = open_bin(path, vocab_size=2**32 - 1 if is_wide else 2**16)
+    starts = range(0, tokens.n_tokens, MAX_TOKENS_AT_ONCE)
+    stops = [min(start + MAX_TOKENS_AT_ONCE, tokens.n_tokens) for start in starts]
+    largest = [tokens.tokens(*span).max() for span in zip(starts, stops, strict=True)]
+    facts = {
+        "format": format_name,
+        "n_tokens": tokens.n_tokens,
+        "token_dtype": tokens.dtype,
+        "largest_id": int(max(largest, default=0)),
+        "fingerprint": tokens.fingerprint,
+    }
+    return Inspection(kind="tokens", path=path, facts=facts)
 
 
 def _inspect_run(run: Path) -> Inspection:

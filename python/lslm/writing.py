@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from lslm.limits import check_counts, whole_number
 from lslm.progress import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -52,8 +52,9 @@ class _Tokenizer(Protocol):
 
 def write_dataset(
     path: str | os.PathLike[str],
-    documents: Iterable[ArrayLike | TokenizedDocument],
+    documents: Iterable[ArrayLike | TokenizedDocument] | NDArray[Any],
     *,
+    offsets: ArrayLike | None = None,
     vocab_size: int | None = None,
     tokenizer: _Tokenizer | str | os.PathLike[str] | None = None,
     eos_id: int | None = None,
@@ -65,11 +66,13 @@ def write_dataset(
     """Write documents that are ids already as a dataset, in the new folder ``path``; return it.
 
     ``documents`` are one-dimensional arrays of ids, or :class:`TokenizedDocument` where more is
-    known. Each id must be below ``vocab_size``, by default that of ``tokenizer`` (or its path),
-    which is saved in the folder. ``eos_id`` and ``bos_id`` state what closes and opens every
-    document; they are checked, not added. ``split`` is recorded in the manifest: "train" or
-    "validation". A new shard starts once one has ``shard_bytes``; memory does not grow with the
-    number of tokens. The folder is a dataset only when all is written.
+    known; or, with ``offsets``, one array of the ids of all documents, which may be a memory map:
+    document i is ``documents[offsets[i] : offsets[i + 1]]``, and the offsets begin with 0 and end
+    with the number of ids. Each id must be below ``vocab_size``, by default that of ``tokenizer``
+    (or its path), which is saved in the folder. ``eos_id`` and ``bos_id`` state what closes and
+    opens every document; they are checked, not added. ``split`` is recorded in the manifest:
+    "train" or "validation". A new shard starts once one has ``shard_bytes``; memory does not grow
+    with the number of tokens. The folder is a dataset only when all is written.
     """
     if isinstance(tokenizer, str | os.PathLike):
         tokenizer = Tokenizer.load(tokenizer)
@@ -82,6 +85,12 @@ def write_dataset(
     for name, token_id in (("eos_id", eos_id), ("bos_id", bos_id)):
         if token_id is not None:
             whole_number(name, token_id, 0, vocab_size - 1)
+
+    if not 1 <= vocab_size < 2**32:
+        raise ValueError(f"vocab_size = {vocab_size}: must be at least 1 and below 2**32")
+    if shard_bytes < 1:
+        raise ValueError(f"shard_bytes = {shard_bytes}: must be at least 1")
+    documents = documents if offsets is None else _Slices(documents, offsets)
     path = Path(path)
     writer = DatasetWriter(
         path,
@@ -113,6 +122,35 @@ def write_dataset(
     finally:
         writer.close()
     return TokenDataset(path)
+
+
+class _Slices(Sequence[Any]):
+    """The documents of one array of ids, by their offsets."""
+
+    def __init__(self, ids: Any, offsets: ArrayLike) -> None:
+        self._ids, self._offsets = np.asanyarray(ids), np.asarray(offsets)
+        if self._ids.ndim != 1 or self._offsets.ndim != 1 or self._offsets.dtype.kind not in "iu":
+            raise ValueError("offsets: give one array of ids and one of whole numbers")
+        n_ids = len(self._ids)
+        is_whole = len(self._offsets) > 0 and (self._offsets[0], self._offsets[-1]) == (0, n_ids)
+        if not is_whole or (self._offsets[1:] < self._offsets[:-1]).any():
+            raise ValueError(
+                f"offsets: must begin with 0, not decrease, and end with the {n_ids} ids"
+            )
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self._ids[self._offsets[index] : self._offsets[index + 1]]
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield self[index]
 
 
 def _checked_ids(

@@ -131,11 +131,13 @@ class TrainingData:
             )
         if not train.n_tokens:
             raise ValueError(f"{path} has 0 tokens to train on: tokenize more text")
+        train.check_shards()  # a missing one ends the run here, not in its third hour
         tokenizer = Tokenizer.load(train.tokenizer_path)
         check_tokenizer(train, tokenizer, path)
         vocabulary, sets = Vocabulary.of(tokenizer), []
         for name, beside in config.data.validation_paths().items():
             held_out = TokenDataset(beside)
+            held_out.check_shards()
             check_tokenizer(held_out, tokenizer, beside)
             if not held_out.n_tokens:
                 raise ValueError(

@@ -1,15 +1,17 @@
-//! Reads a dataset through memory maps: documents, tokens, sources, ids.
+//! Reads a dataset: documents, tokens, sources, ids.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, TokenId, hex};
 
+use crate::bin_file::BinFile;
 use crate::element::{Element, first_at_least};
 use crate::format::{kind, token_width};
-use crate::manifest::Manifest;
-use crate::mapped_shard::{MappedShard, ShardFiles};
+use crate::manifest::{Manifest, ShardEntry};
+use crate::mapped_shard::{MappedShard, ShardReader};
+use crate::shards::{ShardFiles, Shards};
 
 /// Memory for reading tokens, reused from read to read.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ pub(crate) struct ReadBuffers {
 /// assert_eq!((dataset.n_documents(), dataset.n_tokens()), (2, 5));
 /// assert_eq!(dataset.document::<u16>(0)?, [17, 4_211, 0]);
 /// assert_eq!(dataset.tokens::<i64>(2, 4)?, [0, 99]);
-/// assert_eq!(dataset.document_id(0)?, Some("first"));
+/// assert_eq!(dataset.document_id(0)?.as_deref(), Some("first"));
 /// # Ok::<(), lslm_runtime::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -50,42 +52,104 @@ struct DatasetInner {
     fingerprint: [u8; 32],
     /// Bytes of a stored id: 2 or 4.
     width: usize,
-    shards: Vec<MappedShard>,
+    shards: Shards,
     /// The first token of each shard in the dataset, then the number of tokens.
     token_starts: Vec<u64>,
     /// The first document of each shard in the dataset, then the number of documents.
     document_starts: Vec<u64>,
+    /// The end of each document, if the shards do not have them.
+    document_ends: Option<Vec<u64>>,
 }
 
 impl Dataset {
-    /// Opens the dataset in `folder`: reads the manifest and the header page of each shard, and
-    /// maps the shards. The payload is not read.
+    /// Opens the dataset in `folder`: reads the manifest, and nothing else. A shard is opened, and
+    /// its header page compared with the manifest, when it is first read.
     ///
     /// [`Error::Io`] for a missing file; [`Error::Format`], with file and byte, for everything that
     /// `docs/format.md` refuses.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         let manifest = Manifest::read(folder)?;
-        let shards: Vec<MappedShard> = (0..manifest.shards.len())
-            .map(|index| MappedShard::open(folder, &manifest, index))
-            .collect::<Result<_>>()?;
-        let starts = |count: fn(&MappedShard) -> u64| {
+        let shards = Shards::new(folder, manifest.shards.len());
+        Ok(Self::new(folder, manifest, shards, None))
+    }
+
+    /// Opens token files of nanoGPT or llm.c, one after the other, as a dataset that is read where it
+    /// lies.
+    ///
+    /// `vocab_size` is by default GPT-2's 50,257, for llm.c's Llama 3 128,256. With `eos`, the files
+    /// are read once to find the documents that it closes; without it there are none. The files
+    /// have no checksums; an id that is not below `vocab_size` is found when it is read.
+    pub fn open_bin(
+        paths: &[PathBuf],
+        vocab_size: Option<u32>,
+        eos: Option<TokenId>,
+    ) -> Result<Self> {
+        let bins = paths.iter().map(|path| BinFile::recognise(path)).collect::<Result<Vec<_>>>()?;
+        let Some(first) = bins.first() else {
+            return Err(Error::invalid("open_bin needs at least one file"));
+        };
+        let width = usize::from(first.width);
+        let vocab_size = vocab_size.unwrap_or(if width == 2 { 50_257 } else { 128_256 });
+        if let Some(other) = bins.iter().find(|bin| bin.width != first.width) {
+            let text = format!("its tokens have {} bytes, those before {width}", other.width);
+            return Err(Error::format(&other.path, 0, text));
+        }
+        if vocab_size == 0 || token_width(vocab_size) != width {
+            return Err(Error::invalid(format!(
+                "vocab_size = {vocab_size}: the tokens of {} have {width} bytes, choose {}",
+                first.path.display(),
+                if width == 2 { "1 to 65536" } else { "at least 65537" }
+            )));
+        }
+        let mut manifest = Manifest::new(vocab_size);
+        first.format.clone_into(&mut manifest.format);
+        manifest.document_end.eos = eos;
+        let mut ends = Vec::new();
+        for bin in &bins {
+            let own = eos.map_or_else(|| Ok(Vec::new()), |eos| bin.document_ends(eos))?;
+            let before = manifest.tokens;
+            manifest.push(ShardEntry {
+                file: bin.path.display().to_string(),
+                partition: 0,
+                tokens: bin.n_tokens(),
+                documents: own.len() as u64,
+                bytes: 0,
+                size: bin.size,
+                digest: hex(&bin.digest),
+            });
+            ends.extend(own.into_iter().map(|end| before + end));
+        }
+        let folder = first.path.clone();
+        Ok(Self::new(&folder, manifest, Shards::of_bins(bins), Some(ends)))
+    }
+
+    fn new(folder: &Path, manifest: Manifest, shards: Shards, ends: Option<Vec<u64>>) -> Self {
+        let starts = |count: fn(&ShardEntry) -> u64| {
             let mut sum = 0;
-            let ends = shards.iter().map(|shard| {
+            let ends = manifest.shards.iter().map(|shard| {
                 sum += count(shard); // no overflow: the totals of the manifest were checked
                 sum
             });
             std::iter::once(0).chain(ends).collect()
         };
-        Ok(Self(Arc::new(DatasetInner {
+        Self(Arc::new(DatasetInner {
             folder: folder.to_owned(),
             fingerprint: manifest.fingerprint(),
             width: token_width(manifest.vocab_size),
-            token_starts: starts(|shard| shard.header.tokens),
-            document_starts: starts(|shard| shard.header.documents),
+            token_starts: starts(|shard| shard.tokens),
+            document_starts: starts(|shard| shard.documents),
+            document_ends: ends,
             shards,
             manifest,
-        })))
+        }))
+    }
+
+    /// Opens every shard and checks its header page, so that a missing or damaged file is found
+    /// before its turn; returns their number.
+    pub fn check_shards(&self) -> Result<u64> {
+        (0..self.n_shards()).try_for_each(|index| self.shard(index).map(drop))?;
+        Ok(self.n_shards() as u64)
     }
 
     /// Returns the folder, as it was passed to [`open`](Self::open).
@@ -133,14 +197,29 @@ impl Dataset {
         self.0.manifest.tokenizer.file.as_ref().map(|file| self.0.folder.join(file))
     }
 
-    pub(crate) fn shards(&self) -> &[MappedShard] {
-        &self.0.shards
+    pub(crate) fn n_shards(&self) -> usize {
+        self.0.manifest.shards.len()
+    }
+
+    /// Returns shard `index`, which stays mapped as long as it is held.
+    pub(crate) fn shard(&self, index: usize) -> Result<Arc<MappedShard>> {
+        self.0.shards.get(&self.0.manifest, index)
+    }
+
+    /// Returns whether the dataset consists of token files of other programs, which have no
+    /// checksums.
+    pub fn is_bin(&self) -> bool {
+        self.0.shards.are_bins()
     }
 
     /// Returns the positions of the tokens of document `index`.
     pub fn document_span(&self, index: u64) -> Result<Range<u64>> {
+        if let Some(ends) = &self.0.document_ends {
+            let index = self.checked(index)? as usize;
+            return Ok(index.checked_sub(1).map_or(0, |before| ends[before])..ends[index]);
+        }
         let (shard, index_in_shard, first_token) = self.locate(index)?;
-        let span = shard.span(kind::DOCUMENT_ENDS, index_in_shard, shard.header.tokens)?;
+        let span = shard.span(kind::DOCUMENT_ENDS, index_in_shard, shard.head.header.tokens)?;
         Ok(first_token + span.start..first_token + span.end)
     }
 
@@ -151,10 +230,13 @@ impl Dataset {
             let text = format!("token {position}: the dataset has {n} tokens");
             return Err(Error::invalid(text));
         }
-        let DatasetInner { shards, token_starts, document_starts, .. } = &*self.0;
+        let DatasetInner { token_starts, document_starts, document_ends, .. } = &*self.0;
+        if let Some(ends) = document_ends {
+            return self.checked(ends.partition_point(|end| *end <= position) as u64);
+        }
         let index = token_starts.partition_point(|first| *first <= position) - 1;
         let in_shard =
-            shards[index].entry_after(kind::DOCUMENT_ENDS, position - token_starts[index]);
+            self.shard(index)?.entry_after(kind::DOCUMENT_ENDS, position - token_starts[index]);
         Ok((document_starts[index] + in_shard).min(self.n_documents().saturating_sub(1)))
     }
 
@@ -173,7 +255,7 @@ impl Dataset {
     /// Returns the source of document `index`, as an index into the manifest's list.
     pub fn source_index(&self, index: u64) -> Result<u32> {
         let (shard, index_in_shard, _) = self.locate(index)?;
-        let Some(section) = shard.header.section(kind::DOCUMENT_SOURCES) else { return Ok(0) };
+        let Some(section) = shard.head.header.section(kind::DOCUMENT_SOURCES) else { return Ok(0) };
         let (elements, _) = shard.section_bytes(section).as_chunks::<4>();
         Ok(elements.get(index_in_shard as usize).map_or(0, |bytes| u32::from_le_bytes(*bytes)))
     }
@@ -195,21 +277,27 @@ impl Dataset {
     }
 
     /// Returns the id of document `index`, or `None` if it has none.
-    pub fn document_id(&self, index: u64) -> Result<Option<&str>> {
+    pub fn document_id(&self, index: u64) -> Result<Option<String>> {
         let (shard, index_in_shard, _) = self.locate(index)?;
-        shard.document_id(index_in_shard)
+        Ok(shard.document_id(index_in_shard)?.map(str::to_owned))
+    }
+
+    /// Returns `index`, which must be that of a document.
+    fn checked(&self, index: u64) -> Result<u64> {
+        let n = self.n_documents();
+        if index < n {
+            return Ok(index);
+        }
+        Err(Error::invalid(format!("document {index}: the dataset has {n} documents")))
     }
 
     /// Returns the shard of document `index`, the document's index in it, and the position of the
     /// shard's first token.
-    fn locate(&self, index: u64) -> Result<(&MappedShard, u64, u64)> {
-        let n = self.n_documents();
-        if index >= n {
-            return Err(Error::invalid(format!("document {index}: the dataset has {n} documents")));
-        }
+    fn locate(&self, index: u64) -> Result<(Arc<MappedShard>, u64, u64)> {
+        let index = self.checked(index)?;
         let starts = &self.0.document_starts;
         let shard = starts.partition_point(|start| *start <= index) - 1;
-        Ok((&self.0.shards[shard], index - starts[shard], self.0.token_starts[shard]))
+        Ok((self.shard(shard)?, index - starts[shard], self.0.token_starts[shard]))
     }
 
     /// Returns the tokens at positions `start` to `stop`, across documents and shards.
@@ -232,7 +320,8 @@ impl Dataset {
     /// [`Error::Format`], with file and byte, for an id that the vocabulary does not have.
     pub fn read<T: Element>(&self, start: u64, out: &mut [T]) -> Result<()> {
         let mut filled = 0;
-        for (shard, range) in self.ranges(start, out.len())? {
+        for (index, range) in self.ranges(start, out.len())? {
+            let shard = self.shard(index)?;
             let count = range.len() / self.0.width;
             let bytes = shard.token_bytes(range);
             self.check_ids(start + filled as u64, bytes)?;
@@ -255,14 +344,18 @@ impl Dataset {
     /// Returns the error for token `position`, whose id the vocabulary does not have.
     #[cold]
     fn foreign_id(&self, position: u64) -> Error {
-        let DatasetInner { width, shards, token_starts: starts, .. } = &*self.0;
-        let shard = starts.partition_point(|first| *first <= position) - 1;
-        let byte = (position - starts[shard]) as usize * width;
-        let stored = shards[shard].token_bytes(byte..byte + width);
+        let DatasetInner { width, token_starts: starts, .. } = &*self.0;
+        let index = starts.partition_point(|first| *first <= position) - 1;
+        let shard = match self.shard(index) {
+            Ok(shard) => shard,
+            Err(error) => return error,
+        };
+        let byte = (position - starts[index]) as usize * width;
+        let stored = shard.token_bytes(byte..byte + width);
         let id = stored.iter().rev().fold(0, |id, byte| (id << 8) | u32::from(*byte));
         Error::format(
-            &shards[shard].path,
-            (shards[shard].tokens.start + byte) as u64,
+            &shard.head.path,
+            (shard.head.tokens.start + byte) as u64,
             format!(
                 "token {position} of the dataset has id {id}, the vocabulary has {}: the file is \
                  damaged; copy it again or write the dataset again",
@@ -288,39 +381,44 @@ impl Dataset {
     /// Checks the checksums of all blocks that overlap the `count` tokens from `start` on, each
     /// block only the first time.
     pub fn check(&self, start: u64, count: usize) -> Result<()> {
-        self.ranges(start, count)?.try_for_each(|(shard, range)| shard.check(range, None))
+        let mut ranges = self.ranges(start, count)?;
+        ranges.try_for_each(|(index, range)| ShardReader::Map(&*self.shard(index)?).check(range))
     }
 
-    /// Returns the `count` tokens from `start` on as they are stored.
+    /// Calls `convert` with the `count` tokens from `start` on as they are stored.
     ///
     /// They come from the map; or from `buffers`, if `files` are given or the tokens lie in several
     /// shards. With `check`, the checksums of their blocks are checked first.
-    pub(crate) fn stored<'a>(
-        &'a self,
+    pub(crate) fn with_stored<R>(
+        &self,
         start: u64,
         count: usize,
         check: bool,
         mut files: Option<&mut ShardFiles>,
-        buffers: &'a mut ReadBuffers,
-    ) -> Result<&'a [u8]> {
+        buffers: &mut ReadBuffers,
+        convert: impl FnOnce(&[u8]) -> Result<R>,
+    ) -> Result<R> {
+        let DatasetInner { manifest, width, shards, .. } = &*self.0;
         buffers.joined.clear();
-        for (shard, range) in self.ranges(start, count)? {
-            let file = match &mut files {
-                Some(files) => Some(files.get(shard)?),
-                None => None,
+        for (index, range) in self.ranges(start, count)? {
+            let mapped;
+            let shard = if let Some(files) = &mut files {
+                ShardReader::File(files.get(shards, manifest, index)?)
+            } else {
+                mapped = self.shard(index)?;
+                ShardReader::Map(&mapped)
             };
             if check {
-                shard.check(range.clone(), file)?;
+                shard.check(range.clone())?;
             }
-            let in_file = shard.tokens.start + range.start..shard.tokens.start + range.end;
-            let is_whole = range.len() == count * self.0.width;
-            if is_whole {
-                return shard.read(in_file, file, &mut buffers.part);
+            let first = shard.head().tokens.start;
+            let part = shard.read(first + range.start..first + range.end, &mut buffers.part)?;
+            if range.len() == count * width {
+                return convert(part);
             }
-            let part = shard.read(in_file, file, &mut buffers.part)?;
             buffers.joined.extend_from_slice(part);
         }
-        Ok(&buffers.joined)
+        convert(&buffers.joined)
     }
 
     /// Returns the shards that hold the `count` tokens from `start` on, each with the range of its
@@ -329,19 +427,18 @@ impl Dataset {
         &self,
         start: u64,
         count: usize,
-    ) -> Result<impl Iterator<Item = (&MappedShard, Range<usize>)>> {
+    ) -> Result<impl Iterator<Item = (usize, Range<usize>)>> {
         let n = self.n_tokens();
         let stop = start.checked_add(count as u64).filter(|stop| *stop <= n).ok_or_else(|| {
             Error::invalid(format!("{count} tokens from {start} on: the dataset has {n} tokens"))
         })?;
-        let DatasetInner { width, shards, token_starts: starts, .. } = &*self.0;
+        let DatasetInner { width, token_starts: starts, .. } = &*self.0;
         let first = starts.partition_point(|first| *first <= start).saturating_sub(1);
-        let indices = (first..shards.len()).take_while(move |&shard| starts[shard] < stop);
+        let indices = (first..self.n_shards()).take_while(move |&shard| starts[shard] < stop);
         Ok(indices.map(move |index| {
-            let shard = &shards[index];
             let from = start.max(starts[index]) - starts[index];
             let to = stop.min(starts[index + 1]) - starts[index];
-            (shard, from as usize * width..to as usize * width)
+            (index, from as usize * width..to as usize * width)
         }))
     }
 }

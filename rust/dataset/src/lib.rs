@@ -11,6 +11,7 @@
 //! * [`shard`]: the streaming writer of one shard.
 //! * [`manifest`]: the list of shards that makes a folder a dataset.
 //! * [`writer`]: writes such a folder from one stream of documents.
+//! * [`bin_file`]: token files of nanoGPT and llm.c.
 //! * [`dataset`]: reads documents, tokens, sources and ids through memory maps.
 //! * [`verify`]: checks every byte of a dataset.
 //! * [`order`]: a pseudorandom permutation in constant memory.
@@ -26,6 +27,7 @@
 //! Nothing here depends on text; [`order`], [`windows`] and [`mixture`] compute with numbers only.
 
 pub mod batch;
+pub mod bin_file;
 pub mod dataset;
 pub mod documents;
 mod element;
@@ -41,6 +43,7 @@ mod prefetch;
 mod resume;
 pub mod schedule;
 pub mod shard;
+mod shards;
 pub mod state;
 mod stream;
 pub mod verify;
@@ -49,6 +52,7 @@ pub mod windows;
 pub mod writer;
 
 pub use batch::{Batch, Buffer, Layout};
+pub use bin_file::BinFile;
 pub use dataset::Dataset;
 pub use documents::Documents;
 pub use element::Element;

@@ -22,10 +22,10 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::{Dataset, ReadBuffers};
 use crate::element::Element;
-use crate::mapped_shard::ShardFiles;
 use crate::mixture::{Mixture, MixtureBlock};
 use crate::order::stream;
 use crate::schedule::{Schedule, SourceKey, check_name, content_of, content_tokens};
+use crate::shards::ShardFiles;
 use crate::stream::{Cursor, SampleStream};
 use crate::weight::{Weight, normalised};
 use crate::windows::{Epoch, Windows};
@@ -597,8 +597,10 @@ impl SampleReader {
         let dataset = &self.plan.sources[position.source];
         let PlanOptions { sequence_length, verify, .. } = self.plan.options;
         let (files, buffers) = (self.files.as_mut(), &mut self.buffers);
-        let bytes = dataset.stored(position.start, sequence_length + 1, verify, files, buffers)?;
-        dataset.check_ids(position.start, bytes)?;
-        convert(dataset, bytes)
+        let start = position.start;
+        dataset.with_stored(start, sequence_length + 1, verify, files, buffers, |bytes| {
+            dataset.check_ids(start, bytes)?;
+            convert(dataset, bytes)
+        })
     }
 }

@@ -26,11 +26,12 @@ pub struct Verified {
 }
 
 /// A part of the work; steps run in parallel.
-enum VerifyStep<'a> {
+#[derive(Clone, Copy)]
+enum VerifyStep {
     /// Blocks of one section, from block `first` on.
-    Blocks { shard: &'a MappedShard, section: &'a Section, first: u64 },
+    Blocks { shard: usize, section: Section, first: u64 },
     /// What the blocks do not cover: gaps, lists of checksums, sums, ids.
-    Rest { shard: &'a MappedShard },
+    Rest { shard: usize },
 }
 
 impl Dataset {
@@ -40,13 +41,19 @@ impl Dataset {
     /// It reads files, not maps, so a fault of the disk is an error and does not end the process.
     /// Of several faults, the first in the order of the files is returned.
     pub fn verify(&self, threads: Option<usize>, task: &Task) -> Result<Verified> {
+        if self.is_bin() {
+            return Err(Error::invalid(format!(
+                "{}: a token file of nanoGPT or llm.c has no checksums to verify",
+                self.folder().display()
+            )));
+        }
         let pool = pool(resolve(threads)?)?;
         let bytes = self.manifest().shards.iter().map(|shard| shard.size).sum();
         task.begin("verify", "bytes", Some(bytes));
         let mut steps = Vec::new();
-        for shard in self.shards() {
+        for shard in 0..self.n_shards() {
             steps.push(VerifyStep::Rest { shard });
-            for section in &shard.header.sections {
+            for section in self.shard(shard)?.head.header.sections.iter().copied() {
                 let firsts = (0..section.blocks()).step_by(STEP_BLOCKS as usize);
                 steps.extend(firsts.map(|first| VerifyStep::Blocks { shard, section, first }));
             }
@@ -58,7 +65,7 @@ impl Dataset {
                 if index > first_fault.load(Ordering::Relaxed) {
                     return None;
                 }
-                let fault = self.run(step, task).err()?;
+                let fault = self.run(*step, task).err()?;
                 first_fault.fetch_min(index, Ordering::Relaxed);
                 Some((index, fault))
             };
@@ -67,15 +74,15 @@ impl Dataset {
         task.check()?;
         match fault {
             Some((_, fault)) => Err(fault),
-            None => Ok(Verified { shards: self.shards().len() as u64, bytes }),
+            None => Ok(Verified { shards: self.n_shards() as u64, bytes }),
         }
     }
 
-    fn run(&self, step: &VerifyStep, task: &Task) -> Result<()> {
+    fn run(&self, step: VerifyStep, task: &Task) -> Result<()> {
         match step {
-            VerifyStep::Rest { shard } => check_rest(shard, task),
+            VerifyStep::Rest { shard } => check_rest(&*self.shard(shard)?, task),
             VerifyStep::Blocks { shard, section, first } => {
-                self.check_blocks(shard, section, *first, task)
+                self.check_blocks(&*self.shard(shard)?, &section, first, task)
             }
         }
     }
@@ -88,7 +95,7 @@ impl Dataset {
         first: u64,
         task: &Task,
     ) -> Result<()> {
-        let mut file = ShardFile::open(shard)?;
+        let mut file = PlainFile::open(shard)?;
         let last = section.blocks().min(first + STEP_BLOCKS);
         let list = file.read(section.checksums + first * 4, (last - first) * 4)?;
         let mut previous = 0;
@@ -103,7 +110,7 @@ impl Dataset {
             let (found, stored) = (crc32fast::hash(&bytes), u32::from_le_bytes(*stored));
             if found != stored {
                 let at = (section.offset + at) as usize;
-                return Err(wrong_checksum(&shard.path, at, found, stored));
+                return Err(wrong_checksum(&shard.head.path, at, found, stored));
             }
             self.check_elements(shard, section, at, &bytes, &mut previous)?;
             task.advance(length)?;
@@ -123,7 +130,7 @@ impl Dataset {
     ) -> Result<()> {
         let fault = |index: usize, text: String| {
             let at = section.offset + at + index as u64 * u64::from(section.width);
-            Err(Error::format(&shard.path, at, text))
+            Err(Error::format(&shard.head.path, at, text))
         };
         match section.kind {
             kind::TOKENS => {
@@ -158,13 +165,13 @@ impl Dataset {
 
 /// Checks everything in a shard that the blocks of its sections do not cover.
 fn check_rest(shard: &MappedShard, task: &Task) -> Result<()> {
-    let mut file = ShardFile::open(shard)?;
+    let mut file = PlainFile::open(shard)?;
     check_gaps(&mut file, task)?;
     check_lists(&mut file, task)?;
     check_last_ends(&mut file)?;
     check_text_bytes(&mut file, task)?;
-    if shard.header.section(kind::IDS).is_some() {
-        for index in 0..shard.header.documents {
+    if shard.head.header.section(kind::IDS).is_some() {
+        for index in 0..shard.head.header.documents {
             shard.document_id(index)?;
             if index % 4096 == 0 {
                 task.check()?;
@@ -175,8 +182,8 @@ fn check_rest(shard: &MappedShard, task: &Task) -> Result<()> {
 }
 
 /// Checks that bytes of no section and no list of checksums are zero.
-fn check_gaps(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
-    let header = &file.shard.header;
+fn check_gaps(file: &mut PlainFile<'_>, task: &Task) -> Result<()> {
+    let header = &file.shard.head.header;
     let mut at = PAGE as u64;
     let end = (header.file_size, header.file_size);
     for (start, stop) in header.claimed().into_iter().chain([end]) {
@@ -184,7 +191,7 @@ fn check_gaps(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
             let bytes = file.read(at, BLOCK.min(start - at))?;
             if let Some(offset) = bytes.iter().position(|byte| *byte != 0) {
                 let text = format!("byte {:#04x} where zero must be", bytes[offset]);
-                return Err(Error::format(&file.shard.path, at + offset as u64, text));
+                return Err(Error::format(&file.shard.head.path, at + offset as u64, text));
             }
             at += bytes.len() as u64;
             task.advance(bytes.len() as u64)?;
@@ -195,13 +202,13 @@ fn check_gaps(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
 }
 
 /// Checks the checksum of each section's list of checksums.
-fn check_lists(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
-    for section in &file.shard.header.sections {
+fn check_lists(file: &mut PlainFile<'_>, task: &Task) -> Result<()> {
+    for section in &file.shard.head.header.sections {
         let list = file.read(section.checksums, section.blocks() * 4)?;
         let found = crc32fast::hash(&list);
         if found != section.crc {
             let at = section.checksums as usize;
-            return Err(wrong_checksum(&file.shard.path, at, found, section.crc));
+            return Err(wrong_checksum(&file.shard.head.path, at, found, section.crc));
         }
         task.advance(list.len() as u64)?;
     }
@@ -209,8 +216,8 @@ fn check_lists(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
 }
 
 /// Checks that the last document ends at the last token, and the last id at the last byte of ids.
-fn check_last_ends(file: &mut ShardFile<'_>) -> Result<()> {
-    let header = &file.shard.header;
+fn check_last_ends(file: &mut PlainFile<'_>) -> Result<()> {
+    let header = &file.shard.head.header;
     let ends = [
         (kind::DOCUMENT_ENDS, header.tokens),
         (kind::ID_ENDS, header.section(kind::IDS).map_or(0, |ids| ids.length)),
@@ -222,15 +229,15 @@ fn check_last_ends(file: &mut ShardFile<'_>) -> Result<()> {
         let last = u64s(&last).next().unwrap_or(0);
         if last != total {
             let text = format!("the last end is {last}, not {total}");
-            return Err(Error::format(&file.shard.path, at, text));
+            return Err(Error::format(&file.shard.head.path, at, text));
         }
     }
     Ok(())
 }
 
 /// Checks that the bytes of the documents sum to those of the header.
-fn check_text_bytes(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
-    let header = &file.shard.header;
+fn check_text_bytes(file: &mut PlainFile<'_>, task: &Task) -> Result<()> {
+    let header = &file.shard.head.header;
     let Some(section) = header.section(kind::DOCUMENT_BYTES) else { return Ok(()) };
     let mut sum = Some(0_u64);
     for first in (0..section.length).step_by(BLOCK as usize) {
@@ -241,7 +248,7 @@ fn check_text_bytes(file: &mut ShardFile<'_>, task: &Task) -> Result<()> {
     }
     if sum != Some(header.text_bytes) {
         let text = "the sum of the documents' bytes is not that of the header";
-        return Err(Error::format(&file.shard.path, section.offset, text));
+        return Err(Error::format(&file.shard.head.path, section.offset, text));
     }
     Ok(())
 }
@@ -251,14 +258,14 @@ fn u64s(bytes: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 /// The file of a shard, read without its map.
-struct ShardFile<'a> {
+struct PlainFile<'a> {
     shard: &'a MappedShard,
     file: File,
 }
 
-impl<'a> ShardFile<'a> {
+impl<'a> PlainFile<'a> {
     fn open(shard: &'a MappedShard) -> Result<Self> {
-        let file = File::open(&shard.path).map_err(Error::io(&shard.path))?;
+        let file = File::open(&shard.head.path).map_err(Error::io(&shard.head.path))?;
         Ok(Self { shard, file })
     }
 
@@ -268,7 +275,7 @@ impl<'a> ShardFile<'a> {
         self.file
             .seek(SeekFrom::Start(at))
             .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(Error::io(&self.shard.path))?;
+            .map_err(Error::io(&self.shard.head.path))?;
         Ok(bytes)
     }
 }

@@ -56,7 +56,7 @@ proptest! {
             );
             let name = names[document.source as usize];
             prop_assert_eq!(dataset.source(index).unwrap(), Some(name));
-            prop_assert_eq!(dataset.document_id(index).unwrap(), document.id.as_deref());
+            prop_assert_eq!(dataset.document_id(index).unwrap(), document.id.clone());
         }
     }
 }
@@ -152,8 +152,51 @@ fn errors_name_the_missing_file() {
     let shard = folder.path().join(&dataset.manifest().shards[0].file);
     assert!(matches!(Dataset::open(&shard).unwrap_err(), Error::Format { .. }));
     fs::remove_file(&shard).unwrap();
-    let error = Dataset::open(folder.path()).unwrap_err();
-    assert!(matches!(error, Error::Io { ref path, .. } if *path == shard), "{error}");
+    // opening reads the manifest; each use of the shard names it
+    let dataset = Dataset::open(folder.path()).unwrap();
+    let uses: [fn(&Dataset) -> Option<Error>; 5] = [
+        |dataset| dataset.tokens::<u32>(0, 3).err(),
+        |dataset| dataset.document::<u32>(0).err(),
+        |dataset| dataset.document_id(0).err(),
+        |dataset| dataset.verify(Some(1), &Task::default()).err(),
+        |dataset| dataset.check_shards().err(),
+    ];
+    for use_of in uses {
+        let error = use_of(&dataset).unwrap();
+        assert!(matches!(error, Error::Io { ref path, .. } if *path == shard), "{error}");
+    }
+}
+
+/// A folder or a pipe in place of a shard is refused at once, not waited for.
+#[test]
+fn what_is_not_a_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = write(folder.path(), &counting(9), 9, 1 << 20);
+    let shard = folder.path().join(&dataset.manifest().shards[0].file);
+    fs::remove_file(&shard).unwrap();
+    fs::create_dir(&shard).unwrap();
+    let error = Dataset::open(folder.path()).unwrap().tokens::<u32>(0, 3).unwrap_err();
+    assert!(matches!(error, Error::Format { ref path, .. } if *path == shard), "{error}");
+}
+
+/// More shards than may be mapped at a time: all can be read, and the first again after the last.
+#[test]
+fn a_process_maps_a_thousand_shards_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let documents: Vec<Document> = (0..1100).map(|i| plain(vec![i, i + 1])).collect();
+    let dataset = write(folder.path(), &documents, 2000, 4097);
+    assert_eq!(dataset.manifest().shards.len(), 1100);
+    assert_eq!(dataset.check_shards().unwrap(), 1100);
+    for index in [0, 1099, 700, 0] {
+        assert_eq!(dataset.document::<u32>(index).unwrap(), [index as u32, index as u32 + 1]);
+    }
+    if cfg!(target_os = "linux") {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let own = folder.path().to_str().unwrap();
+        let n = maps.lines().filter(|line| line.contains(own)).count();
+        assert!((900..=1000).contains(&n), "{n} maps");
+    }
+    dataset.verify(Some(2), &Task::default()).unwrap();
 }
 
 /// Writes a shard with every kind of section into `folder`; returns its path.
@@ -328,7 +371,8 @@ fn hostile_manifests_are_refused() {
     for (bad, expected) in plain.chain(changed) {
         assert_ne!(bad, text);
         fs::write(folder.path().join("manifest.json"), &bad).unwrap();
-        let error = Dataset::open(folder.path()).unwrap_err().to_string();
+        let check = || Dataset::open(folder.path())?.check_shards();
+        let error = check().unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
     // members that a later version adds are ignored

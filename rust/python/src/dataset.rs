@@ -29,6 +29,19 @@ impl PyTokenDataset {
         py.detach(|| Dataset::open(path)).map(|dataset| Self { dataset }).map_err(to_python)
     }
 
+    #[doc = stub!("TokenDataset.open_bin")]
+    #[staticmethod]
+    #[pyo3(signature = (paths, vocab_size=None, eos_id=None))]
+    fn open_bin(
+        py: Python<'_>,
+        paths: Vec<PathBuf>,
+        vocab_size: Option<u32>,
+        eos_id: Option<u32>,
+    ) -> PyResult<Self> {
+        let dataset = py.detach(|| Dataset::open_bin(&paths, vocab_size, eos_id));
+        dataset.map(|dataset| Self { dataset }).map_err(to_python)
+    }
+
     #[doc = stub!("TokenDataset.path")]
     #[getter]
     fn path(&self) -> PathBuf {
@@ -152,7 +165,14 @@ impl PyTokenDataset {
         &self,
         #[pyo3(from_py_with = numbers::index)] index: i64,
     ) -> PyResult<Option<&str>> {
+
+    fn document_id(&self, index: i64) -> PyResult<Option<String>> {
         self.dataset.document_id(self.position(index)?).map_err(to_python)
+    }
+
+    #[doc = stub!("TokenDataset.check_shards")]
+    fn check_shards(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| self.dataset.check_shards()).map_err(to_python)
     }
 
     #[doc = stub!("TokenDataset.verify")]
@@ -188,8 +208,16 @@ impl PyTokenDataset {
         )
     }
 
-    fn __reduce__(slf: &Bound<'_, Self>) -> (Py<PyAny>, (PathBuf,)) {
-        (slf.get_type().into_any().unbind(), (slf.get().path(),))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (py, dataset) = (slf.py(), &slf.get().dataset);
+        if !dataset.is_bin() {
+            let arguments = (slf.get().path(),).into_pyobject(py)?.into_any();
+            return Ok((slf.get_type().into_any(), arguments));
+        }
+        let manifest = dataset.manifest();
+        let paths: Vec<&str> = manifest.shards.iter().map(|shard| &*shard.file).collect();
+        let arguments = (paths, manifest.vocab_size, manifest.document_end.eos);
+        Ok((slf.get_type().getattr("open_bin")?, arguments.into_pyobject(py)?.into_any()))
     }
 }
 

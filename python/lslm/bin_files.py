@@ -1,0 +1,61 @@
+"""Token files of nanoGPT and llm.c, read where they lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm._lslm import TokenDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["is_bin", "open_bin"]
+
+
+def open_bin(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    vocab_size: int | None = None,
+    eos_id: int | None = None,
+) -> TokenDataset:
+    """Return ``.bin`` files of nanoGPT or llm.c as one dataset, without converting them.
+
+    ::
+
+        train = open_bin("data/openwebtext/train.bin", eos_id=50256)
+        loader = TokenLoader(train, batch_size=12, sequence_length=1024)
+
+    ``paths`` is a file, a folder (its ``.bin`` files by name) or several files in their order. A
+    file with llm.c's header is read as that says, any other as nanoGPT's: 16-bit ids. Each id must
+    be below ``vocab_size``, by default GPT-2's 50,257, or 128,256 with 32-bit ids. With ``eos_id``
+    the files are read once, to find the documents that it closes; without it there are none, and
+    the loader does not need them. The files have no checksums: they cannot be verified, and their
+    ``fingerprint`` is over their sizes and 64 samples of each.
+
+    Raises:
+        FileNotFoundError: a file does not exist, or a folder has no ``.bin`` file.
+        FormatError: a file is not whole; the message has file and byte.
+    """
+    if isinstance(paths, str | os.PathLike):
+        folder = Path(paths)
+        if folder.is_dir():
+            paths = sorted(folder.glob("*.bin"))
+            if not paths:
+                raise FileNotFoundError(2, "no .bin file in this folder", str(folder))
+        else:
+            paths = [folder]
+    return TokenDataset.open_bin(list(paths), vocab_size, eos_id)
+
+
+OTHER_BEGINNINGS = (b"PK\x03\x04", b"\x80")
+"""How files called .bin begin that are weights: a zip file or a pickle, both of torch."""
+
+
+def is_bin(path: Path) -> bool:
+    """Return whether ``path`` looks like a token file: by its name, which nanoGPT's have alone."""
+    if path.suffix != ".bin" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not file.read(4).startswith(OTHER_BEGINNINGS)

@@ -1,0 +1,103 @@
+"""Token files of nanoGPT and llm.c are datasets as they are."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import lslm
+from lslm.cli import app
+from lslm.data import TokenLoader, open_bin
+from lslm.inspection import kind_of
+
+EOS = 50256
+
+
+def write_llm_c(path, tokens, *, wide=False):
+    """Write ``tokens`` as llm.c does, from its description: 256 numbers, then the ids."""
+    header = np.zeros(256, "<i4")
+    header[:3] = (20240801, 7, len(tokens)) if wide else (20240520, 1, len(tokens))
+    path.write_bytes(header.tobytes() + np.asarray(tokens, "<u4" if wide else "<u2").tobytes())
+
+
+@pytest.fixture
+def tokens():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 50256, 9000)
+    ids[rng.integers(0, 9000, 60)] = EOS
+    return ids
+
+
+def test_nanogpt_and_llm_c_files_load_in_place(tmp_path, tokens):
+    np.asarray(tokens, np.uint16).tofile(tmp_path / "train.bin")  # nanoGPT's prepare.py
+    (tmp_path / "shards").mkdir()
+    write_llm_c(tmp_path / "shards" / "train_000001.bin", tokens[:4000])
+    write_llm_c(tmp_path / "shards" / "train_000002.bin", tokens[4000:])
+    write_llm_c(tmp_path / "llama.bin", tokens + 70_000, wide=True)
+    one = open_bin(tmp_path / "train.bin", eos_id=EOS)
+    two = open_bin(tmp_path / "shards", eos_id=EOS)
+    wide = open_bin(tmp_path / "llama.bin")
+    assert one.tokens().tolist() == two.tokens().tolist() == tokens.tolist()
+    assert wide.tokens().tolist() == (tokens + 70_000).tolist()
+    assert (one.vocab_size, wide.vocab_size) == (50_257, 128_256)
+    ends = np.flatnonzero(tokens == EOS) + 1
+    documents = [part for part in np.split(tokens, ends) if len(part)]
+    assert [document.tolist() for document in one] == [part.tolist() for part in documents]
+    assert len(wide) == 0
+    assert len(two) == len(documents) + (tokens[3999] != EOS)
+    options = {"batch_size": 4, "sequence_length": 32, "output": "numpy", "seed": 3}
+    loaders = [TokenLoader(data, **options) for data in (one, two)]
+    for _ in range(100):
+        a, b = (next(loader) for loader in loaders)
+        assert np.array_equal(a.inputs, b.inputs)
+        assert np.array_equal(a.targets[:, :-1], a.inputs[:, 1:])
+    assert a.document_ids.shape == (4, 32)
+    copy = pickle.loads(pickle.dumps(loaders[1]))
+    assert np.array_equal(next(copy).inputs, next(loaders[0]).inputs)
+    for access in ("map", "call"):
+        batch = next(TokenLoader(one, access=access, **options))
+        assert np.array_equal(batch.inputs, next(TokenLoader(two, **options)).inputs)
+
+
+def test_what_cannot_be_had_is_refused(tmp_path, tokens):
+    write_llm_c(tmp_path / "a.bin", tokens)
+    whole = (tmp_path / "a.bin").read_bytes()
+    (tmp_path / "a.bin").write_bytes(whole[:-7])
+    with pytest.raises(lslm.FormatError, match="its header says") as error:
+        open_bin(tmp_path / "a.bin")
+    assert error.value.offset == len(whole) - 7
+    (tmp_path / "a.bin").write_bytes(whole)
+    with pytest.raises(ValueError, match="no checksums"):
+        open_bin(tmp_path / "a.bin").verify(progress=False)
+    with pytest.raises(ValueError, match="leave verify out"):
+        next(
+            TokenLoader(open_bin(tmp_path / "a.bin"), batch_size=1, sequence_length=8, verify=True)
+        )
+    with pytest.raises(ValueError, match="vocab_size = 70000"):
+        open_bin(tmp_path / "a.bin", vocab_size=70_000)
+    small = open_bin(tmp_path / "a.bin", vocab_size=1000)
+    with pytest.raises(lslm.FormatError, match="the vocabulary has 1000"):
+        small.tokens()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty"):
+        open_bin(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError):
+        open_bin(tmp_path / "none.bin")
+
+
+def test_inspect_names_the_format(tmp_path, tokens):
+    write_llm_c(tmp_path / "a.bin", tokens)
+    np.asarray(tokens, np.uint16).tofile(tmp_path / "b.bin")
+    for name, kind in (("a.bin", "llm.c"), ("b.bin", "nanoGPT")):
+        (found,) = lslm.inspect(tmp_path / name)
+        assert found.kind == "tokens"
+        assert found.facts["format"] == kind
+        assert found.facts["n_tokens"] == len(tokens)
+        assert found.facts["largest_id"] == tokens.max()
+        result = CliRunner().invoke(app, ["inspect", str(tmp_path / name), "--json"])
+        assert json.loads(result.output)["format"] == kind
+    # weights that torch saved are called .bin too
+    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04" + bytes(60))
+    assert kind_of(tmp_path / "pytorch_model.bin") == "documents"
