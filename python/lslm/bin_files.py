@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm._lslm import TokenDataset
+from lslm.limits import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,9 @@ def open_bin(
         FileNotFoundError: a file does not exist, or a folder has no ``.bin`` file.
         FormatError: a file is not whole; the message has file and byte.
     """
+    for name, value, least in (("vocab_size", vocab_size, 1), ("eos_id", eos_id, 0)):
+        if value is not None:
+            whole_number(name, value, least, 2**32 - 1)
     if isinstance(paths, str | os.PathLike):
         folder = Path(paths)
         if folder.is_dir():

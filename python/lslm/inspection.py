@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import lslm
+from lslm.bin_files import is_bin, open_bin
 from lslm.files import not_found
 from lslm.limits import MAX_COUNT, whole_number
-
-from lslm.bin_files import is_bin, open_bin
 from lslm.report import TokenizerFigures
 from lslm.results import Reading, Result, for_people, label
 from lslm.score_table import MANIFEST as SCORES

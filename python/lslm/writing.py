@@ -85,11 +85,6 @@ def write_dataset(
     for name, token_id in (("eos_id", eos_id), ("bos_id", bos_id)):
         if token_id is not None:
             whole_number(name, token_id, 0, vocab_size - 1)
-
-    if not 1 <= vocab_size < 2**32:
-        raise ValueError(f"vocab_size = {vocab_size}: must be at least 1 and below 2**32")
-    if shard_bytes < 1:
-        raise ValueError(f"shard_bytes = {shard_bytes}: must be at least 1")
     documents = documents if offsets is None else _Slices(documents, offsets)
     path = Path(path)
     writer = DatasetWriter(

@@ -164,9 +164,7 @@ impl PyTokenDataset {
     fn document_id(
         &self,
         #[pyo3(from_py_with = numbers::index)] index: i64,
-    ) -> PyResult<Option<&str>> {
-
-    fn document_id(&self, index: i64) -> PyResult<Option<String>> {
+    ) -> PyResult<Option<String>> {
         self.dataset.document_id(self.position(index)?).map_err(to_python)
     }
 
