@@ -48,10 +48,14 @@ CONFIG: dict[str, Any] = {
     "width": 192,
     "layers": 3,
     "heads": 3,
+    "token_shift": True,
+    "lr": 0.04,
+    "embedding_lr": 0.1,
+    "vector_lr": 0.05,
     "batch_size": 16,
     "validation_tokens": 16_384,
 }
-"""The model that the demo trains: settings that suit some minutes on a few cores."""
+"""The model that the demo trains: settings that suit some minutes on a few cores (docs/log.md)."""
 HELD_OUT_BYTES = 1_000_000
 """Text to hold out, about: enough for two digits, little enough to be scored in seconds."""
 MIN_FILES = 50
