@@ -34,6 +34,17 @@ fn a_text_is_copied_only_if_it_changes() {
 }
 
 #[test]
+fn batches_use_the_buffers_of_earlier_ones_but_of_no_long_text() {
+    let (cleaner, task) = (cleaner("gopher", &json!({})), Task::default());
+    cleaner.clean_batch(&["well-known"], 1, &task).unwrap();
+    assert_eq!(cleaner.spare().len(), 1);
+    cleaner.with_buffers(|buffers| assert_eq!(buffers.longest, "well-known".len()));
+    let long = "a".repeat(MAX_KEPT_TEXT + 1);
+    cleaner.clean_batch(&["short", &long], 1, &task).unwrap();
+    assert!(cleaner.spare().is_empty());
+}
+
+#[test]
 fn invisible_characters_stay_where_spelling_needs_them() {
     let cleaner = cleaner("tidy", &json!({}));
     let mut buffers = CleanBuffers::default();

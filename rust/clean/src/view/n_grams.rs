@@ -292,6 +292,21 @@ mod tests {
         chars
     }
 
+    #[test]
+    fn n_grams_of_a_full_class_are_counted_exactly() {
+        let text = "a b ".repeat(300);
+        let expected = naive::words(&text, WordUnit::Word);
+        let mut words = Words::default();
+        words.fill(&text, WordUnit::Word, &mut Splitter::default());
+        let (mut counts, mut buffers) = (HashCounts::default(), NGramBuffers::default());
+        let _ = for_each(&words, 2..=4, &mut counts, &mut buffers, |n, grams| {
+            assert_eq!(grams.top_chars_at_most(|_| true), None);
+            assert_eq!(grams.top_chars(), naive_top(&expected, n));
+            assert_eq!(grams.duplicate_chars(), naive_duplicates(&expected, n));
+            Flow::Continue(())
+        });
+    }
+
     proptest! {
         #[test]
         fn one_pass_equals_a_table_per_length(
