@@ -24,7 +24,7 @@ import typer
 
 import lslm
 from lslm import cli
-from lslm.__main__ import main
+from lslm.__main__ import WAITING, let_idle_threads_sleep, main
 from lslm.cli import show
 from lslm.cli.options import parse_size
 
@@ -287,6 +287,32 @@ def test_numbers_that_json_does_not_have_are_null(capsys):
     assert json.loads(capsys.readouterr().out) == {
         "perplexity": None, "losses": [1.5, None], "path": "a"
     }  # fmt: skip
+
+
+def test_idle_threads_sleep_unless_the_user_says_otherwise():
+    given = {}
+    let_idle_threads_sleep(given)
+    assert given == WAITING
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        given = {name: "active", "OMP_NUM_THREADS": "3"}
+        let_idle_threads_sleep(given)
+        assert given == {name: "active", "OMP_NUM_THREADS": "3"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP shows its settings")
+def test_openmp_reads_how_long_to_spin():
+    pytest.importorskip("torch")
+    script = (
+        "import os, sys; from lslm.__main__ import let_idle_threads_sleep;"
+        "let_idle_threads_sleep(os.environ); import torch"
+    )
+    hidden = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True,
+        env=environment | {"OMP_DISPLAY_ENV": "verbose"},
+    )  # fmt: skip
+    assert "GOMP_SPINCOUNT = '10000'" in done.stderr
 
 
 def test_version():

@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 __all__ = ["main"]
+
+WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1", "OMP_WAIT_POLICY": "passive"}
+"""How long OpenMP's idle threads spin: turns of GNU's runtime, milliseconds of LLVM's and Intel's;
+the policy is for others. Compared by ``benches/waiting.py``."""
 
 
 def main() -> None:
@@ -16,6 +23,7 @@ def main() -> None:
     130 is Ctrl-C, 143 SIGTERM, 129 SIGHUP. An error is one line on standard error;
     ``LSLM_TRACEBACK=1`` prints the traceback instead.
     """
+    let_idle_threads_sleep(os.environ)
     # These stop like Ctrl-C: half-written files are removed, finished ones stay.
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
@@ -37,6 +45,17 @@ def main() -> None:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def let_idle_threads_sleep(environment: MutableMapping[str, str]) -> None:
+    """Have threads of OpenMP that wait for work sleep soon, unless ``environment`` says otherwise.
+
+    By default each spins for milliseconds after every loop, which doubles the load of a busy
+    machine of two cores. OpenMP reads this once, when torch is loaded; processes started from here
+    inherit it.
+    """
+    if not any(name in environment for name in WAITING):
+        environment.update(WAITING)
 
 
 def _interrupt(number: int, _: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,24 @@ __all__ = ["converse", "print_text"]
 def print_text(run: Run, prompt: str, *, seed: int, **options: Any) -> None:
     """Print ``prompt`` and its continuation, in parts as they come."""
     print(prompt, end="", flush=True)
-    lslm.complete(run, [prompt], seeds=[seed], stream=_print_part, **options)
-    print()
+    is_ended = False
+
+    def end_line(_: logging.LogRecord) -> bool:
+        """End the text's line before the speed is logged."""
+        nonlocal is_ended
+        if not is_ended:
+            print(flush=True)
+            is_ended = True
+        return True
+
+    logger = logging.getLogger("lslm.generation")
+    logger.addFilter(end_line)
+    try:
+        lslm.complete(run, [prompt], seeds=[seed], stream=_print_part, **options)
+    finally:
+        logger.removeFilter(end_line)
+    if not is_ended:
+        print()
 
 
 def converse(run: Run, *, seed: int, **options: Any) -> None:

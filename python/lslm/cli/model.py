@@ -59,7 +59,10 @@ def train(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a language model on a dataset."""
+    """Train a language model on a dataset.
+
+    Idle threads of OpenMP sleep soon; OMP_WAIT_POLICY=active lets them spin.
+    """
     require_torch()
     from lslm.config import load_config, replace
     from lslm.files import write_atomically
