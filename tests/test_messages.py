@@ -1,5 +1,6 @@
 """Wrong commands: each is answered with what is wrong, its value, and the next step."""
 
+import gzip
 import json
 import re
 import shlex
@@ -27,6 +28,8 @@ def work(tmp_path_factory):
     lslm.tokenize(
         folder / "raw.jsonl", output=folder / "data", tokenizer=tokenizer, validation_fraction=0.1
     )
+    whole = gzip.compress((folder / "raw.jsonl").read_bytes())
+    (folder / "broken.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     return folder
 
 
@@ -58,6 +61,7 @@ FAILED = [
     ("clean raw.jsonl -o x --dropped raw.jsonl", "the output raw.jsonl is part of the input raw.jsonl"),
     ("clean raw.jsonl -o tok.json", "tok.json: a file, and a folder is needed: choose another"),
     ("clean raw.jsonl --dry-run --sample 0", "'0' is not a share: use e.g. 1% or 0.01, up to 100%"),
+    ("clean broken.jsonl.gz --dry-run", "the gzip data ends too early: the file is truncated, get it again, or read the others with --on-bad-file skip"),
     # train-tokenizer
     ("train-tokenizer none -o x", "none: No such file or directory"),
     ("train-tokenizer s3://b/a.txt -o x", f"s3://b/a.txt: No such file or directory: {DOWNLOAD}"),

@@ -81,7 +81,10 @@ def _one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
-    return str(error)
+    text = str(error)
+    if text.endswith("get it again"):  # what a broken input is told with
+        text += ", or read the others with --on-bad-file skip"
+    return text
 
 
 if __name__ == "__main__":
