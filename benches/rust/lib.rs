@@ -18,6 +18,8 @@ use lslm_runtime::Task;
 // The tables that `table_jobs.rs` compares are private to lslm-bpe, so their source files are compiled
 // into this library, in modules of the same names: lslm-bpe needs no feature and no hidden module for
 // it. Not into the bench itself, which cargo compiles with `cfg(test)`.
+#[path = "../../rust/bpe/src/pages.rs"]
+mod pages;
 #[path = "../../rust/bpe/src/prefetch.rs"]
 mod prefetch;
 
@@ -39,6 +41,7 @@ mod encode {
     pub(crate) mod boundary;
     pub(crate) mod cache;
     pub(crate) mod char3;
+    pub(crate) mod chunk;
     pub(crate) mod merge;
     pub(crate) mod merge_tree;
     pub(crate) mod prefix;

@@ -17,6 +17,7 @@ use hashbrown::{HashMap, HashTable};
 use lslm_runtime::TokenId;
 
 use crate::encode::cache::PieceCache;
+use crate::encode::chunk::Chunk;
 use crate::encode::merge_tree::MergeTree;
 use crate::encode::prefix::LongestPrefix;
 use crate::table_corpus::Corpus;
@@ -83,49 +84,51 @@ fn piece_cache(c: &mut Criterion, kind: &str, corpus: &Corpus) {
     group.finish();
 }
 
-/// Parts looked up together, as in the encoder.
+/// Ids summed together.
 const BATCH: usize = 64;
-/// New parts that are inserted together, as in the encoder.
-const PENDING: usize = 128;
 
-/// Returns the sum of the ids of all parts of up to 15 bytes, through an empty cache.
+/// Returns the sum of the ids of all parts of up to 15 bytes, through an empty cache and in chunks, as
+/// the encoder does it.
 fn run_piece_cache(cache: &mut PieceCache, text: &[u8], ends: &[usize]) -> u64 {
     cache.clear();
-    let mut block = [0; (BATCH + 1) * 4];
-    let mut lines = [0; BATCH];
-    let mut pending = Vec::new();
-    let (mut sum, mut start, mut i) = (0, 0, 0);
-    while i < ends.len() {
-        let batch = &ends[i..ends.len().min(i + BATCH)];
-        let count = cache.prepare::<false>(text, start, batch, &mut lines);
-        let mut done = 0;
-        while done < count {
-            let (rest, lines) = (&batch[done..count], &lines[done..count]);
-            let (found, at) = cache.write(text, start, rest, lines, &mut block, 0);
-            sum = add(sum, &block[..at]);
-            done += found;
-            start = batch[..done].last().copied().unwrap_or(start);
-            if done < count {
-                pending.push((start, batch[done]));
-                start = batch[done];
-                done += 1;
-            }
+    let mut chunk = Chunk::default();
+    chunk.prepare();
+    let (mut out, mut marks) = (Vec::new(), Vec::new());
+    let (mut sum, mut start, mut rest) = (0, 0, ends);
+    while !rest.is_empty() {
+        let count = chunk.add::<false>(cache, text, start, rest);
+        chunk.probe(cache);
+        start = rest[..count].last().copied().unwrap_or(start);
+        rest = &rest[count..];
+        if !chunk.is_full()
+            && let Some((&end, others)) = rest.split_first()
+        {
+            (start, rest) = (end, others); // Too long for this table.
         }
-        if let Some(&end) = batch.get(count) {
-            start = end; // Too long for this table.
-        }
-        i += batch.len().min(count + 1);
-        if pending.len() >= PENDING || i == ends.len() {
-            for (start, end) in pending.drain(..) {
-                let mut ids = ids_of(&text[start..end]);
-                let count = (ids[0] >> 24) as usize;
-                ids[0] &= 0xFF_FFFF;
-                cache.insert(PieceKey::read(text, start, end - start), &ids[..count]);
-                sum = add(sum, &ids[..count]);
-            }
+        if chunk.is_full() || rest.is_empty() {
+            insert_misses(cache, &mut chunk);
+            chunk.append(cache, &mut out, &mut marks);
+            sum = add(sum, &out);
+            out.clear();
         }
     }
     sum
+}
+
+/// Inserts the pieces of `chunk` that are not in the cache.
+fn insert_misses(cache: &mut PieceCache, chunk: &mut Chunk) {
+    cache.make_room(chunk.n_misses());
+    for miss in 0..chunk.n_misses() {
+        let index = chunk.miss(miss);
+        let key = chunk.key(index);
+        let (found, slot) = cache.reserve(key, miss);
+        *chunk.ids_mut(index) = slot.map_or(found, |slot| {
+            let mut ids = ids_of(&key.bytes()[..key.len()]);
+            let count = (ids[0] >> 24) as usize;
+            ids[0] &= 0xFF_FFFF;
+            cache.fill(key, slot, &ids[..count])
+        });
+    }
 }
 
 /// Returns the sum of the ids of all parts of up to 15 bytes, which `find` returns.

@@ -46,6 +46,7 @@ mod metrics;
 #[cfg(test)]
 mod naive;
 mod normalize;
+mod pages;
 mod post_processor;
 mod prefetch;
 pub mod pretokenize;

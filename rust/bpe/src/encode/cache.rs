@@ -3,47 +3,99 @@
 //! Most pieces of a text have been seen before, and most are a few bytes and one to four ids.
 //!
 //! ```text
-//! find(key):      two adjacent cache lines, chosen by hash(key), hold 4 entries: 4-way associative
-//!                 return the entry whose key equals `key`, if any
-//! insert(entry):  into a free one of the 4, else in place of one chosen by other bits of the hash
+//! probe(key):    one cache line, chosen by hash(key), holds 2 entries: the ids of the one whose key
+//!                equals `key`, chosen by masks, not by branches
+//! reserve(key):  what the probe did not find: look into the next line too; if it is there, its ids
+//!                else a free entry of the two lines, or one of the first in turn, becomes `key`'s
+//! fill(key):     the reserved entry gets its ids, unless another key has taken it since
 //! ```
 //!
-//! Keys are the pieces themselves, so a hit is always right. Memory is bounded, pieces that recur
-//! stay, and no choice of pieces makes a lookup slow. Pieces of 16 to 31 bytes have a second table
-//! of the same kind; longer ones are not cached.
+//! Keys are the pieces themselves, so a hit is always right. Memory is bounded, and no choice of
+//! pieces makes a lookup slow. Pieces of 16 to 31 bytes have a second table of the same kind; longer
+//! ones are not cached.
 
 use lslm_runtime::TokenId;
 
-use crate::encode::char3::has_char3s;
+use crate::pages::Pages;
 use crate::prefetch::prefetch;
 use crate::vocab::piece_key::{LongKey, PieceKey};
 
 /// The ids that fit into an entry of the short table; with the key they fill 32 bytes.
-const SHORT_IDS: usize = 4;
-/// The ids that fit into an entry of the long table; with key and count they fill 64 bytes.
-const LONG_IDS: usize = 7;
+pub(crate) const SHORT_IDS: usize = 4;
+/// The ids that fit into an entry of the long table; with the key they fill 64 bytes.
+const LONG_IDS: usize = 8;
+/// Ids that are copied together from a list, whatever their number: as many as a short piece has
+/// bytes, and one more for whole vectors.
+pub(crate) const MAX_SHORT_IDS: usize = PieceKey::MAX_LEN + 1;
 
-/// The entries among which a key is looked up.
-const WAYS: usize = 4;
-/// The entries that each table begins with, 128 KB of the short one, so that a cache used for one
+/// The lines among which a key is looked up: its own and the one after it.
+const WAYS: usize = 2;
+/// The lines that each table begins with, 128 KB of the short one, so that a cache used for one
 /// small text costs little to clear.
-const MIN_ENTRIES: usize = 1 << 12;
-/// The limit of the short table in entries, 8 MB. Tens of megabytes of one language have some
+const MIN_LINES: usize = 1 << 11;
+/// The limit of the short table in lines, 8 MB. Tens of megabytes of one language have some
 /// hundred thousand distinct pieces.
-const MAX_SHORT_ENTRIES: usize = 1 << 18;
-/// The limit of the long table in entries, 4 MB.
-const MAX_LONG_ENTRIES: usize = 1 << 16;
-/// The limit of the list of ids in ids, 4 MB: those of a hundred thousand pieces or more. 2^18 were
-/// too few for a mix of languages with few tokens (55 → 65 MB/s; docs/log.md).
+const MAX_SHORT_LINES: usize = 1 << 17;
+/// The limit of the long table in lines, 4 MB.
+const MAX_LONG_LINES: usize = 1 << 15;
+/// The number of listed ids from which the cache is cleared, 4 MB: those of a hundred thousand pieces
+/// or more. 2^18 were too few for a mix of languages with few tokens (55 → 65 MB/s; docs/log.md).
 const MAX_LISTED_IDS: usize = 1 << 20;
+
+/// The ids of one piece.
+///
+/// ```text
+/// 1 to 4 ids:  number (8 bits) ‖ id (24 bits),  id,  id,  id
+/// more:        LISTED,  index of the first in a list,  number,  which list
+/// no ids yet:  PENDING, the number of a new piece
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(16))]
+pub(crate) struct Ids(pub(crate) [TokenId; SHORT_IDS]);
+
+impl Ids {
+    const LISTED: u32 = 0xFF << 24;
+    const PENDING: u32 = 0xFE << 24;
+
+    /// Returns up to four ids; `None` for more.
+    #[inline]
+    pub(crate) fn inline(found: &[TokenId]) -> Option<Self> {
+        let mut ids = [0; SHORT_IDS];
+        ids.get_mut(..found.len())?.copy_from_slice(found);
+        ids[0] |= (found.len() as u32) << 24;
+        Some(Self(ids))
+    }
+
+    /// Returns the ids `first..first + count` of the cache's list, or of the `chunk`'s.
+    pub(crate) fn listed(first: usize, count: usize, in_chunk: bool) -> Self {
+        Self([Self::LISTED, first as u32, count as u32, u32::from(in_chunk)])
+    }
+
+    /// Returns the placeholder of the new piece with the number `number`.
+    pub(crate) fn pending(number: usize) -> Self {
+        Self([Self::PENDING, number as u32, 0, 0])
+    }
+
+    /// Returns the number of the new piece that these ids are the placeholder of.
+    #[inline]
+    pub(crate) fn number(self) -> Option<usize> {
+        (self.0[0] == Self::PENDING).then_some(self.0[1] as usize)
+    }
+
+    /// Returns the number of ids if they are not listed; at most four are.
+    #[inline(always)]
+    pub(crate) fn count(self) -> usize {
+        (self.0[0] >> 24) as usize
+    }
+}
 
 /// What earlier pieces became: a cache of the ids of pieces of at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
     short: Table<Short>,
     long: Table<Long>,
-    /// The ids of short pieces that have more than [`SHORT_IDS`].
-    ids: Vec<TokenId>,
+    /// The ids of short pieces that have more than [`SHORT_IDS`], and [`MAX_SHORT_IDS`] zeros.
+    list: Vec<TokenId>,
 }
 
 /// The ids of a piece of at most [`PieceKey::MAX_LEN`] bytes.
@@ -51,9 +103,7 @@ pub(crate) struct PieceCache {
 #[repr(align(32))]
 struct Short {
     key: PieceKey,
-    /// The ids, and in the high byte of the first their number. When that is more than
-    /// [`SHORT_IDS`], the second is the index where they begin in the cache's list of ids.
-    ids: [TokenId; SHORT_IDS],
+    ids: Ids,
 }
 
 /// The ids of a piece of more than [`PieceKey::MAX_LEN`] and at most [`LongKey::MAX_LEN`] bytes.
@@ -61,7 +111,7 @@ struct Short {
 #[repr(align(64))]
 struct Long {
     key: LongKey,
-    count: u32,
+    /// The ids, and in the high byte of the first their number.
     ids: [TokenId; LONG_IDS],
 }
 
@@ -104,7 +154,7 @@ impl Entry for Long {
 
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        self.count == 0
+        self.key == LongKey::default()
     }
 
     #[inline(always)]
@@ -113,12 +163,14 @@ impl Entry for Long {
     }
 }
 
-/// A 4-way associative table.
+/// A table of lines of two entries, in two of which a key may be.
 #[derive(Debug)]
 struct Table<E> {
-    /// A power of two of them and one more, so that a line always has one after it.
-    lines: Vec<Line<E>>,
+    /// A power of two of them and one more, so that each has one after it.
+    lines: Pages<Line<E>>,
     count: usize,
+    /// The number of entries that took the place of another.
+    n_evicted: usize,
 }
 
 /// Two entries: one cache line, or two adjacent ones, which are fetched together.
@@ -128,198 +180,177 @@ struct Line<E>([E; 2]);
 
 impl<E> Default for Table<E> {
     fn default() -> Self {
-        Self { lines: Vec::new(), count: 0 }
+        Self { lines: Pages::default(), count: 0, n_evicted: 0 }
     }
 }
 
+/// Where an entry is in a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slot(u32);
+
 impl<E: Entry> Table<E> {
-    /// Returns the index of the line that, with the next one, holds the four entries of a key.
+    /// The lines besides a power of two.
+    const SPARE: usize = WAYS - 1;
+
+    fn n_lines(&self) -> usize {
+        self.lines.len() - Self::SPARE
+    }
+
+    /// Returns the index of the line that, with the next one, may hold a key.
     #[inline(always)]
     fn line_of(&self, key: E::Key) -> usize {
-        E::hash(key) as usize & (self.lines.len() - 2)
+        E::hash(key) as usize & (self.n_lines() - 1)
     }
 
-    /// Returns the entry with `key`, whose line is `line`.
     #[inline(always)]
-    fn find(&self, line: usize, key: E::Key) -> Option<&E> {
-        let [one, other] = &self.lines[line].0;
-        if one.key() == key {
-            return Some(one);
-        }
-        if other.key() == key {
-            return Some(other);
-        }
-        // Entries are taken in order and never emptied again.
-        if other.is_empty() {
-            return None;
-        }
-        self.lines[line + 1].0.iter().find(|entry| entry.key() == key)
+    fn entry(&mut self, slot: Slot) -> &mut E {
+        &mut self.lines[slot.0 as usize / 2].0[slot.0 as usize % 2]
     }
 
-    /// Inserts `entry` into the table, which grows to at most `max_entries`.
-    fn insert(&mut self, entry: E, max_entries: usize) {
-        if self.count >= self.lines.len() && self.lines.len() < max_entries / 2 {
-            self.grow();
+    /// Returns the slot of `key`, or else the slot that is to have it.
+    fn slot_of(&mut self, key: E::Key) -> (Slot, bool) {
+        let line = self.line_of(key);
+        let entries = self.lines[line..line + WAYS].iter().flat_map(|line| &line.0);
+        for (slot, entry) in (2 * line..).zip(entries) {
+            if entry.key() == key {
+                return (Slot(slot as u32), true);
+            }
+            // Entries are taken in order and never emptied again.
+            if entry.is_empty() {
+                self.count += 1;
+                return (Slot(slot as u32), false);
+            }
         }
-        self.insert_in_place(entry);
+        self.n_evicted += 1;
+        (Slot((2 * line + self.n_evicted % 2) as u32), false)
     }
 
-    /// Inserts `entry` in place of a free one, or of one chosen by its hash.
-    fn insert_in_place(&mut self, entry: E) {
-        let hash = E::hash(entry.key());
-        let line = self.line_of(entry.key());
-        let lines = &mut self.lines[line..line + 2];
-        // A piece that is pending twice is inserted twice.
-        let is_free = |slot: &E| slot.is_empty() || slot.key() == entry.key();
-        let free = lines.iter_mut().flat_map(|line| &mut line.0).find(|slot| is_free(slot));
-        if let Some(slot) = free {
-            self.count += usize::from(slot.is_empty());
-            *slot = entry;
-        } else {
-            // Bits that did not choose the line.
-            let way = (hash >> 40) as usize % WAYS;
-            lines[way / 2].0[way % 2] = entry;
+    /// Grows so that `count` more keys find room, up to `max_lines`.
+    fn make_room(&mut self, count: usize, max_lines: usize) {
+        while self.count + count > self.n_lines() && self.n_lines() < max_lines {
+            let larger = Self::empty(self.n_lines() * 4);
+            let smaller = std::mem::replace(self, larger);
+            let entries = smaller.lines.iter().flat_map(|line| &line.0);
+            for &entry in entries.filter(|entry| !entry.is_empty()) {
+                let (slot, _) = self.slot_of(entry.key());
+                *self.entry(slot) = entry;
+            }
         }
     }
 
-    #[cold]
-    fn grow(&mut self) {
-        let larger = vec![Line::default(); (self.lines.len() - 1) * 4 + 1];
-        let lines = std::mem::replace(&mut self.lines, larger);
-        self.count = 0;
-        let entries = lines.into_iter().flat_map(|line| line.0);
-        for entry in entries.filter(|entry| !entry.is_empty()) {
-            self.insert_in_place(entry);
-        }
+    fn empty(n_lines: usize) -> Self {
+        Self { lines: Pages::new(n_lines + Self::SPARE, Line::default()), ..Self::default() }
     }
 
+    /// Removes all entries, and most of the memory.
     fn clear(&mut self) {
-        self.lines.clear();
-        self.lines.resize(MIN_ENTRIES / 2 + 1, Line::default());
-        self.count = 0;
+        *self = Self::empty(MIN_LINES);
     }
 }
 
 impl PieceCache {
-    /// Whether pieces of more than four ids are no longer inserted, so that it is time to clear.
+    /// Whether it is time to clear, since many pieces of more than four ids have come.
     pub(crate) fn is_full(&self) -> bool {
-        self.ids.len() >= MAX_LISTED_IDS
+        self.list.len() >= MAX_LISTED_IDS
     }
 
     /// Removes all pieces. Must be called once before the first use.
     pub(crate) fn clear(&mut self) {
         self.short.clear();
         self.long.clear();
-        self.ids.clear();
+        self.list.clear();
     }
 
-    /// Writes the table lines of pieces of `text` to `lines` and prefetches them.
-    ///
-    /// The first piece begins at `start`, and each ends at one of `ends`. Stops when `lines` is full
-    /// or at a piece that is not for the short table: one of more than [`PieceKey::MAX_LEN`] bytes,
-    /// or, with `SPLIT`, one that [`has_char3s`]. Returns the number of pieces. Their lines are
-    /// valid until the next insertion.
-    #[inline(never)]
-    pub(crate) fn prepare<const SPLIT: bool>(
-        &self,
-        text: &[u8],
-        mut start: usize,
-        ends: &[usize],
-        lines: &mut [u32],
-    ) -> usize {
-        let mut count = 0;
-        for (&end, line) in ends.iter().zip(lines) {
-            let len = end - start;
-            if len > PieceKey::MAX_LEN || SPLIT && has_char3s(text, start, len) {
-                break;
-            }
-            let at = self.short.line_of(PieceKey::read(text, start, len));
-            prefetch(&self.short.lines[at]);
-            *line = at as u32;
-            count += 1;
-            start = end;
-        }
-        count
+    /// Returns the listed ids, and zeros after them.
+    pub(crate) fn list(&self) -> &[TokenId] {
+        &self.list
     }
 
-    /// Writes the ids of pieces into `block` from index `at` on, until one is not in the cache.
-    ///
-    /// The pieces and `lines` are those of [`PieceCache::prepare`]. Returns the number of pieces
-    /// that were found and the index after their last id; up to four ids after that are
-    /// overwritten.
-    #[inline(never)]
-    pub(crate) fn write(
-        &self,
-        text: &[u8],
-        mut start: usize,
-        ends: &[usize],
-        lines: &[u32],
-        block: &mut [TokenId],
-        mut at: usize,
-    ) -> (usize, usize) {
-        let mut found = 0;
-        for (&end, &line) in ends.iter().zip(lines) {
-            let key = PieceKey::read(text, start, end - start);
-            let Some(entry) = self.short.find(line as usize, key) else { break };
-            at += write(entry, &self.ids, block, at);
-            found += 1;
-            start = end;
-        }
-        (found, at)
+    /// Returns the line of `key` for [`Self::probe`], and prefetches it. Valid until
+    /// [`Self::make_room`].
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, key: PieceKey) -> u32 {
+        let line = self.short.line_of(key);
+        prefetch(&self.short.lines[line]);
+        line as u32
     }
 
-    /// [`PieceCache::write`] for one long piece; returns the number of its ids.
+    /// Returns the ids of `key` if they are in its `line`, else none, and whether they are.
+    #[inline(always)]
+    pub(crate) fn probe(&self, line: u32, key: PieceKey) -> (Ids, bool) {
+        let [one, other] = &self.short.lines[line as usize].0;
+        let (is_one, is_other) = (one.key == key, other.key == key);
+        let mask = |is: bool| u32::from(is).wrapping_neg();
+        let (of_one, of_other) = (mask(is_one), mask(is_other));
+        let ids = |i: usize| one.ids.0[i] & of_one | other.ids.0[i] & of_other;
+        (Ids([ids(0), ids(1), ids(2), ids(3)]), is_one | is_other)
+    }
+
+    /// Grows so that `n_short` pieces more find room, up to a limit.
+    pub(crate) fn make_room(&mut self, n_short: usize) {
+        self.short.make_room(n_short, MAX_SHORT_LINES);
+    }
+
+    /// Returns the ids of a piece; for a new one, the placeholder that from now on stands for them,
+    /// and the slot in which it does.
     #[inline]
-    pub(crate) fn write_long(
-        &self,
-        key: LongKey,
-        block: &mut [TokenId],
-        at: usize,
-    ) -> Option<usize> {
-        let entry = self.long.find(self.long.line_of(key), key)?;
-        block[at..at + LONG_IDS].copy_from_slice(&entry.ids);
-        Some(entry.count as usize)
+    pub(crate) fn reserve(&mut self, key: PieceKey, number: usize) -> (Ids, Option<Slot>) {
+        let (slot, is_found) = self.short.slot_of(key);
+        let entry = self.short.entry(slot);
+        if is_found {
+            return (entry.ids, None);
+        }
+        *entry = Short { key, ids: Ids::pending(number) };
+        (entry.ids, Some(slot))
     }
 
-    /// Inserts the ids of the piece with `key`, unless they are many and the list of ids is full.
-    pub(crate) fn insert(&mut self, key: PieceKey, found: &[TokenId]) {
-        let mut ids = [0; SHORT_IDS];
-        if found.len() <= SHORT_IDS {
-            ids[..found.len()].copy_from_slice(found);
-        } else if self.ids.len() < MAX_LISTED_IDS {
-            ids[1] = self.ids.len() as u32;
-            self.ids.extend_from_slice(found);
-        } else {
-            return;
+    /// Replaces the placeholder of a piece by its ids and returns them.
+    pub(crate) fn fill(&mut self, key: PieceKey, slot: Slot, found: &[TokenId]) -> Ids {
+        let ids = Ids::inline(found).unwrap_or_else(|| {
+            let first = self.list.len().saturating_sub(MAX_SHORT_IDS);
+            self.list.truncate(first);
+            self.list.extend_from_slice(found);
+            self.list.resize(first + found.len() + MAX_SHORT_IDS, 0);
+            Ids::listed(first, found.len(), false)
+        });
+        let entry = self.short.entry(slot);
+        if entry.key == key {
+            entry.ids = ids;
         }
-        // Ids have 24 bits.
-        ids[0] |= (found.len() as u32) << 24;
-        self.short.insert(Short { key, ids }, MAX_SHORT_ENTRIES);
+        ids
+    }
+
+    /// Returns the line of a long piece for [`Self::find_long`], and prefetches it.
+    #[inline]
+    pub(crate) fn prefetch_long(&self, key: LongKey) -> u32 {
+        let line = self.long.line_of(key);
+        prefetch(&self.long.lines[line].0[0]);
+        prefetch(&self.long.lines[line].0[1]);
+        line as u32
+    }
+
+    /// Returns the ids of a long piece.
+    #[inline]
+    pub(crate) fn find_long(&self, key: LongKey) -> Option<([TokenId; LONG_IDS], usize)> {
+        let line = self.long.line_of(key);
+        let mut entries = self.long.lines[line..line + WAYS].iter().flat_map(|line| &line.0);
+        let entry = entries.find(|entry| entry.key == key)?;
+        let mut ids = entry.ids;
+        let count = (ids[0] >> 24) as usize;
+        ids[0] &= 0xFF_FFFF;
+        Some((ids, count))
     }
 
     /// Inserts the ids of the long piece with `key`, unless they are more than [`LONG_IDS`].
     pub(crate) fn insert_long(&mut self, key: LongKey, found: &[TokenId]) {
-        if found.len() <= LONG_IDS {
-            let mut ids = [0; LONG_IDS];
-            ids[..found.len()].copy_from_slice(found);
-            self.long.insert(Long { key, count: found.len() as u32, ids }, MAX_LONG_ENTRIES);
-        }
+        let mut ids = [0; LONG_IDS];
+        let Some(room) = ids.get_mut(..found.len()) else { return };
+        room.copy_from_slice(found);
+        ids[0] |= (found.len() as u32) << 24;
+        self.long.make_room(1, MAX_LONG_LINES);
+        let (slot, _) = self.long.slot_of(key);
+        *self.long.entry(slot) = Long { key, ids };
     }
-}
-
-/// Writes the ids of `entry` into `block` from index `at` on and returns their number.
-#[inline(always)]
-fn write(entry: &Short, listed: &[TokenId], block: &mut [TokenId], at: usize) -> usize {
-    let mut ids = entry.ids;
-    let count = (ids[0] >> 24) as usize;
-    if count > SHORT_IDS {
-        let first = ids[1] as usize;
-        block[at..at + count].copy_from_slice(&listed[first..first + count]);
-    } else {
-        ids[0] &= 0xFF_FFFF;
-        block[at..at + SHORT_IDS].copy_from_slice(&ids);
-    }
-    count
 }
 
 #[cfg(test)]
@@ -332,61 +363,94 @@ mod tests {
         cache
     }
 
+    fn insert(cache: &mut PieceCache, key: PieceKey, found: &[TokenId]) {
+        cache.make_room(1);
+        let (ids, slot) = cache.reserve(key, 5);
+        assert_eq!(ids.number(), Some(5));
+        assert_eq!(cache.reserve(key, 6), (ids, None));
+        cache.fill(key, slot.unwrap(), found);
+    }
+
     fn find(cache: &PieceCache, key: PieceKey) -> Option<Vec<TokenId>> {
-        let text = [&key.bytes()[..key.len()], &[0; 16]].concat();
-        let (mut lines, mut block) = ([0], [0; 32]);
-        let ends = [key.len()];
-        assert_eq!(cache.prepare::<false>(&text, 0, &ends, &mut lines), 1);
-        let (found, count) = cache.write(&text, 0, &ends, &lines, &mut block, 0);
-        (found == 1).then(|| block[..count].to_vec())
+        let line = cache.short.line_of(key) as u32;
+        let (ids, is_found) = (line..line + WAYS as u32)
+            .map(|line| cache.probe(line, key))
+            .find(|(_, is_found)| *is_found)?;
+        assert!(is_found && ids.number().is_none());
+        let [first, start, count, _] = ids.0;
+        if ids.count() > SHORT_IDS {
+            assert!(cache.list().len() >= (start + count) as usize + MAX_SHORT_IDS);
+            return Some(cache.list()[start as usize..][..count as usize].to_vec());
+        }
+        let mut ids = [ids.0[..1].to_vec(), ids.0[1..].to_vec()].concat();
+        ids[0] = first & 0xFF_FFFF;
+        ids.truncate((first >> 24) as usize);
+        Some(ids)
     }
 
     #[test]
     fn a_full_table_evicts_and_keeps_its_size() {
         let mut cache = new();
         let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
-        let count = MAX_SHORT_ENTRIES as u32 * 2;
+        let n_entries = MAX_SHORT_LINES as u32 * 2;
+        let count = n_entries * 2;
         for i in 0..count {
-            cache.insert(piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
+            insert(&mut cache, piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
         }
-        assert_eq!(cache.short.lines.len(), MAX_SHORT_ENTRIES / 2 + 1);
+        assert_eq!(cache.short.n_lines(), MAX_SHORT_LINES);
         assert_eq!(find(&cache, piece(count - 1)), Some(vec![0xFFFF, 7]));
         let kept = (0..count).filter(|&i| find(&cache, piece(i)).is_some()).count();
-        assert!(kept > MAX_SHORT_ENTRIES / 2 && kept <= MAX_SHORT_ENTRIES + 2, "{kept}");
+        assert!(kept > n_entries as usize / 2 && kept <= n_entries as usize + 2, "{kept}");
         cache.clear();
         assert!(find(&cache, piece(count - 1)).is_none());
     }
 
     #[test]
-    fn pieces_of_many_ids_are_inserted_until_the_list_is_full() {
+    fn pieces_of_many_ids_are_listed_until_the_cache_is_full() {
         let mut cache = new();
         let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
         let ids = |i: u32| (i..i + 15).collect::<Vec<_>>();
         let count = MAX_LISTED_IDS as u32 / 15 + 10;
         for i in 0..count {
-            cache.insert(piece(i), &ids(i));
+            insert(&mut cache, piece(i), &ids(i));
         }
-        assert!(cache.is_full() && cache.ids.len() < MAX_LISTED_IDS + 15);
+        assert!(cache.is_full());
         assert_eq!(find(&cache, piece(5)), Some(ids(5)));
-        assert_eq!(find(&cache, piece(count - 1)), None);
+        assert_eq!(find(&cache, piece(count - 1)), Some(ids(count - 1)));
         cache.clear();
         assert_eq!(find(&cache, piece(5)), None);
     }
 
     #[test]
-    fn long_pieces_of_up_to_seven_ids_are_inserted() {
+    fn a_placeholder_that_was_replaced_is_not_filled() {
+        let mut cache = new();
+        let keys: Vec<_> = (0..1_000_000_u32).map(|i| PieceKey::new(&i.to_le_bytes())).collect();
+        let slots: Vec<_> = keys.iter().map(|&key| cache.reserve(key, 1).1.unwrap()).collect();
+        for (i, (&key, &slot)) in (0..).zip(keys.iter().zip(&slots)) {
+            cache.fill(key, slot, &[i]);
+        }
+        let found = (0..).zip(&keys).filter(|(i, key)| {
+            let found = find(&cache, **key);
+            assert!(found.is_none() || found == Some(vec![*i]));
+            found.is_some()
+        });
+        assert!((1..10_000).contains(&found.count()));
+    }
+
+    #[test]
+    fn long_pieces_of_up_to_eight_ids_are_inserted() {
         let mut cache = new();
         let keys: Vec<_> = (0..100_000_u32)
             .map(|i| LongKey::read(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
             .collect();
         for (i, &key) in keys.iter().enumerate() {
-            cache.insert_long(key, &[i as u32; 8][..i % 9]);
+            cache.insert_long(key, &[i as u32; 9][..i % 10]);
         }
-        assert_eq!(cache.long.lines.len(), MAX_LONG_ENTRIES / 2 + 1);
-        let last = keys.len() - 3;
-        let mut block = [0; LONG_IDS];
-        let count = cache.write_long(keys[last], &mut block, 0).unwrap();
-        assert_eq!(count, last % 9);
-        assert!(block[..count].iter().all(|&id| id as usize == last));
+        assert_eq!(cache.long.n_lines(), MAX_LONG_LINES);
+        let last = keys.len() - 4;
+        let (ids, count) = cache.find_long(keys[last]).unwrap();
+        assert_eq!(count, last % 10);
+        assert!(ids[..count].iter().all(|&id| id as usize == last));
+        assert!(cache.find_long(keys[9]).is_none());
     }
 }

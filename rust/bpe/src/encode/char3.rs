@@ -61,6 +61,12 @@ pub(crate) fn has_char3s(text: &[u8], start: usize, len: usize) -> bool {
     (lead(start) | lead(start + 1)) && len > 3
 }
 
+/// [`has_char3s`] for a piece of more than three bytes that begins with `window`.
+#[inline(always)]
+pub(crate) fn has_char3(window: u128) -> bool {
+    is_lead(window as u8) | is_lead((window >> 8) as u8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,11 @@
 //! The loop that all text runs through: from pieces to ids.
 //!
 //! ```text
-//! for each 64 pieces of a text:
-//!     prefetch their lines of the cache
-//!     for each piece: copy its ids from the cache to the id block, or add it to the pending pieces
-//! when the id block or the list of pending pieces is full:
-//!     merge all pending pieces, 16 in turns; insert them into the cache
-//!     append the id block to the output, the ids of pending pieces where they belong
+//! pieces of a text, as they are found:
+//!     add them to the chunk; look them up in the cache                      (chunk.rs, cache.rs)
+//! when the chunk is full, or at the end of the last text:
+//!     misses: make them unique, merge them 16 in turns, insert them into the cache  (new_pieces.rs)
+//!     append the ids of all pieces to the output
 //! ```
 //!
 //! 1. Pieces are given by where they end in the text, not as slices: most are read as a window of
@@ -15,64 +14,41 @@
 //! 3. One piece merged alone waits for memory at each step; see [`super::interleaved`].
 //! 4. Pieces of three-byte characters are split at boundaries first; see [`super::boundary`].
 //! 5. Where a piece that is a token is taken whole, no boundary lies in such a piece, since the token
-//!    spans all of it. Only a part must not be taken whole: one that equals a token which merging does
-//!    not make is merged each time, and neither it nor the token is in the cache.
+//!    spans all of it. Only a part must not be taken whole: where some token is not what merging makes
+//!    of its bytes, the key of a part is not that of a piece.
 
 use lslm_runtime::{Error, Result, Task, TokenId};
 
 use crate::encode::boundary::BoundaryFilter;
 use crate::encode::char3::has_char3s;
-use crate::encode::interleaved::{self, PieceRef};
 use crate::encode::model::Model;
+use crate::encode::new_pieces::Merger;
 use crate::encode::workspace::Workspace;
-use crate::vocab::piece_key::{LongKey, PieceKey};
+use crate::vocab::piece_key::LongKey;
 
-/// Pieces whose cache lines are fetched at the same time.
-const QUEUE: usize = 64;
-/// Ids in the block that trigger a flush.
-const MAX_GATHERED: usize = 4096;
 /// Parts of split pieces that are looked up together.
 const MAX_PARTS: usize = 256;
-/// Pending pieces that trigger a flush, which merges them together.
-const MAX_PENDING: usize = 128;
-/// The size of the id block: besides a full one, the ids of one queue, at most one a byte, and of
-/// one piece more, since whole cache entries are copied.
-const BLOCK_IDS: usize = MAX_GATHERED + (QUEUE + 1) * (PieceKey::MAX_LEN + 1);
 
 /// One pass over texts that follow each other.
-pub(crate) struct Encoder<'a, 't> {
+pub(crate) struct Encoder<'a> {
     model: &'a Model,
     /// Where pieces may be split.
     boundaries: Option<&'a BoundaryFilter>,
+    /// Whether the keys of parts are not those of pieces.
+    has_part_keys: bool,
     workspace: &'a mut Workspace,
     task: &'a Task,
     out: &'a mut Vec<TokenId>,
     /// The indexes in `out` of the marks.
     marks: Vec<usize>,
-    text: &'t [u8],
-    /// The offset in `text` of the next piece.
+    /// The offset of the next piece in its text.
     start: usize,
-    /// The ids in the workspace's block.
-    gathered: usize,
-    pending: Vec<PendingPiece<'t>>,
     /// Whether ids are counted and dropped instead of kept in `out`.
     is_counting: bool,
     /// The ids that were dropped.
     n_counted: usize,
     /// The first error.
     failure: Option<Error>,
-}
-
-/// A piece that is not in the cache; without bytes, a mark.
-#[derive(Clone, Copy, Debug)]
-struct PendingPiece<'t> {
-    /// The number of ids in the block before it.
-    at: usize,
-    piece: PieceRef<'t>,
-    /// Whether it is a part of a split piece.
-    is_part: bool,
-    /// Whether the cache may return its ids for the same bytes, as a piece or as a part.
-    is_cached: bool,
 }
 
 /// Pieces that were split, to tell a part from a whole piece.
@@ -93,7 +69,7 @@ impl SplitPieces<'_> {
     }
 }
 
-impl<'a, 't> Encoder<'a, 't> {
+impl<'a> Encoder<'a> {
     /// Returns an encoder that appends to `out`.
     pub(crate) fn new(
         model: &'a Model,
@@ -101,97 +77,57 @@ impl<'a, 't> Encoder<'a, 't> {
         task: &'a Task,
         out: &'a mut Vec<TokenId>,
     ) -> Self {
-        workspace.block.resize(BLOCK_IDS, 0);
+        workspace.chunk.prepare();
+        let boundaries = model.backtrack.as_ref().map(|backtrack| &backtrack.boundaries);
         Self {
             model,
-            boundaries: model.backtrack.as_ref().map(|backtrack| &backtrack.boundaries),
+            boundaries,
+            has_part_keys: boundaries.is_some() && model.has_unmade(),
             workspace,
             task,
             out,
             marks: Vec::new(),
-            text: &[],
             start: 0,
-            gathered: 0,
-            pending: Vec::new(),
             is_counting: false,
             n_counted: 0,
             failure: None,
         }
     }
 
-    /// Counts ids from now on instead of keeping them: `out` never holds more than a few thousand.
+    /// Counts ids from now on instead of keeping them: `out` stays empty.
     pub(crate) fn counting(mut self) -> Self {
         self.is_counting = true;
         self
     }
 
-    /// Starts a new text; later calls of [`Self::pieces`] refer to it.
-    pub(crate) fn set_text(&mut self, text: &'t [u8]) {
-        if self.workspace.cache.is_full() {
-            self.flush();
-            self.workspace.cache.clear();
-        }
-        (self.text, self.start) = (text, 0);
+    /// Starts a new text: the next piece begins at offset 0.
+    pub(crate) fn start_text(&mut self) {
+        self.start = 0;
     }
 
     /// Appends one id.
     pub(crate) fn push(&mut self, id: TokenId) {
-        if self.gathered >= MAX_GATHERED {
-            self.flush();
-        }
-        self.workspace.block[self.gathered] = id;
-        self.gathered += 1;
+        self.make_room();
+        let Workspace { chunk, .. } = &mut *self.workspace;
+        chunk.add_ids(&[id]);
     }
 
     /// Records how many ids the output has after all that was encoded so far.
     pub(crate) fn mark(&mut self) {
-        let piece = PieceRef::default();
-        self.pending.push(PendingPiece {
-            at: self.gathered,
-            piece,
-            is_part: false,
-            is_cached: false,
-        });
-        if self.pending.len() > MAX_PENDING {
-            self.flush();
-        }
+        self.workspace.chunk.mark();
     }
 
-    /// Lets `f` encode texts that do not live as long as those of this encoder.
-    pub(crate) fn nested<'s, R>(&mut self, f: impl FnOnce(&mut Encoder<'_, 's>) -> R) -> R {
-        self.flush();
-        let mut inner = Encoder {
-            model: self.model,
-            boundaries: self.boundaries,
-            workspace: &mut *self.workspace,
-            task: self.task,
-            out: &mut *self.out,
-            marks: std::mem::take(&mut self.marks),
-            text: &[],
-            start: 0,
-            gathered: 0,
-            pending: Vec::new(),
-            is_counting: self.is_counting,
-            n_counted: self.n_counted,
-            failure: self.failure.take(),
-        };
-        let result = f(&mut inner);
-        inner.flush();
-        let Encoder { marks, n_counted, failure, .. } = inner;
-        (self.marks, self.n_counted, self.failure) = (marks, n_counted, failure);
-        result
-    }
-
-    /// Encodes the pieces that end at `ends`, of which the first begins where the last one ended.
-    pub(crate) fn pieces(&mut self, ends: &[usize]) {
+    /// Encodes the pieces of `text` that end at `ends`, of which the first begins where the last one
+    /// ended.
+    pub(crate) fn pieces(&mut self, text: &[u8], ends: &[usize]) {
         if self.failure.is_some() {
             return; // A cancelled text of gigabytes ends soon.
         }
         let Some(boundaries) = self.boundaries else {
-            self.parts::<false>(ends, SplitPieces::NONE);
+            self.parts::<false>(text, ends, SplitPieces::NONE);
             return;
         };
-        let whole = self.parts::<true>(ends, SplitPieces::NONE);
+        let whole = self.parts::<true>(text, ends, SplitPieces::NONE);
         let pieces = SplitPieces { start: self.start, ends: &ends[whole..] };
         let mut parts = [0; MAX_PARTS];
         let mut count = 0;
@@ -199,11 +135,11 @@ impl<'a, 't> Encoder<'a, 't> {
         for &end in pieces.ends {
             while start < end {
                 if count == MAX_PARTS {
-                    self.parts::<false>(&parts, pieces);
+                    self.parts::<false>(text, &parts, pieces);
                     count = 0;
                 }
-                if has_char3s(self.text, start, end - start) {
-                    (start, count) = boundaries.split(self.text, start, end, &mut parts, count);
+                if has_char3s(text, start, end - start) {
+                    (start, count) = boundaries.split(text, start, end, &mut parts, count);
                 } else {
                     parts[count] = end;
                     count += 1;
@@ -211,170 +147,115 @@ impl<'a, 't> Encoder<'a, 't> {
                 }
             }
         }
-        self.parts::<false>(&parts[..count], pieces);
+        self.parts::<false>(text, &parts[..count], pieces);
     }
 
     /// Encodes pieces, or parts of `pieces`, that end at `ends`; with `SPLIT` up to the first that is
     /// to be split. Returns their number.
-    fn parts<const SPLIT: bool>(&mut self, ends: &[usize], pieces: SplitPieces<'_>) -> usize {
-        let mut lines = [0; QUEUE];
+    fn parts<const SPLIT: bool>(
+        &mut self,
+        text: &[u8],
+        ends: &[usize],
+        pieces: SplitPieces<'_>,
+    ) -> usize {
         let mut done = 0;
-        while done < ends.len() {
-            let rest = &ends[done..];
-            let cache = &self.workspace.cache;
-            let count = cache.prepare::<SPLIT>(self.text, self.start, rest, &mut lines);
-            if count > 0 {
-                self.look_up(&rest[..count], &lines, pieces);
-                done += count;
-            }
-            if count < QUEUE
-                && let Some(&end) = ends.get(done)
-            {
-                let len = end - self.start;
-                if SPLIT && has_char3s(self.text, self.start, len) {
-                    break;
+        while let Some(rest) = ends.get(done..).filter(|rest| !rest.is_empty()) {
+            self.make_room();
+            let Workspace { cache, chunk, .. } = &mut *self.workspace;
+            let count = chunk.add::<SPLIT>(cache, text, self.start, rest);
+            if self.has_part_keys && !pieces.ends.is_empty() {
+                let starts = std::iter::once(&self.start).chain(rest);
+                for (i, (&start, &end)) in starts.zip(&rest[..count]).enumerate() {
+                    if pieces.is_part(start, end) {
+                        chunk.set_part(cache, i);
+                    }
                 }
-                self.long_piece(self.start, len, pieces);
+            }
+            chunk.probe(cache);
+            done += count;
+            if let Some(&end) = rest[..count].last() {
                 self.start = end;
-                done += 1;
             }
-            if self.gathered > MAX_GATHERED || self.pending.len() > MAX_PENDING {
-                self.flush();
+            if chunk.is_full() {
+                continue;
             }
+            let Some(&end) = rest.get(count) else { break };
+            if SPLIT && has_char3s(text, self.start, end - self.start) {
+                break;
+            }
+            self.long_piece(text, self.start, end, pieces);
+            self.start = end;
+            done += 1;
         }
         done
     }
 
-    /// Looks up short pieces whose cache lines are in `lines`.
-    fn look_up(&mut self, mut ends: &[usize], lines: &[u32; QUEUE], pieces: SplitPieces<'_>) {
-        let mut lines = &lines[..ends.len()];
-        loop {
-            let Workspace { cache, block, .. } = &mut *self.workspace;
-            let (found, gathered) =
-                cache.write(self.text, self.start, ends, lines, block, self.gathered);
-            self.gathered = gathered;
-            if found > 0 {
-                self.start = ends[found - 1];
-            }
-            let Some(&end) = ends.get(found) else { return };
-            self.defer(self.start, end - self.start, pieces);
-            self.start = end;
-            (ends, lines) = (&ends[found + 1..], &lines[found + 1..]);
-        }
-    }
-
-    /// Appends the ids of those pending pieces to `merged` that are tokens as a whole, and of all if
-    /// some byte has no token.
-    fn take_whole(&mut self, pending: &mut [PendingPiece<'_>], merged: &mut Vec<TokenId>) {
-        let Model { rules, table, .. } = self.model;
-        if !rules.whole_first && !table.has_unknown_bytes {
-            return;
-        }
-        for entry in pending.iter_mut().filter(|entry| entry.piece.len > 0) {
-            let (bytes, first) = (entry.piece.bytes(), merged.len());
-            match self.model.whole(bytes) {
-                Some(id) if self.model.is_unmade(id) && self.boundaries.is_some() => {
-                    entry.is_cached = false;
-                    merged.extend((!entry.is_part).then_some(id));
-                }
-                Some(id) => merged.push(id),
-                None if table.has_unknown_bytes => self.merge(bytes, merged),
-                None => {}
-            }
-            (entry.piece.first_id, entry.piece.n_ids) = (first, merged.len() - first);
-        }
-    }
-
-    /// Adds a piece to the pending ones.
-    #[inline(always)]
-    fn defer(&mut self, start: usize, len: usize, pieces: SplitPieces<'_>) {
-        let piece = PieceRef { text: self.text, start, len, ..PieceRef::default() };
-        let is_part = self.model.rules.whole_first && pieces.is_part(start, start + len);
-        self.pending.push(PendingPiece { at: self.gathered, piece, is_part, is_cached: true });
-    }
-
     /// Encodes a piece that is too long for the cache's table of short ones.
-    fn long_piece(&mut self, start: usize, len: usize, pieces: SplitPieces<'_>) {
-        if len > LongKey::MAX_LEN {
-            self.flush();
-            let mut out = std::mem::take(self.out);
-            let piece = &self.text[start..start + len];
-            let whole =
-                if pieces.is_part(start, start + len) { None } else { self.model.whole(piece) };
-            match whole {
-                Some(id) => out.push(id),
-                None => self.merge(piece, &mut out),
+    fn long_piece(&mut self, text: &[u8], start: usize, end: usize, pieces: SplitPieces<'_>) {
+        let len = end - start;
+        let is_part = || pieces.is_part(start, end);
+        if len <= LongKey::MAX_LEN {
+            let mut key = LongKey::read(text, start, len);
+            if self.has_part_keys && is_part() {
+                key = key.of_part();
             }
-            *self.out = out;
+            let Workspace { cache, chunk, .. } = &mut *self.workspace;
+            chunk.add_long(cache, key);
             return;
         }
-        let key = LongKey::read(self.text, start, len);
-        let Workspace { cache, block, .. } = &mut *self.workspace;
-        match cache.write_long(key, block, self.gathered) {
-            Some(count) => self.gathered += count,
-            None => self.defer(start, len, pieces),
+        if self.model.table.has_unknown_bytes {
+            // An error in an earlier piece comes first.
+            self.flush();
+            if self.failure.is_some() {
+                return;
+            }
+        }
+        let piece = &text[start..end];
+        let Workspace { chunk, scratch, merged, .. } = &mut *self.workspace;
+        merged.clear();
+        match self.model.whole(piece).filter(|_| !is_part()) {
+            Some(id) => chunk.add_ids(&[id]),
+            None => match self.model.merge(piece, scratch, self.task, merged) {
+                Ok(()) => chunk.add_ids(merged),
+                Err(error) => self.failure = Some(error),
+            },
+        }
+    }
+
+    /// Flushes if the chunk is full.
+    #[inline]
+    fn make_room(&mut self) {
+        if self.workspace.chunk.is_full() {
+            self.flush();
         }
     }
 
     /// Appends to `out` all that has been encoded so far, and checks the task.
     pub(crate) fn flush(&mut self) {
-        if self.gathered > 0 || !self.pending.is_empty() {
-            self.merge_pending();
-            self.gathered = 0;
-            if self.failure.is_none() {
-                self.failure = self.task.check().err();
-            }
+        if self.workspace.chunk.is_empty() {
+            return;
+        }
+        if self.failure.is_none() {
+            let Workspace { cache, chunk, new_pieces, scratch, merged, .. } = &mut *self.workspace;
+            let mut merger = Merger { model: self.model, task: self.task, scratch, merged };
+            self.failure = new_pieces.resolve(cache, chunk, &mut merger).err();
+        }
+        let Workspace { cache, chunk, .. } = &mut *self.workspace;
+        if self.failure.is_some() {
+            // Pieces without ids are neither in the output nor in the cache.
+            chunk.clear();
+            cache.clear();
+            return;
         }
         if self.is_counting {
-            self.n_counted += self.out.len();
-            self.out.clear();
+            self.n_counted += chunk.count();
+        } else {
+            chunk.append(cache, self.out, &mut self.marks);
         }
-    }
-
-    /// Merges the pending pieces, and appends the block to `out` with their ids in between.
-    fn merge_pending(&mut self) {
-        let mut pending = std::mem::take(&mut self.pending);
-        let mut merged = std::mem::take(&mut self.workspace.merged);
-        self.take_whole(&mut pending, &mut merged);
-        if !self.model.table.has_unknown_bytes {
-            let pieces = pending.iter_mut().map(|entry| &mut entry.piece);
-            let pieces = pieces.filter(|piece| piece.len > 0 && piece.n_ids == 0);
-            interleaved::merge(&self.model.table, pieces, &mut merged);
+        if cache.is_full() {
+            cache.clear();
         }
-        let Workspace { cache, block, .. } = &mut *self.workspace;
-        let mut expanded = Vec::new();
-        let mut first = 0;
-        for PendingPiece { at, piece, is_cached, .. } in &pending {
-            let PieceRef { text, start, len, .. } = *piece;
-            let ids = &merged[piece.first_id..][..piece.n_ids];
-            let ids = self.model.expanded(ids, &mut expanded);
-            self.out.extend_from_slice(&block[first..*at]);
-            self.out.extend_from_slice(ids);
-            first = *at;
-            if len == 0 {
-                self.marks.push(self.out.len());
-            } else if self.failure.is_some() || !is_cached {
-                // no ids, or not always these
-            } else if len > PieceKey::MAX_LEN {
-                cache.insert_long(LongKey::read(text, start, len), ids);
-            } else {
-                cache.insert(PieceKey::read(text, start, len), ids);
-            }
-        }
-        self.out.extend_from_slice(&block[first..self.gathered]);
-        pending.clear();
-        self.pending = pending;
-        merged.clear();
-        self.workspace.merged = merged;
-    }
-
-    /// Appends the ids of `piece` to `out`, unless there has been an error.
-    #[inline(never)]
-    fn merge(&mut self, piece: &[u8], out: &mut Vec<TokenId>) {
-        if self.failure.is_none() {
-            let scratch = &mut self.workspace.scratch;
-            self.failure = self.model.merge(piece, scratch, self.task, out).err();
-        }
+        self.failure = self.task.check().err();
     }
 
     /// Flushes, and returns the output and the marks since the last call.

@@ -29,57 +29,70 @@ const LANES: usize = 16;
 
 /// A piece of 1 to [`LongKey::MAX_LEN`] bytes, and where its ids are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PieceRef<'t> {
-    pub(crate) text: &'t [u8],
-    /// The offset of the piece in `text`.
-    pub(crate) start: usize,
-    pub(crate) len: usize,
+pub(crate) struct NewPiece {
+    bytes: [u8; LongKey::MAX_LEN],
+    len: u8,
+    /// The caller's number of it.
+    pub(crate) number: u32,
     /// The index of its first id among those of all pieces.
-    pub(crate) first_id: usize,
-    pub(crate) n_ids: usize,
+    pub(crate) first_id: u32,
+    pub(crate) n_ids: u32,
 }
 
-impl<'t> PieceRef<'t> {
-    pub(crate) fn bytes(&self) -> &'t [u8] {
-        &self.text[self.start..][..self.len]
+impl NewPiece {
+    pub(crate) fn new(bytes: &[u8], number: usize) -> Self {
+        let mut piece = Self { len: bytes.len() as u8, number: number as u32, ..Self::default() };
+        piece.bytes[..bytes.len()].copy_from_slice(bytes);
+        piece
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Returns its ids among those of all pieces.
+    pub(crate) fn ids<'i>(&self, ids: &'i [TokenId]) -> &'i [TokenId] {
+        &ids[self.first_id as usize..][..self.n_ids as usize]
     }
 }
 
 /// Merges `pieces` and appends their ids to `ids`. Every byte must have a symbol.
-pub(crate) fn merge<'a, 't: 'a>(
-    table: &MergeTable,
-    pieces: impl Iterator<Item = &'a mut PieceRef<'t>>,
-    ids: &mut Vec<TokenId>,
-) {
+pub(crate) fn merge(table: &MergeTable, pieces: &mut [NewPiece], ids: &mut Vec<TokenId>) {
     merge_at(Level::current(), table, pieces, ids);
 }
 
 /// [`merge`] with the instructions of `level`.
-pub(super) fn merge_at<'a, 't: 'a>(
+pub(super) fn merge_at(
     level: Level,
     table: &MergeTable,
-    pieces: impl Iterator<Item = &'a mut PieceRef<'t>>,
+    pieces: &mut [NewPiece],
     ids: &mut Vec<TokenId>,
 ) {
-    let (short, long): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.len <= PieceKey::MAX_LEN);
-    merge_up_to::<{ PieceKey::MAX_LEN + 1 }>(level, table, short, ids);
-    merge_up_to::<{ LongKey::MAX_LEN + 1 }>(level, table, long, ids);
+    // After the end of the longest piece no pair begins.
+    let max_len = pieces.iter().map(|piece| usize::from(piece.len)).max().unwrap_or(0);
+    if max_len <= PieceKey::MAX_LEN {
+        merge_up_to::<{ PieceKey::MAX_LEN + 1 }>(level, table, pieces, max_len, ids);
+    } else {
+        merge_up_to::<{ LongKey::MAX_LEN + 1 }>(level, table, pieces, max_len, ids);
+    }
 }
 
 /// Merges pieces of less than `SLOTS` bytes.
 fn merge_up_to<const SLOTS: usize>(
     level: Level,
     table: &MergeTable,
-    pieces: Vec<&mut PieceRef>,
+    pieces: &mut [NewPiece],
+    max_len: usize,
     ids: &mut Vec<TokenId>,
 ) {
     match level {
         _ if pieces.is_empty() => {}
-        Level::Scalar => run::<Scalar, SLOTS>(table, pieces, ids),
+        Level::Scalar => run::<Scalar, SLOTS>(table, pieces, max_len, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => x86::avx2::<SLOTS>(table, pieces, ids),
+        Level::Avx2 => x86::avx2::<SLOTS>(table, pieces, max_len, ids),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => x86::avx512::<SLOTS>(table, pieces, ids),
+        Level::Avx512 => x86::avx512::<SLOTS>(table, pieces, max_len, ids),
     }
 }
 
@@ -146,17 +159,16 @@ impl Lowest for Scalar {
 #[inline(always)]
 fn run<L: Lowest, const SLOTS: usize>(
     table: &MergeTable,
-    pieces: Vec<&mut PieceRef>,
+    pieces: &mut [NewPiece],
+    max_len: usize,
     ids: &mut Vec<TokenId>,
 ) {
     let mut steps = [Step::default(); LANES];
     let mut numbers = Numbers([Row([NONE; LANES]); SLOTS]);
     let mut lanes = [const { Lane::<SLOTS>::NEW }; LANES];
-    // After the end of the longest piece no pair begins.
-    let max_len = pieces.iter().map(|piece| piece.len).max().unwrap_or(0);
     let rows = max_len.min(SLOTS - 1);
-    let mut waiting = pieces.into_iter();
-    let mut current: [Option<&mut PieceRef>; LANES] = std::array::from_fn(|lane| {
+    let mut waiting = pieces.iter_mut();
+    let mut current: [Option<&mut NewPiece>; LANES] = std::array::from_fn(|lane| {
         let piece = waiting.next()?;
         lanes[lane].begin(table, piece.bytes(), &mut numbers, lane);
         Some(piece)
@@ -254,14 +266,14 @@ impl<const SLOTS: usize> Lane<SLOTS> {
 
     /// Appends the ids of the merged `piece` to `ids`.
     #[inline(always)]
-    fn write(&self, table: &MergeTable, piece: &mut PieceRef, ids: &mut Vec<TokenId>) {
-        piece.first_id = ids.len();
+    fn write(&self, table: &MergeTable, piece: &mut NewPiece, ids: &mut Vec<TokenId>) {
+        piece.first_id = ids.len() as u32;
         let mut slot = 0;
         while slot != Self::END {
             ids.push(table.id(self.symbols[slot]));
             slot = usize::from(self.next[slot]) % SLOTS;
         }
-        piece.n_ids = ids.len() - piece.first_id;
+        piece.n_ids = ids.len() as u32 - piece.first_id;
     }
 }
 
@@ -275,7 +287,7 @@ mod x86 {
         _mm512_load_si512, _mm512_min_epu32, _mm512_set1_epi32, _mm512_store_si512,
     };
 
-    use super::{LANES, Lowest, MergeTable, PieceRef, Row, TokenId};
+    use super::{LANES, Lowest, MergeTable, NewPiece, Row, TokenId};
 
     /// Used by [`avx2`] only.
     struct Avx2;
@@ -335,20 +347,22 @@ mod x86 {
         ($name:ident, $lowest:ident, $features:literal) => {
             pub(super) fn $name<const SLOTS: usize>(
                 table: &MergeTable,
-                pieces: Vec<&mut PieceRef>,
+                pieces: &mut [NewPiece],
+                max_len: usize,
                 ids: &mut Vec<TokenId>,
             ) {
                 #[target_feature(enable = $features)]
                 fn run<const SLOTS: usize>(
                     table: &MergeTable,
-                    pieces: Vec<&mut PieceRef>,
+                    pieces: &mut [NewPiece],
+                    max_len: usize,
                     ids: &mut Vec<TokenId>,
                 ) {
-                    super::run::<$lowest, SLOTS>(table, pieces, ids);
+                    super::run::<$lowest, SLOTS>(table, pieces, max_len, ids);
                 }
                 // SAFETY: the level of this name exists only where the processor has these
                 // instructions.
-                unsafe { run::<SLOTS>(table, pieces, ids) }
+                unsafe { run::<SLOTS>(table, pieces, max_len, ids) }
             }
         };
     }

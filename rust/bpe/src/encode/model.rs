@@ -17,7 +17,7 @@ use crate::encode::merge;
 use crate::encode::merge_tree::MergeTree;
 use crate::encode::prefix::LongestPrefix;
 use crate::encode::rank_rule::{RankMerges, all_joins};
-use crate::encode::workspace::Scratch;
+use crate::encode::scratch::Scratch;
 use crate::vocab::merge_table::{MergeTable, Symbols};
 use crate::vocab::symbol::{Merge, NONE};
 use crate::vocab::vocabulary::Vocabulary;
@@ -222,6 +222,12 @@ impl Model {
     #[inline]
     pub(crate) fn whole(&self, piece: &[u8]) -> Option<TokenId> {
         if self.rules.whole_first { self.vocabulary.find(piece) } else { None }
+    }
+
+    /// Whether there are tokens that merging does not make of their bytes. Known only with
+    /// `whole_first`.
+    pub(crate) fn has_unmade(&self) -> bool {
+        !self.unmade.is_empty()
     }
 
     /// Whether merging does not make the token `id` of its bytes. Known only with `whole_first`.

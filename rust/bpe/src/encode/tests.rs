@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::boundary::BoundaryFilter;
-use super::interleaved::{self, PieceRef};
+use super::interleaved::{self, NewPiece};
 use super::model::{Model, Rules};
 use super::{backtrack, merge};
 use crate::added_tokens::Special;
@@ -41,16 +41,11 @@ fn vocabulary(tokens: &[Vec<u8>]) -> Vocabulary {
 /// SIMD levels.
 fn interleaved(model: &Model, text: &[u8], pieces: &[Range<usize>]) -> Vec<Vec<TokenId>> {
     let mut results = Level::available().into_iter().map(|level| {
-        let piece = |range: &Range<usize>| PieceRef {
-            text,
-            start: range.start,
-            len: range.len(),
-            ..PieceRef::default()
-        };
-        let mut pieces: Vec<PieceRef> = pieces.iter().map(piece).collect();
+        let pieces = pieces.iter().map(|range| NewPiece::new(&text[range.clone()], 0));
+        let mut pieces: Vec<NewPiece> = pieces.collect();
         let mut ids = vec![7];
-        interleaved::merge_at(level, &model.table, pieces.iter_mut(), &mut ids);
-        let found = pieces.iter().map(|piece| ids[piece.first_id..][..piece.n_ids].to_vec());
+        interleaved::merge_at(level, &model.table, &mut pieces, &mut ids);
+        let found = pieces.iter().map(|piece| piece.ids(&ids).to_vec());
         found.collect::<Vec<_>>()
     });
     let first = results.next().unwrap();
@@ -282,4 +277,40 @@ fn an_error_in_one_text_is_that_of_the_earliest_place() {
     assert!(error.contains("0x78"), "{error}");
     let error = encode("a <x> x").unwrap_err().to_string();
     assert!(error.contains("special token"), "{error}");
+}
+
+/// A tokenizer that takes tokens whole, some of which merging does not make of their bytes.
+fn whole_first() -> Tokenizer {
+    let words = ["\u{4E2D}", "\u{6587}", "\u{6587}\u{6587}\u{6587}\u{6587}\u{6587}\u{6587}"];
+    let mut words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    words.insert(0, b"\xE4\xB8".to_vec());
+    // Not all that join to a token, or the file would be one of ranks.
+    let merges = [(0xE4, 0xB8)];
+    let pattern = Pattern::named("gpt2").unwrap();
+    let plain = Tokenizer::new(&bytes_and(&words), &merges, pattern, &[]).unwrap();
+    let mut file: serde_json::Value = serde_json::from_str(&plain.to_json()).unwrap();
+    file["model"]["ignore_merges"] = json!(true);
+    Tokenizer::from_json(&file.to_string()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// The same bytes come as a piece and as a part of one.
+    #[test]
+    fn a_part_of_a_piece_is_not_taken_whole(
+        texts in proptest::collection::vec("(\u{4E2D}|\u{6587}|\u{6587}{6}| |a){0,8}", 1..6),
+    ) {
+        let tokenizer = whole_first();
+        let model = &tokenizer.0.model;
+        prop_assert!(model.has_unmade() && model.backtrack.is_some());
+        for text in &texts {
+            let mut expected = Vec::new();
+            tokenizer.pattern().for_each(text.as_bytes(), |piece| {
+                expected.extend(naive::by_list(model, piece));
+            });
+            let ids = tokenizer.encode(text.as_bytes(), &Special::None, &Task::default());
+            prop_assert_eq!(ids.unwrap(), expected);
+        }
+    }
 }

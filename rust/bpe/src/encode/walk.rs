@@ -38,10 +38,10 @@ impl Walk<'_> {
     ///
     /// Errors of the encoder are returned by its `finish`; they are about text before that of an
     /// error from here.
-    pub(crate) fn encode<'t>(
+    pub(crate) fn encode(
         &self,
-        text: &'t [u8],
-        encoder: &mut Encoder<'_, 't>,
+        text: &[u8],
+        encoder: &mut Encoder<'_>,
         mut offsets: Option<&mut Offsets<'_>>,
     ) -> Result<()> {
         self.for_each_part(self.scanners.raw.as_ref(), text, |part| {
@@ -66,20 +66,15 @@ impl Walk<'_> {
                     normal
                 }
             };
-            let offsets = offsets.as_deref_mut();
-            match normal {
-                Cow::Borrowed(text) => self.encode_normalized(text, is_first, encoder, offsets),
-                Cow::Owned(text) => encoder
-                    .nested(|encoder| self.encode_normalized(&text, is_first, encoder, offsets)),
-            }
+            self.encode_normalized(&normal, is_first, encoder, offsets.as_deref_mut())
         })
     }
 
-    fn encode_normalized<'t>(
+    fn encode_normalized(
         &self,
-        text: &'t [u8],
+        text: &[u8],
         is_first: bool,
-        encoder: &mut Encoder<'_, 't>,
+        encoder: &mut Encoder<'_>,
         mut offsets: Option<&mut Offsets<'_>>,
     ) -> Result<()> {
         self.for_each_part(self.scanners.normalized.as_ref(), text, |part| match part {
@@ -105,64 +100,54 @@ impl Walk<'_> {
 
     /// Encodes the pieces of normalised text without added tokens; `is_first` says that nothing comes
     /// before it in the text.
-    fn encode_segment<'t>(
-        &self,
-        text: &'t [u8],
-        is_first: bool,
-        encoder: &mut Encoder<'_, 't>,
-    ) -> Result<()> {
+    fn encode_segment(&self, text: &[u8], is_first: bool, encoder: &mut Encoder<'_>) -> Result<()> {
         if let Some(pattern) = self.pretokenizer.only_pattern() {
-            encoder.set_text(text);
-            pattern.for_each_batch(text, |ends| encoder.pieces(ends));
+            encoder.start_text();
+            pattern.for_each_batch(text, |ends| encoder.pieces(text, ends));
             return Ok(());
         }
         if self.pretokenizer.only_splits() {
-            match self.pretokenizer.prefixed(text, is_first) {
-                Cow::Borrowed(text) => self.encode_splits(text, encoder),
-                Cow::Owned(text) => encoder.nested(|encoder| self.encode_splits(&text, encoder)),
-            }
+            self.encode_splits(&self.pretokenizer.prefixed(text, is_first), encoder);
             return Ok(());
         }
         self.pretokenizer.for_each(text, is_first, &mut |piece, _| {
-            encoder.nested(|encoder| {
-                encoder.set_text(piece);
-                encoder.pieces(&[piece.len()]);
-            });
+            encoder.start_text();
+            encoder.pieces(piece, &[piece.len()]);
             encoder.check()
         })
     }
 
     /// Encodes the pieces of a text that is only split.
-    fn encode_splits<'t>(&self, text: &'t [u8], encoder: &mut Encoder<'_, 't>) {
-        encoder.set_text(text);
+    fn encode_splits(&self, text: &[u8], encoder: &mut Encoder<'_>) {
+        encoder.start_text();
         let mut ends = Vec::with_capacity(BATCH);
         self.pretokenizer.for_each_end(text, &mut |end| {
             ends.push(end);
             if ends.len() == BATCH {
-                encoder.pieces(&ends);
+                encoder.pieces(text, &ends);
                 ends.clear();
             }
         });
-        encoder.pieces(&ends);
+        encoder.pieces(text, &ends);
     }
 
     /// [`Self::encode_segment`] for a segment that begins at `start` of the normalised text, with
     /// the range of each id.
-    fn encode_segment_with_offsets<'t>(
+    fn encode_segment_with_offsets(
         &self,
-        text: &'t [u8],
+        text: &[u8],
         start: usize,
         is_first: bool,
-        encoder: &mut Encoder<'_, 't>,
+        encoder: &mut Encoder<'_>,
         offsets: &mut Offsets<'_>,
     ) -> Result<()> {
         encoder.mark();
         if let Some(pattern) = self.pretokenizer.only_pattern() {
-            encoder.set_text(text);
+            encoder.start_text();
             let mut piece = 0;
             pattern.for_each_batch(text, |ends| {
                 for &end in ends {
-                    encoder.pieces(&[end]);
+                    encoder.pieces(text, &[end]);
                     encoder.mark();
                     offsets.add_piece(start + piece..start + end, 0);
                     piece = end;
@@ -170,11 +155,9 @@ impl Walk<'_> {
             });
         } else {
             self.pretokenizer.for_each(text, is_first, &mut |piece, range| {
-                encoder.nested(|encoder| {
-                    encoder.set_text(piece);
-                    encoder.pieces(&[piece.len()]);
-                    encoder.mark();
-                });
+                encoder.start_text();
+                encoder.pieces(piece, &[piece.len()]);
+                encoder.mark();
                 let n_added = piece.len() - range.len();
                 offsets.add_piece(start + range.start..start + range.end, n_added);
                 encoder.check()

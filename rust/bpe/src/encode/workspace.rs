@@ -3,7 +3,9 @@
 use lslm_runtime::TokenId;
 
 use crate::encode::cache::PieceCache;
-use crate::encode::{backtrack, merge};
+use crate::encode::chunk::Chunk;
+use crate::encode::new_pieces::NewPieces;
+use crate::encode::scratch::Scratch;
 
 /// The reusable memory of one encoding thread: a cache of pieces seen before, and scratch space.
 ///
@@ -31,18 +33,11 @@ pub struct Workspace {
     /// The number of the tokenizer that the cache is of.
     owner: u64,
     pub(crate) cache: PieceCache,
+    pub(crate) chunk: Chunk,
+    pub(crate) new_pieces: NewPieces,
     pub(crate) scratch: Scratch,
-    /// The ids of pieces that were found in the cache, until they are appended to the output.
-    pub(crate) block: Vec<TokenId>,
-    /// The ids of pieces that were not.
+    /// The ids of new pieces.
     pub(crate) merged: Vec<TokenId>,
-}
-
-/// The scratch memory of the engines.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    pub(crate) merge: merge::Scratch,
-    pub(crate) backtrack: backtrack::Scratch,
 }
 
 impl Workspace {
@@ -55,7 +50,7 @@ impl Workspace {
     pub(crate) fn claim(&mut self, owner: u64) {
         if self.owner != owner {
             self.owner = owner;
-            self.scratch.backtrack = backtrack::Scratch::default();
+            self.scratch = Scratch::default();
             self.cache.clear();
         } else if self.cache.is_full() {
             self.cache.clear();

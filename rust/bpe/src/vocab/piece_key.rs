@@ -92,7 +92,19 @@ impl PieceKey {
     /// Returns the number of bytes of the pre-token, the first bytes of [`Self::bytes`].
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
-        (self.high >> 56) as usize
+        (self.high >> 56) as usize & 0x7F
+    }
+
+    /// Returns another key for the same bytes as a part of a pre-token.
+    #[inline(always)]
+    pub(crate) fn of_part(self) -> Self {
+        Self { high: self.high | 1 << 63, ..self }
+    }
+
+    /// Whether the key is one of [`Self::of_part`].
+    #[inline(always)]
+    pub(crate) fn is_part(self) -> bool {
+        self.high >> 63 == 1
     }
 
     /// Returns the bytes of the pre-token, padded with zeros to 15, and their number.
@@ -134,6 +146,30 @@ impl LongKey {
         Self { first, rest: rest | 16 << 120 }
     }
 
+    /// Returns the number of bytes of the pre-token, the first bytes of [`Self::bytes`].
+    #[inline(always)]
+    pub(crate) fn len(self) -> usize {
+        (self.rest >> 120) as usize & 0x7F
+    }
+
+    /// Returns the bytes of the pre-token, padded with zeros to 31, and their number.
+    pub(crate) fn bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&self.first.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.rest.to_le_bytes());
+        bytes
+    }
+
+    /// Returns another key for the same bytes as a part of a pre-token.
+    pub(crate) fn of_part(self) -> Self {
+        Self { rest: self.rest | 1 << 127, ..self }
+    }
+
+    /// Whether the key is one of [`Self::of_part`].
+    pub(crate) fn is_part(self) -> bool {
+        self.rest >> 127 == 1
+    }
+
     /// Returns the hash of the key.
     #[inline(always)]
     pub(crate) fn hash(self) -> u64 {
@@ -146,10 +182,21 @@ impl LongKey {
 /// Returns up to 16 bytes of `text` from `start` on as a little-endian number, padded with zeros.
 #[inline(always)]
 pub(crate) fn window(text: &[u8], start: usize) -> u128 {
-    let rest = &text[start..];
-    match rest.first_chunk() {
+    match text.get(start..).and_then(<[u8]>::first_chunk) {
         Some(bytes) => u128::from_le_bytes(*bytes),
-        None => rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte)),
+        None => tail_window(text, start),
+    }
+}
+
+/// Returns [`window`] of the last bytes of a text.
+#[inline(never)]
+fn tail_window(text: &[u8], start: usize) -> u128 {
+    if let Some(bytes) = text.last_chunk() {
+        let n_before = (start + 16).saturating_sub(text.len()) as u32;
+        u128::from_le_bytes(*bytes).checked_shr(8 * n_before).unwrap_or(0)
+    } else {
+        let rest = text.get(start..).unwrap_or_default();
+        rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte))
     }
 }
 
@@ -218,5 +265,7 @@ mod tests {
         assert_eq!(window(b"xab", 1), 0x6261);
         assert_eq!(window(b"0123456789abcdefg", 1), u128::from_le_bytes(*b"123456789abcdefg"));
         assert_eq!(window(b"", 0), 0);
+        assert_eq!(window(b"0123456789abcdefg", 15), 0x6766);
+        assert_eq!(window(b"0123456789abcdefg", 17), 0);
     }
 }
