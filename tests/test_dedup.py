@@ -196,7 +196,7 @@ def test_tokenize_removes_what_clean_removes(tmp_path, kind):
     assert sorted(texts) == sorted(read_texts(tmp_path / "clean"))
     index = (out / "_dedup.index").read_bytes()
     assert index == (tmp_path / "clean/_dedup.index").read_bytes()
-    with pytest.raises(ValueError, match="sees each once"):
+    with pytest.raises(ValueError, match="sees the text of each once"):
         lslm.train_tokenizer(raw, vocab_size=300, cleaner=cleaner, progress=False)
     plain = lslm.tokenize(
         raw, output=tmp_path / "plain", tokenizer=tok, dedup="exact", eos_token="<|end|>",

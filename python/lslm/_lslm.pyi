@@ -284,8 +284,10 @@ class Cleaner:
             every kind of private data; ``redact={"phone": False}`` all but one, and
             ``redact={"replacement": "remove"}`` leaves no placeholder. ``unit`` names what
             counts as a word: "word", "char" (each Chinese or Japanese character), "spacy-en",
-            "jieba". ``stages`` names all rules that run, in order; without it, a rule that is
-            switched on runs at its usual place.
+            "jieba". ``lists={"words": FILE, "urls": FILE}`` drops documents with a word or phrase
+            of the one list, or whose field ``url`` is of a host in the other. ``stages`` names all
+            rules that run, in order; without it, a rule that is switched on runs at its usual
+            place.
 
     Raises:
         ValueError: a profile, rule or setting is unknown (the message names the nearest), or a
@@ -306,6 +308,9 @@ class Cleaner:
     @staticmethod
     def profiles() -> list[str]:
         """Return the names of all profiles."""
+    @staticmethod
+    def rules() -> dict[str, str]:
+        """Return the names of all rules, in their usual order, each with what it does."""
     def clean(self, text: str) -> CleanedText:
         """Return ``text`` as cleaned, and whether it is kept.
 
@@ -958,6 +963,7 @@ def clean(
     save_index: bool = False,
     dropped: StrPath | None = None,
     annotate: bool = False,
+    signals: bool = False,
     format: str = "jsonl.zst",
     partition_bytes: int = 268435456,
     threads: int | None = None,
@@ -987,11 +993,15 @@ def clean(
         save_index: write ``_dedup.index`` into ``output``, with everything that this job and the
             index before it have seen, 16 bytes each.
         dropped: a folder for the documents that are dropped, as they were read, with the fields
-            ``lslm_reason``, ``lslm_value``, ``lslm_limit`` and ``lslm_source``. Files called
+            ``lslm_reason``, ``lslm_value``, ``lslm_limit`` and ``lslm_source``; where a single
+            place decided, its text as ``lslm_span``, and its characters from ``lslm_span_start``
+            to ``lslm_span_end``; and ``lslm_copies``, the number of equal documents. Files called
             ``part-`` are of the rules, those called ``duplicates-`` of ``dedup``.
         annotate: keep every document, duplicates included, and add these fields, ``lslm_kept``,
             and ``lslm_signals`` with every measure. The text is the cleaned one where the
             document would be kept.
+        signals: collect the values of every signal, of the first 1,000 documents of each partition
+            and of one in 16 after them, for ``funnel.signals``.
         format: the extension of the files, which decides their format: jsonl or txt, with .gz or
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000
@@ -1016,6 +1026,7 @@ def preview_clean(
     cleaner: str | Cleaner = "default",
     sample: float = 0.01,
     seed: int = 0,
+    signals: bool = False,
     threads: int | None = None,
     progress: Progress = None,
 ) -> CleanPreview:
@@ -1028,6 +1039,7 @@ def preview_clean(
         cleaner: the rules: a :class:`Cleaner`, or the name of a profile.
         sample: the share of the documents, above 0 and up to 1.
         seed: chooses the documents.
+        signals: as in :func:`clean`.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
 

@@ -26,6 +26,7 @@ __all__ = [
     "HeldOut",
     "Reading",
     "Result",
+    "Signal",
     "SourceLoss",
     "TextStatistics",
     "TokenizeResult",
@@ -154,14 +155,16 @@ class Reading(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedDocument:
-    """The beginning of a dropped document, and what decided it."""
+    """Some of a dropped document, and what decided it."""
 
     text: str
-    """Its first 240 bytes, redacted as kept text is."""
+    """Up to 240 bytes, redacted as kept text is: the beginning, or around what decided."""
     value: float | None = None
     """What was measured; for a duplicate, how often it occurs."""
     limit: float | None = None
     """The limit that the value did not keep."""
+    span: tuple[int, int] | None = None
+    """The characters of ``text`` that decided, from and to; None if it is no single place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +176,8 @@ class Dropped:
     """Bytes of their text before cleaning."""
     examples: tuple[DroppedDocument, ...] = ()
     """The first three, in the order of the inputs."""
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """For the rule ``lists``, the documents by the entry that was found first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +188,22 @@ class Change:
     """Documents in which the rule changed something."""
     n_changes: int
     """Characters that a normaliser changed, or finds of a redactor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """The values of one signal over a sample of the documents, with ``signals=True``."""
+
+    limit: float
+    is_maximum: bool | None = None
+    """Whether the limit is the largest value that is kept, not the smallest; None if no document
+    has another value."""
+    n_documents: int
+    """Documents that were measured."""
+    n_failed: int
+    """Those outside the limit, whichever rule dropped them."""
+    values: tuple[tuple[float, int], ...] = ()
+    """The number of documents by value, in increasing order; values are rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +237,8 @@ class Funnel(Result):
     """What was changed, by rule."""
     dedup: Mapping[str, Duplicates] = field(default_factory=dict)
     """What deduplication compared and removed, by kind: ``document``, ``line``, ``paragraph``."""
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    """The values of every signal by name, if they were asked for."""
 
     def summary(self) -> dict[str, str]:
         """Return documents and megabytes kept, then the documents dropped by reason."""

@@ -227,6 +227,12 @@ def print_funnel(funnel: Funnel) -> None:
             for rule, change in funnel.changes.items()
         ]
         print_table("changes", ("rule", "documents", "changes"), changes)
+    for reason, row in funnel.dropped.items():
+        if row.entries:
+            most = sorted(row.entries.items(), key=lambda item: (-item[1], item[0]))
+            listed = ", ".join(f"{entry} ({count:,})" for entry, count in most[:MAX_FILES])
+            more = len(most) - MAX_FILES
+            print(f"{reason}: {listed}" + (f" and {more:,} more" if more > 0 else ""))
     for kind, found in funnel.dedup.items():
         groups = sum(found.groups.values())
         largest = max(map(int, found.groups), default=0)

@@ -13,6 +13,7 @@
 //! changes the text.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lslm_runtime::{Error, Result, Task, threads};
@@ -23,7 +24,8 @@ use crate::config::CleanConfig;
 use crate::dedup::Dedup;
 use crate::edit::{Detail, Edit, add_detail};
 use crate::measure::{Judge, Measure};
-use crate::rule::{Filter, LineEdit, Make, Rewrite};
+use crate::places::place_of;
+use crate::rule::{Evidence, Filter, LineEdit, Make, Rewrite};
 use crate::rules::RULES;
 use crate::view::{View, ViewBuffers};
 
@@ -191,6 +193,7 @@ impl Cleaner {
     ///
     /// An [`Error::Invalid`](lslm_runtime::Error::Invalid) names the setting that cannot be used.
     pub fn new(config: &CleanConfig) -> Result<Self> {
+        let config = config.clone().with_hashes()?;
         let (mut stages, mut dedup) = (Vec::new(), None);
         for (rule, settings) in config.active() {
             let work = match RULES[rule].make {
@@ -208,7 +211,7 @@ impl Cleaner {
             stages.push(Stage { rule, work });
         }
         let (fingerprint, spare) = (config.fingerprint(), Mutex::default());
-        Ok(Self { config: config.clone(), fingerprint, stages, dedup, spare })
+        Ok(Self { config, fingerprint, stages, dedup, spare })
     }
 
     /// Returns what compares documents, if the configuration has that stage. It is the work of a job
@@ -227,10 +230,26 @@ impl Cleaner {
         self.fingerprint
     }
 
+    /// Returns the name of the field with the URL of a document, if a stage compares it.
+    pub fn url_key(&self) -> Option<&str> {
+        self.config.setting("lists", "urls").filter(|urls| !urls.is_null())?;
+        self.config.setting("lists", "url_key")?.as_str()
+    }
+
     /// Runs the stages over `text`, up to the one that drops it.
     pub fn clean<'t>(&self, text: &'t str, buffers: &mut CleanBuffers) -> CleanedText<'t> {
+        self.clean_document(text, None, buffers)
+    }
+
+    /// Runs the stages over the text of a document that comes from `url`.
+    pub fn clean_document<'t>(
+        &self,
+        text: &'t str,
+        url: Option<&str>,
+        buffers: &mut CleanBuffers,
+    ) -> CleanedText<'t> {
         let mut changes = Changes::default();
-        let mut judge = Judge::new(None);
+        let mut judge = Judge::new(None).with_url(url);
         let text = self.run(text, &mut judge, buffers, &mut changes);
         let verdict = judge.finish().map_or(Verdict::Keep, Verdict::Drop);
         CleanedText { text, verdict, changes }
@@ -283,17 +302,47 @@ impl Cleaner {
 
     /// Returns every measure of `text`, including those after the first failure.
     pub fn explain(&self, text: &str, buffers: &mut CleanBuffers) -> Vec<Measure> {
+        self.explain_document(text, None, buffers)
+    }
+
+    /// Returns every measure of the text of a document that comes from `url`.
+    pub fn explain_document(
+        &self,
+        text: &str,
+        url: Option<&str>,
+        buffers: &mut CleanBuffers,
+    ) -> Vec<Measure> {
         let mut all = Vec::new();
-        let mut judge = Judge::new(Some(&mut all));
+        let mut judge = Judge::new(Some(&mut all)).with_url(url);
         self.run(text, &mut judge, buffers, &mut Changes::default());
         all
     }
 
-    /// Returns the beginning of `text`, redacted and of at most `max_bytes` bytes.
+    /// Returns what shows why a document with `url` was dropped because of `measure`: `text` is its
+    /// text at that stage, as [`Cleaner::clean_document`] returned it.
+    pub fn evidence(&self, text: &str, url: Option<&str>, measure: &Measure) -> Evidence {
+        let Some((name, part)) = measure.name.split_once('.') else { return Evidence::default() };
+        let view = View::new(text, self.config.unit(), ViewBuffers::default());
+        let mut filters = self.stages.iter().filter_map(|stage| match &stage.work {
+            Work::Filter(filter) if RULES[stage.rule].name == name => Some(filter),
+            _ => None,
+        });
+        let own = filters.next().and_then(|filter| filter.evidence(&view, url, part));
+        own.unwrap_or_else(|| Evidence { range: place_of(&measure.name, &view), entry: None })
+    }
+
+    /// Returns some of `text`, redacted and of at most `max_bytes` bytes: its beginning, or what is
+    /// around the bytes `place`, with the bytes of the place in it.
     ///
     /// For examples of dropped texts, which are not redacted as a whole.
-    pub(crate) fn excerpt(&self, text: &str, max_bytes: usize) -> String {
-        let head = &text[..text.floor_char_boundary(2 * max_bytes + MAX_MATCH_BYTES)];
+    pub(crate) fn excerpt(
+        &self,
+        text: &str,
+        place: Option<Range<usize>>,
+        max_bytes: usize,
+    ) -> (String, Option<Range<usize>>) {
+        let end = place.as_ref().map_or(0, |place| place.end);
+        let head = &text[..text.floor_char_boundary(end + 2 * max_bytes + MAX_MATCH_BYTES)];
         let (mut buffers, mut changes) = (CleanBuffers::default(), Changes::default());
         let mut excerpt = Cow::Borrowed(head);
         for stage in &self.stages {
@@ -304,13 +353,27 @@ impl Cleaner {
         let mut excerpt = excerpt.into_owned();
         // the end of `head` may cut a match in two, which is then not masked: leave out the bytes
         // that such a match could occupy
-        let safe = if head.len() < text.len() {
-            excerpt.len().saturating_sub(MAX_MATCH_BYTES)
-        } else {
-            max_bytes
-        };
-        excerpt.truncate(excerpt.floor_char_boundary(safe.min(max_bytes)));
-        excerpt
+        if head.len() < text.len() {
+            let safe = excerpt.len().saturating_sub(MAX_MATCH_BYTES);
+            excerpt.truncate(excerpt.floor_char_boundary(safe));
+        }
+        // redaction moves the place, and may mask it
+        let place = place.and_then(|place| {
+            let shown = text.floor_char_boundary(place.end.min(place.start + max_bytes / 2));
+            let part = text.get(place.start..shown).filter(|part| !part.is_empty())?;
+            let from = excerpt.floor_char_boundary(place.start.saturating_sub(max_bytes));
+            let at =
+                excerpt[from..].find(part).map(|at| from + at).or_else(|| excerpt.find(part))?;
+            Some(at..at + part.len())
+        });
+        let start = place.as_ref().map_or(0, |place| {
+            let before = max_bytes.saturating_sub(place.len()) / 2;
+            excerpt.floor_char_boundary(place.start.saturating_sub(before))
+        });
+        let end = excerpt.floor_char_boundary(start + max_bytes);
+        let shown = excerpt[start..end.max(start)].to_owned();
+        let place = place.map(|place| place.start - start..(place.end - start).min(shown.len()));
+        (shown, place)
     }
 
     /// Runs the stages in order, until `judge` ends it; returns the text as it is then.

@@ -1,7 +1,7 @@
 //! Which rules run, and with which settings: a named profile and changes to it.
 
 use lslm_runtime::suggest::nearest;
-use lslm_runtime::{Error, Result};
+use lslm_runtime::{Error, Result, hex};
 use lslm_unicode::VERSION as UNICODE_VERSION;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -301,6 +301,39 @@ impl CleanConfig {
         self.stages.iter().map(|index| (*index, &self.rules[*index]))
     }
 
+    /// Returns this configuration with the SHA-256 of each file that its settings name. A file whose
+    /// content is not the one of the configuration is an error.
+    pub(crate) fn with_hashes(mut self) -> Result<Self> {
+        for index in self.stages.clone() {
+            let Value::Object(settings) = &mut self.rules[index] else { continue };
+            for key in RULES[index].files {
+                let Some(path) = settings.get(*key).and_then(Value::as_str) else { continue };
+                if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+                    return Err(Error::invalid(format!("{path}: is not a file")));
+                }
+                let bytes = std::fs::read(path).map_err(Error::io(path))?;
+                let found = hex(&Sha256::digest(&bytes));
+                let name = format!("{key}_sha256");
+                let known = settings.get(&name).and_then(Value::as_str);
+                if known.is_some_and(|known| known != found) {
+                    return Err(Error::invalid(format!(
+                        "{path}: has another content than when the configuration was made; remove \
+                         {}.{name} to use it",
+                        RULES[index].name
+                    )));
+                }
+                settings.insert(name, found.into());
+            }
+        }
+        Ok(self)
+    }
+
+    /// Returns one setting of a rule that is on.
+    pub(crate) fn setting(&self, rule: &str, key: &str) -> Option<&Value> {
+        let index = RULES.iter().position(|known| known.name == rule)?;
+        self.rules[index].get(key)
+    }
+
     /// Returns the SHA-256 of everything that decides the result: the version of Unicode, the unit, and
     /// the name, version and settings of each stage, in order. The profile's name and rules that are off do not
     /// enter it.
@@ -311,6 +344,11 @@ impl CleanConfig {
         hash.update(format!("unit {} {}\n", unit.name(), unit.version()));
         for (index, settings) in self.active() {
             let rule = &RULES[index];
+            let mut settings = settings.clone();
+            if let Some(table) = settings.as_object_mut() {
+                // the content of a file counts, not where it lies
+                table.retain(|key, _| !rule.files.contains(&key.as_str()));
+            }
             hash.update(format!("{} {} {settings}\n", rule.name, rule.version));
         }
         hash.finalize().into()

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cleaner::{CleanedText, Cleaner, Verdict};
 use crate::dedup::DocumentPosition;
-use crate::language::detect_language;
+use crate::language::{DetectedLanguage, detect_language};
 use crate::measure::Measure;
+use crate::signals::Signal;
 
 /// Examples kept for each reason: enough to see what a rule drops, on a third of a screen.
 const MAX_EXAMPLES: usize = 3;
@@ -16,6 +17,12 @@ const MAX_EXAMPLE_BYTES: usize = 240;
 
 /// The reason that names the words of one language.
 const STOP_WORDS: &str = "gopher_quality.stop_words";
+/// The rule whose reasons are about copies.
+const DEDUP: &str = "dedup.";
+/// Documents that a corpus has, at least, for advice on how many are left of it.
+const MIN_JUDGED: u64 = 20;
+/// The rule whose reasons name entries of lists.
+const LISTS: &str = "lists.";
 
 /// Counts over documents. The funnels of the parts of an input, merged in any order, equal the
 /// funnel of the whole.
@@ -48,6 +55,12 @@ pub struct Funnel {
     pub dropped: BTreeMap<String, Dropped>,
     /// Changes to the texts of all documents, by rule.
     pub changes: BTreeMap<String, Change>,
+    /// The distribution of each signal over a sample of the documents, if it was asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, Signal>,
+    /// The documents without the URL that a list is compared with.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_url: u64,
     /// What deduplication compared, by kind: "document", "line" or "paragraph".
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dedup: BTreeMap<String, Duplicates>,
@@ -75,6 +88,9 @@ pub struct Dropped {
     pub bytes: u64,
     /// The first three of them, by position.
     pub examples: Vec<DroppedExample>,
+    /// For lists, the number of documents by the entry that was found first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entries: BTreeMap<String, u64>,
 }
 
 /// The changes that one rule made.
@@ -94,8 +110,17 @@ pub struct DroppedExample {
     pub position: DocumentPosition,
     /// The value and the limit of the measure that failed.
     pub measured: Option<(f64, f64)>,
-    /// The beginning of its text, redacted like kept text.
+    /// Some of its text, redacted like kept text: the beginning, or what is around the place that
+    /// decided.
     pub text: String,
+    /// The characters of `text` that decided, from and to, if it is a single place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<(usize, usize)>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde calls
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Funnel {
@@ -107,6 +132,19 @@ impl Funnel {
         cleaned: &CleanedText<'_>,
         cleaner: &Cleaner,
     ) {
+        self.add_document(position, (bytes, None), cleaned, cleaner);
+    }
+
+    /// Counts the document at `position`, of `bytes` bytes and from `url`, which `cleaner` turned into
+    /// `cleaned`.
+    pub fn add_document(
+        &mut self,
+        position: DocumentPosition,
+        (bytes, url): (u64, Option<&str>),
+        cleaned: &CleanedText<'_>,
+        cleaner: &Cleaner,
+    ) {
+        self.without_url += u64::from(url.is_none() && cleaner.url_key().is_some());
         self.documents += 1;
         self.bytes += bytes;
         for (rule, amount) in cleaned.changes.iter() {
@@ -127,10 +165,33 @@ impl Funnel {
                 let Some(dropped) = self.dropped.get_mut(&measure.name) else { return };
                 dropped.documents += 1;
                 dropped.bytes += bytes;
-                if dropped.may_show(position) {
-                    let text = cleaner.excerpt(&cleaned.text, MAX_EXAMPLE_BYTES);
-                    dropped.add_examples([DroppedExample { position, measured, text }]);
+                let may_show = dropped.may_show(position);
+                if !may_show && !measure.name.starts_with(LISTS) {
+                    return;
                 }
+                let found = cleaner.evidence(&cleaned.text, url, measure);
+                if let Some(entry) = found.entry {
+                    *dropped.entries.entry(entry.into()).or_default() += 1;
+                }
+                if may_show {
+                    let (text, place) =
+                        cleaner.excerpt(&cleaned.text, found.range, MAX_EXAMPLE_BYTES);
+                    let chars = |end: usize| text[..end].chars().count();
+                    let span = place.map(|place| (chars(place.start), chars(place.end)));
+                    dropped.add_examples([DroppedExample { position, measured, text, span }]);
+                }
+            }
+        }
+    }
+
+    /// Counts the measures of one document among the signals.
+    pub fn add_signals(&mut self, measures: &[Measure]) {
+        for measure in measures {
+            if !self.signals.contains_key(&measure.name) {
+                self.signals.insert(measure.name.clone(), Signal::default());
+            }
+            if let Some(signal) = self.signals.get_mut(&measure.name) {
+                signal.add(measure);
             }
         }
     }
@@ -152,7 +213,7 @@ impl Funnel {
         if dropped.may_show(position) {
             let text = text[..text.floor_char_boundary(MAX_EXAMPLE_BYTES)].to_owned();
             let measured = Some((measure.value, measure.limit));
-            dropped.add_examples([DroppedExample { position, measured, text }]);
+            dropped.add_examples([DroppedExample { position, measured, text, span: None }]);
         }
     }
 
@@ -176,6 +237,13 @@ impl Funnel {
             dropped.documents += more.documents;
             dropped.bytes += more.bytes;
             dropped.add_examples(more.examples);
+            for (entry, count) in more.entries {
+                *dropped.entries.entry(entry).or_default() += count;
+            }
+        }
+        self.without_url += other.without_url;
+        for (name, more) in other.signals {
+            self.signals.entry(name).or_default().merge(more);
         }
         for (rule, more) in other.changes {
             let change = self.changes.entry(rule).or_default();
@@ -193,40 +261,83 @@ impl Funnel {
         }
     }
 
-    /// Returns what to do when most documents were dropped by the rule that has stop words and word
-    /// lengths of one language: the language of the dropped examples, and the profile to use.
+    /// Returns what to do when most documents, or most of the dropped ones, were dropped by the rule
+    /// that has stop words and word lengths of one language: the language of the dropped examples, and
+    /// the profile to use. Also when no document has the URL that a list is compared with.
     pub fn advice(&self) -> Option<String> {
+        if self.without_url > 0 && self.without_url == self.documents {
+            return Some(format!(
+                "none of {} documents has the field that lists.urls is compared with: set \
+                 lists.url_key",
+                self.documents
+            ));
+        }
         let is_of_words = |reason: &str| reason.starts_with("gopher_quality.");
         let by_words = self.dropped.iter().filter(|(reason, _)| is_of_words(reason));
         let documents: u64 = by_words.clone().map(|(_, dropped)| dropped.documents).sum();
-        if documents == 0 || 2 * documents < self.documents {
-            return None;
+        let by_stop_words = self.dropped.get(STOP_WORDS).map_or(0, |dropped| dropped.documents);
+        // a tenth of all is more than English prose without one of these words
+        let dominates =
+            2 * by_stop_words > self.documents_dropped() && 10 * by_stop_words > self.documents;
+        if documents == 0 || (2 * documents < self.documents && !dominates) {
+            return self.advice_on_little_left();
         }
-        let examples = by_words.flat_map(|(_, dropped)| &dropped.examples);
-        let found: Vec<_> = examples.filter_map(|example| detect_language(&example.text)).collect();
-        let language = found.iter().max_by_key(|language| {
-            found.iter().filter(|other| other.code == language.code).count()
-        });
-        let hint = match language {
-            Some(language) if language.code == "cmn" => {
-                "they look like Chinese: use the profile chinese or fineweb2@cmn_Hani".to_owned()
-            }
-            Some(language) if language.code != "eng" => format!(
-                "they look like {}: use FineWeb-2's settings file for {}, or the profile default",
-                language.name, language.code
-            ),
-            _ if self.dropped.contains_key(STOP_WORDS) => {
+        let hint = match language_of(by_words) {
+            Some(language) if language.code != "eng" => profile_for(language),
+            _ if by_stop_words > 0 => {
                 format!("{STOP_WORDS} is for one language: set its stop words, or null")
             }
-            _ => return None,
+            _ => return self.advice_on_little_left(),
         };
         let all = self.documents;
-        Some(format!("{documents} of {all} documents were dropped by gopher_quality; {hint}"))
+        let is_most = 2 * documents >= all;
+        let (count, rule) =
+            if is_most { (documents, "gopher_quality") } else { (by_stop_words, STOP_WORDS) };
+        Some(format!("{count} of {all} documents were dropped by {rule}; {hint}"))
+    }
+
+    /// Returns what to do when nearly all documents were dropped, whatever the rules: the language of
+    /// the dropped examples, if that is not English, or the rule that drops the most.
+    fn advice_on_little_left(&self) -> Option<String> {
+        // duplicates say nothing of the rules
+        let by_rules = || self.dropped.iter().filter(|(reason, _)| !reason.starts_with(DEDUP));
+        let dropped: u64 = by_rules().map(|(_, dropped)| dropped.documents).sum();
+        if self.documents < MIN_JUDGED || 10 * dropped <= 9 * self.documents {
+            return None;
+        }
+        let (kept, all) = (self.documents_kept, self.documents);
+        let (reason, _) = by_rules().max_by_key(|(_, dropped)| dropped.documents)?;
+        let hint = match language_of(by_rules()) {
+            Some(language) if language.code != "eng" => profile_for(language),
+            _ => format!("{reason} drops the most: see its limit, or choose another profile"),
+        };
+        Some(format!("{kept} of {all} documents are left; {hint}"))
     }
 
     /// Returns the number of documents dropped.
     pub fn documents_dropped(&self) -> u64 {
         self.dropped.values().map(|dropped| dropped.documents).sum()
+    }
+}
+
+/// Returns the language that most examples of these reasons are in.
+fn language_of<'d>(
+    dropped: impl Iterator<Item = (&'d String, &'d Dropped)>,
+) -> Option<DetectedLanguage> {
+    let examples = dropped.flat_map(|(_, dropped)| &dropped.examples);
+    let found: Vec<_> = examples.filter_map(|example| detect_language(&example.text)).collect();
+    let count = |code| found.iter().filter(|other| other.code == code).count();
+    found.iter().copied().max_by_key(|language| count(language.code))
+}
+
+/// Returns what to use for documents of a language.
+fn profile_for(language: DetectedLanguage) -> String {
+    match language.code {
+        "cmn" => "they look like Chinese: use the profile chinese or fineweb2@cmn_Hani".to_owned(),
+        code => format!(
+            "they look like {}: use FineWeb-2's settings file for {code}, or the profile default",
+            language.name
+        ),
     }
 }
 

@@ -49,10 +49,12 @@ mod language;
 pub mod measure;
 #[cfg(test)]
 mod naive;
+mod places;
 mod redact;
 mod repair;
 pub mod rule;
 mod rules;
+mod signals;
 pub mod view;
 
 pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, MAX_GROWTH, Verdict};
@@ -61,5 +63,6 @@ pub use dedup::{Dedup, DocumentPosition, content_hash};
 pub use funnel::{Change, Dropped, DroppedExample, Duplicates, Funnel};
 pub use language::{DetectedLanguage, detect_language};
 pub use measure::Measure;
-pub use rule::{Rule, RuleKind};
+pub use rule::{Evidence, Rule, RuleKind};
 pub use rules::RULES;
+pub use signals::Signal;

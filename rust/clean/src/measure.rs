@@ -28,11 +28,22 @@ pub struct Judge<'a> {
     rule: &'static str,
     first_failed: Option<Measure>,
     all: Option<&'a mut Vec<Measure>>,
+    url: Option<&'a str>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(all: Option<&'a mut Vec<Measure>>) -> Self {
-        Self { rule: "", first_failed: None, all }
+        Self { rule: "", first_failed: None, all, url: None }
+    }
+
+    /// Returns this judge for a document that comes from `url`.
+    pub(crate) fn with_url(self, url: Option<&'a str>) -> Self {
+        Self { url, ..self }
+    }
+
+    /// Returns the URL of the document, if it is known.
+    pub fn url(&self) -> Option<&'a str> {
+        self.url
     }
 
     /// Sets the rule that the next measures belong to.

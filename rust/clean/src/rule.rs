@@ -5,6 +5,8 @@
 //! document, filters keep or drop it, redactors mask private data, and deduplication compares
 //! documents with one another. A configuration is an ordered list of them, its *stages*.
 
+use std::ops::Range;
+
 use lslm_runtime::suggest::nearest;
 use lslm_runtime::{Error, Result};
 use serde::Serialize;
@@ -67,6 +69,22 @@ pub trait Rewrite: Send + Sync {
 pub trait Filter: Send + Sync {
     /// Passes each measure of `document` to `judge`, and returns as soon as one call breaks.
     fn check(&self, document: &View<'_>, judge: &mut Judge<'_>) -> Flow;
+
+    /// Returns what shows why `part`, the end of a measure's name, failed for a document with `url`;
+    /// `None` if it is no single place, or if [`places`](crate::places) knows the place by the name.
+    fn evidence(&self, document: &View<'_>, url: Option<&str>, part: &str) -> Option<Evidence> {
+        let _ = (document, url, part);
+        None
+    }
+}
+
+/// What shows why a document was dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The bytes of the place in the text.
+    pub range: Option<Range<usize>>,
+    /// The entry of a list that was found there, or in the URL of the document.
+    pub entry: Option<Box<str>>,
 }
 
 /// A rule that removes or changes lines, and may drop the document.
@@ -91,6 +109,9 @@ pub struct Rule {
     /// Parses settings and writes them again: finds mistakes and orders the keys.
     pub(crate) resolve: fn(&Value) -> Result<Value, serde_json::Error>,
     pub(crate) make: Make,
+    /// The settings that are paths. For each there is one called `…_sha256`, which a
+    /// [`Cleaner`](crate::Cleaner) fills in, and which stands for it in the fingerprint.
+    pub(crate) files: &'static [&'static str],
 }
 
 /// Builds a rule of each kind from its resolved settings.
@@ -174,7 +195,13 @@ impl Rule {
         about: &'static str,
         make: Make,
     ) -> Self {
-        Self { name, version, about, defaults: defaults::<R>, resolve: resolve::<R>, make }
+        let (defaults, resolve) = (defaults::<R>, resolve::<R>);
+        Self { name, version, about, defaults, resolve, make, files: &[] }
+    }
+
+    /// Returns this rule with settings that are paths.
+    pub(crate) const fn with_files(self, files: &'static [&'static str]) -> Self {
+        Self { files, ..self }
     }
 
     /// Returns what the rule does.

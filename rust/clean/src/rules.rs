@@ -15,6 +15,7 @@ mod hidden;
 mod language;
 mod length;
 mod lines;
+mod lists;
 mod nfc;
 mod pattern;
 mod redact;
@@ -26,7 +27,7 @@ use crate::rule::Rule;
 
 /// Every rule. The order is that of a profile without a list of stages, and the place of a rule that
 /// is switched on: normalisers, line edits, filters, redaction, deduplication.
-pub static RULES: [Rule; 22] = [
+pub static RULES: [Rule; 23] = [
     // normalisers: repair sees the text as it was written; NFC comes after every rule that removes
     // characters, since a removal may leave two characters side by side that NFC composes
     repair::RULE,
@@ -47,6 +48,7 @@ pub static RULES: [Rule; 22] = [
     code::RULE,
     language::RULE,
     pattern::RULE,
+    lists::RULE,
     c4_paragraphs::RULE,
     gopher_repetition::RULE,
     gopher_quality::RULE,

@@ -56,15 +56,32 @@ pub struct Annotation {
     pub source: Arc<str>,
     /// Every signal by its name, as a JSON object: `lslm_signals`.
     pub signals: Option<String>,
+    /// The place that decided, or the entry of a list: `lslm_span`.
+    pub span: Option<String>,
+    /// The characters of the text that are the place, from and to: `lslm_span_start`,
+    /// `lslm_span_end`.
+    pub span_chars: Option<(u64, u64)>,
+    /// How many equal documents there are, if that was counted: `lslm_copies`.
+    pub copies: Option<u64>,
 }
 
 /// The names of the fields of an [`Annotation`], in the order in which they are written.
-pub(crate) const ANNOTATIONS: [&str; 6] =
-    ["lslm_kept", "lslm_reason", "lslm_value", "lslm_limit", "lslm_source", "lslm_signals"];
+pub(crate) const ANNOTATIONS: [&str; 10] = [
+    "lslm_kept",
+    "lslm_reason",
+    "lslm_value",
+    "lslm_limit",
+    "lslm_source",
+    "lslm_signals",
+    "lslm_span",
+    "lslm_span_start",
+    "lslm_span_end",
+    "lslm_copies",
+];
 
 impl Annotation {
     /// Returns the values as JSON, in the order of [`ANNOTATIONS`].
-    pub(crate) fn values(&self) -> [String; 6] {
+    pub(crate) fn values(&self) -> [String; ANNOTATIONS.len()] {
         let string = |text: &str| {
             let mut out = String::new();
             push_string(&mut out, text);
@@ -72,6 +89,8 @@ impl Annotation {
         };
         let null = || "null".to_owned();
         let number = |value: f64| serde_json::to_string(&value).unwrap_or_else(|_| null());
+        let integers = self.integers().map(|value| value.map_or_else(null, |n| n.to_string()));
+        let [start, end, copies] = integers;
         [
             self.is_kept.to_string(),
             self.reason.as_deref().map_or_else(null, string),
@@ -79,7 +98,17 @@ impl Annotation {
             self.measured.map_or_else(null, |(_, limit)| number(limit)),
             string(&self.source),
             self.signals.clone().unwrap_or_else(null),
+            self.span.as_deref().map_or_else(null, string),
+            start,
+            end,
+            copies,
         ]
+    }
+
+    /// Returns the values of the last three fields.
+    pub(crate) fn integers(&self) -> [Option<u64>; 3] {
+        let (start, end) = self.span_chars.unzip();
+        [start, end, self.copies]
     }
 }
 

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clean::publication::{CleanRecord, Outputs, Publication};
-use crate::cleaning::{Accounting, CleanedChunk, CleanedDocument, Losses, clean_chunk};
+use crate::cleaning::{
+    Accounting, ChunkOptions, CleanedChunk, CleanedDocument, Losses, clean_chunk,
+};
 use crate::dedup::{Decisions, DedupOptions, Deduplication, DocumentKeys, Fates, PartitionKeys};
 use crate::job::Job;
-use crate::journal::write_json;
+use crate::journal::{remove_remains, write_json};
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
@@ -42,6 +44,9 @@ pub struct CleanOptions {
     /// Whether every document is kept and gets the fields of an
     /// [`Annotation`](lslm_corpus::Annotation), with all signals.
     pub annotate: bool,
+    /// Whether the values of every signal are collected, of a sample of the documents: see
+    /// [`Funnel::signals`].
+    pub signals: bool,
     /// The extension of the output files, such as `jsonl.zst`, which decides their format.
     pub extension: String,
     /// About how many bytes of input become one file.
@@ -99,6 +104,7 @@ pub struct Cleaned {
 ///     dedup: DedupOptions::default(),
 ///     dropped: None,
 ///     annotate: false,
+///     signals: false,
 ///     extension: "jsonl".into(),
 ///     partition_bytes: 1 << 20,
 ///     threads: Some(1),
@@ -119,6 +125,7 @@ pub fn clean(
     check_extension(&options.extension, corpus)?;
     check_accounting(output, options)?;
     if output.join(RESULT).exists() {
+        remove_remains(output)?;
         return Err(Error::invalid(format!(
             "{}: holds a finished job; choose another output or remove this one",
             output.display()
@@ -132,6 +139,7 @@ pub fn clean(
         "extension": options.extension,
         "dropped": options.dropped,
         "annotate": options.annotate,
+        "signals": options.signals,
     });
     let mut files = vec![output.join(file_name(0, &options.extension))];
     files.extend(options.dropped.iter().map(|folder| folder.join(dropped_name(0, options))));
@@ -163,7 +171,7 @@ pub fn clean(
         funnel: Funnel::default(),
         losses: Losses::default(),
         reading: corpus.statistics(),
-        config: options.clean.clone(),
+        config: cleaner.config().clone(),
         fingerprint,
     };
     for (index, record) in records.into_iter().enumerate() {
@@ -353,9 +361,10 @@ impl CleanStep<'_> {
     }
 
     fn clean(&self, chunk: Chunk) -> Result<KeyedChunk> {
-        let accounting = accounting(self.options);
+        let (accounting, signals) = (accounting(self.options), self.options.signals);
+        let options = ChunkOptions { accounting, signals };
         let mut buffers = self.buffers.lock();
-        let cleaned = clean_chunk(self.cleaner, chunk, accounting, &mut buffers, self.task)?;
+        let cleaned = clean_chunk(self.cleaner, chunk, options, &mut buffers, self.task)?;
         let mut buffer = String::new();
         let keys = self.dedup.map_or_else(Vec::new, |dedup| {
             let kept = cleaned.kept.iter().filter(|cleaned| cleaned.is_kept);

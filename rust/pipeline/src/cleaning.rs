@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lslm_clean::{CleanBuffers, Cleaner, DocumentPosition, Funnel, Verdict};
+use lslm_clean::{CleanBuffers, CleanedText, Cleaner, DocumentPosition, Funnel, Measure};
 use lslm_corpus::{Annotation, Document};
 use lslm_runtime::{Result, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::reading::Chunk;
+use crate::validation::is_in_share;
 
 /// Returns the cleaned text, or `None` if it is dropped. Without a cleaner the text is unchanged.
 pub(crate) fn clean_text<'t>(
@@ -98,14 +99,29 @@ impl Losses {
     }
 }
 
+/// How the documents of a job are cleaned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkOptions {
+    pub(crate) accounting: Accounting,
+    /// Whether the measures of a sample of the documents are collected.
+    pub(crate) signals: bool,
+}
+
+/// Documents of a partition that are all in the sample of signals, from the first: enough for a
+/// histogram of a small corpus.
+const MIN_SAMPLED: u64 = 1000;
+/// The share of the documents after those. All measures of one cost about as much as its cleaning.
+const SAMPLED_SHARE: f64 = 1.0 / 16.0;
+
 /// Cleans the documents of a chunk.
 pub(crate) fn clean_chunk(
     cleaner: &Cleaner,
     chunk: Chunk,
-    accounting: Accounting,
+    options: ChunkOptions,
     buffers: &mut CleanBuffers,
     task: &Task,
 ) -> Result<CleanedChunk> {
+    let accounting = options.accounting;
     let mut made = CleanedChunk {
         kept: Vec::with_capacity(chunk.documents.len()),
         dropped: Vec::new(),
@@ -114,29 +130,37 @@ pub(crate) fn clean_chunk(
     };
     for (index, mut document) in (chunk.first..).zip(chunk.documents) {
         task.check()?;
-        let n_bytes = document.text.len() as u64;
-        let cleaned = cleaner.clean(&document.text, buffers);
+        let n_bytes_before = document.text.len() as u64;
+        let url = cleaner.url_key().and_then(|key| url_of(&document, key));
+        let cleaned = cleaner.clean_document(&document.text, url.as_deref(), buffers);
         let position = DocumentPosition { partition: chunk.partition, index };
-        made.funnel.add(position, n_bytes, &cleaned, cleaner);
+        made.funnel.add_document(position, (n_bytes_before, url.as_deref()), &cleaned, cleaner);
         let is_kept = cleaned.verdict.is_kept();
-        made.losses.add(&document.source, n_bytes, is_kept);
-        let annotation = (accounting == Accounting::Annotate
-            || accounting == Accounting::Collect && !is_kept)
-            .then(|| Box::new(annotation(&cleaned.verdict, &document.source)));
-        let text = if is_kept { cleaned.text } else { Cow::Borrowed("") };
-        let text = match text {
-            Cow::Owned(text) => Some(text),
-            Cow::Borrowed(_) => None,
-        };
-        if let Some(mut annotation) = annotation {
-            if accounting == Accounting::Annotate {
-                annotation.signals = Some(signals(cleaner, &document.text, buffers));
-            }
-            document.annotation = Some(annotation);
+        made.losses.add(&document.source, n_bytes_before, is_kept);
+        let is_sampled = options.signals
+            && (index < MIN_SAMPLED || is_in_share(&document.text, SAMPLED_SHARE, 0));
+        let measures = (is_sampled || accounting == Accounting::Annotate)
+            .then(|| cleaner.explain_document(&document.text, url.as_deref(), buffers));
+        if let (true, Some(measures)) = (is_sampled, &measures) {
+            made.funnel.add_signals(measures);
         }
+        document.annotation = match accounting {
+            Accounting::Count => None,
+            Accounting::Collect if is_kept => None,
+            Accounting::Collect => {
+                Some(Box::new(annotation(cleaner, &document, &cleaned, url.as_deref())))
+            }
+            Accounting::Annotate => Some(Box::new(Annotation {
+                signals: measures.map(signals),
+                ..annotation(cleaner, &document, &cleaned, url.as_deref())
+            })),
+        };
+        let text = match (is_kept, cleaned.text) {
+            (true, Cow::Owned(text)) => Some(text),
+            _ => None,
+        };
         let original = text.map(|text| std::mem::replace(&mut document.text, text));
         if is_kept || accounting == Accounting::Annotate {
-            let n_bytes_before = n_bytes;
             made.kept.push(CleanedDocument { document, n_bytes_before, original, is_kept });
         } else if accounting == Accounting::Collect {
             made.dropped.push(document);
@@ -145,20 +169,50 @@ pub(crate) fn clean_chunk(
     Ok(made)
 }
 
-fn annotation(verdict: &Verdict, source: &Arc<str>) -> Annotation {
-    let measure = verdict.measure();
+/// Returns the URL in the field `key` of a document.
+fn url_of(document: &Document, key: &str) -> Option<String> {
+    let fields: Value = serde_json::from_str(&document.metadata()?).ok()?;
+    Some(fields.get(key)?.as_str()?.to_owned())
+}
+
+/// Characters of a span to write: enough to see what it is.
+const MAX_SPAN_CHARS: usize = 200;
+
+/// Returns the verdict on a document, with the place in its text that decided it.
+fn annotation(
+    cleaner: &Cleaner,
+    document: &Document,
+    cleaned: &CleanedText<'_>,
+    url: Option<&str>,
+) -> Annotation {
+    let source = Arc::clone(&document.source);
+    let Some(measure) = cleaned.verdict.measure() else {
+        return Annotation { is_kept: true, source, ..Annotation::default() };
+    };
+    let found = cleaner.evidence(&cleaned.text, url, measure);
+    let place = found.range.clone().and_then(|range| cleaned.text.get(range));
+    // the place in the text that is written, the one that was read
+    let range = match &cleaned.text {
+        Cow::Borrowed(_) => found.range,
+        Cow::Owned(_) => {
+            place.and_then(|place| document.text.find(place).map(|at| at..at + place.len()))
+        }
+    };
+    let chars = |end: usize| document.text[..end].chars().count() as u64;
+    let entry = found.entry.map(String::from);
     Annotation {
-        is_kept: verdict.is_kept(),
-        reason: measure.map(|measure| measure.name.clone()),
-        measured: measure.map(|measure| (measure.value, measure.limit)),
-        source: Arc::clone(source),
-        signals: None,
+        is_kept: false,
+        reason: Some(measure.name.clone()),
+        measured: Some((measure.value, measure.limit)),
+        source,
+        span: entry.or_else(|| place.map(|place| place.chars().take(MAX_SPAN_CHARS).collect())),
+        span_chars: range.map(|range| (chars(range.start), chars(range.end))),
+        ..Annotation::default()
     }
 }
 
-/// Returns every measure of a text as a JSON object, by name.
-fn signals(cleaner: &Cleaner, text: &str, buffers: &mut CleanBuffers) -> String {
-    let measures = cleaner.explain(text, buffers);
+/// Returns measures as a JSON object of values by name.
+fn signals(measures: Vec<Measure>) -> String {
     let values = measures.into_iter().map(|measure| (measure.name, measure.value.into()));
     Value::Object(values.collect()).to_string()
 }

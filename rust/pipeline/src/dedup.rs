@@ -294,14 +294,11 @@ impl Fates<'_> {
         found.all(|found| found.duplicates[self.partition].count() == 0)
     }
 
-    /// Returns how often the document with this index occurs.
-    pub(crate) fn copies(&self, index: u64) -> u64 {
-        let copies = self.decisions.documents.as_ref().map(|found| &found.copies[self.partition]);
-        let found = copies.and_then(|copies| {
-            let at = copies.binary_search_by_key(&index, |(position, _)| *position).ok()?;
-            Some(copies[at].1)
-        });
-        found.unwrap_or(1)
+    /// Returns how often the document with this index occurs, if documents were compared.
+    pub(crate) fn copies(&self, index: u64) -> Option<u64> {
+        let copies = &self.decisions.documents.as_ref()?.copies[self.partition];
+        let at = copies.binary_search_by_key(&index, |(position, _)| *position);
+        Some(at.map_or(1, |at| copies[at].1))
     }
 
     /// Returns what becomes of the document with this index, whose text is `text`.
@@ -312,7 +309,7 @@ impl Fates<'_> {
         if let Some(found) = &self.decisions.documents
             && found.duplicates[self.partition].has(index)
         {
-            let copies = self.copies(index) as f64;
+            let copies = self.copies(index).unwrap_or(1) as f64;
             return if found.older[self.partition].has(index) {
                 drop(OLDER, copies, 0.0)
             } else {
@@ -377,13 +374,19 @@ impl KeptDocument {
     }
 }
 
-/// Returns an error if `cleaner` has a stage that `work` cannot do, which sees each document once.
-pub(crate) fn refuse_dedup(cleaner: Option<&Cleaner>, work: &str) -> Result<()> {
-    match cleaner.and_then(Cleaner::dedup) {
-        None => Ok(()),
-        Some(_) => Err(Error::invalid(format!(
-            "the cleaning stage dedup compares all documents, and {work} sees each once: give it \
-             the output of clean, or leave dedup out"
-        ))),
-    }
+/// Returns an error if `cleaner` has a stage that `work` cannot do, which sees the text of each document
+/// once.
+pub(crate) fn refuse_comparisons(cleaner: Option<&Cleaner>, work: &str) -> Result<()> {
+    let Some(cleaner) = cleaner else { return Ok(()) };
+    let what = if cleaner.dedup().is_some() {
+        "the cleaning stage dedup compares all documents"
+    } else if cleaner.url_key().is_some() {
+        "lists.urls is compared with a field of each document"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!(
+        "{what}, and {work} sees the text of each once: give it the output of clean, or leave \
+         that out"
+    )))
 }

@@ -104,6 +104,23 @@ impl Journal {
     }
 }
 
+/// Returns whether `output` has a job that is not finished.
+pub(crate) fn is_unfinished(output: &Path) -> bool {
+    output.join(FOLDER).join("plan.json").exists()
+}
+
+/// Removes what a job on `output` left that was killed after its result was written, before its
+/// journal was removed.
+pub(crate) fn remove_remains(output: &Path) -> Result<()> {
+    let folder = output.join(FOLDER);
+    if !folder.exists() {
+        return Ok(());
+    }
+    let lock = FolderLock::acquire(output)?;
+    fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+    lock.release()
+}
+
 /// Returns the first key, in the order of `new`, whose value differs.
 fn first_difference(old: &Value, new: &Value) -> Option<String> {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {

@@ -9,7 +9,7 @@ use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
 use crate::cleaning::clean_text;
-use crate::dedup::refuse_dedup;
+use crate::dedup::refuse_comparisons;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin, require_documents};
@@ -143,7 +143,7 @@ impl Learner {
             }
         };
         let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
-        refuse_dedup(cleaner.as_ref(), "training a tokenizer")?;
+        refuse_comparisons(cleaner.as_ref(), "training a tokenizer")?;
         let thread_counter = || ThreadCounter {
             counter: counter(),
             sample: options.sample_bytes.map(|bytes| Sample::new(options.seed, bytes)),

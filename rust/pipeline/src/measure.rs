@@ -10,7 +10,7 @@ use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Result, Task, threads};
 
 use crate::cleaning::clean_text;
-use crate::dedup::refuse_dedup;
+use crate::dedup::refuse_comparisons;
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin};
@@ -105,7 +105,7 @@ pub fn measure_tokenizer(
     let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
     let threads = threads::resolve(options.threads)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
-    refuse_dedup(cleaner.as_ref(), "measuring a tokenizer")?;
+    refuse_comparisons(cleaner.as_ref(), "measuring a tokenizer")?;
     begin(task, "measure", corpus);
     let figures = PerThread::new(threads, || ThreadFigures::new(tokenizer));
     let partitions = corpus.partitions(options.partition_bytes)?;

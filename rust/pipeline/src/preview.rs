@@ -5,7 +5,7 @@ use lslm_corpus::{Corpus, Statistics};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Error, Result, Task, threads};
 
-use crate::cleaning::{Accounting, Losses, clean_chunk};
+use crate::cleaning::{Accounting, ChunkOptions, Losses, clean_chunk};
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk, begin, require_documents};
@@ -23,6 +23,8 @@ pub struct PreviewOptions {
     pub sample: f64,
     /// The seed that chooses them.
     pub seed: u64,
+    /// Whether the values of every signal are collected: see [`Funnel::signals`].
+    pub signals: bool,
     /// The number of threads; see [`threads::resolve`].
     pub threads: Option<usize>,
 }
@@ -55,7 +57,7 @@ pub struct Preview {
 /// let read = ReadOptions { split: Split::Lines, ..ReadOptions::default() };
 /// let corpus = Corpus::open(&[input], read)?;
 /// let clean = CleanConfig::profile("fineweb")?;
-/// let options = PreviewOptions { clean, sample: 1.0, seed: 0, threads: Some(1) };
+/// let options = PreviewOptions { clean, sample: 1.0, seed: 0, signals: false, threads: Some(1) };
 /// let preview = preview_clean(&corpus, &options, &Task::default())?;
 /// assert_eq!((preview.funnel.documents, preview.funnel.documents_kept), (2, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,15 +74,16 @@ pub fn preview_clean(corpus: &Corpus, options: &PreviewOptions, task: &Task) -> 
     let buffers = PerThread::new(threads, CleanBuffers::default);
     begin(task, "clean a sample", corpus);
     let partitions = corpus.partitions(PARTITION_BYTES)?;
+    let chunk_options = ChunkOptions { accounting: Accounting::Count, signals: options.signals };
     let parts = for_each_index(partitions.len(), threads, |index| {
-        let mut batches = Batches::new(corpus, &partitions[index], task);
+        let mut batches = Batches::for_cleaner(&cleaner, corpus, &partitions[index], task);
         let (mut funnel, mut losses) = (Funnel::default(), Losses::default());
         overlap(
             || batches.next(),
             |mut chunk: Chunk| {
                 let is_sampled = |text: &str| is_in_share(text, options.sample, options.seed);
                 chunk.documents.retain(|document| is_sampled(&document.text));
-                clean_chunk(&cleaner, chunk, Accounting::Count, &mut buffers.lock(), task)
+                clean_chunk(&cleaner, chunk, chunk_options, &mut buffers.lock(), task)
             },
             |cleaned| {
                 funnel.merge(cleaned.funnel);

@@ -1,5 +1,6 @@
 //! Reads the documents of a partition in batches, with progress.
 
+use lslm_clean::Cleaner;
 use lslm_corpus::{Corpus, Document, DocumentReader, Format, Input, Statistics};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task};
@@ -41,6 +42,19 @@ impl<'a> Batches<'a> {
     /// Returns the batches of a partition; documents have all fields of their records.
     pub(crate) fn with_records(corpus: &Corpus, partition: &Partition, task: &'a Task) -> Self {
         Self::of_reader(corpus.read(partition), partition, task)
+    }
+
+    /// Returns the batches of a partition; documents have all fields if `cleaner` compares one.
+    pub(crate) fn for_cleaner(
+        cleaner: &Cleaner,
+        corpus: &Corpus,
+        partition: &Partition,
+        task: &'a Task,
+    ) -> Self {
+        match cleaner.url_key() {
+            Some(_) => Self::with_records(corpus, partition, task),
+            None => Self::new(corpus, partition, task),
+        }
     }
 
     /// Returns the batches of all documents of a corpus, with text and id alone, as those of

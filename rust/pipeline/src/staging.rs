@@ -134,6 +134,7 @@ impl NoteReader {
         let fields: Value =
             serde_json::from_str(&fields).map_err(|error| broken(&error.to_string()))?;
         let text = |name: &str| fields[name].as_str().map(str::to_owned);
+        let number = |name: &str| fields[name].as_u64();
         let measured = fields["lslm_value"].as_f64().zip(fields["lslm_limit"].as_f64());
         let signals =
             fields["lslm_signals"].is_object().then(|| fields["lslm_signals"].to_string());
@@ -143,6 +144,9 @@ impl NoteReader {
             measured,
             source: text("lslm_source").unwrap_or_default().into(),
             signals,
+            span: text("lslm_span"),
+            span_chars: number("lslm_span_start").zip(number("lslm_span_end")),
+            copies: None,
         };
         let original = (document.id.as_deref() == Some(CHANGED)).then_some(document.text);
         Ok(Note { original, annotation })

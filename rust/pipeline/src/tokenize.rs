@@ -17,10 +17,10 @@ use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cleaning::{Accounting, CleanedChunk, CleanedDocument, clean_chunk};
+use crate::cleaning::{Accounting, ChunkOptions, CleanedChunk, CleanedDocument, clean_chunk};
 use crate::dedup::{DedupOptions, Deduplication, DocumentKeys, Fate, Fates, PartitionKeys};
 use crate::job::{Job, PartitionRecord};
-use crate::journal::write_json;
+use crate::journal::{is_unfinished, remove_remains, write_json};
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
@@ -122,7 +122,12 @@ pub fn tokenize(
     let end = document_end(tokenizer, options)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
     let folders = [TRAIN, VALIDATION].map(|part| output.join(part));
-    if folders.iter().any(|folder| folder.join(MANIFEST).exists()) {
+    // the manifest of the training part is written last: after a kill before it the job continues
+    let [is_finished, is_begun] = [0, 1].map(|part: usize| folders[part].join(MANIFEST).exists());
+    if is_finished {
+        remove_remains(output)?;
+    }
+    if is_finished || (is_begun && !is_unfinished(output)) {
         return Err(Error::invalid(format!(
             "{}: holds a finished dataset; choose another output or remove this one",
             output.display()
@@ -241,7 +246,7 @@ impl TokenizeStep<'_> {
 
     /// Cleans one partition into its staged file, without fields but text and id.
     fn stage(&self, dedup: &Deduplication<'_>, partition: &Partition) -> Result<StageRecord> {
-        let mut batches = Batches::new(self.corpus, partition, self.task);
+        let mut batches = self.batches(partition);
         let path = self.staged.path(partition.index, STAGED);
         let mut writer = LazyWriter::plain(path.clone());
         let mut keys = PartitionKeys::default();
@@ -276,7 +281,7 @@ impl TokenizeStep<'_> {
 
     /// Turns one partition into a shard of each part that has documents.
     fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
-        let mut batches = Batches::new(self.corpus, partition, self.task);
+        let mut batches = self.batches(partition);
         let mut made = self.shards.write_shards(partition, &mut batches, |chunk| {
             if self.cleaner.is_none() {
                 return Ok((chunk.documents, Funnel::default()));
@@ -337,11 +342,19 @@ impl TokenizeStep<'_> {
         Ok(made)
     }
 
+    fn batches(&self, partition: &Partition) -> Batches<'_> {
+        match self.cleaner {
+            Some(cleaner) => Batches::for_cleaner(cleaner, self.corpus, partition, self.task),
+            None => Batches::new(self.corpus, partition, self.task),
+        }
+    }
+
     fn clean(&self, chunk: Chunk) -> Result<CleanedChunk> {
         let mut buffers = self.shards.buffers.lock();
         match self.cleaner {
             Some(cleaner) => {
-                clean_chunk(cleaner, chunk, Accounting::Count, &mut buffers.clean, self.task)
+                let options = ChunkOptions { accounting: Accounting::Count, signals: false };
+                clean_chunk(cleaner, chunk, options, &mut buffers.clean, self.task)
             }
             None => Err(Error::invalid("no cleaning rules")),
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use lslm_clean::{Changes, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, Verdict};
+use lslm_clean::{Changes, CleanConfig, CleanedText, Cleaner, Measure, PROFILES, RULES, Verdict};
 use lslm_runtime::{Error, hex, threads};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -86,6 +86,16 @@ impl PyCleaner {
     #[staticmethod]
     fn profiles() -> Vec<&'static str> {
         PROFILES.iter().map(|profile| profile.name).collect()
+    }
+
+    #[doc = stub!("Cleaner.rules")]
+    #[staticmethod]
+    fn rules(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let rules = PyDict::new(py);
+        for rule in &RULES {
+            rules.set_item(rule.name, rule.about)?;
+        }
+        Ok(rules)
     }
 
     #[doc = stub!("Cleaner.clean")]

@@ -36,10 +36,10 @@ const PARTITION_BYTES: u64 = 16 << 20;
 #[doc = stub!("clean")]
 #[pyfunction]
 #[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None,
-    dedup_against=None, save_index=false, dropped=None, annotate=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
+    dedup_against=None, save_index=false, dropped=None, annotate=false, signals=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
     text_signature = "(inputs, *, output, cleaner='default', dedup=None, dedup_against=None, \
-                      save_index=False, dropped=None, annotate=False, format='jsonl.zst', \
-                      partition_bytes=268435456, threads=None, progress=None)")]
+                      save_index=False, dropped=None, annotate=False, signals=False, \
+                      format='jsonl.zst', partition_bytes=268435456, threads=None, progress=None)")]
 pub(crate) fn clean<'py>(
     inputs: &Bound<'py, PyAny>,
     output: PathBuf,
@@ -49,6 +49,7 @@ pub(crate) fn clean<'py>(
     save_index: bool,
     dropped: Option<PathBuf>,
     annotate: bool,
+    signals: bool,
     format: &str,
     #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
     #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
@@ -60,6 +61,7 @@ pub(crate) fn clean<'py>(
         dedup: DedupOptions { against: dedup_against, save_index },
         dropped,
         annotate,
+        signals,
         extension: format.to_owned(),
         partition_bytes,
         threads: threads_here(py, threads)?,
@@ -100,14 +102,15 @@ fn with_dedup(config: CleanConfig, dedup: Option<&str>) -> PyResult<CleanConfig>
 #[doc = stub!("preview_clean")]
 #[pyfunction]
 #[pyo3(signature = (inputs, *, cleaner=CleanerArgument::Profile("default".to_owned()), sample=0.01, seed=0,
-    threads=None, progress=None),
-    text_signature = "(inputs, *, cleaner='default', sample=0.01, seed=0, threads=None, \
-                      progress=None)")]
+    signals=false, threads=None, progress=None),
+    text_signature = "(inputs, *, cleaner='default', sample=0.01, seed=0, signals=False, \
+                      threads=None, progress=None)")]
 pub(crate) fn preview_clean<'py>(
     inputs: &Bound<'py, PyAny>,
     cleaner: CleanerArgument,
     sample: f64,
     #[pyo3(from_py_with = numbers::seed)] seed: u64,
+    signals: bool,
     #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -116,6 +119,7 @@ pub(crate) fn preview_clean<'py>(
         clean: cleaner.config()?,
         sample,
         seed,
+        signals,
         threads: threads_here(py, threads)?,
     };
     let corpus = corpus_of(inputs)?;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use lslm_bpe::TextStatistics;
-use lslm_clean::Funnel;
+use lslm_clean::{DroppedExample, Funnel, Signal};
 use lslm_corpus::{BadFile, Statistics};
 use lslm_dataset::{HoldOutEntry, Manifest};
 use lslm_pipeline::{Losses, SourceCount};
@@ -81,13 +81,15 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
                 .iter()
                 .map(|example| {
                     let (value, limit) = example.measured.unzip();
-                    json!({ "text": example.text, "value": value, "limit": limit })
+                    let DroppedExample { text, span, .. } = example;
+                    json!({ "text": text, "value": value, "limit": limit, "span": span })
                 })
                 .collect();
             let row = json!({
                 "n_documents": row.documents,
                 "n_bytes": row.bytes,
                 "examples": examples,
+                "entries": row.entries,
             });
             (reason.clone(), row)
         })
@@ -113,6 +115,8 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
             (kind.clone(), row)
         })
         .collect();
+    let signals: Map<String, Value> =
+        funnel.signals.iter().map(|(name, found)| (name.clone(), signal(found))).collect();
     json!({
         "n_documents": funnel.documents,
         "n_bytes": funnel.bytes,
@@ -121,6 +125,19 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
         "dropped": dropped,
         "changes": changes,
         "dedup": dedup,
+        "signals": signals,
+    })
+}
+
+/// Returns the fields of a `Signal`.
+fn signal(found: &Signal) -> Value {
+    let row = |(value, count): (&i64, &u64)| json!([*value as f64 / 1000.0, count]);
+    json!({
+        "limit": found.limit,
+        "is_maximum": found.is_maximum,
+        "n_documents": found.documents,
+        "n_failed": found.failed,
+        "values": found.values.iter().map(row).collect::<Vec<_>>(),
     })
 }
 

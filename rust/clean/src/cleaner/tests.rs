@@ -94,20 +94,42 @@ fn only_kept_texts_are_redacted() {
     assert_eq!(dropped.verdict.reason().unwrap(), "length.too_short");
 }
 
+/// Returns the beginning of `text` as an example.
+fn excerpt(cleaner: &Cleaner, text: &str, max_bytes: usize) -> String {
+    cleaner.excerpt(text, None, max_bytes).0
+}
+
+#[test]
+fn an_excerpt_is_around_the_place_that_decided() {
+    let settings = json!({"redact": true});
+    let config = CleanConfig::profile("none").unwrap().with(&settings).unwrap();
+    let cleaner = Cleaner::new(&config).unwrap();
+    for start in [0, 5, 400, 5000] {
+        let text = "中".repeat(start) + "me@site.org the place and more " + &"x ".repeat(500);
+        let at = text.find("the place").unwrap();
+        let (shown, place) = cleaner.excerpt(&text, Some(at..at + 9), 100);
+        assert_eq!(&shown[place.unwrap()], "the place");
+        assert!(shown.len() <= 100 && !shown.contains("me@site"), "{shown}");
+    }
+    let text = "write to me@site.org";
+    let (shown, place) = cleaner.excerpt(text, Some(9..20), 100);
+    assert_eq!((shown.as_str(), place), ("write to <EMAIL>", None));
+}
+
 #[test]
 fn excerpts_of_dropped_texts_are_redacted() {
     let redacting = cleaner("none", &json!({"redact": true}));
-    assert_eq!(redacting.excerpt("to me@site.org", 9), "to <EMAIL");
-    assert_eq!(redacting.excerpt("中中", 4), "中");
+    assert_eq!(excerpt(&redacting, "to me@site.org", 9), "to <EMAIL");
+    assert_eq!(excerpt(&redacting, "中中", 4), "中");
     // an address cut in two by the end of the excerpt, after many that shrink
     let long = format!("{}@site.org", "x".repeat(60));
     for before in 0..900 {
         let text = format!("{} {}", ".".repeat(before), format!("{long} ").repeat(20));
-        let excerpt = redacting.excerpt(&text, 240);
+        let excerpt = excerpt(&redacting, &text, 240);
         assert!(excerpt.len() <= 240 && !excerpt.contains('x'), "{excerpt}");
     }
     let plain = cleaner("none", &json!({}));
-    assert_eq!(plain.excerpt("to me@site.org", 9), "to me@sit");
+    assert_eq!(excerpt(&plain, "to me@site.org", 9), "to me@sit");
 }
 
 #[test]

@@ -168,6 +168,8 @@ impl ParquetWriter {
         let (value, limit) = annotation.measured.unzip();
         let reason = annotation.reason.as_deref().map(str::as_bytes);
         let signals = annotation.signals.as_deref().map(str::as_bytes);
+        let span = annotation.span.as_deref().map(str::as_bytes);
+        let integers = annotation.integers();
         let leaves = self.leaves[first..].iter();
         for (index, (column, leaf)) in self.columns[first..].iter_mut().zip(leaves).enumerate() {
             match (&mut column.values, index) {
@@ -180,7 +182,13 @@ impl ParquetWriter {
                     values.extend(measured);
                     column.defs.push(i16::from(measured.is_some()));
                 }
+                (Values::Int64(values), _) => {
+                    let value = integers[index + integers.len() - ANNOTATIONS.len()];
+                    values.extend(value.map(|value| value as i64));
+                    column.defs.push(i16::from(value.is_some()));
+                }
                 (_, 1) => column.push(leaf, reason),
+                (_, 6) => column.push(leaf, span),
                 (_, 4) => column.push(leaf, Some(annotation.source.as_bytes())),
                 _ => column.push(leaf, signals),
             }
@@ -267,6 +275,7 @@ fn annotated(path: &Path, root: &Type) -> Result<Arc<Type>> {
         let (physical, logical) = match name {
             "lslm_kept" => (Physical::BOOLEAN, None),
             "lslm_value" | "lslm_limit" => (Physical::DOUBLE, None),
+            "lslm_span_start" | "lslm_span_end" | "lslm_copies" => (Physical::INT64, None),
             "lslm_signals" => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
             _ => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
         };

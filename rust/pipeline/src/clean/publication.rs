@@ -61,13 +61,14 @@ impl Publication<'_> {
             None => (None, None),
         };
         let is_kept = annotation.as_ref().is_none_or(|annotation| annotation.is_kept);
-        let fate = if is_kept {
+        let (fate, copies) = if is_kept {
             let index = self.position.index;
             self.position.index += 1;
-            self.fates.of(index, &document.text, &mut self.buffer)
+            (self.fates.of(index, &document.text, &mut self.buffer), self.fates.copies(index))
         } else {
-            Fate::Keep
+            (Fate::Keep, None)
         };
+        let annotation = annotation.map(|own| Annotation { copies, ..own });
         match fate {
             Fate::Keep => self.keep(document, annotation),
             Fate::Edit { text, n_removed } => {
