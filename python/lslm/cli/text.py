@@ -113,7 +113,11 @@ def clean(
         return
     if dry_run:
         share = parse_share(sample)
-        preview = lslm.preview_clean(corpus, cleaner=cleaner, sample=share, threads=threads)
+        preview = lslm.preview_clean(
+            corpus, cleaner=cleaner, sample=share, signals=report is not None, threads=threads
+        )
+        if report is not None:
+            _write_clean_report(report, preview, cleaner, {"Inputs": " ".join(inputs)})
         _show_cleaned(corpus, cleaner, preview, as_json=as_json)
         return
     if output is None:
@@ -125,27 +129,40 @@ def clean(
         **dedup.arguments(),
         dropped=dropped,
         annotate=annotate,
+        signals=report is not None,
         format=format_,
         threads=threads,
     )
     if report is not None:
-        from lslm.files import write_atomically
-        from lslm.report import clean_report
-
-        facts = {
-            "Inputs": " ".join(inputs),
-            "Profile": show.profile_name(cleaner),
-            "Stages": ", ".join(cleaner.config["stages"]),
-            "Output": str(output),
-        }
-        page = clean_report(
-            result.funnel, facts=facts, reading=result.reading, losses=result.losses
-        )
-        write_atomically(report, page)
+        facts = {"Inputs": " ".join(inputs), "Output": str(output)}
+        _write_clean_report(report, result, cleaner, facts)
     _show_cleaned(corpus, cleaner, result, as_json=as_json)
     if not as_json:
         n_files = show.counted(len(result.files), "file")
         print(f"{output}: {show.counted(result.n_documents, 'document')} in {n_files}")
+
+
+def _write_clean_report(
+    path: Path,
+    result: lslm.CleanResult | lslm.CleanPreview,
+    cleaner: lslm.Cleaner,
+    facts: dict[str, str],
+) -> None:
+    """Write the page of a cleaning, or of a dry run."""
+    from lslm.files import write_atomically
+    from lslm.report import clean_report
+
+    facts |= {
+        "Profile": show.profile_name(cleaner),
+        "Stages": ", ".join(cleaner.config["stages"]),
+    }
+    title = "Cleaning"
+    if isinstance(result, lslm.CleanPreview):
+        title, facts["Sample"] = "Cleaning: a sample", f"{result.sample:.2%} of the documents"
+    page = clean_report(
+        result.funnel, title=title, facts=facts, reading=result.reading, losses=result.losses
+    )
+    write_atomically(path, page)
 
 
 def _show_cleaned(

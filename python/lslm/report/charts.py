@@ -18,7 +18,18 @@ from lslm.report.numbers import compact
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Bar", "Reference", "Series", "bars", "line_chart", "log_ticks", "smooth", "ticks"]
+__all__ = [
+    "Bar",
+    "Columns",
+    "Reference",
+    "Series",
+    "bars",
+    "histogram",
+    "line_chart",
+    "log_ticks",
+    "smooth",
+    "ticks",
+]
 
 Point = tuple[float, float]
 
@@ -28,6 +39,8 @@ LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 12.0, 38.0
 """Margins around the plot, in the same units."""
 MAX_POINTS = 240
 """Points of a curve to draw: more than one per 1.5 units are not seen."""
+N_COLUMNS = 40
+"""Columns of a histogram: about nine units each."""
 MAX_STRIPES = 80
 """Columns with a tooltip of their own."""
 
@@ -62,6 +75,26 @@ class Bar:
     shown: str
     kind: Literal["plain", "good", "bad"] = "plain"
     note: Child = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The values of a histogram, as (value, count), and the limit that some are outside of."""
+
+    values: Sequence[tuple[float, int]]
+    low: float
+    high: float
+    """The range that is drawn; values outside are in the first or last column."""
+    log: bool = False
+    """Whether equal ratios are equally far apart; then values at 0 are in the first column."""
+    limit: float | None = None
+    is_maximum: bool | None = None
+
+    def is_outside(self, value: float) -> bool:
+        """Return whether ``value`` does not keep the limit."""
+        if self.limit is None or self.is_maximum is None:
+            return False
+        return value > self.limit if self.is_maximum else value < self.limit
 
 
 def ticks(low: float, high: float, *, about: int = 5, whole: bool = False) -> list[float]:
@@ -173,6 +206,55 @@ def line_chart(
     return element(
         "figure", element("figcaption", element("b", y_label), names), svg, class_="chart"
     )
+
+
+def histogram(name: str, title: Child, columns: Columns) -> Markup:
+    """Return a figure of N_COLUMNS columns, red outside the limit, which is a dashed line.
+
+    ``name`` is what the values are, for a screen reader; ``title`` stands above the figure.
+    """
+    scale = _Scale(columns.low, columns.high, 0.0, 1.0, columns.log)
+    width = (WIDTH - LEFT - RIGHT) / N_COLUMNS
+    # (column, whether it is outside) → documents: the limit may lie inside a column
+    counts: dict[tuple[int, bool], int] = {}
+    for value, n in columns.values:
+        x = LEFT if columns.log and value <= 0 else scale.x(value)
+        at = min(N_COLUMNS - 1, max(0, int((x - LEFT) / width)))
+        outside = columns.is_outside(value)
+        counts[at, outside] = counts.get((at, outside), 0) + n
+    most = max(
+        (counts.get((at, False), 0) + counts.get((at, True), 0) for at, _ in counts), default=0
+    )
+    scale = _Scale(columns.low, columns.high, 0.0, 1.05 * most or 1.0, columns.log)
+    drawn = _axes(scale, "", compact)
+    total = sum(n for _, n in columns.values) or 1
+    for at in sorted({at for at, _ in counts}):
+        base = 0
+        for outside in (False, True):
+            n = counts.get((at, outside), 0)
+            if not n:
+                continue
+            share = f"{n:,} documents ({n / total:.1%})"
+            tooltip = element("title", f"{share} outside the limit" if outside else share)
+            top, bottom = scale.y(base + n), scale.y(base)
+            column = element(
+                "rect",
+                tooltip,
+                x=f"{LEFT + at * width:.1f}",
+                y=f"{top:.1f}",
+                width=f"{width - 1:.1f}",
+                height=f"{bottom - top:.1f}",
+                class_="column bad" if outside else "column",
+            )
+            drawn.append(column)
+            base += n
+    limit = math.nan if columns.limit is None else columns.limit
+    if math.isfinite(limit) and not (columns.log and limit <= 0):
+        x = scale.x(limit)
+        drawn.append(_line(x, TOP, x, HEIGHT - BOTTOM, "reference limit"))
+    box = f"0 0 {WIDTH:g} {HEIGHT - 14:g}"
+    svg = element("svg", drawn, viewBox=box, role="img", aria_label=f"documents by {name}")
+    return element("figure", element("figcaption", title), svg, class_="chart")
 
 
 def bars(rows: Sequence[Bar], *, most: float | None = None) -> Markup:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from lslm.report.charts import Bar, bars
+from lslm.report.charts import Bar, Columns, bars, histogram
 from lslm.report.markup import Child, details, element, rule_name, shortened, table
 from lslm.report.numbers import percent, size
 from lslm.results import counted
@@ -12,25 +13,51 @@ from lslm.results import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lslm.results import BadDocuments, Dropped, DroppedDocument, Funnel, Reading, SourceLoss
+    from lslm.results import (
+        BadDocuments,
+        Dropped,
+        DroppedDocument,
+        Funnel,
+        Reading,
+        Signal,
+        SourceLoss,
+    )
 
-__all__ = ["funnel_parts", "loss_parts", "reading_parts"]
+__all__ = ["funnel_parts", "loss_parts", "reading_parts", "signal_parts"]
 
 MAX_EXAMPLE_LETTERS = 400
 """Characters of a dropped document to show."""
+
+MAX_ENTRIES = 20
+"""Entries of a list with a row of their own."""
 
 MAX_BAD_FILES = 200
 """Broken files and sources with a row of their own; the count is of all."""
 
 
 def funnel_parts(funnel: Funnel) -> list[Child]:
-    """Return the funnel as bars, the changes by rule, and examples of what was dropped."""
+    """Return the funnel as bars, what its rules do, the changes by rule, and examples."""
     dropped = sorted(funnel.dropped.items(), key=lambda item: (-item[1].n_documents, item[0]))
     parts: list[Child] = [_bars(funnel, dropped)]
     if not dropped:
         parts.append(element("p", "Nothing was dropped.", class_="note"))
     parts.append(element("p", _size_change(funnel), class_="note"))
-    return [*parts, *_changes(funnel), *_examples(dropped)]
+    return [*parts, *_rules(funnel), *_duplicates(funnel), *_changes(funnel), *_examples(dropped)]
+
+
+def signal_parts(signals: Mapping[str, Signal]) -> list[Child]:
+    """Return a histogram of each signal with its limit, those that drop the most first."""
+    ordered = sorted(
+        signals.items(), key=lambda item: (-item[1].n_failed / max(item[1].n_documents, 1), item[0])
+    )
+    about = (
+        "Values of a sample of the documents, and the share outside each limit, whichever rule "
+        "dropped them. Columns outside are red."
+    )
+    shown = [
+        element("div", histogram(name, _title(name, one), _columns(one))) for name, one in ordered
+    ]
+    return [element("p", about, class_="note"), element("div", shown, class_="charts")]
 
 
 def reading_parts(reading: Reading) -> list[Child]:
@@ -142,6 +169,85 @@ def _size_change(funnel: Funnel) -> str:
     return f"{written}, {size(abs(removed))} {more} than was read of these documents."
 
 
+def _rules(funnel: Funnel) -> list[Child]:
+    """Return a sentence on each rule that dropped or changed something."""
+    from lslm import Cleaner
+
+    about = Cleaner.rules()
+    changed = [name for name, change in funnel.changes.items() if change.n_changes]
+    acted = {name.partition(".")[0] for name in (*funnel.dropped, *changed)}
+    rows = [(rule_name(name), f"{text}.") for name, text in about.items() if name in acted]
+    if not rows:
+        return []
+    return [
+        element("h3", "What the rules do"),
+        table(("rule", "what it does"), rows, text_columns=(0, 1)),
+    ]
+
+
+def _duplicates(funnel: Funnel) -> list[Child]:
+    """Return what was compared, and how large the groups of equal documents or parts are."""
+    if not funnel.dedup:
+        return []
+    rows = [
+        (
+            f"{kind}s",
+            f"{found.n_compared:,}",
+            f"{found.n_removed:,} ({percent(found.n_removed, found.n_compared)})",
+            f"{found.n_older:,}",
+            f"{sum(found.groups.values()):,}",
+            f"{max(map(int, found.groups), default=0):,}",
+        )
+        for kind, found in funnel.dedup.items()
+    ]
+    head = ("kind", "compared", "removed", "seen earlier", "groups of equal ones", "largest")
+    parts: list[Child] = [element("h3", "Duplicates"), table(head, rows)]
+    for kind, found in funnel.dedup.items():
+        sizes = _by_size(found.groups)
+        if len(sizes) > 1:
+            bar = [Bar(label=label, value=n, shown=counted(n, "group")) for label, n in sizes]
+            parts += [element("p", f"Groups of equal {kind}s by their size", class_="note")]
+            parts.append(bars(bar))
+    return parts
+
+
+def _by_size(groups: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the number of groups of 2, 3 to 4, 5 to 8 … equal ones."""
+    counts: dict[int, int] = {}
+    for n_equal, count in groups.items():
+        power = (int(n_equal) - 1).bit_length()
+        counts[power] = counts.get(power, 0) + count
+    label = {1: "2"}
+    return [
+        (label.get(power, f"{2 ** (power - 1) + 1:,} to {2**power:,}"), count)
+        for power, count in sorted(counts.items())
+    ]
+
+
+def _title(name: str, signal: Signal) -> Child:
+    """Return the name of a signal, and the share of documents outside its limit."""
+    side = {True: "at most", False: "at least", None: "limit"}[signal.is_maximum]
+    outside = percent(signal.n_failed, signal.n_documents)
+    limit = f"{signal.limit:,.0f}" if signal.limit >= 1000 else f"{signal.limit:.4g}"
+    return [rule_name(name), element("span", f"{side} {limit} · {outside} outside")]
+
+
+def _columns(signal: Signal) -> Columns:
+    """Return the values of a signal in columns of equal width; logarithmic for wide ranges."""
+    values = [(value, n) for value, n in signal.values if math.isfinite(value)]
+    least = min((v for v, _ in values), default=0.0)
+    most = max((v for v, _ in values), default=0.0)
+    positive = [v for v, _ in values if v > 0]
+    log = most > 100 and bool(positive) and most > 50 * min(positive)
+    low, high = (min(positive), most) if log else (min(0.0, least), max(most, 0.0))
+    if math.isfinite(signal.limit) and (not log or signal.limit > 0):
+        low, high = min(low, signal.limit), max(high, signal.limit)
+    return Columns(
+        values=values, low=low, high=high if high > low else low + 1, log=log, limit=signal.limit,
+        is_maximum=signal.is_maximum,
+    )  # fmt: skip
+
+
 def _changes(funnel: Funnel) -> list[Child]:
     changes = [item for item in funnel.changes.items() if item[1].n_changes]
     if not changes:
@@ -160,7 +266,7 @@ def _examples(dropped: Sequence[tuple[str, Dropped]]) -> list[Child]:
     shown: list[Child] = [
         details(
             [rule_name(reason), f" · {row.n_documents:,}"],
-            [_example(example) for example in row.examples],
+            [*_entries(row), *(_example(example) for example in row.examples)],
         )
         for reason, row in dropped
         if row.examples
@@ -168,14 +274,36 @@ def _examples(dropped: Sequence[tuple[str, Dropped]]) -> list[Child]:
     return [element("h3", "Examples of what was dropped"), *shown] if shown else []
 
 
+def _entries(row: Dropped) -> list[Child]:
+    """Return the entries of a list that dropped the most documents."""
+    if not row.entries:
+        return []
+    most = sorted(row.entries.items(), key=lambda item: (-item[1], item[0]))
+    rows = [(element("code", entry), f"{count:,}") for entry, count in most[:MAX_ENTRIES]]
+    more = len(most) - len(rows)
+    parts: list[Child] = [table(("entry", "documents"), rows)]
+    if more > 0:
+        parts.append(element("p", f"{more:,} more entries", class_="note"))
+    return parts
+
+
 def _example(example: DroppedDocument) -> list[Child]:
-    text = element("pre", shortened(example.text, MAX_EXAMPLE_LETTERS), dir="auto")
+    text = element("pre", _marked(example), dir="auto")
     if example.value is None or example.limit is None:
         return [text]
     measured = f"measured {example.value:.4g}, the limit is {example.limit:.4g}"
     return [element("p", measured, class_="note"), text]
 
 
+def _marked(example: DroppedDocument) -> Child:
+    """Return the text of an example with the place that decided marked."""
+    if example.span is None:
+        return shortened(example.text, MAX_EXAMPLE_LETTERS)
+    start, end = example.span
+    before, place, after = example.text[:start], example.text[start:end], example.text[end:]
+    return [before, element("mark", place), shortened(after, MAX_EXAMPLE_LETTERS)]
+
+
 def _share(n_documents: int, n_bytes: int, funnel: Funnel) -> str:
     share = percent(n_documents, funnel.n_documents)
-    return f"{n_documents:,} ({share}) · {size(n_bytes)}"
+    return f"{n_documents:,} ({share}) · {size(n_bytes)} ({percent(n_bytes, funnel.n_bytes)})"

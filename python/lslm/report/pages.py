@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm.report.cleaning import funnel_parts, loss_parts, reading_parts
+from lslm.report.cleaning import funnel_parts, loss_parts, reading_parts, signal_parts
 from lslm.report.layout import Section, document, fact_list, tile
 from lslm.report.learning import result_parts, training_parts
 from lslm.report.markup import Child, Markup, element, shortened, table
@@ -136,6 +136,8 @@ def clean_report(
         tile(size(funnel.n_bytes_kept), "written", written),
     ]
     sections: list[Section] = [("Funnel", "cleaning", funnel_parts(funnel))]
+    if funnel.signals:
+        sections.append(("Signals", "signals", signal_parts(funnel.signals)))
     if losses:
         sections.append(("Sources that lose more than half", "losses", loss_parts(losses)))
     if reading is not None:
