@@ -213,7 +213,7 @@ def test_a_bad_document_is_refused_and_no_file_stays(tmp_path, document, eos_id,
         ({"vocab_size": 0}, "vocab_size = 0"),
         ({"vocab_size": 2**32}, "vocab_size = "),
         ({"vocab_size": 9, "shard_bytes": 0}, "shard_bytes = 0"),
-        ({"vocab_size": 9, "eos_id": 9}, "token 9 of 9"),
+        ({"vocab_size": 9, "eos_id": 9}, "eos_id = 9"),
     ],
 )
 def test_the_error_names_a_bad_argument(tmp_path, options, message):

@@ -138,6 +138,7 @@ COMMANDS = [
     ("lslm inspect DATASET", ["inspect", "data"]),
     ("lslm inspect DATASET", ["inspect", "all"]),
     ("lslm inspect DOCUMENTS", ["inspect", "raw", "--on-bad-file", "skip"]),
+    ("lslm inspect TOKENS", ["inspect", "raw/f.bin"]),
     ("lslm verify", ["verify", "data"]),
     ("lslm train", [*TRAIN, "out=run", "steps=4", "validate_every=2", "checkpoint_every=2"]),
     ("lslm train", [*TRAIN, "data=data/train", "out=alone", "steps=2", "seed=1"]),
