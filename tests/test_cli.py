@@ -262,6 +262,18 @@ def _small_demo(monkeypatch):
         monkeypatch.setitem(demo.CONFIG, name, value)
 
 
+NOT_FOR_PEOPLE = re.compile(
+    r"\{'|\['|\bNone\b|\d\.\d{7}|\b1 (?:document|file|token|step|source|place|trial|run|worker)s\b"
+)
+"""Containers as Python writes them, floats that are not rounded, and counts that are not English."""
+
+
+def test_what_is_not_for_people_is_found():
+    for text in ("{'a': 1}", "['a']", "eos id None", "155.82381511303544", "in 1 documents"):
+        assert NOT_FOR_PEOPLE.search(text), text
+    assert not NOT_FOR_PEOPLE.search("1 document, 21 files, 155.8, 0.123456, none")
+
+
 @pytest.mark.usefixtures("_small_demo")
 @pytest.mark.parametrize("runner", [run, pytest.param(start, marks=pytest.mark.slow)])
 def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
@@ -271,6 +283,9 @@ def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
     for verb in ORDER:
         words, given = example(verb)
         printed[verb] = lslm_run(*words, input=given, cwd=tmp_path, runner=runner)
+    for verb in printed.keys() - {"generate", "demo"}:  # which print what a model writes
+        found = NOT_FOR_PEOPLE.search(printed[verb])
+        assert found is None, f"{verb} prints {found[0]!r}"
     assert len(printed["encode"].splitlines()) >= 2
     assert printed["decode"] == "Hi!"
     assert "perplexity" in printed["eval"]
