@@ -4,11 +4,13 @@ import collections
 import itertools
 import lzma
 import math
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
+import lslm
 from lslm import MismatchError, TokenDataset, Tokenizer
 from lslm.checkpoint import open_run
 from lslm.config import load_config
@@ -347,12 +349,34 @@ def test_bytes_are_those_before_the_normaliser(tmp_path):
         assert partly.n_bytes == pytest.approx(raw * share, rel=0.1)
 
 
-def test_ill_formed_text_is_counted_as_it_is_read(run, tmp_path):
-    (tmp_path / "text.txt").write_bytes(b"good \xff\xfe bad")
+def test_ill_formed_text_is_counted_as_it_came(run, tokenizer, tmp_path):
+    """Read as U+FFFD, of three bytes each, but measured against the bytes of the file."""
+    raw = b"good \xff\xfe bad \xe6\x9d and \xef\xbf\xbd itself"
+    (tmp_path / "text.txt").write_bytes(raw)
     result = evaluate(run, data=tmp_path / "text.txt")
-    assert result.n_bytes == len("good \ufffd\ufffd bad".encode())
+    assert result.n_bytes == len(raw)
+    assert result.n_chars == len(raw.decode("utf-8", "replace"))
     (note,) = result.notes
-    assert "2 places not in UTF-8, in 1 document: U+FFFD" in note
+    assert "3 places not in UTF-8, in 1 document: read as U+FFFD, their bytes" in note
+    lslm.tokenize(
+        tmp_path / "text.txt",
+        output=tmp_path / "data",
+        tokenizer=tokenizer,
+        validation_fraction=0,
+    )
+    dataset = lslm.TokenDataset(tmp_path / "data/train")
+    assert dataset.document_bytes(0) == dataset.n_bytes == len(raw)
+    assert evaluate(run, data=tmp_path / "data/train").n_bytes == len(raw)
+
+
+def test_ill_formed_values_of_json_count_the_bytes_of_the_text_alone(run, tmp_path):
+    value = b"a \xff b"
+    line = b'{"note": "\xfe\xfe", "text": "' + value + b'", "last": "\xc3"}\n'
+    (tmp_path / "text.jsonl").write_bytes(line)
+    document = next(iter(lslm.Corpus(tmp_path / "text.jsonl")))
+    assert document.n_bytes == len(value)
+    assert pickle.loads(pickle.dumps(document)).n_bytes == len(value)
+    assert evaluate(run, data=tmp_path / "text.jsonl").n_bytes == len(value)
 
 
 def test_the_error_is_clustered_by_document(run, data, tmp_path):

@@ -158,13 +158,14 @@ class Corpus:
 class Document:
     """One text, with what its file says about it.
 
-    Two documents are equal when all four attributes are.
+    Two documents are equal when text, id, source and metadata are.
 
     Arguments:
         text: the text.
         id: its name within its source.
         source: the file that it comes from.
         metadata: its other fields, as JSON has them.
+        n_bytes: bytes of the text as it came; None: those of ``text``.
 
     >>> lslm.Document("Some text.", id="a-1", metadata={"language": "en"})
     Document('Some text.', id="a-1", source="")
@@ -177,6 +178,7 @@ class Document:
         id: str | None = None,
         source: str = "",
         metadata: Mapping[str, object] | None = None,
+        n_bytes: int | None = None,
     ) -> Document: ...
     @property
     def text(self) -> str:
@@ -187,6 +189,12 @@ class Document:
     @property
     def source(self) -> str:
         """The file that the document comes from, as in :attr:`Corpus.inputs`."""
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the text as it came, in UTF-8.
+
+        An ill-formed sequence counts its own bytes, and not the three of the U+FFFD in its place.
+        """
     @property
     def metadata(self) -> dict[str, Any] | None:
         """The other fields of the JSONL object or row, a new dict each time; None without.

@@ -334,7 +334,7 @@ class TextDocuments:
                 source=document.source,
                 id=document.id,
                 ids=np.concatenate([tokenizer.encode(document.text), end]),
-                n_bytes=len(raw),
+                n_bytes=document.n_bytes,
                 text=document.text,
             )
             limit = None if sample is None else sample[index]
@@ -358,7 +358,8 @@ class TextDocuments:
         if reading.n_replaced_documents:
             notes.append(
                 f"{self.name}: {counted(reading.n_replaced_sequences, 'place')} not in UTF-8, in "
-                f"{counted(reading.n_replaced_documents, 'document')}: U+FFFD, of 3 bytes each"
+                f"{counted(reading.n_replaced_documents, 'document')}: read as U+FFFD, their bytes "
+                f"counted as they came"
             )
         self.notes = tuple(notes)
 

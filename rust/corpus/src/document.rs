@@ -1,5 +1,6 @@
 //! A document, and the outcome of reading one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -23,6 +24,9 @@ pub struct Document {
     pub record: Record,
     /// What a job found, which is written after the fields.
     pub annotation: Option<Box<Annotation>>,
+    /// The bytes that the text has more than as it came: U+FFFD has 3, and replaced ill-formed
+    /// sequences of 1 to 3. A text that is changed has none.
+    pub surplus: i64,
 }
 
 impl Document {
@@ -34,7 +38,26 @@ impl Document {
             source: Arc::from(""),
             record: Record::default(),
             annotation: None,
+            surplus: 0,
         }
+    }
+
+    /// Returns the bytes of the text as it came, in UTF-8; an ill-formed sequence has its own.
+    pub fn n_bytes(&self) -> u64 {
+        self.text.len().saturating_add_signed(-self.surplus as isize) as u64
+    }
+
+    /// Returns the bytes of a part of the text as it came. Those of consecutive parts add up: the
+    /// surplus is spread over all U+FFFD, also over those that the text had itself.
+    pub fn n_bytes_of(&self, part: Range<usize>) -> u64 {
+        if self.surplus == 0 {
+            return part.len() as u64;
+        }
+        let n_before = |end: usize| self.text[..end].matches(char::REPLACEMENT_CHARACTER).count();
+        let total = n_before(self.text.len()).max(1) as i64;
+        let surplus_before = |end: usize| self.surplus * n_before(end) as i64 / total;
+        let surplus = surplus_before(part.end) - surplus_before(part.start);
+        (part.len() as u64).saturating_add_signed(-surplus)
     }
 
     /// Returns the other fields as a JSON object; see [`Record::metadata`].
@@ -158,8 +181,10 @@ pub(crate) enum Found {
     /// A document of the open input.
     Document {
         text: String,
-        /// The ill-formed sequences in `text` that became U+FFFD.
+        /// The ill-formed sequences that became U+FFFD.
         replaced: u64,
+        /// That of [`Document`].
+        surplus: i64,
         id: Option<String>,
         record: Record,
     },

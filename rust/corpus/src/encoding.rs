@@ -20,7 +20,7 @@ use lslm_runtime::{Error, Result};
 
 use crate::options::Utf8Policy;
 use crate::stream::Stream;
-use crate::utf8;
+use crate::utf8::{self, Replacements};
 
 /// Bytes at the start of a file that are searched for one that is not ASCII.
 const MAX_SEARCHED: usize = 256 << 10;
@@ -87,19 +87,19 @@ impl TextEncoding {
         self.encoding.name()
     }
 
-    /// Returns `bytes` as text, and the number of ill-formed sequences that were replaced; see
+    /// Returns `bytes` as text, and the ill-formed sequences that were replaced; see
     /// [`utf8::decode`].
     pub(crate) fn decode(
         self,
         bytes: &[u8],
         policy: Utf8Policy,
-    ) -> Result<(Cow<'_, str>, u64), usize> {
+    ) -> Result<(Cow<'_, str>, Replacements), usize> {
         if self.is_utf8() {
             return utf8::decode(bytes, policy);
         }
         if let Some(text) = self.encoding.decode_without_bom_handling_and_without_replacement(bytes)
         {
-            return Ok((text, 0));
+            return Ok((text, Replacements::default()));
         }
         self.decode_with_replacement(bytes, policy).map(|(text, n)| (Cow::Owned(text), n))
     }
@@ -109,7 +109,7 @@ impl TextEncoding {
         self,
         bytes: Vec<u8>,
         policy: Utf8Policy,
-    ) -> Result<(String, u64), usize> {
+    ) -> Result<(String, Replacements), usize> {
         if self.is_utf8() {
             return utf8::decode_owned(bytes, policy);
         }
@@ -120,10 +120,10 @@ impl TextEncoding {
         self,
         bytes: &[u8],
         policy: Utf8Policy,
-    ) -> Result<(String, u64), usize> {
+    ) -> Result<(String, Replacements), usize> {
         let mut decoder = self.encoding.new_decoder_without_bom_handling();
         let mut text = String::with_capacity(bytes.len() * 2);
-        let (mut read, mut replaced) = (0, 0);
+        let (mut read, mut replaced) = (0, Replacements::default());
         loop {
             let rest = &bytes[read..];
             text.reserve(
@@ -136,10 +136,7 @@ impl TextEncoding {
                 DecoderResult::InputEmpty => return Ok((text, replaced)),
                 DecoderResult::OutputFull => {}
                 DecoderResult::Malformed(..) if policy == Utf8Policy::Refuse => return Err(read),
-                DecoderResult::Malformed(..) => {
-                    text.push(char::REPLACEMENT_CHARACTER);
-                    replaced += 1;
-                }
+                DecoderResult::Malformed(n_bytes, _) => replaced.push(&mut text, n_bytes.into()),
             }
         }
     }
@@ -231,7 +228,10 @@ mod tests {
         ] {
             let (bytes, _, _) = encoding.encode(text);
             let found = judged(&bytes).unwrap();
-            assert_eq!(found.decode(&bytes, Utf8Policy::Refuse).unwrap(), (text.into(), 0));
+            assert_eq!(
+                found.decode(&bytes, Utf8Policy::Refuse).unwrap(),
+                (text.into(), Replacements::default())
+            );
             assert!(found.confidence.unwrap() >= MIN_CONFIDENCE);
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         let encoding = TextEncoding::named("shift_jis").unwrap();
         let bytes = b"a\x82\xa0\x82\xffb\x82";
         assert_eq!(encoding.decode(bytes, Utf8Policy::Replace).unwrap().0, "aあ\u{fffd}b\u{fffd}");
-        assert_eq!(encoding.decode(bytes, Utf8Policy::Replace).unwrap().1, 2);
+        assert_eq!(encoding.decode(bytes, Utf8Policy::Replace).unwrap().1.count(), 2);
         assert!(encoding.decode(bytes, Utf8Policy::Refuse).is_err());
         assert!(TextEncoding::named("utf-16").is_err() && TextEncoding::named("x").is_err());
     }

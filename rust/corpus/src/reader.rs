@@ -232,14 +232,15 @@ impl DocumentReader {
             };
             let source = input.name();
             match found {
-                Some(Found::Document { text, replaced, id, record }) => {
+                Some(Found::Document { text, replaced, surplus, id, record }) => {
                     self.segment_documents += 1;
                     self.statistics.count(&text, replaced);
                     if !input.encoding.is_utf8() {
                         self.statistics.count_converted(input.encoding());
                     }
                     let source = Arc::clone(source);
-                    return Ok(Some(Document { text, id, source, record, annotation: None }));
+                    let annotation = None;
+                    return Ok(Some(Document { text, id, source, record, annotation, surplus }));
                 }
                 Some(Found::Bad { position, detail, .. }) if self.corpus.options().strict => {
                     return Err(Error::format(&**source, position, detail));

@@ -18,6 +18,7 @@ use crate::jsonl::record::JsonRecord;
 use crate::options::{Format, ReadOptions, Split, Utf8Policy};
 use crate::statistics::BadReason;
 use crate::stream::Stream;
+use crate::utf8::Replacements;
 
 /// The byte order mark of UTF-8, which is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -285,7 +286,8 @@ impl TextReader {
                 Ok((line, replaced)) => match parse_line(&line, keys, self.utf8, self.keep) {
                     Err((reason, detail)) => Found::Bad { position, reason, detail },
                     Ok(fields) => Found::Document {
-                        replaced: fields.replaced + replaced,
+                        replaced: fields.replaced + replaced.count(),
+                        surplus: replaced.surplus(fields.value),
                         text: fields.text,
                         id: fields.id,
                         record: record_of(fields.record),
@@ -352,11 +354,18 @@ fn record_of(line: Option<JsonRecord>) -> Record {
 }
 
 /// Returns the outcome for a plain text that was decoded.
-fn document(position: u64, decoded: Result<(impl Into<String>, u64), usize>) -> Found {
+fn document(position: u64, decoded: Result<(impl Into<String>, Replacements), usize>) -> Found {
     match decoded {
         Err(offset) => ill_formed(position, offset),
         Ok((text, replaced)) => {
-            Found::Document { text: text.into(), replaced, id: None, record: Record::default() }
+            let text = text.into();
+            Found::Document {
+                replaced: replaced.count(),
+                surplus: replaced.surplus(0..text.len()),
+                text,
+                id: None,
+                record: Record::default(),
+            }
         }
     }
 }

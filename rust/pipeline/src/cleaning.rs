@@ -159,7 +159,10 @@ pub(crate) fn clean_chunk(
             (true, Cow::Owned(text)) => Some(text),
             _ => None,
         };
-        let original = text.map(|text| std::mem::replace(&mut document.text, text));
+        let original = text.map(|text| {
+            document.surplus = 0; // of a text that cleaning made, the bytes are its own
+            std::mem::replace(&mut document.text, text)
+        });
         if is_kept || accounting == Accounting::Annotate {
             made.kept.push(CleanedDocument { document, n_bytes_before, original, is_kept });
         } else if accounting == Accounting::Collect {

@@ -235,17 +235,20 @@ pub(crate) struct PyDocument {
     source: String,
     /// The fields of its file; parsed when they are read.
     record: Record,
+    /// Bytes of the text as it came; `None`: those of the text.
+    n_bytes: Option<u64>,
 }
 
 #[pymethods]
 impl PyDocument {
     #[new]
-    #[pyo3(signature = (text, *, id=None, source="", metadata=None))]
+    #[pyo3(signature = (text, *, id=None, source="", metadata=None, n_bytes=None))]
     fn new(
         text: Py<PyString>,
         id: Option<String>,
         source: &str,
         metadata: Option<&Bound<'_, PyDict>>,
+        n_bytes: Option<u64>,
     ) -> PyResult<Self> {
         let record = match metadata.map(|fields| dumps(fields)).transpose()? {
             None => Record::default(),
@@ -255,7 +258,7 @@ impl PyDocument {
                 Record::from_object(object.map_err(refuse)?)
             }
         };
-        Ok(Self { text, id, source: source.to_owned(), record })
+        Ok(Self { text, id, source: source.to_owned(), record, n_bytes })
     }
 
     #[doc = stub!("Document.text")]
@@ -274,6 +277,17 @@ impl PyDocument {
     #[getter]
     fn source(&self) -> &str {
         &self.source
+    }
+
+    #[doc = stub!("Document.n_bytes")]
+    #[getter]
+    fn n_bytes(&self, py: Python<'_>) -> PyResult<u64> {
+        if let Some(n_bytes) = self.n_bytes {
+            return Ok(n_bytes);
+        }
+        // a str of Python may hold lone surrogates, of three bytes each
+        let encoded = self.text.bind(py).call_method1("encode", ("utf-8", "surrogatepass"))?;
+        Ok(encoded.len()? as u64)
     }
 
     #[doc = stub!("Document.metadata")]
@@ -313,6 +327,7 @@ impl PyDocument {
         keywords.set_item("id", &self.id)?;
         keywords.set_item("source", &self.source)?;
         keywords.set_item("metadata", self.metadata(py)?)?;
+        keywords.set_item("n_bytes", self.n_bytes)?;
         Ok(((self.text(py),), keywords))
     }
 }
@@ -392,6 +407,7 @@ impl PyDocumentIterator {
         if let Some(document) = ahead.batch.pop_front() {
             return Ok(Some(PyDocument {
                 text: PyString::new(py, &document.text).unbind(),
+                n_bytes: Some(document.n_bytes()),
                 id: document.id,
                 source: document.source.to_string(),
                 record: document.record,

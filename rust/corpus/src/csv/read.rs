@@ -131,7 +131,8 @@ impl CsvReader {
         } else {
             Record::default()
         };
-        Found::Document { text, replaced, id, record }
+        let surplus = replaced.surplus(0..text.len());
+        Found::Document { text, replaced: replaced.count(), surplus, id, record }
     }
 }
 

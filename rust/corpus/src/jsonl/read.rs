@@ -5,6 +5,7 @@
 //! order survive. sonic-rs was slower on baseline x86-64, and overflows the stack on nested lists.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
@@ -26,6 +27,8 @@ pub(crate) struct LineFields {
     pub(crate) record: Option<JsonRecord>,
     /// The unpaired surrogates in the text that became U+FFFD.
     pub(crate) replaced: u64,
+    /// Where the text's JSON is in the line.
+    pub(crate) value: Range<usize>,
 }
 
 /// The reason of a bad line, and the detail of [`BadDocument`](crate::BadDocument).
@@ -58,8 +61,10 @@ pub(crate) fn parse_line(
         let reason = "the text has an unpaired surrogate".to_owned();
         return Err((BadReason::IllFormedUtf8, reason));
     }
+    let start = raw.as_ptr().addr() - line.as_ptr().addr();
+    let value = start..start + raw.len();
     let record = keep.then(|| JsonRecord::new(line, &texts, keys));
-    Ok(LineFields { text, id, record, replaced })
+    Ok(LineFields { text, id, record, replaced, value })
 }
 
 /// The texts, of which the last counts, and the id of a line.
@@ -209,6 +214,7 @@ mod tests {
         let record = read(line, "text", "id").unwrap();
         assert_eq!(record.text, "a\u{fffd}b\u{fffd}😀\u{fffd}\u{fffd}");
         assert_eq!(record.replaced, 4);
+        assert!(line[record.value].starts_with("\"a\\ud800b"));
         let keys = Arc::new(FieldKeys::new("text", "id"));
         let refused = parse_line(line, &keys, Utf8Policy::Refuse, true);
         assert_eq!(refused.unwrap_err().0, BadReason::IllFormedUtf8);

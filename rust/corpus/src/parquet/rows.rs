@@ -216,8 +216,9 @@ impl RowReader {
                 detail: format!("not UTF-8, {offset} bytes into the text"),
             },
             Ok((text, replaced)) => Found::Document {
+                replaced: replaced.count(),
+                surplus: replaced.surplus(0..text.len()),
                 text: text.into_owned(),
-                replaced,
                 id: self.batch.id(row),
                 record: if self.keep {
                     Record(Fields::Row(ParquetRow { batch: Arc::clone(&self.batch), row }))

@@ -153,7 +153,7 @@ impl ShardMaker<'_> {
             .zip(ends)
             .map(|((document, part), end)| EncodedDocument {
                 end,
-                n_bytes: part.range.len() as u64,
+                n_bytes: document.n_bytes_of(part.range.clone()),
                 is_validation: part.is_validation,
                 source: self.source(&document.source),
                 id: document.id.clone(),
