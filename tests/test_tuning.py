@@ -5,8 +5,10 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import statistics
+import subprocess
 import time
 import warnings
 from pathlib import Path
@@ -459,6 +461,54 @@ def test_optuna_reads_the_study(tmp_path, data):
         )
     assert len(loaded.trials) == 3
     assert loaded.best_value == min(t.value for t in loaded.trials)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The URL of a PostgreSQL server of its own, on a socket in a folder."""
+    pytest.importorskip("psycopg")
+    found = shutil.which("initdb")
+    if found is None:
+        pytest.skip("no PostgreSQL")
+    programs, folder = Path(found).resolve().parent, tmp_path / "server"
+    folder.mkdir()
+    user = {}
+    if os.geteuid() == 0:  # which the server refuses
+        user = {"user": "nobody", "extra_groups": []}
+        shutil.chown(folder, "nobody")
+        for parent in folder.parents[:3]:
+            parent.chmod(0o755)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **user}
+    command = [programs / "initdb", "-D", folder / "db", "-A", "trust", "-U", "lslm", "--no-sync"]
+    subprocess.run(command, check=True, **quiet)
+    options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    process = subprocess.Popen([programs / "postgres", "-D", folder / "db", *options], **quiet)
+    ready = [programs / "pg_isready", "-h", folder, "-q"]
+    for _ in range(200):
+        if subprocess.run(ready, check=False).returncode == 0:
+            break
+        time.sleep(0.1)
+    yield f"postgresql+psycopg://lslm@/postgres?host={folder}"
+    process.send_signal(signal.SIGINT)  # SIGTERM would wait for connections
+    process.wait()
+
+
+@pytest.mark.slow
+def test_a_study_on_a_database_server_survives_a_kill(tmp_path, data, server):
+    wanted = study(tmp_path / "sqlite", data, top=0)
+    folder = tmp_path / "study"
+    with pytest.raises(Interrupted):  # the plan, without a trial
+        study(folder, data, top=0, storage=server, progress=interrupt)
+    plan = Plan.load(folder)
+    assert plan.url == server
+    workers = [forked(lambda: worker.work(folder, plan)) for _ in range(2)]
+    time.sleep(1)
+    os.kill(workers[0], signal.SIGKILL)
+    for child in workers:
+        os.waitpid(child, 0)
+    found = lslm.tune(output=folder, resume=True, progress=False)
+    assert outcomes(found) == outcomes(wanted)
+    assert not (folder / "study.db").exists()
 
 
 @pytest.mark.slow
