@@ -85,13 +85,17 @@ PYTHON |= {
 PYTHON |= {"TokenLoader": lslm.TokenLoader}
 
 
+INTERNAL = ("DatasetWriter", "LoaderCore", "FolderLock", "TokenDataset.open_bin")
+"""What only lslm itself calls, by functions that check."""
+
+
 def annotations():
     """Name, parameter and annotation of all functions, compiled ones from the stub."""
     for name, function in PYTHON.items():
         for parameter in inspect.signature(function).parameters.values():
             yield name, parameter.name, str(parameter.annotation)
     for name, node in NODES.items():
-        if name.startswith(("DatasetWriter", "LoaderCore", "FolderLock")):
+        if name.startswith(INTERNAL):
             continue  # of lslm alone
         functions = [node] if isinstance(node, ast.FunctionDef) else node.body
         for function in functions:
