@@ -39,6 +39,7 @@ __all__ = [
     "__version__",
     "clean",
     "measure_tokenizer",
+    "missing_path",
     "preview_clean",
     "tokenize",
     "train_tokenizer",
