@@ -2,8 +2,9 @@
 //!
 //! While a job runs, its output folder has a folder `.progress/`: `plan.json` with the inputs and
 //! options, and `00012.json` once partition 12 is finished and on the disk. A later run with the
-//! same plan resumes after the finished partitions. One with another plan is refused, since the
-//! output would mix both. The folder is removed when the job ends.
+//! same plan resumes after the finished partitions, and so does one that skips broken files after
+//! one that ended at such a file. One with another plan is refused, since the output would mix
+//! both. The folder is removed when the job ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,10 @@ impl Journal {
         let folder = output.join(FOLDER);
         let path = folder.join("plan.json");
         if path.exists() {
-            let earlier: Value = read_json(&path)?;
+            let mut earlier: Value = read_json(&path)?;
+            if allow_broken_files(&mut earlier, plan) {
+                write_json(&path, plan)?;
+            }
             if let Some(part) = first_difference(&earlier, plan) {
                 return Err(Error::invalid(format!(
                     "{}: has an unfinished job with another {part}; \
@@ -121,6 +125,22 @@ pub(crate) fn remove_remains(output: &Path) -> Result<()> {
     lock.release()
 }
 
+/// Makes `old` a plan that skips broken files, if `new` is and `old` ended at one; returns whether
+/// that makes it the plan `new`. The partitions that are finished had no broken file.
+fn allow_broken_files(old: &mut Value, new: &Value) -> bool {
+    let skipping = &new["reading"]["on_bad_file"];
+    if old["reading"]["on_bad_file"] != "error" || skipping != "skip" {
+        return false;
+    }
+    let mut allowed = old.clone();
+    allowed["reading"]["on_bad_file"] = skipping.clone();
+    let is_same = first_difference(&allowed, new).is_none();
+    if is_same {
+        *old = allowed;
+    }
+    is_same
+}
+
 /// Returns the first key, in the order of `new`, whose value differs.
 fn first_difference(old: &Value, new: &Value) -> Option<String> {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
@@ -156,6 +176,19 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_job_that_ended_at_a_broken_file_resumes_without_it_but_not_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = |on_bad_file, inputs| json!({"inputs": inputs, "reading": {"on_bad_file": on_bad_file}});
+        let open = |plan| Journal::open(folder.path(), &plan);
+        open(plan("error", "a")).unwrap().record(Pass::First, 0, &"done").unwrap();
+        assert!(open(plan("skip", "b")).unwrap_err().to_string().contains("another inputs"));
+        let journal = open(plan("skip", "a")).unwrap();
+        assert_eq!(journal.load::<String>(Pass::First, 0).unwrap().as_deref(), Some("done"));
+        drop(journal);
+        assert!(open(plan("error", "a")).unwrap_err().to_string().contains("another reading"));
+    }
 
     #[test]
     fn a_job_resumes_after_its_finished_partitions() {
