@@ -22,10 +22,9 @@ use crate::encode::merge_tree::MergeTree;
 use crate::encode::prefix::LongestPrefix;
 use crate::table_corpus::Corpus;
 use crate::train::jobs;
-use crate::vocab::hash;
-use crate::vocab::pair_ranks::{Lookup, NO_SYMBOL, PairRanks};
+use crate::vocab::pair_ranks::PairRanks;
 use crate::vocab::piece_key::{LongKey, PieceKey, window};
-use crate::vocab::symbol::{Merge, NONE, Symbol};
+use crate::vocab::symbol::Merge;
 use crate::{many_languages, texts};
 
 /// `HashMap` with the hash that the rest of the library uses.
@@ -166,99 +165,6 @@ fn add(sum: u64, ids: &[TokenId]) -> u64 {
     ids.iter().fold(sum, |sum, &id| sum + u64::from(id))
 }
 
-/// Pieces that are merged in turns, each with two lookups under way.
-const LANES: usize = 16;
-
-/// `PairRanks`: the rank of each pair that merging the distinct parts of up to 31 bytes looks up, in the
-/// order in which 16 of them take turns. Most pairs do not merge.
-fn pair_ranks(c: &mut Criterion, kind: &str, corpus: &Corpus) {
-    let key = |left: Symbol, right: Symbol| u64::from(left) << 21 | u64::from(right);
-    let mut ranks = PairRanks::with_capacity(corpus.merges.len());
-    let hash = |key: u64| hash::fold(key, 0);
-    let mut table = HashTable::with_capacity(corpus.merges.len());
-    let mut map: FoldHashMap<u64, u32> = HashMap::default();
-    for (rank, merge) in (0..).zip(&corpus.merges) {
-        let pair = key(merge.left, merge.right);
-        ranks.insert(merge.left, merge.right, rank);
-        table.insert_unique(hash(pair), (pair, rank), |&(pair, _)| hash(pair));
-        map.insert(pair, rank);
-    }
-    let pairs = pairs_looked_up(corpus, &ranks);
-    // As interleaved merging does it: lookups start together and are finished after that.
-    let mut ours = || {
-        let mut sum = 0_u64;
-        for pairs in pairs.chunks(2 * LANES) {
-            let mut lookups = [Lookup::default(); 2 * LANES];
-            for (lookup, &(left, right)) in lookups.iter_mut().zip(pairs) {
-                *lookup = ranks.start(left, right);
-            }
-            let found = lookups[..pairs.len()].iter().map(|&lookup| ranks.finish(lookup));
-            sum = found.map(u64::from).fold(sum, u64::wrapping_add);
-        }
-        sum
-    };
-    let at_end = |left: Symbol, right: Symbol| left == NO_SYMBOL || right == NO_SYMBOL;
-    let mut hashbrown = || {
-        let rank = |&(left, right): &(Symbol, Symbol)| {
-            if at_end(left, right) {
-                return u64::from(NONE);
-            }
-            let pair = key(left, right);
-            let found = table.find(hash(pair), |&(other, _)| other == pair);
-            found.map_or(u64::from(NONE), |&(_, rank)| u64::from(rank))
-        };
-        pairs.iter().map(rank).fold(0, u64::wrapping_add)
-    };
-    let mut foldhash = || {
-        let rank = |&(left, right): &(Symbol, Symbol)| {
-            if at_end(left, right) {
-                return u64::from(NONE);
-            }
-            map.get(&key(left, right)).map_or(u64::from(NONE), |&rank| u64::from(rank))
-        };
-        pairs.iter().map(rank).fold(0, u64::wrapping_add)
-    };
-    let mut group = c.benchmark_group(format!("tables/PairRanks/{kind}"));
-    compare(
-        &mut group,
-        pairs.len(),
-        &mut [("ours", &mut ours), ("hashbrown", &mut hashbrown), ("foldhash", &mut foldhash)],
-    );
-    group.finish();
-}
-
-/// Returns the pairs that are looked up when the distinct parts are merged: two after each merge, with
-/// [`NO_SYMBOL`] at either end. Those of the bytes have a table of their own.
-fn pairs_looked_up(corpus: &Corpus, ranks: &PairRanks) -> Vec<(Symbol, Symbol)> {
-    let is_merged = |&&(start, end): &&(usize, usize)| end - start <= LongKey::MAX_LEN;
-    let mut parts = corpus.distinct.iter().filter(is_merged);
-    let mut lanes: [Vec<Symbol>; LANES] = Default::default();
-    let mut pairs = Vec::new();
-    loop {
-        let mut is_done = true;
-        for lane in &mut lanes {
-            let rank = |i: usize| (ranks.get(lane[i], lane[i + 1]), i);
-            let lowest = (0..lane.len().saturating_sub(1)).map(rank).min();
-            if let Some((rank, i)) = lowest.filter(|&(rank, _)| rank != NONE) {
-                let symbol = corpus.merges[rank as usize].result;
-                lane[i] = symbol;
-                lane.remove(i + 1);
-                let before = i.checked_sub(1).map_or(NO_SYMBOL, |before| lane[before]);
-                let after = lane.get(i + 1).copied().unwrap_or(NO_SYMBOL);
-                pairs.extend([(symbol, after), (before, symbol)]);
-                is_done = false;
-            } else if let Some(&(start, end)) = parts.next() {
-                let bytes = corpus.text[start..end].iter();
-                *lane = bytes.map(|&byte| corpus.bytes[usize::from(byte)]).collect();
-                is_done = false;
-            }
-        }
-        if is_done {
-            return pairs;
-        }
-    }
-}
-
 /// `LongestPrefix`: the longest token at the start of each rest of the parts of more than 31 bytes, from
 /// left to right; shorter ones are merged. hashbrown has only the tokens, so that every length is
 /// looked up.
@@ -328,7 +234,6 @@ pub fn run(criterion: &mut Criterion) {
     for kind in texts().iter().chain(&many_languages()) {
         let corpus = Corpus::new(kind);
         piece_cache(criterion, kind.name, &corpus);
-        pair_ranks(criterion, kind.name, &corpus);
         longest_prefix(criterion, kind.name, &corpus);
         jobs::count_words(criterion, kind.name, &corpus);
         jobs::pair_counts(criterion, kind.name, &corpus);

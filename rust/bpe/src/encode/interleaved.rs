@@ -4,9 +4,9 @@
 //! give each of 16 lanes a piece
 //! while some lane has a piece:
 //!     lowest[lane] ← the lowest rank of the lane's pairs, leftmost of equals    (SIMD, all lanes)
-//!     for each lane with such a pair: merge it; start the lookups of the two new pairs
+//!     for each lane with such a pair: merge it, which leaves two new pairs
 //!     for each lane without: write its ids; give it the next piece
-//!     finish the lookups
+//!     look up the new pairs of all lanes
 //! ```
 //!
 //! 1. Alone, one piece is a chain of dependent steps: the lowest rank, the merge, two reads of a
@@ -20,7 +20,7 @@ use lslm_runtime::TokenId;
 use lslm_runtime::simd::Level;
 
 use crate::vocab::merge_table::MergeTable;
-use crate::vocab::pair_ranks::{Lookup, NO_SYMBOL};
+use crate::vocab::pair_ranks::NO_SYMBOL;
 use crate::vocab::piece_key::{LongKey, PieceKey};
 use crate::vocab::symbol::{NONE, Symbol};
 
@@ -118,7 +118,7 @@ struct Numbers<const SLOTS: usize>([Row; SLOTS]);
 #[repr(align(64))]
 struct Row([u32; LANES]);
 
-/// One merge and the lookups of the two new pairs that it leaves.
+/// One merge and the two new pairs that it leaves.
 #[derive(Clone, Copy, Default)]
 struct Step {
     lane: u8,
@@ -129,9 +129,9 @@ struct Step {
     /// The slot of the symbol before the merged one.
     before: u8,
     /// The pair that begins in `slot`.
-    pair: Lookup,
+    pair: (Symbol, Symbol),
     /// The pair that begins in `before`.
-    pair_before: Lookup,
+    pair_before: (Symbol, Symbol),
 }
 
 /// The least number of each lane, by some instruction set.
@@ -200,8 +200,9 @@ fn run<L: Lowest, const SLOTS: usize>(
         }
         let steps = &mut steps[..count.min(LANES)];
         for step in steps {
-            numbers.set(step.slot, step.lane.into(), table.pairs.finish(step.pair));
-            numbers.set(step.before, step.lane.into(), table.pairs.finish(step.pair_before));
+            let rank = |(left, right)| table.pairs.get(left, right);
+            numbers.set(step.slot, step.lane.into(), rank(step.pair));
+            numbers.set(step.before, step.lane.into(), rank(step.pair_before));
         }
     }
 }
@@ -248,7 +249,7 @@ impl<const SLOTS: usize> Lane<SLOTS> {
         self.next[(piece.len() - 1) % SLOTS] = Self::END as u8;
     }
 
-    /// Merges the pair with the number `lowest`, and starts the lookups of the new pairs.
+    /// Merges the pair with the number `lowest`; `step` is what it leaves to look up.
     #[inline(always)]
     fn merge(&mut self, table: &MergeTable, lowest: u32, step: &mut Step) {
         let slot = lowest as usize % SLOTS;
@@ -260,8 +261,8 @@ impl<const SLOTS: usize> Lane<SLOTS> {
         self.next[slot] = third as u8;
         self.previous[third] = slot as u8;
         (step.slot, step.second, step.before) = (slot as u8, second as u8, before as u8);
-        step.pair = table.pairs.start(symbol, self.symbols[third]);
-        step.pair_before = table.pairs.start(self.symbols[before], symbol);
+        step.pair = (symbol, self.symbols[third]);
+        step.pair_before = (self.symbols[before], symbol);
     }
 
     /// Appends the ids of the merged `piece` to `ids`.
