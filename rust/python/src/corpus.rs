@@ -248,7 +248,7 @@ impl PyDocument {
         id: Option<String>,
         source: &str,
         metadata: Option<&Bound<'_, PyDict>>,
-        n_bytes: Option<u64>,
+        #[pyo3(from_py_with = numbers::n_bytes)] n_bytes: Option<u64>,
     ) -> PyResult<Self> {
         let record = match metadata.map(|fields| dumps(fields)).transpose()? {
             None => Record::default(),

@@ -57,6 +57,7 @@ arguments! {
 optional_arguments! {
     max_token_length: usize, 0, MAX_COUNT;
     memory: u64, 1, MAX_COUNT;
+    n_bytes: u64, 0, MAX_COUNT;
     sample_bytes: u64, 1, MAX_COUNT;
     stop: u64, 0, MAX_COUNT;
     threads: usize, 1, MAX_THREADS;
