@@ -297,6 +297,24 @@ def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
     assert "held out" in printed["scaling"]
 
 
+@pytest.mark.usefixtures("_small_demo")
+def test_the_rules_of_the_demo_follow_its_text(tmp_path, monkeypatch):
+    """``code`` keeps few documents of prose."""
+    (tmp_path / "prose.jsonl").write_text("".join(json.dumps(row) + "\n" for row in prose(60)))
+    sources = [tmp_path / f"module{number}.py" for number in range(40)]
+    for number, path in enumerate(sources):
+        lines = [f"def add_{i}_{number}(number):\n    return number + {i}\n" for i in range(50)]
+        path.write_text("\n".join(lines))
+    monkeypatch.setattr("lslm.demo.library_sources", lambda: sources)
+    profiles = {}
+    for name, given in (("library", []), ("prose", ["--corpus", "prose.jsonl"])):
+        words = ("demo", *given, "--steps", "1", "--vocab-size", "300", "-o", name)
+        lslm_run(*words, cwd=tmp_path)
+        manifest = json.loads((tmp_path / name / "clean/_clean.json").read_text())
+        profiles[name] = manifest["config"]["profile"]
+    assert profiles == {"library": "code", "prose": "default"}
+
+
 def test_numbers_that_json_does_not_have_are_null(capsys):
     show.print_json({"perplexity": math.inf, "losses": [1.5, math.nan], "path": Path("a")})
     assert json.loads(capsys.readouterr().out) == {
