@@ -56,6 +56,16 @@ def test_short_stages_have_no_line_and_a_failed_one_no_end(caplog):
     ]
 
 
+def test_training_that_a_validation_interrupts_counts_its_whole_time(caplog):
+    updates = [(0, "train", 0, 30, "steps"), (9, "train", 20, 30, "steps")]
+    updates += [(9.1, "evaluate", 0, 8, "tokens"), (12, "evaluate", 8, 8, "tokens")]
+    updates += [(12.1, "train", 20, 30, "steps"), (20, "train", 30, 30, "steps")]
+    updates += [(20.1, "evaluate", 0, 8, "tokens"), (23, "evaluate", 8, 8, "tokens")]
+    lines = lines_of(caplog, updates)
+    assert "train: 30 steps in 0:20, 1.5 steps/s" in lines
+    assert lines[-1] == "evaluate: 8 tokens in 0:03, 2.8 tokens/s"  # another validation
+
+
 def test_resumed_steps_do_not_count_as_speed(caplog):
     text = "steps, loss 3.210, 3,000 tokens/s"
     updates = [(0, "train", 1000, 2000, text), (4, "train", 1004, 2000, text)]
