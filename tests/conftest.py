@@ -1,10 +1,11 @@
-"""What several test files share: one thread for torch, and where the real corpora are."""
+"""What several test files share: one thread for torch, a small dataset, and the real corpora."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,21 @@ settings.load_profile("lslm")
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("LSLM_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    """Undo what runs of the file before have set, where torch is loaded."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a folder with small ``train`` and ``validation`` datasets of bytes, as text."""
+    from small_data import write_splits
+
+    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

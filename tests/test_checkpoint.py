@@ -13,11 +13,6 @@ from lslm.optim import OptimConfig, build_optimizers
 STATE = {"tokens": 1, "loader": {"samples": 3}, "validation": None}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def trained(seed=0, steps=2, **changes):
     config = {"vocab_size": 20, "sequence_length": 8, "width": 16, "layers": 2, "heads": 2}
     model = Transformer(ModelConfig(**config | changes), seed)

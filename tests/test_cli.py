@@ -104,20 +104,6 @@ def lslm_run(*arguments, input=b"", cwd=None, code=0, runner=run):
     return (errors if code else output).decode()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Run torch on one thread: a second one does not help models this small."""
-    try:
-        import torch
-    except ImportError:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A folder with a corpus, a tokenizer and a dataset, made from the shell."""

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 import lslm
 from lslm import MismatchError, Tokenizer
@@ -16,12 +15,6 @@ from lslm.evaluation import evaluate
 from lslm.scores import DocumentScores, Sums
 from naive_evaluation import NumpyModel, random_model, windows
 from small_data import EOS, byte_tokenizer, documents
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
 
 TEXTS = documents(30, seed=7)
 

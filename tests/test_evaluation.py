@@ -30,17 +30,7 @@ from lslm.model import ModelConfig, Transformer
 from lslm.next_token import Sampling
 from lslm.protocol import parse_protocol
 from lslm.training import train
-from small_data import EOS, documents, write_small, write_splits
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
+from small_data import EOS, documents, write_small
 
 
 @pytest.fixture(scope="module")

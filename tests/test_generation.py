@@ -16,11 +16,6 @@ from lslm.next_token import Sampling
 from lslm.shortlist import Shortlist
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def random_model(**changes):
     config = ModelConfig(
         **{"vocab_size": 40, "sequence_length": 12, "width": 16, "layers": 2, "heads": 4} | changes

@@ -14,20 +14,9 @@ from lslm.model import ModelConfig, Transformer
 from lslm.optim import SGD, AdamW, Muon, build_optimizers, learning_rate_factor
 from lslm.training import health, loop, train, train_step
 from lslm.training.health import Health, WeightSample
-from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=2", "sequence_length=16", "batch_size=4"]
 SHAPE += ["train.threads=1", "validation_tokens=128", "validate_every=1000"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 def config(data, out, *changes):

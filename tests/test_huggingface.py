@@ -65,11 +65,6 @@ OURS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def shaken(model, seed=0):
     """Move every parameter away from its initial 0 or 1."""
     generator = torch.Generator().manual_seed(seed)

@@ -13,15 +13,9 @@ from lslm import checkpoint
 from lslm.config import load_config
 from lslm.exceptions import Interrupted
 from lslm.training import budget, loop, run, saving, start, train
-from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=1", "sequence_length=16", "batch_size=2"]
 SHAPE += ["train.threads=1", "validation_tokens=256", "minutes=1"]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 class Inline:

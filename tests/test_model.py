@@ -31,11 +31,6 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def drawn(config, seed=0):
     """A float64 model with no parameter at zero, so that every gradient says something."""
     model = Transformer(config).double()

@@ -24,11 +24,6 @@ from lslm.optim import (
 SHAPES = [(6, 6), (6, 6), (4, 9), (9, 4), (5,), ()]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def follow(make, dtype, shapes=SHAPES, steps=12):
     """The parameters after each of ``steps`` updates with drawn gradients; one is missing at times."""
     generator = torch.Generator().manual_seed(3)

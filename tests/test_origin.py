@@ -11,21 +11,11 @@ from lslm import MismatchError
 from lslm.checkpoint import open_run
 from lslm.config import load_config
 from lslm.huggingface import export_model, import_model
-from small_data import write_small, write_splits
+from small_data import write_small
 
 SHAPE = {"width": 16, "layers": 1, "heads": 2, "sequence_length": 16, "activation": "swiglu"}
 CALL = {"device": "cpu", "batch_size": 4, "train__threads": 1, "validation_tokens": 256}
 CALL |= {"progress": False}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

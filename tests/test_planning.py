@@ -12,20 +12,9 @@ from lslm.model import ModelConfig, Transformer
 from lslm.planning import estimate
 from lslm.training import memory, train
 from lslm.training.memory import fitting_rows, is_out_of_memory
-from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=32", "layers=1", "heads=2", "sequence_length=32", "batch_size=8"]
 SHAPE += ["train.threads=1", "validation_tokens=512", "checkpoint_every=1000"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

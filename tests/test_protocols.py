@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
 from lslm import TokenDataset, Tokenizer
 from lslm.evaluation import evaluate, score
@@ -20,11 +19,6 @@ from small_data import EOS, byte_tokenizer, documents, write_small
 NAMES = ["disjoint", "stride:7", "stride:1", "document", "document:5", "lm-eval", "hf-stride",
          "hf-stride:3", "hf-stride:16", "llama.cpp"]  # fmt: skip
 T = 16
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

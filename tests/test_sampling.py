@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +13,6 @@ from lslm.evaluation import evaluate
 from lslm.sampling import stratified_sample
 from lslm.training import train
 from small_data import EOS, byte_tokenizer, documents
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
 
 
 def test_each_source_has_its_share_of_short_and_long_documents():

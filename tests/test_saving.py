@@ -11,27 +11,15 @@ import threading
 import time
 
 import pytest
-import torch
 
 from lslm import FormatError, checkpoint
 from lslm.config import load_config
 from lslm.exceptions import Interrupted
 from lslm.training import loop, saving, train
 from lslm.training import run as runs
-from small_data import write_splits
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=2", "sequence_length=16", "batch_size=4"]
 SHAPE += ["train.threads=1", "validation_tokens=128", "dropout=0.1"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
 
 
 def config(data, out, *changes):

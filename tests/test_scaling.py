@@ -12,7 +12,6 @@ from lslm.exceptions import MismatchError
 from lslm.tuning.family import family_configs
 from lslm.tuning.power_law import PowerLaw, bootstrap, fit_power_law
 from lslm.tuning.rates import range_test
-from small_data import write_splits
 
 # Hoffmann et al. 2022, appendix D.3
 CHINCHILLA = PowerLaw(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
@@ -26,11 +25,6 @@ SMALL = {
     "validation_tokens": 1000,
     "train__threads": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("scaling") / "data")
 
 
 def test_the_fit_finds_a_published_law_again():

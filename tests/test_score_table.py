@@ -20,11 +20,6 @@ from naive_evaluation import random_model
 from small_data import EOS, byte_tokenizer, documents
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A dataset of documents from two sources, with ids."""

@@ -47,16 +47,6 @@ KNOBS = [
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
-
-
 def config(data, out, *changes):
     return load_config(None, [*SHAPE, *KNOBS, f"data={data}", f"out={out}", *changes])
 

@@ -32,16 +32,6 @@ SHAPE = {"device": "cpu", "width": 32, "layers": 1, "heads": 2, "sequence_length
 SHAPE |= {"batch_size": 4, "train__threads": 1, "validation_tokens": 256}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("data"))
-
-
 def lslm_run(*arguments, cwd, code=0):
     """Run the command line; return what it printed, errors last."""
     command = [sys.executable, "-m", "lslm", *map(str, arguments)]

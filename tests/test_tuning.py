@@ -28,7 +28,6 @@ from lslm.tuning.noise import Repeated, compare, t_quantile
 from lslm.tuning.plan import DEFAULT, Plan
 from lslm.tuning.shape import with_held_width
 from lslm.tuning.space import load_space, parse_space, space_names
-from small_data import write_splits
 
 SMALL = {
     "model__width": 16,
@@ -53,11 +52,6 @@ low = 0.2
 high = 1.0
 when = { "schedule.name" = "wsd" }
 """
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_splits(tmp_path_factory.mktemp("tuning") / "data")
 
 
 def study(folder, data, **options):
