@@ -13,7 +13,6 @@ a table of 40,000.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ from lslm.evaluation_data import DatasetDocuments, Vocabulary
 from lslm.model import ModelConfig, Transformer
 from lslm.protocol import parse_protocol
 from lslm.score_table import ScoreWriter
+from lslm.training.environment import memory_bytes
 
 
 class NoTokenizer:
@@ -86,11 +86,6 @@ def options_given():
     return parser.parse_args()
 
 
-def peak_memory():
-    """Return the largest memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main() -> None:
     """Check, then measure."""
     options = options_given()
@@ -135,18 +130,19 @@ def main() -> None:
         assert np.isclose(table.columns["nats"].sum(dtype=float), result.nats, rtol=1e-12)
         assert np.isclose(evaluate(batch_size=3).nats, result.nats, rtol=1e-6)
         if options.memory:
-            before = peak_memory()
+            before = memory_bytes("cpu")
             large = dataset(Path(folder, "large"), V, options.memory)
             data[:] = [DatasetDocuments(large, vocabulary, "")]
             n_tokens = evaluate(table=True).n_tokens
-            print(f"{n_tokens:,} tokens to a score table: {peak_memory() - before:.0f} MB more")
+            grown = (memory_bytes("cpu") - before) / 1e6
+            print(f"{n_tokens:,} tokens to a score table: {grown:.0f} MB more")
             return
-        before = peak_memory()
+        before = memory_bytes("cpu")
         jobs = {"train": train, "evaluate": evaluate, "with table": lambda: evaluate(table=True)}
         n_tokens = dict.fromkeys(jobs, result.n_tokens) | {"train": n_steps * options.rows * T}
         print(f"{model.n_parameters():,} parameters, T {T}, V {V}, {options.device}")
         compare(jobs, n_tokens, options.rounds)
-        grown = peak_memory() - before
+        grown = (memory_bytes("cpu") - before) / 1e6
         print(f"memory       {grown:.0f} MB more at the end than after the checks")
 
 

@@ -126,14 +126,15 @@ class _Loop:
     _validation: tuple[EvaluationResult, EvaluationResult | None] | None = None
     """The validation of the current step, on the sample and over everything."""
     _speed: str = "no step made"
-    _peak: float | None = field(init=False)
-    """Operations a second that the devices can do together, where it is known."""
+    _peak_speed: float | None = field(init=False)
+    """Tokens a second at the peak of all devices together, where it is known."""
 
     def __post_init__(self) -> None:
         run = self.run
         self._batches = iter(run.loader)
-        peak = peak_flops(run.device, run.config.train.dtype)
-        self._peak = None if peak is None else peak * run.group.world_size
+        peak, self._peak_speed = peak_flops(run.device, run.config.train.dtype), None
+        if peak is not None:
+            self._peak_speed = peak * run.group.world_size / run.model.flops_per_token()
 
     def make_step(self) -> bool:
         """Launch the next step and read the one before; return whether the run did not go back."""
@@ -157,9 +158,7 @@ class _Loop:
             run.budget.add_step(seconds)
         row = {"lr": run.config.optim.lr * factor, "tokens": state.n_tokens}
         row |= {"seconds": state.seconds, "tokens_per_second": n_tokens / seconds}
-        row |= {"data_seconds": waited, "memory_bytes": memory_bytes(run.device)}
-        if self._peak is not None:
-            row["peak_share"] = run.model.flops_per_token() * n_tokens / seconds / self._peak
+        row |= {"data_seconds": waited}
         loader = run.loader.state_dict() if settings.on_bad_step == "rewind" else None
         self._launched = _Launched(values, changed, factor, loader, row)
         self._speed = f"{n_tokens / seconds:,.0f} tokens/s"
@@ -199,9 +198,15 @@ class _Loop:
         for text in signs:
             _warn(run, state.step, f"{text}; optim.lr is {run.config.optim.lr}")
         if run.is_finished(state.step) or state.step % settings.log_every == 0 or not is_kept:
-            row = {"loss": loss, "gradient_norm": norm} | row
-            self.metrics.write(state.step, row if is_kept else row | {"skipped": True})
+            self._write({"loss": loss, "gradient_norm": norm} | row, is_kept=is_kept)
         return True
+
+    def _write(self, row: dict[str, float], *, is_kept: bool) -> None:
+        """Write the row of the step that was read."""
+        row = row | {"memory_bytes": memory_bytes(self.run.device)}
+        if self._peak_speed is not None:
+            row["peak_share"] = row["tokens_per_second"] / self._peak_speed
+        self.metrics.write(self.state.step, row if is_kept else row | {"skipped": True})
 
     def settle(self) -> bool:
         """Wait for the launched step, whose time counts; return whether the run did not go back."""

@@ -11,6 +11,7 @@ those before it stay, training continues, and the loop tries again after some ti
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,7 +190,7 @@ class Saver:
 
         def checked() -> Tensor:
             if self._is_cancelled:
-                raise OSError(4, "interrupted")
+                raise OSError(errno.EINTR, "interrupted")
             return load()
 
         return checked
