@@ -44,8 +44,11 @@ impl Journal {
         let path = folder.join("plan.json");
         if path.exists() {
             let mut earlier: Value = read_json(&path)?;
-            if allow_broken_files(&mut earlier, plan) {
-                write_json(&path, plan)?;
+            // the partitions that are finished had no broken file
+            if plan["reading"]["on_bad_file"] == "skip"
+                && let Some(on_bad_file) = earlier.pointer_mut("/reading/on_bad_file")
+            {
+                *on_bad_file = "skip".into();
             }
             if let Some(part) = first_difference(&earlier, plan) {
                 return Err(Error::invalid(format!(
@@ -54,13 +57,11 @@ impl Journal {
                     output.display()
                 )));
             }
-        } else {
-            if folder.exists() {
-                // records of a job that was killed in `close`
-                fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
-            }
-            write_json(&path, plan)?;
+        } else if folder.exists() {
+            // records of a job that was killed in `close`
+            fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
         }
+        write_json(&path, plan)?;
         remove_leftovers(output)?;
         remove_leftovers(&folder)?;
         Ok(Self { folder, lock })
@@ -123,22 +124,6 @@ pub(crate) fn remove_remains(output: &Path) -> Result<()> {
     let lock = FolderLock::acquire(output)?;
     fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
     lock.release()
-}
-
-/// Makes `old` a plan that skips broken files, if `new` is and `old` ended at one; returns whether
-/// that makes it the plan `new`. The partitions that are finished had no broken file.
-fn allow_broken_files(old: &mut Value, new: &Value) -> bool {
-    let skipping = &new["reading"]["on_bad_file"];
-    if old["reading"]["on_bad_file"] != "error" || skipping != "skip" {
-        return false;
-    }
-    let mut allowed = old.clone();
-    allowed["reading"]["on_bad_file"] = skipping.clone();
-    let is_same = first_difference(&allowed, new).is_none();
-    if is_same {
-        *old = allowed;
-    }
-    is_same
 }
 
 /// Returns the first key, in the order of `new`, whose value differs.

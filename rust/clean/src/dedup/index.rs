@@ -187,7 +187,7 @@ impl DedupIndex {
 
     /// Returns the hashes of parts.
     pub fn parts(&self) -> Option<IndexLevel<'_>> {
-        let before = self.header.n_documents.map_or(0, |len| TABLE_BYTES + len * 16);
+        let before = self.header.n_documents.map_or(0, |len| TABLE_BYTES + len * HASH_BYTES as u64);
         let len = self.header.n_parts?;
         Some(IndexLevel { path: &self.path, offset: self.start + before, len })
     }
