@@ -246,7 +246,7 @@ class _Paced:
     def __init__(self, first: float, every: float, clock: Clock) -> None:
         self._first, self._every, self._clock = first, every, clock
         self._stage: _Stage | None = None
-        self._earlier: dict[str, _Stage] = {}
+        self._stages: dict[str, _Stage] = {}
         self._next, self._is_shown = 0.0, False
 
     def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
@@ -255,11 +255,11 @@ class _Paced:
         now = self._clock()
         if self._stage is None or self._stage.name != stage:
             self._finish()
-            earlier = self._earlier.get(stage)
+            earlier = self._stages.get(stage)
             # training that a validation interrupted goes on, with the time since it began
-            goes_on = earlier is not None and done >= earlier.done > 0
-            self._stage = earlier if earlier and goes_on else _Stage(stage, done, now)
-            self._earlier[stage] = self._stage
+            if earlier is None or not done >= earlier.done > 0:
+                earlier = _Stage(stage, done, now)
+            self._stage = self._stages[stage] = earlier
             self._next, self._is_shown = now + self._first, False
         self._stage.update(done, total, unit, now)
         if now >= self._next:

@@ -88,10 +88,10 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
         ValueError: the run is not so far.
         MismatchError: the data are not those of the run.
     """
-    state, at = _nearest(run, step)
-    files = find_run(run, at)
+    state = _nearest(run, step)
+    files = find_run(run, state["step"])
     settings, data = files.config.train, files.config.data.train_path()
-    if step > files.config.train.steps > 0:
+    if step > settings.steps > 0:
         raise ValueError(f"step = {step}: the run {files.path} has {settings.steps} steps")
     loader = TokenLoader(
         data,
@@ -125,7 +125,7 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
     )
 
 
-def _nearest(run: str | os.PathLike[str], step: int) -> tuple[dict[str, Any], int]:
+def _nearest(run: str | os.PathLike[str], step: int) -> dict[str, Any]:
     """Return the state of the first checkpoint at ``step`` or after it, else of the last one."""
     if step < 1:
         raise ValueError(f"step = {step}: steps count from 1")
@@ -134,8 +134,7 @@ def _nearest(run: str | os.PathLike[str], step: int) -> tuple[dict[str, Any], in
     if not states:
         raise ValueError(f"{run} has no checkpoint with a position in the data")
     later = [state for state in states if state["step"] >= step]
-    state = later[0] if later else states[-1]
-    return state, state["step"]
+    return later[0] if later else states[-1]
 
 
 def _documents(dataset: TokenDataset, ids: Any, start: int) -> list[RowDocument]:
