@@ -94,7 +94,8 @@ fn last_blank(text: &[u8], from: usize) -> Option<usize> {
         let begin = (1..=4)
             .filter_map(|len| at.checked_sub(len))
             .find(|&begin| text[begin] & 0xC0 != 0x80)?;
-        (begin >= from).then_some(begin)
+        // After an ill-formed byte nothing is white space: it is a character of its own.
+        (begin >= from && begin + decode(text, begin).1 == at).then_some(begin)
     };
     let class = |at: usize| peek(text, at).0;
     let start = previous(text.len())?;

@@ -236,6 +236,12 @@ fn long_stretches_before_chinese_split_as_by_the_engine() {
             let text = ["word 12 ".repeat(20).as_bytes(), end, han.as_bytes(), end, b" x"].concat();
             pair.check(&text);
         }
+        // Its last blank is looked for backwards, where an ill-formed byte is no part of a blank.
+        for ill_formed in [&b"\x80"[..], b"\xE4\xBD", b"\xFF", b"\xF0\x9F"] {
+            let before = ["word 12 ".repeat(20).as_bytes(), end].concat();
+            pair.check(&[&before, ill_formed, "中".as_bytes()].concat());
+            pair.check(&[&before, ill_formed, b" ", "中".as_bytes()].concat());
+        }
     });
 }
 
