@@ -99,7 +99,7 @@ def main():
     given = parser.parse_args()
     shared = {"config": given.config, "data": given.data, "budget": given.budget}
     shared |= {"space": given.space, "progress": None}
-    figures = {"command": vars(given)}
+    figures = {"command": vars(given) | {"data": Path(given.data).name}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if given.kills:
