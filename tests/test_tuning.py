@@ -1,6 +1,7 @@
 """Studies: spaces, budgets, noise, results, and workers that die."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from lslm.tuning import worker
 from lslm.tuning.budget import Budget, count_flops, count_parameters, parse_budget
 from lslm.tuning.noise import Repeated, compare, t_quantile
 from lslm.tuning.plan import DEFAULT, Plan
+from lslm.tuning.results import verdict_on
 from lslm.tuning.shape import with_held_width
 from lslm.tuning.space import load_space, parse_space, space_names
 
@@ -237,6 +239,31 @@ def test_what_is_inside_the_noise_is_a_tie_and_the_default_stays():
     )
     assert (found.best, found.recommended) == ("0001", "default")
     assert all(row.is_tie and row.verdict == "tie" for row in found.rows)
+
+
+def test_the_verdict_counts_in_sigmas_and_says_what_is_excluded():
+    # σ of seeds 1 apart is 0.7071; the interval is ± 4.303 σ, of 2 degrees and 2 seeds each
+    better = [repeated("default", 20.0, 21.0), repeated("0001", 10.0, 11.0)]
+    assert verdict_on(compare(better, DEFAULT)) == (
+        "Trial 0001 is better than the configuration itself: -10.0000 bits per byte (-14.1 σ), "
+        "95 % interval -13.0424 to -6.9576; σ = 0.7071 from seed to seed."
+    )
+    tie = [repeated("default", 1.0, 2.0), repeated("0001", 0.0, 1.0)]
+    assert verdict_on(compare(tie, DEFAULT)) == (
+        "Trial 0001 and the configuration itself are a tie: -1.0000 bits per byte (-1.4 σ), 95 % "
+        "interval -4.0424 to +2.0424; σ = 0.7071 from seed to seed. An advantage above 4.0424 "
+        "(5.7 σ) is excluded."
+    )
+    default = [repeated("default", 1.0, 2.0), repeated("0001", 11.0, 12.0)]
+    said = verdict_on(compare(default, DEFAULT))
+    assert said.startswith("No trial was better than the configuration itself; the next is 0001: +")
+    assert said.endswith("An advantage is excluded.")
+    alone = verdict_on(compare([repeated("default", 1.0, 2.0)], DEFAULT))
+    assert alone == (
+        "No trial was better than the configuration itself; σ = 0.7071 from seed to seed."
+    )
+    equal = [repeated("default", 1.0, 1.0), repeated("0001", 1.0, 1.0)]
+    assert "(" not in verdict_on(compare(equal, DEFAULT))  # no σ to count in
 
 
 def test_a_configuration_without_a_loss_is_never_recommended():
@@ -482,7 +509,7 @@ def server(tmp_path):
         if subprocess.run(ready, check=False).returncode == 0:
             break
         time.sleep(0.1)
-    yield f"postgresql+psycopg://lslm@/postgres?host={folder}"
+    yield f"postgresql+psycopg://lslm:secret@/postgres?host={folder}"
     process.send_signal(signal.SIGINT)  # SIGTERM would wait for connections
     process.wait()
 
@@ -494,7 +521,7 @@ def test_a_study_on_a_database_server_survives_a_kill(tmp_path, data, server):
     with pytest.raises(Interrupted):  # the plan, without a trial
         study(folder, data, top=0, storage=server, progress=interrupt)
     plan = Plan.load(folder)
-    assert plan.url == server
+    assert plan.url == server.replace(":secret", "")
     workers = [forked(lambda: worker.work(folder, plan)) for _ in range(2)]
     time.sleep(1)
     os.kill(workers[0], signal.SIGKILL)
@@ -503,6 +530,37 @@ def test_a_study_on_a_database_server_survives_a_kill(tmp_path, data, server):
     found = lslm.tune(output=folder, resume=True, progress=False)
     assert outcomes(found) == outcomes(wanted)
     assert not (folder / "study.db").exists()
+    second = study(tmp_path / "second", data, top=0, n_trials=1, storage=server)
+    assert len(second.trials) == 1  # the server keeps studies apart
+    files = [path for path in tmp_path.glob("s*/**/*") if path.is_file() and path.suffix != ".db"]
+    assert files
+    assert not [path for path in files if b"secret" in path.read_bytes()]
+
+
+def test_the_password_of_a_database_is_in_no_file(tmp_path, data):
+    with pytest.raises(Interrupted):  # the plan, without a trial
+        study(tmp_path / "study", data, progress=interrupt)
+    plan = Plan.load(tmp_path / "study")
+    for url, public in [
+        ("postgresql+psycopg://me:s3cret@host:5432/db", "postgresql+psycopg://me@host:5432/db"),
+        ("postgresql://me@host/db?password=s3cret&sslmode=require", "sslmode=require"),
+        ("mysql://me:s3cret@host/db", "mysql://me@host/db"),
+    ]:
+        given = dataclasses.replace(plan, url=url)
+        given.save(tmp_path)
+        assert "s3cret" not in (tmp_path / "study.json").read_text() + repr(given)
+        assert Plan.load(tmp_path).url.endswith(public)
+
+
+def test_a_database_that_is_none_is_one_line_without_the_password(tmp_path, data):
+    with pytest.raises(ValueError, match="not the URL of a database"):
+        study(tmp_path / "study", data, storage="s3cret")
+    pytest.importorskip("psycopg")
+    url = f"postgresql+psycopg://me:s3cret@/db?host={tmp_path}"
+    with pytest.raises(ValueError, match="me@/db") as caught:
+        study(tmp_path / "study", data, storage=url)
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

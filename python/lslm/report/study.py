@@ -86,12 +86,14 @@ def _noise_parts(collected: Collected) -> list[Child]:
             row.name,
             f"{row.mean:.4f} ± {row.error:.4f}",
             f"{row.difference:+.4f}" if row.interval != (0.0, 0.0) else "",
+            f"{comparison.sigmas(row.difference):+.1f}" if any(row.interval) else "",
             f"{row.interval[0]:+.4f} … {row.interval[1]:+.4f}" if any(row.interval) else "",
             "the best" if row.name == comparison.best else "a tie" if row.is_tie else "worse",
         )
         for row in comparison.rows
     ]
-    head = ["trial", "mean ± standard error", "beside default", "95 % interval", "beside the best"]
+    head = ["trial", "mean ± standard error", "beside default", "in σ", "95 % interval"]
+    head.append("beside the best")
     points = [(float(k), row.mean) for k, row in enumerate(comparison.rows, 1)]
     seeds = [
         (float(k), trial.bits_per_byte)
@@ -117,7 +119,7 @@ def _noise_parts(collected: Collected) -> list[Child]:
         f"byte ({comparison.degrees} degrees of freedom). The runs by which the best were chosen "
         "are left out here: they are best partly by luck."
     )
-    return [element("p", text), table(head, rows, text_columns=(0, 4)), _row_of(chart)]
+    return [element("p", text), table(head, rows, text_columns=(0, 5)), _row_of(chart)]
 
 
 def _history(trials: Sequence[TrialRecord]) -> list[Child]:
@@ -309,7 +311,7 @@ def _how(collected: Collected) -> list[Child]:
         "Pruner": plan.pruner,
         "Repeated": f"the {plan.top} best and the configuration itself, {plan.n_seeds} seeds each",
         "Runs": f"{collected.folder}/trials: each is a run of lslm train",
-        "Database": plan.url
+        "Database": (plan.public_url and f"{plan.public_url}, study {plan.name_in_database}")
         or f"sqlite:///{collected.folder}/study.db (optuna-dashboard shows it)",
     }
     parts: list[Child] = [fact_list(rows)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from lslm.limits import MAX_MINUTES, MAX_WORKERS, check_number, whole_number
 from lslm.progress import reporting
 from lslm.tuning.budget import Budget, parse_budget
 from lslm.tuning.family import ScalingResult, scaling
-from lslm.tuning.plan import Plan, PrunerName, SamplerName
+from lslm.tuning.plan import STUDY_NAME, Plan, PrunerName, SamplerName
 from lslm.tuning.rates import RangeTest, range_test
 from lslm.tuning.results import TrialRecord, TuneResult
 from lslm.tuning.space import Space, load_space
@@ -109,6 +110,7 @@ def tune(  # noqa: PLR0913  (the options of a study, by keyword)
             n_seeds=n_seeds,
             seed=seed,
             url=storage or "",
+            name_in_database=_name_in_database(folder) if storage else STUDY_NAME,
         )
     plan.save(folder)
     deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
@@ -130,8 +132,9 @@ def _run(
             else:
                 work_with_processes(folder, plan, n_workers, deadline=deadline, reporter=reporter)
         except KeyboardInterrupt as reason:
+            storage = "" if plan.url == plan.public_url else " --storage URL"
             raise Interrupted(
-                f"saved in {folder}: resume with `lslm tune --resume -o {folder}`",
+                f"saved in {folder}: resume with `lslm tune --resume -o {folder}{storage}`",
                 getattr(reason, "signal_number", 2),
             ) from None
     collected = collect(folder, plan, open_storage(folder, plan))
@@ -198,6 +201,11 @@ def _resumed(
         n_trials=plan.n_trials if n_trials is None else n_trials,
         url=plan.url if url is None else url,
     )
+
+
+def _name_in_database(folder: Path) -> str:
+    """Return a new name for the study in ``folder``, which no other study on a server has."""
+    return f"{STUDY_NAME}-{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
 
 
 def _value(config: Config, key: str) -> Setting:

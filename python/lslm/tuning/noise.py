@@ -57,6 +57,10 @@ class Comparison:
     rows: tuple[Row, ...]
     """All configurations, the lowest mean first."""
 
+    def sigmas(self, difference: float) -> float:
+        """Return how many σ a difference is; NaN without a σ, or with one of 0."""
+        return difference / self.sigma if self.sigma > 0 else math.nan
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:

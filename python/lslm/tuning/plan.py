@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
     from lslm.tuning.space import Value
 
-__all__ = ["DEFAULT", "RUNGS", "Plan", "PrunerName", "SamplerName"]
+__all__ = [
+    "DEFAULT",
+    "RUNGS",
+    "STUDY_NAME",
+    "Plan",
+    "PrunerName",
+    "SamplerName",
+    "without_password",
+]
 
 SamplerName: TypeAlias = Literal["tpe", "random"]
 PrunerName: TypeAlias = Literal["asha", "median", "none"]
@@ -40,6 +48,10 @@ REDUCTION = 3
 """ASHA lets one of so many trials pass."""
 MIN_MEDIAN_TRIALS = 5
 """Trials that reach the end before the median prunes."""
+STUDY_NAME = "lslm"
+"""Optuna's name of a study in a database of its own."""
+_SECRETS = frozenset({"password", "passwd", "sslpassword"})
+"""Parameters in the query of a URL that are passwords: those of libpq, and of MySQL's drivers."""
 VERSION = 1
 
 
@@ -62,8 +74,10 @@ class Plan:
     """Repetitions of each, and of the study's own configuration."""
     seed: int = 0
     """Of the sampler; runs have ``train.seed``."""
-    url: str = field(default="", compare=False)
-    """Of the database; empty: SQLite in the folder."""
+    url: str = field(default="", compare=False, repr=False)
+    """Of the database; empty: SQLite in the folder. study.json has it without its password."""
+    name_in_database: str = field(default=STUDY_NAME, compare=False)
+    """Optuna's name of the study: a server may hold several."""
 
     def __post_init__(self) -> None:
         for name, low in (("n_trials", 1), ("top", 0), ("n_seeds", 1), ("seed", 0)):
@@ -72,6 +86,7 @@ class Plan:
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(get_args(kind))
                 raise ValueError(f"{name} = {getattr(self, name)!r}: use one of {known}")
+        _ = self.public_url  # raises unless it is the URL of a database
 
     def save(self, folder: Path) -> None:
         """Write study.json."""
@@ -82,8 +97,14 @@ class Plan:
             "given": sorted(self.config.given),
             "space": {"name": self.space.name, "toml": self.space.text},
             "budget": vars(self.budget),
+            "url": self.public_url,
         }
         write_atomically(folder / "study.json", json.dumps(plan, indent=1) + "\n")
+
+    @property
+    def public_url(self) -> str:
+        """The URL of the database without its password; empty: SQLite in the folder."""
+        return without_password(self.url) if self.url else ""
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
@@ -207,6 +228,29 @@ class Plan:
                     f"{folder} was started with another {item.name}: leave it out, or start "
                     f"another study"
                 )
+
+
+def without_password(url: str) -> str:
+    """Return the URL of a database as files and pages may have it."""
+    from sqlalchemy.engine import URL, make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "storage is not the URL of a database: give e.g. postgresql+psycopg://user@host/name"
+        ) from None
+    query = {key: value for key, value in parsed.query.items() if key not in _SECRETS}
+    public = URL.create(
+        parsed.drivername,
+        username=parsed.username,
+        host=parsed.host,
+        port=parsed.port,
+        database=parsed.database,
+        query=query,
+    )
+    return public.render_as_string(hide_password=False)
 
 
 def _overrides(text: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import warnings
 from collections.abc import Mapping  # noqa: TC003  (as below)
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import numpy as np
 from lslm.config import replace
 from lslm.files import write_atomically
 from lslm.results import Result
-from lslm.tuning.noise import Comparison, Repeated, compare
+from lslm.tuning.noise import Comparison, Repeated, Row, compare
 from lslm.tuning.plan import DEFAULT, REDUCTION, RUNGS, Plan
 from lslm.tuning.slot import slot_of
 from lslm.tuning.space import short_toml
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lslm.config import Config
     from lslm.tuning.storage import Storage
 
-__all__ = ["TrialRecord", "TuneResult", "collect", "write_results"]
+__all__ = ["TrialRecord", "TuneResult", "collect", "verdict_on", "write_results"]
 
 MIN_CORRELATED = 4
 """Finished trials below which a rank correlation says nothing."""
@@ -91,6 +92,8 @@ class TuneResult(Result):
     verdict: str
     """What the repetitions say about ``best`` and the configuration of the study."""
     trials: tuple[TrialRecord, ...]
+    compared: tuple[Row, ...] = ()
+    """The repeated configurations, the lowest mean first; empty without repetitions."""
 
     def summary(self) -> dict[str, str]:
         """Return the recommendation, σ, the verdict, and where the files are."""
@@ -150,8 +153,11 @@ def collect(folder: Path, plan: Plan, storage: Storage) -> Collected:
         bits_per_byte=means.get(recommended, by_name[recommended].bits_per_byte or 0.0),
         default_bits_per_byte=means.get(DEFAULT, default.bits_per_byte if default else None),
         sigma=float("nan") if comparison is None else comparison.sigma,
-        verdict=_verdict(best, comparison),
+        verdict="Not repeated: the difference between trials may be noise."
+        if comparison is None
+        else verdict_on(comparison),
         trials=trials,
+        compared=() if comparison is None else comparison.rows,
     )
     config = plan.configure(
         by_name[recommended].values, folder=folder, slot=slot_of(slots[recommended][0])
@@ -240,19 +246,37 @@ def _n_changes(values: Mapping[str, Any], base: Mapping[str, Any]) -> int:
     return sum(base.get(key) != value for key, value in values.items())
 
 
-def _verdict(best: str, comparison: Comparison | None) -> str:
-    """Return in one sentence whether the best beats the configuration of the study."""
-    if comparison is None:
-        return "Not repeated: the difference between trials may be noise."
-    row = next(row for row in comparison.rows if row.name == best)
-    low, high = row.interval
+def verdict_on(comparison: Comparison) -> str:
+    """Return in words whether the best beats the configuration of the study, and by how many σ.
+
+    If it does not, the sentences say which advantage the interval excludes.
+    """
+    best, *others = comparison.rows
     sigma = f"σ = {comparison.sigma:.4f} from seed to seed"
-    if best == DEFAULT:
+    if best.name == DEFAULT and not others:
         return f"No trial was better than the configuration itself; {sigma}."
-    shown = f"{row.difference:+.4f} bits per byte, 95 % interval {low:+.4f} to {high:+.4f}; {sigma}"
-    if row.verdict == "tie":
-        return f"Trial {best} and the configuration itself are a tie: {shown}."
-    return f"Trial {best} is {row.verdict} than the configuration itself: {shown}."
+    row = others[0] if best.name == DEFAULT else best
+    low, high = row.interval
+    shown = (
+        f"{row.difference:+.4f} bits per byte{_in_sigmas(row.difference, comparison)}, "
+        f"95 % interval {low:+.4f} to {high:+.4f}; {sigma}"
+    )
+    if row.verdict == "better":
+        return f"Trial {row.name} is better than the configuration itself: {shown}."
+    if best.name == DEFAULT:
+        said = f"No trial was better than the configuration itself; the next is {row.name}: {shown}"
+    else:
+        said = f"Trial {row.name} and the configuration itself are a tie: {shown}"
+    if not math.isfinite(low):
+        return f"{said}."
+    excluded = f"above {-low:.4f}{_in_sigmas(-low, comparison)} " if low < 0 else ""
+    return f"{said}. An advantage {excluded}is excluded."
+
+
+def _in_sigmas(difference: float, comparison: Comparison) -> str:
+    """Return a difference as a number of σ in parentheses; empty without a σ."""
+    count = comparison.sigmas(difference)
+    return "" if math.isnan(count) else f" ({count:.1f} σ)"
 
 
 def _record(attempts: list[FrozenTrial], result: FrozenTrial | None) -> TrialRecord:

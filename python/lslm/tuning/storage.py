@@ -31,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lslm.files import lock
 from lslm.tuning.locks import is_held, wait_for_lock
+from lslm.tuning.plan import STUDY_NAME
 from lslm.tuning.slot import Slot, slot_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ MAX_DEATHS = 5
 configuration that needs more memory than the machine has kills its process each time."""
 SQLITE_WAIT_SECONDS = 60
 """How long a worker waits for another one's write."""
-STUDY_NAME = "lslm"
 _WITH_RESULT = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of an attempt that has a result; one that died, or was given up, is FAIL."""
 
@@ -78,6 +78,8 @@ class Storage:
     sampler_of: Any = None
     """Returns Optuna's sampler for a slot, so that draws depend on the slot and not on workers."""
     pruner: optuna.pruners.BasePruner | None = None
+    name: str = STUDY_NAME
+    """Of the study in the database."""
     study: optuna.Study = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,12 +97,12 @@ class Storage:
             self._storage = optuna.storages.get_storage(self._database)  # the study's own cache
             self.study = optuna.create_study(
                 storage=self._storage,
-                study_name=STUDY_NAME,
+                study_name=self.name,
                 direction="minimize",
                 load_if_exists=True,
                 pruner=self.pruner or optuna.pruners.NopPruner(),
             )
-        self._study_id = self._storage.get_study_id_from_name(STUDY_NAME)
+        self._study_id = self._storage.get_study_id_from_name(self.name)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return all attempts, or those in ``states``, oldest first."""

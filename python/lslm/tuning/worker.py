@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lslm.config import replace
 from lslm.exceptions import Interrupted
 from lslm.results import counted
+from lslm.tuning.plan import without_password
 from lslm.tuning.slot import slot_of
 from lslm.tuning.storage import Storage, Worker
 
@@ -32,9 +33,23 @@ _logger = logging.getLogger("lslm.tuning")
 
 
 def open_storage(folder: Path, plan: Plan) -> Storage:
-    """Return the storage of the study in ``folder``."""
-    url = plan.url or f"sqlite:///{folder.absolute() / 'study.db'}"
-    return Storage(folder, url, plan.build_sampler, plan.build_pruner())
+    """Return the storage of the study in ``folder``.
+
+    Raises ``ValueError`` if the server of ``plan.url`` cannot be used.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    options = (plan.build_sampler, plan.build_pruner(), plan.name_in_database)
+    if not plan.url:
+        return Storage(folder, f"sqlite:///{folder.absolute() / 'study.db'}", *options)
+    try:
+        return Storage(folder, plan.url, *options)
+    except (ImportError, SQLAlchemyError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{without_password(plan.url)}: {reason}: give storage= with a password, or set "
+            f"PGPASSWORD, and install the driver that the URL names"
+        ) from None
 
 
 def work(
