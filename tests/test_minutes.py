@@ -1,5 +1,5 @@
-"""A run of some minutes ends on time, cooled down, whatever the machine does: on a clock that only
-steps, validations and checkpoints move."""
+"""A run of some minutes ends on time, cooled down, whatever the machine does, and the time left that
+a run shows is true: on a clock that only steps, validations and checkpoints move."""
 
 import json
 import logging
@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import lslm
 from lslm import checkpoint
 from lslm.config import load_config
 from lslm.exceptions import Interrupted
-from lslm.training import budget, loop, run, saving, start, train
+from lslm.training import budget, loop, pace, run, saving, start, train
 
 SHAPE = ["device=cpu", "width=16", "layers=1", "heads=1", "sequence_length=16", "batch_size=2"]
 SHAPE += ["train.threads=1", "validation_tokens=256", "minutes=1"]
@@ -54,10 +55,15 @@ class Machine:
             self.now += step(self.now)
             return result
 
-        def timed_score(training, n_tokens):
-            self.n_scored.append(n_tokens)
+        def timed_score(training, n_tokens, reporter=None):
+            result = score(training, n_tokens)
+            if n_tokens is None:  # everything: as long a token as on the sample
+                n_tokens = training.n_scored * result.n_tokens / self.n_sampled
+            else:
+                self.n_sampled = result.n_tokens
+                self.n_scored.append(n_tokens)
             self.now += validation * step(self.now) * n_tokens / training.n_scored
-            return score(training, n_tokens)
+            return result
 
         def timed_save(*arguments):
             self.n_saves += 1
@@ -162,3 +168,39 @@ def test_a_signal_saves_the_time_that_was_used(data, tmp_path, monkeypatch):
     state = checkpoint.read_state(checkpoint.find_checkpoint(tmp_path / "run"))
     assert 20 < state["budget"]["used"] < 22
     assert json.loads(json.dumps(state["budget"])) == state["budget"]
+
+
+@pytest.mark.parametrize("stop", [0, 19])
+def test_the_time_left_counts_validations_and_checkpoints(data, tmp_path, monkeypatch, stop):
+    """Also that of scoring everything at the end, which a run that is stopped leaves out."""
+    machine = Machine(monkeypatch, step=lambda _: 0.5, validation=20, save=6)
+    left, shown = pace.Pace.seconds_left, []
+
+    def noted(self, training, step):
+        seconds = left(self, training, step)
+        shown.append((step, machine.now, seconds))
+        return seconds
+
+    monkeypatch.setattr(pace.Pace, "seconds_left", noted)
+    settings = [*SHAPE, f"data={data}", f"out={tmp_path / 'run'}", "steps=24", f"stop_after={stop}"]
+    settings += ["validate_every=5", "checkpoint_every=4"]
+    train(load_config(None, settings), progress=lambda *_: None)
+    token, n_all = 0.5 / 3 / 32, lslm.TokenDataset(f"{data}/validation").n_tokens
+    first = 18 * 0.5 + 4 * 256 * token if stop else 23 * 0.5 + (5 * 256 + n_all) * token
+    assert shown[0][2] == pytest.approx(first)
+    known = [(now, seconds) for step, now, seconds in shown if step > 5]
+    assert len(known) > 14
+    assert [now + seconds for now, seconds in known] == pytest.approx([machine.now] * len(known))
+
+
+def test_the_time_left_of_a_run_of_minutes_is_what_is_left_of_them(data, tmp_path, monkeypatch):
+    machine = Machine(monkeypatch, step=lambda _: 0.5)
+    left, shown = pace.Pace.seconds_left, []
+    monkeypatch.setattr(
+        pace.Pace,
+        "seconds_left",
+        lambda *arguments: shown.append((machine.now, left(*arguments))) or shown[-1][1],
+    )
+    settings = [*SHAPE, f"data={data}", f"out={tmp_path / 'run'}", "minutes=0.25"]
+    train(load_config(None, settings), progress=lambda *_: None)
+    assert all(now + seconds == pytest.approx(15, abs=2.1) for now, seconds in shown)

@@ -2,12 +2,15 @@
 
 import copy
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lslm import optim
 from lslm.model import ModelConfig, Transformer
 from lslm.optim import (
     SGD,
@@ -20,6 +23,7 @@ from lslm.optim import (
     learning_rate_factor,
     newton_schulz,
 )
+from lslm.parallel import Ranks
 
 SHAPES = [(6, 6), (6, 6), (4, 9), (9, 4), (5,), ()]
 
@@ -100,6 +104,38 @@ def test_newton_schulz_sets_singular_values_to_one_and_keeps_the_vectors(shape):
 @pytest.mark.parametrize(("device", "steps"), [("cpu", 3), ("cuda:1", 5), ("mps", 5)])
 def test_newton_schulz_steps_depend_on_the_device(device, steps):
     assert default_newton_schulz_steps(device) == steps
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_muon_shares_its_work_between_processes(world_size, monkeypatch):
+    """Threads in their place: each computes some matrices, and all end as one that works alone."""
+    shapes = [(4, 4), (4, 4), (4, 4), (3, 8), (8, 3), (8, 3)]
+    barrier, slots, sizes = threading.Barrier(world_size), {}, []
+
+    class Thread(Ranks):
+        def gather(self, values):
+            slots[self.rank] = values
+            barrier.wait(timeout=10)
+            gathered = torch.cat([slots[rank] for rank in range(world_size)])
+            barrier.wait(timeout=10)
+            return gathered
+
+    def counted(matrices, steps):
+        sizes.append(len(matrices))
+        return newton_schulz(matrices, steps)
+
+    def run(ranks):
+        return follow(lambda p: Muon(p, dtype=torch.float64, ranks=ranks), torch.float64, shapes)
+
+    alone = run(None)
+    monkeypatch.setattr(optim, "newton_schulz", counted)
+    with ThreadPoolExecutor(world_size) as pool:
+        together = list(pool.map(run, [Thread(rank, world_size) for rank in range(world_size)]))
+    torch.testing.assert_close(together[0], alone)
+    for other in together[1:]:
+        assert all(map(torch.equal, other[-1], together[0][-1]))
+    # a matrix without a gradient is left out, as in one step of five
+    assert sum(sizes) == sum((step + k) % 5 != 0 for step in range(12) for k in range(6))
 
 
 def test_muon_refuses_vectors():

@@ -25,14 +25,14 @@ class FakeClock:
         return self.now
 
 
-def lines_of(caplog, updates, *, completed=True):
+def lines_of(caplog, updates, *, completed=True, **known):
     """Return the lines logged for updates of (seconds, stage, done, total, unit)."""
     clock = FakeClock()
     reporter = progress._Lines(clock)
     with caplog.at_level(logging.INFO, "lslm"):
         for seconds, *update in updates:
             clock.now = 100.0 + seconds
-            reporter.update(*update)
+            reporter.update(*update, **known)
         reporter.close(completed)
     return [record.getMessage() for record in caplog.records]
 
@@ -73,6 +73,12 @@ def test_resumed_steps_do_not_count_as_speed(caplog):
         f"train 50%: 1,004 of 2,000 {text}, ETA 16:36",
         "train: 1,004 steps in 0:04, 1.0 steps/s",
     ]
+
+
+def test_the_time_left_is_what_the_caller_knows_of_it(caplog):
+    updates = [(0, "train", 1, 100, "steps"), (10, "train", 50, 100, "steps")]
+    lines = lines_of(caplog, updates, completed=False, seconds_left=95.4)
+    assert lines == ["train 50%: 50 of 100 steps, 4.9 steps/s, ETA 1:35"]
 
 
 def test_less_than_one_step_a_second_is_seconds_a_step(caplog):

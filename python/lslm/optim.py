@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from lslm.optim_config import OptimConfig, ScheduleConfig, learning_rate_factor
+from lslm.parallel import Ranks
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
@@ -28,7 +30,22 @@ __all__ = [
 ]
 
 
-class SGD(torch.optim.Optimizer):
+class _Optimizer(torch.optim.Optimizer):
+    """torch's class, whose methods wrapped for its compiler would load that: a second of imports.
+
+    Nobody compiles these two; what they wrap is called as it is.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters with settings of their own."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients, or make them 0."""
+        inspect.unwrap(torch.optim.Optimizer.zero_grad)(self, set_to_none)
+
+
+class SGD(_Optimizer):
     """Gradient descent with momentum: v ← μ v + g, θ ← θ (1 − η λ) − η v (Polyak 1964).
 
     η is ``lr``, μ ``momentum``, λ ``weight_decay``; with μ = λ = 0, θ ← θ − η g.
@@ -54,7 +71,7 @@ class SGD(torch.optim.Optimizer):
                 _subtract(p, velocity, group["lr"], group["lr"] * group["weight_decay"], keep)
 
 
-class AdamW(torch.optim.Optimizer):
+class AdamW(_Optimizer):
     """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
 
     m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², and with m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ):
@@ -122,12 +139,16 @@ class AdamW(torch.optim.Optimizer):
         )
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(_Optimizer):
     """Momentum with an orthogonalised step, for matrices (rows, columns) (Jordan et al. 2024).
 
     M ← μ M + (1 − μ) G, θ ← θ (1 − η λ) − η √max(1, rows / columns) · O((1 − μ) G + μ M), where O
-    is :func:`newton_schulz`. Matrices of one shape are updated together.
+    is :func:`newton_schulz`. Matrices of one shape are updated together. Several processes that
+    have the same gradients share the work: each computes O of some matrices, and all get it.
     """
+
+    _ranks = Ranks()
+    """The processes that share the work; a copy of an optimizer works alone."""
 
     def __init__(
         self,
@@ -138,10 +159,15 @@ class Muon(torch.optim.Optimizer):
         steps: int = 5,
         *,
         dtype: torch.dtype | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        """``dtype`` is that of the matrix products; None: bfloat16 on a GPU, float32 on a CPU."""
+        """``dtype`` is that of the matrix products; None: bfloat16 on a GPU, float32 on a CPU.
+
+        ``ranks`` are the processes that share the work; None: each works alone.
+        """
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
         super().__init__(params, defaults | {"dtype": dtype})
+        self._ranks = ranks or Ranks()
         if any(p.dim() != 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon updates matrices only: use AdamW for all other parameters")
 
@@ -164,11 +190,23 @@ class Muon(torch.optim.Optimizer):
                     momentum = state["momentum"].lerp_(gradient, weight)
                     updates.append(torch.lerp(gradient, momentum, group["momentum"]))
                 dtype = group["dtype"] or (torch.bfloat16 if momentum.is_cuda else torch.float32)
-                stack = newton_schulz(torch.stack(updates).to(dtype), group["steps"])
+                stack = self._orthogonal(updates, dtype, group["steps"])
                 rate = group["lr"] * math.sqrt(max(1, shape[0] / shape[1]))
                 decay = group["lr"] * group["weight_decay"]
                 for (p, _), direction in zip(pairs, stack, strict=True):
                     _subtract(p, direction, rate, decay, keep)
+
+    def _orthogonal(self, updates: list[Tensor], dtype: torch.dtype, steps: int) -> Tensor:
+        """Return O of ``updates`` (n, rows, columns); each process computes its share of them."""
+        share = math.ceil(len(updates) / self._ranks.world_size)
+        mine = updates[share * self._ranks.rank :][:share]
+        if len(mine) == share:
+            found = newton_schulz(torch.stack(mine).to(dtype), steps)
+        else:  # the last processes have fewer, or none
+            found = torch.zeros(share, *updates[0].shape, dtype=dtype, device=updates[0].device)
+            if mine:
+                found[: len(mine)] = newton_schulz(torch.stack(mine).to(dtype), steps)
+        return self._ranks.gather(found)[: len(updates)]
 
 
 def newton_schulz(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -255,11 +293,13 @@ def _subtract(p: Tensor, step: Tensor, rate: float, decay: float, keep: Tensor |
         p.addcmul_(step.to(p.dtype), keep.to(p.dtype), value=-rate)
 
 
-def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, config: OptimConfig, ranks: Ranks | None = None
+) -> list[torch.optim.Optimizer]:
     """Return the optimizers for ``model``: its matrices, embedding, head and vectors in groups.
 
     Each group has its peak rate as ``peak_lr``; the rate of a step is that times
-    :func:`learning_rate_factor`.
+    :func:`learning_rate_factor`. ``ranks`` is that of :class:`Muon`.
     """
     roles: dict[str, list[Tensor]] = {"matrix": [], "embedding": [], "head": [], "vector": []}
     for name, parameter in model.named_parameters():
@@ -293,6 +333,6 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.
         return [AdamW(groups, betas=config.betas, eps=config.eps)]
     steps = config.newton_schulz_steps or default_newton_schulz_steps(roles["matrix"][0].device)
     return [
-        Muon(groups[:1], momentum=config.momentum, steps=steps),
+        Muon(groups[:1], momentum=config.momentum, steps=steps, ranks=ranks),
         AdamW(groups[1:], betas=config.betas, eps=config.eps),
     ]

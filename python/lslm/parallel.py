@@ -39,6 +39,17 @@ class Ranks:
         dist.all_reduce(total)
         return total.to(values.device)
 
+    def gather(self, values: Tensor) -> Tensor:
+        """Return ``values`` (n, ...) of all processes, (processes · n, ...), in order of ranks.
+
+        They have the same shape everywhere.
+        """
+        if self.world_size == 1:
+            return values
+        gathered = values.new_empty(self.world_size * len(values), *values.shape[1:])
+        dist.all_gather(list(gathered.chunk(self.world_size)), values.contiguous())
+        return gathered
+
     def any(self, value: bool) -> bool:
         """Return whether ``value`` is true on any process: the same on all of them."""
         if self.world_size == 1:

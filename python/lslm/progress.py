@@ -46,8 +46,19 @@ _is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
 class Reporter(Protocol):
     """Receives the progress of a long call."""
 
-    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
-        """Record that ``done`` of ``total`` (None: unknown) ``unit`` of ``stage`` are finished."""
+    def update(
+        self,
+        stage: str,
+        done: int,
+        total: int | None,
+        unit: str,
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Record that ``done`` of ``total`` (None: unknown) ``unit`` of ``stage`` are finished.
+
+        ``seconds_left`` is the time left where the caller knows more than the rate so far.
+        """
 
     def close(self, completed: bool) -> None:
         """End the report; ``completed`` is false after an exception."""
@@ -132,9 +143,17 @@ class _Several:
     def __init__(self, reporters: list[Reporter]) -> None:
         self._reporters = reporters
 
-    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+    def update(
+        self,
+        stage: str,
+        done: int,
+        total: int | None,
+        unit: str,
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
         for reporter in self._reporters:
-            reporter.update(stage, done, total, unit)
+            reporter.update(stage, done, total, unit, seconds_left=seconds_left)
 
     def close(self, completed: bool) -> None:
         for reporter in self._reporters:
@@ -149,7 +168,9 @@ class _Calls:
         self._last: tuple[str, int, int | None, str] | None = None
         self._time = 0.0
 
-    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+    def update(
+        self, stage: str, done: int, total: int | None, unit: str, **_known: float | None
+    ) -> None:
         now = time.monotonic()
         new_stage = self._last is None or self._last[0] != stage
         if self._last is not None and new_stage:
@@ -172,6 +193,8 @@ class _Stage:
         self._first_done, self._start = done, now
         self.done, self.unit, self.now = done, "", now
         self.total: int | None = None
+        self.seconds_left: float | None = None
+        """What the caller knows of the time left; None: the rate says it."""
 
     def update(self, done: int, total: int | None, unit: str, now: float) -> None:
         self.done, self.total, self.unit, self.now = done, total, unit, now
@@ -200,7 +223,9 @@ class _Stage:
 
     @property
     def eta(self) -> str:
-        """The time left at this rate, empty when it is not known."""
+        """The time left, by the caller or at this rate; empty when it is not known."""
+        if self.seconds_left is not None:
+            return _duration(self.seconds_left)
         if self.total is None or self.per_second <= 0:
             return ""
         return _duration(max(self.total - self.done, 0) / self.per_second)
@@ -249,7 +274,15 @@ class _Paced:
         self._stages: dict[str, _Stage] = {}
         self._next, self._is_shown = 0.0, False
 
-    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+    def update(
+        self,
+        stage: str,
+        done: int,
+        total: int | None,
+        unit: str,
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
         if not stage:
             return
         now = self._clock()
@@ -262,6 +295,7 @@ class _Paced:
             self._stage = self._stages[stage] = earlier
             self._next, self._is_shown = now + self._first, False
         self._stage.update(done, total, unit, now)
+        self._stage.seconds_left = seconds_left
         if now >= self._next:
             self._next, self._is_shown = now + self._every, True
             self._show(self._stage, finished=False)
@@ -334,7 +368,15 @@ class _Bar:
         self._progress = RichProgress(*columns, console=console)
         self._progress.start()
 
-    def update(self, stage: str, done: int, total: int | None, unit: str) -> None:
+    def update(
+        self,
+        stage: str,
+        done: int,
+        total: int | None,
+        unit: str,
+        *,
+        seconds_left: float | None = None,
+    ) -> None:
         if not stage:
             return
         now = self._clock()
@@ -344,6 +386,7 @@ class _Bar:
             self._bars[stage] = bar, _Stage(stage, done, now)
         bar, shown = self._bars[stage]
         shown.update(done, total, unit, now)
+        shown.seconds_left = seconds_left
         rate = "" if "/s" in unit else shown.rate
         amount = ", ".join(filter(None, [shown.amount(with_total=False), rate]))
         eta = f"ETA {shown.eta}" if shown.eta else ""

@@ -16,6 +16,7 @@ import torch
 from lslm.training.environment import memory_bytes, peak_flops
 from lslm.training.health import WeightSample
 from lslm.training.metrics import MetricsFile
+from lslm.training.pace import Pace
 from lslm.training.rewind import rewind
 from lslm.training.run import validation_records
 from lslm.training.saving import Saver
@@ -122,6 +123,7 @@ class _Loop:
     is_saved: bool = True
     """Whether the weights are those of the last checkpoint."""
     _launched: _Launched | None = None
+    _pace: Pace = field(init=False)
     _batches: Iterator[Batch[torch.Tensor]] = field(init=False)
     _validation: tuple[EvaluationResult, EvaluationResult | None] | None = None
     """The validation of the current step, on the sample and over everything."""
@@ -130,7 +132,8 @@ class _Loop:
     """Tokens a second at the peak of all devices together, where it is known."""
 
     def __post_init__(self) -> None:
-        run = self.run
+        run, step = self.run, self.state.step
+        self._pace = Pace(saved=step, validated=step - self.state.validation_due)
         self._batches = iter(run.loader)
         peak, self._peak_speed = peak_flops(run.device, run.config.train.dtype), None
         if peak is not None:
@@ -154,6 +157,7 @@ class _Loop:
         state.step, self.is_saved, self._validation = number, False, None
         state.n_tokens += (n_tokens := settings.batch_size * run.config.model.sequence_length)
         state.seconds += seconds
+        self._pace.add_step(seconds)
         if run.budget is not None:
             run.budget.add_step(seconds)
         row = {"lr": run.config.optim.lr * factor, "tokens": state.n_tokens}
@@ -229,16 +233,18 @@ class _Loop:
         state.validation_due = validation_due
         record = run.record(state, *(self._validation or ()))
         self.saver.save(state.step, run.model, run.optimizers, record)
-        self.is_saved = True
+        self.is_saved, seconds = True, time.monotonic() - start
+        self._pace.add_save(state.step, seconds)
         if run.budget is not None:
-            run.budget.add_save(time.monotonic() - start, self.saver.seconds)
+            run.budget.add_save(seconds, self.saver.seconds)
         _log(run, "step %d: saved in %s", state.step, run.folder)
 
     def validate(self, on_validation: Callable[[], bool | None] | None) -> bool:
         """Validate, with everything after the last step; return whether the run is to end."""
-        run, state = self.run, self.state
+        run, state, start = self.run, self.state, time.monotonic()
         self.show("validating")
         state.validation = sampled = run.validate()
+        self._pace.add_validation(state.step, time.monotonic() - start, sampled.n_tokens)
         self.metrics.write_validation(state.step, sampled)
         _log(run, "step %d: validation loss %.4f", state.step, sampled.loss)
         ended = on_validation is not None and bool(on_validation())
@@ -257,7 +263,8 @@ class _Loop:
         if self.reporter is not None:
             step, loss, text = self.state.step, self.state.loss, text or self._speed
             known = f"steps, {text}" if math.isnan(loss) else f"steps, loss {loss:.3f}, {text}"
-            self.reporter.update("train", step, self.run.expected_steps(step), known)
+            expected, left = self.run.expected_steps(step), self._pace.seconds_left(self.run, step)
+            self.reporter.update("train", step, expected, known, seconds_left=left)
 
 
 def _validate_all(
