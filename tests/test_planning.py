@@ -10,7 +10,7 @@ from lslm import planning
 from lslm.config import load_config
 from lslm.model import ModelConfig, Transformer
 from lslm.planning import estimate
-from lslm.training import memory, train
+from lslm.training import memory, probe, train
 from lslm.training.memory import fitting_rows, is_out_of_memory
 
 SHAPE = ["device=cpu", "width=32", "layers=1", "heads=2", "sequence_length=32", "batch_size=8"]
@@ -81,7 +81,7 @@ def test_the_time_is_that_of_steps_and_validations(data, monkeypatch):
         now[0] += takes[kind]
         return value, takes[kind]
 
-    monkeypatch.setattr(planning, "_timed", timed)
+    monkeypatch.setattr(probe, "_timed", timed)
     settings = [*SHAPE, f"data={data}", "steps=40", "validate_every=10"]
     plan = estimate(load_config(None, settings))
     assert plan.tokens_per_second == pytest.approx(8 * 32 / 3.5)
@@ -95,7 +95,7 @@ def test_the_time_is_that_of_steps_and_validations(data, monkeypatch):
 @pytest.mark.slow
 def test_the_estimate_is_within_a_fifth_of_the_truth(data, tmp_path, monkeypatch):
     """By CPU time of one thread, the closest of three, since other work disturbs it."""
-    monkeypatch.setattr(planning.time, "monotonic", time.process_time)
+    monkeypatch.setattr(probe.time, "monotonic", time.process_time)
     settings = [*SHAPE, f"data={data}", "width=96", "layers=2", "steps=60", "validate_every=1000"]
     settings += ["threads=1"]
     errors = []

@@ -102,6 +102,9 @@ class TrainConfig:
     """Compile layers and loss, for a GPU in half a minute; a CPU needs a C++ compiler."""
     threads: int = 0
     """Of torch on a CPU; 0: torch's own choice."""
+    autotune: bool = False
+    """Choose ``threads`` and ``dtype`` on a CPU, where they are 0 and auto, by up to 5 s of steps;
+    once for a machine and shape, see :func:`lslm.training.autotune.autotune`."""
     log_every: int = 1
     """Steps from one row of metrics.jsonl to the next."""
     validate_every: int = 0

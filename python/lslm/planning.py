@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from lslm._lslm import TokenDataset
 from lslm.huggingface import exports_as
 from lslm.model import Transformer
-from lslm.optim import build_optimizers, update
-from lslm.parallel import autocast, resolve_device, resolve_dtype
+from lslm.parallel import resolve_device, resolve_dtype
 from lslm.report.numbers import duration, size
 from lslm.training.origin import open_origin, with_shape
+from lslm.training.probe import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from lslm.config import Config
     from lslm.model import ModelConfig
 
-__all__ = ["Estimate", "estimate"]
-
-T = TypeVar("T")
+__all__ = ["Estimate", "estimate", "with_vocabulary"]
 
 N_STEPS = 3
 """Steps that are timed, after one that is not."""
@@ -83,7 +79,7 @@ def estimate(config: Config) -> Estimate:
     """
     origin = open_origin(config)
     config = with_shape(config, origin.config) if origin is not None else config
-    config = dataclasses.replace(config, model=_with_vocabulary(config))
+    config = dataclasses.replace(config, model=with_vocabulary(config))
     shape, settings = config.model, config.train
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
@@ -103,7 +99,7 @@ def estimate(config: Config) -> Estimate:
     )
 
 
-def _with_vocabulary(config: Config) -> ModelConfig:
+def with_vocabulary(config: Config) -> ModelConfig:
     """Return the shape of the model with the size of its vocabulary filled in."""
     if config.model.vocab_size:
         return config.model
@@ -140,37 +136,14 @@ def _measure(config: Config, device: str, dtype: str) -> _Pace:
     Of a large batch some rows are computed, and the time of the others follows.
     """
     shape, settings = config.model, config.train
-    model = Transformer(shape, settings.seed).to(device)
-    if settings.compile and device.startswith("cuda"):
-        model.compile_layers()
-    optimizers = build_optimizers(model, config.optim)
     most = max(1, MAX_TOKENS // shape.sequence_length)
     rows = min(settings.micro_batch_size or settings.batch_size, settings.batch_size, most)
-    generator = torch.Generator().manual_seed(settings.seed)
-    size = (rows, shape.sequence_length + 1)
-    ids = torch.randint(shape.vocab_size, size, generator=generator).to(device)
-    inputs, targets, keep = ids[:, :-1], ids[:, 1:], torch.tensor(True, device=device)
-    forward, both, updates = [], [], []
-    for _ in range(1 + N_STEPS):  # the first allocates, and compiles
-        with autocast(device, dtype):
-            (loss, scored) = _timed(device, lambda: model(inputs, targets))
-        _, gradients = _timed(device, loss.backward)
-        _, update_seconds = _timed(device, lambda: update(optimizers, keep))
-        forward.append(scored)
-        both.append(scored + gradients)
-        updates.append(update_seconds)
+    probe = Probe(config, device, rows)
+    timed = [(*probe.passes(dtype), probe.update()) for _ in range(1 + N_STEPS)][1:]
     # the lowest: what interrupts a step only adds to it
-    step = min(both[1:]) * settings.batch_size / rows + min(updates[1:])
-    return _Pace(step, min(forward[1:]) / (rows * shape.sequence_length))
-
-
-def _timed(device: str, work: Callable[[], T]) -> tuple[T, float]:
-    """Return what ``work`` returns and the seconds that it takes, also on a GPU."""
-    start = time.monotonic()
-    value = work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return value, time.monotonic() - start
+    both = min(forward + backward for forward, backward, _ in timed)
+    step = both * settings.batch_size / rows + min(seconds for *_, seconds in timed)
+    return _Pace(step, min(row[0] for row in timed) / (rows * shape.sequence_length))
 
 
 def _seconds(config: Config, pace: _Pace) -> float:

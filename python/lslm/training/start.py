@@ -32,6 +32,7 @@ from lslm.files import write_atomically
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import Ranks, resolve_dtype
+from lslm.training.autotune import autotune
 from lslm.training.budget import Budget
 from lslm.training.environment import changes, environment
 from lslm.training.health import Health
@@ -58,6 +59,7 @@ KEY_OWNERS: dict[str, Literal["call", "both"]] = {
     "train.stop_after": "call",
     "train.device": "call",
     "train.threads": "call",
+    "train.autotune": "both",
     "data.path": "both",
     "data.validation": "both",
     "train.steps": "both",
@@ -105,7 +107,7 @@ def start_run(
     if origin is not None:
         config = with_shape(config, origin.config)
         origin.check_tokenizer(data.tokenizer, data.path)
-    config = _resolve(config, data.tokenizer, device)
+    config = _resolve(config, data.tokenizer, device, alone=group.world_size == 1)
     torch.set_num_threads(config.train.threads)
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
@@ -222,8 +224,11 @@ def _check_data_exists(stored: Config, given: set[str], folder: Path) -> None:
             raise missing_data(path, stored, folder, "data", setting)
 
 
-def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
-    """Return ``config`` with the values that follow from the data and the machine filled in."""
+def _resolve(config: Config, tokenizer: Tokenizer, device: str, *, alone: bool) -> Config:
+    """Return ``config`` with the values that follow from the data and the machine filled in.
+
+    ``alone``: whether this process trains by itself; several choose nothing by their own clocks.
+    """
     size = config.model.vocab_size or tokenizer.vocab_size
     if size < tokenizer.vocab_size:
         raise MismatchError(
@@ -232,9 +237,11 @@ def _resolve(config: Config, tokenizer: Tokenizer, device: str) -> Config:
     if not config.train.steps and not config.train.minutes:
         raise ValueError("train.steps and train.minutes are both 0: set one of them")
     steps = config.optim.newton_schulz_steps or default_newton_schulz_steps(device)
+    config = replace(config, vocab_size=size)
+    if config.train.autotune and device == "cpu" and alone:
+        config = autotune(config)
     return replace(
         config,
-        vocab_size=size,
         dtype=resolve_dtype(config.train.dtype, device),
         newton_schulz_steps=steps,
         threads=config.train.threads or torch.get_num_threads(),
@@ -265,7 +272,7 @@ def _build(
         group=group,
         data=data,
         model=model,
-        optimizers=build_optimizers(model, config.optim),
+        optimizers=build_optimizers(model, config.optim, group),
         trained=DistributedDataParallel(model) if group.world_size > 1 else model,
         loader=TokenLoader(
             data.train,
