@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,10 +21,14 @@ from lslm.cli.options import (
     Threads,
     between,
     expand_options,
+    parse_count,
     refuse_options,
     require_torch,
 )
 from lslm.cli.outputs import Force
+
+if TYPE_CHECKING:
+    from lslm.config import Config
 
 __all__ = ["verbs"]
 
@@ -44,6 +48,17 @@ def train(
         ),
     ],
     *,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            callback=between(1),
+            help="Layers, from which width, batch and steps follow where KEY=VALUE says no other.",
+        ),
+    ] = None,
+    parameters: Annotated[
+        str | None,
+        typer.Option(help="The same from about how many parameters, such as 124M."),
+    ] = None,
     init: Annotated[
         Path | None,
         typer.Option(help="Run or folder in Hugging Face's layout whose weights to start from."),
@@ -70,7 +85,10 @@ def train(
 
     first = Path(settings[0])
     path = first if "=" not in settings[0] or first.is_file() else None
-    config = load_config(path, settings if path is None else settings[1:])
+    overrides = settings if path is None else settings[1:]
+    config = load_config(path, overrides)
+    if depth is not None or parameters is not None:
+        config = _sized(config, overrides, depth, parameters, new=not resume and init is None)
     if init is not None:
         config = replace(config, init_from=init)
     if dry_run:
@@ -99,6 +117,22 @@ def train(
     if result.validation is not None:
         print(f", validation loss {result.validation.loss:.3f}", end="")
     print(f", {result.tokens_per_second:,.0f} tokens/s; next: lslm eval {result.run}")
+
+
+def _sized(
+    config: Config, overrides: list[str], depth: int | None, parameters: str | None, *, new: bool
+) -> Config:
+    """Return ``config`` with the size that one number decides; ``overrides`` stay as given."""
+    from lslm.config import load_config
+    from lslm.sizing import for_depth, for_parameters
+
+    if not new:
+        refuse_options("with --resume or --init, which have a shape", "depth", "parameters")
+    keep = load_config(None, overrides).given
+    if depth is None:
+        return for_parameters(config, parse_count(parameters or ""), keep)
+    refuse_options("with --depth", "parameters")
+    return for_depth(config, depth, keep)
 
 
 @verbs.command(epilog="Example: lslm report runs/first")

@@ -43,6 +43,7 @@ __all__ = [
     "TokenizerPath",
     "between",
     "expand_options",
+    "parse_count",
     "parse_share",
     "parse_size",
     "refuse_options",
@@ -383,6 +384,19 @@ def parse_size(text: str) -> int:
     if not 0 <= size <= MAX_COUNT:  # true of NaN
         raise ValueError(f"{text!r} is not a size: use e.g. 500MB or 2GB")
     return int(size)
+
+
+def parse_count(text: str) -> int:
+    """Return the number of a count such as ``124M``, ``1.5B`` or ``250_000``."""
+    number = text.strip().upper()
+    unit = {"K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}.get(number[-1:], 1)
+    try:
+        count = float(number.rstrip("KMGBT")) * unit
+    except ValueError:
+        count = math.nan
+    if not 1 <= count <= MAX_COUNT:  # true of NaN
+        raise ValueError(f"{text!r} is not a count: use e.g. 124M or 1.5B")
+    return round(count)
 
 
 def parse_share(text: str) -> float:
