@@ -9,7 +9,8 @@ runs nanoGPT's script once, with the arguments of its README for a CPU, and `lsl
 for each seed. Both are processes of their own; what counts is their CPU time, with imports and
 checkpoints, and with the sampled validations of nanoGPT's script; `char` has no validation set.
 Then each model is scored on the whole validation text in windows of 64 letters, which is not timed.
-The settings of `char` were chosen on the training text alone (docs/log.md), and the seeds were
+Shorter runs of both sides, of a half, a quarter and an eighth of the steps, make the curves of the
+picture. The settings of `char` were chosen on the training text alone (docs/log.md), and its seeds
 named before it was run: 101 to 105.
 """
 
@@ -32,11 +33,16 @@ from machine import DATA, record_path, write_record
 
 import lslm
 from lslm.checkpoint import open_run
+from lslm.config import load_config
 
 SEEDS = (101, 102, 103, 104, 105)
 """Named beforehand."""
 WINDOW = 64
 """Letters that both models see at once."""
+SHARES = (2, 4, 8)
+"""What the steps are divided by for the shorter runs."""
+SHORTER_SEEDS = SEEDS[:3]
+"""Of `char`; nanoGPT's script runs once for each share."""
 ARGUMENTS = {
     "device": "cpu", "compile": "False", "eval_iters": 20, "log_interval": 100,
     "block_size": WINDOW, "batch_size": 12, "n_layer": 4, "n_head": 4, "n_embd": 128,
@@ -115,12 +121,22 @@ def run_own(folder, seed, steps):
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     words = [f"data={folder / 'train'}", f"out={run}", f"seed={seed}", "device=cpu"]
-    words += ["checkpoint_every=1000000"]  # the last one alone
-    words += [f"steps={steps}"] if steps else []
+    words += ["checkpoint_every=1000000", f"steps={steps}"]  # the last one alone is saved
     seconds = timed([sys.executable, "-m", "lslm", "train", "char", *words], folder)
     scores = lslm.evaluate(run, data=folder / "val/train", checkpoint="last", progress=False)
     values = open_run(run).model.n_parameters()
     return {"seed": seed, "cpu": seconds, "loss": scores.loss, "parameters": values}
+
+
+def run_shorter(peer, folder, iterations, steps):
+    """Return the shorter runs of both sides, each with the share of the steps that it made."""
+    rows: dict[str, list] = {"nanogpt": [], "lslm": []}
+    for share in SHARES:
+        rows["nanogpt"].append({"share": share} | run_peer(peer, iterations // share, 1337))
+        for seed in SHORTER_SEEDS:
+            rows["lslm"].append({"share": share} | run_own(folder, seed, steps // share))
+        print("shorter", share, rows["nanogpt"][-1], rows["lslm"][-1], flush=True)
+    return rows
 
 
 def summary(rows):
@@ -148,6 +164,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=2000, help="of nanoGPT")
     parser.add_argument("--steps", type=int, default=0, help="of lslm; 0: those of char")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-curve", action="store_true", help="without the shorter runs")
     parser.add_argument("--print-only", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -158,18 +175,21 @@ def main() -> None:
         folder = Path(name)
         peer = shutil.copytree(options.peer, folder / "nanogpt")
         write_data(text, peer, folder)
+        steps = options.steps or load_config("char").train.steps
         for number in range(options.rounds):
             rows["nanogpt"].append(run_peer(peer, options.iterations, 1337 + number))
             print("nanoGPT", rows["nanogpt"][-1], flush=True)
             for seed in SEEDS[: options.seeds]:
-                rows["lslm"].append(run_own(folder, seed, options.steps))
+                rows["lslm"].append(run_own(folder, seed, steps))
                 print("lslm   ", rows["lslm"][-1], flush=True)
+        shorter = {} if options.no_curve else run_shorter(peer, folder, options.iterations, steps)
     found = summary(rows)
     for label, value in found.items():
         print(f"{label:24} {value}")
     if path is not None:
         settings = {"threads": options.threads, "rounds": options.rounds}
-        write_record(path, {"settings": settings, "summary": found, "runs": rows})
+        content = {"settings": settings, "summary": found, "runs": rows, "shorter": shorter}
+        write_record(path, content)
 
 
 if __name__ == "__main__":

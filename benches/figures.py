@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 
 from compare.session import ALONE
-from picture import Bar, Group, draw
+from picture import Bar, Group, Series, draw, draw_points
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/performance.md"
@@ -340,6 +340,63 @@ def train_picture(record: dict) -> str:
     return draw("Speed of learning 32,000 tokens; 1 is the best peer of the row", groups)
 
 
+def letters(record: dict) -> list[str]:
+    """Return the section on learning letters beside nanoGPT."""
+    at, found, rounds = record["machine"], record["summary"], record["settings"]["rounds"]
+    place = (
+        f"`benches/record/{record['file']}`: `lslm train char` and nanoGPT's own script with the"
+        f" arguments of its README for a CPU, {counted(record['settings']['threads'], 'thread')},"
+        f" {counted(rounds, 'round')} in turns; lslm {at['lslm']} at {at['commit']}, torch"
+        f" {at['torch']}, {at['cpu']}. Both read tinyshakespeare by letters in windows of 64; each"
+        " model is scored on the whole validation text. CPU time is that of the whole process, with"
+        " imports. The settings of `char` were chosen on the training text, its seeds named before."
+    )
+    cells = []
+    for side, name in (("nanogpt", "nanoGPT"), ("lslm", "lslm `char`")):
+        rows = record["runs"][side]
+        seeds = [row["seed"] for row in rows]
+        losses, seconds = ([row[key] for row in rows] for key in ("loss", "cpu"))
+        cells.append(
+            [
+                f"{name}, seeds {min(seeds)} to {max(seeds)}",
+                f"{rows[0]['parameters']:,}",
+                f"{min(losses):.4f} to {max(losses):.4f}",
+                f"{min(seconds):.1f} to {max(seconds):.1f}",
+            ]
+        )
+    reached = (
+        f"{found['reached']} runs reach nanoGPT's {found['goal']}, in {found['times less, median']}"
+        f" (median) and {found['times less, worst']} (worst) times less CPU time."
+    )
+    head = ["", "parameters", "validation loss", "CPU seconds"]
+    picture = "![Validation loss against CPU seconds, nanoGPT and lslm](performance-char.svg)"
+    return [place, "", picture, "", *table(head, cells), "", reached, ""]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``count`` with ``noun``, which an s makes plural."""
+    return f"{count} {noun}{'s' if count > 1 else ''}"
+
+
+def char_picture(record: dict) -> str:
+    """Return the picture of loss against CPU seconds; lines join the medians of equal lengths."""
+    series = []
+    for side, label, kind in (("nanogpt", "nanoGPT", "behind"), ("lslm", "lslm char", "ahead")):
+        runs = record["runs"][side]
+        groups = {"whole": runs}
+        for row in record.get("shorter", {}).get(side, []):
+            groups.setdefault(row["share"], []).append(row)
+        middle = [
+            tuple(statistics.median(row[key] for row in rows) for key in ("cpu", "loss"))
+            for rows in groups.values()
+        ]
+        points = [(row["cpu"], row["loss"]) for rows in groups.values() for row in rows]
+        series.append(Series(label, kind, points, middle))
+    title = "Letters of tinyshakespeare on one core: each point is a whole run"
+    labels = ("CPU seconds, imports included", "validation loss, nats per letter")
+    return draw_points(title, labels, series, record["summary"]["goal"])
+
+
 def replaced(page: str, kind: str, lines: list[str]) -> str:
     """Return ``page`` with ``lines`` between the markers of ``kind``; prose is wrapped."""
     begin, end = f"<!-- {kind}: begin -->", f"<!-- {kind}: end -->"
@@ -362,6 +419,7 @@ def outputs(page: str, folder: Path = ROOT / "benches/record") -> dict[str, str]
         ("encode", "compare-encode", encoding, encode_picture),
         ("train", "compare-train", training, train_picture),
         ("gpu", "nvidia-*", on_gpu, None),
+        ("char", "char", letters, char_picture),
     ):
         record = newest(records, folder)
         if record is None:

@@ -43,10 +43,10 @@ def test_page_and_pictures_are_made_from_the_records(figures):
 
 def test_no_record_says_so(figures, tmp_path):
     page = "<!-- encode: begin -->\n<!-- encode: end -->\n<!-- train: begin -->\nold\n<!-- train: end -->"
-    page += "<!-- gpu: begin --><!-- gpu: end -->"
+    page += "<!-- gpu: begin --><!-- gpu: end --><!-- char: begin --><!-- char: end -->"
     made = figures.outputs(page, tmp_path)
     assert list(made) == ["performance.md"]
-    assert made["performance.md"].count("No record yet.") == 3
+    assert made["performance.md"].count("No record yet.") == 4
     assert "old" not in made["performance.md"]
 
 
@@ -97,3 +97,29 @@ def test_runs_that_shared_their_core_are_counted(figures):
     assert "In 2 of 3 runs on one thread others used the core." in line
     line = figures.preface({**record, "rows": {"encode/code/gpt2": {**row, "threads": 2}}})[0]
     assert "others" not in line
+
+
+def test_the_picture_of_letters_has_every_run_and_the_goal(figures):
+    """A point for each run, in order from left to right and from high to low loss."""
+    rows = {
+        side: [
+            {"seed": seed, "cpu": cpu, "loss": loss, "parameters": 7} for seed, cpu, loss in runs
+        ]
+        for side, runs in (("nanogpt", [(1, 100, 1.9)]), ("lslm", [(2, 10, 1.88), (3, 12, 1.89)]))
+    }
+    shorter = {"lslm": [{"share": 2, "cpu": 5, "loss": 2.1}]}
+    root = ET.fromstring(
+        figures.char_picture({"runs": rows, "shorter": shorter, "summary": {"goal": 1.9}})
+    )
+    places = {}
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        places.setdefault(circle.get("class"), []).append(
+            (float(circle.get("cx")), float(circle.get("cy")))
+        )
+    (peer,), own = places["point behind"], places["point ahead"]
+    assert len(own) == 3
+    assert [x for x, _ in own] == [*sorted(x for x, _ in own[:2]), min(x for x, _ in own)]
+    assert max(x for x, _ in own) < peer[0]
+    assert own[2][1] < peer[1] < own[1][1] < own[0][1]
+    goal = next(e for e in root.iter() if e.get("class") == "one")
+    assert float(goal.get("y1")) == peer[1]
