@@ -360,12 +360,13 @@ def test_the_copy_to_a_device_keeps_every_id(tmp_path):
         tokens = np.array([0, 1, 32_767, 32_768, vocab_size - 1, 5], np.uint32)
         ds = write_dataset(tmp_path / str(vocab_size), [tokens], vocab_size=vocab_size)
         core = lslm._lslm.LoaderCore(
-            [ds], None, None, sequence_length=5, max_sequence_length=None, seed=0, shuffle=False, verify=False, batch_size=1,
+            [ds], None, None, sequence_length=5, max_sequence_length=None, packing="concat",
+            mask_borders=False, seed=0, shuffle=False, verify=False, batch_size=1,
             rank=0, world_size=1, global_batch_size=None, epochs=None, prefetch=1, rows=True,
             access="map",
         )  # fmt: skip
-        stored, targets, samples = core.next()
-        assert (targets, samples) == (None, 1)
+        stored, *rest = core.next()
+        assert rest == [None, None, 1]
         assert stored.dtype == ds.dtype
         inputs, targets = widen(*as_signed(stored))
         assert inputs.tolist() == [tokens[:-1].tolist()]

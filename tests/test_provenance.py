@@ -43,7 +43,7 @@ def test_a_step_is_shown_with_its_documents(run):
             assert sum(document.n_tokens for document in row.documents) == 16
             for one in row.documents:
                 first, stop = data.document_span(one.document)
-                assert one.is_whole == (row.position <= first and stop <= row.position + 16)
+                assert one.is_whole == (row.position <= first and stop <= row.position + 17)
     with pytest.raises(ValueError, match="has 12 steps"):
         read_step(run, 13)
     with pytest.raises(ValueError, match="count from 1"):

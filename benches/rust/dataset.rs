@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput};
 use lslm_benches::harness;
 use lslm_dataset::{
-    Access, Buffer, Dataset, DatasetWriter, Layout, Loader, LoaderOptions, Manifest, Plan,
+    Access, Buffer, Dataset, DatasetWriter, Layout, Loader, LoaderOptions, Manifest, Packing, Plan,
     PlanOptions,
 };
 use lslm_runtime::Task;
@@ -36,6 +36,8 @@ fn loader(dataset: &Dataset, access: Access, layout: Layout) -> Loader {
         PlanOptions {
             sequence_length: LENGTH,
             max_sequence_length: None,
+            packing: Packing::Concat,
+            mask_borders: false,
             seed: 1,
             shuffle: true,
             verify: false,

@@ -858,6 +858,8 @@ class LoaderCore:
         *,
         sequence_length: int,
         max_sequence_length: int | None,
+        packing: str,
+        mask_borders: bool,
         seed: int,
         shuffle: bool,
         verify: bool,
@@ -870,11 +872,14 @@ class LoaderCore:
         rows: bool,
         access: Literal["auto", "map", "call"],
     ) -> LoaderCore: ...
-    def next(self) -> tuple[NDArray[Any], NDArray[Any] | None, int] | None:
-        """Return the next batch: inputs, targets and the position after it; None at the end.
+    def next(
+        self,
+    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[np.int64] | None, int] | None:
+        """Return the next batch: inputs, targets, None and the position after it; None at the end.
 
-        With ``rows`` the first array has one more column than the sequence is long, and targets
-        are None. The memory of the arrays serves a later batch once no array refers to it.
+        With ``rows`` the first array has one more column than the sequence is long, targets are
+        None, and the third array numbers those that are not counted, if there are any. The memory
+        of the arrays serves a later batch once no array refers to it.
         """
     def restart(self) -> None:
         """Begin the next round, with the epochs that follow, if the loader has ended."""
@@ -885,8 +890,15 @@ class LoaderCore:
 
         With ``new_segment``, what the loader was given applies from the position on.
         """
-    def batch_at(self, samples: int) -> tuple[NDArray[Any], NDArray[Any] | None, int]:
+    def batch_at(
+        self, samples: int
+    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[np.int64] | None, int]:
         """Return the batch that begins at a position, as `next` does, and do not move."""
+    def skip(self, samples: int, count: int) -> None:
+        """Leave out ``count`` samples from a position on, which is not before this one."""
+    @property
+    def packing_counts(self) -> tuple[int, int, int]:
+        """Packed rows of a pass, places in them that no token fills, and documents cut."""
     def documents(
         self, samples: int
     ) -> tuple[
@@ -899,11 +911,18 @@ class LoaderCore:
         """Return the documents of the batch that begins at a position.
 
         For each input its document and its position in it; where each document begins among the
-        inputs, and their number; for each row its dataset and its first token.
+        inputs, and their number; for each row its dataset and its first token. The document of
+        padding is -1.
         """
     @property
-    def schedule(self) -> list[tuple[int, int, list[tuple[str, float]]]]:
-        """The segments: first sample, sequence length, and the share of each source by name."""
+    def schedule(
+        self,
+    ) -> list[tuple[int, int, int, str, bool, int, list[tuple[str, float]]]]:
+        """The segments: first sample and samples left out before it, sequence length, packing.
+
+        Then whether borders are masked, the targets that the change before it left unread, and the
+        share of each source by name.
+        """
     def served(self, samples: int) -> list[tuple[str, int | None, int]]:
         """Return for each source its name, its dataset, and how many longest sequences it gave."""
     @property

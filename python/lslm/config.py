@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from lslm.architecture import ModelConfig
-from lslm.data import find_part
 from lslm.exceptions import FormatError
 from lslm.limits import MAX_COUNT, MAX_MINUTES, MAX_THREADS
+from lslm.mixture import find_part
 from lslm.optim_config import OptimConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -54,6 +54,13 @@ class DataConfig:
     validation: str = ""
     """The dataset to validate on, or several as ``NAME=DATASET,NAME=DATASET``; empty:
     ``validation`` in ``path`` if it is there."""
+    packing: Literal["concat", "best_fit", "document"] = "concat"
+    """What a row holds. concat: a window over all documents, one after the other; best_fit: whole
+    documents, as many as fit; document: one, and padding."""
+    mask_borders: bool = False
+    """Do not train on the first token of a document after the end of another one in its row."""
+    document_mask: bool = False
+    """Let a position attend to its own document only; positions begin anew in each."""
 
     def train_path(self) -> Path:
         """Return the dataset to train on: ``train`` in ``path``, or ``path`` itself."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,7 +19,7 @@ from typing import (
     overload,
 )
 
-from lslm._lslm import LoaderCore, TokenDataset
+from lslm._lslm import LoaderCore
 from lslm.bin_files import open_bin
 from lslm.feed import (
     ArrayT,
@@ -33,62 +32,34 @@ from lslm.feed import (
     widen,
 )
 from lslm.limits import MAX_COUNT, check_counts, check_seed, whole_number
+from lslm.mixture import DatasetLike, Mixture, open_dataset
 from lslm.writing import TokenizedDocument, write_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Batch", "Mixture", "TokenLoader", "TokenizedDocument", "open_bin", "write_dataset"]
+    from lslm._lslm import TokenDataset
 
-DatasetLike: TypeAlias = "str | os.PathLike[str] | TokenDataset"
-"""A dataset, or the path of one, or of a folder with ``train`` in it."""
+__all__ = [
+    "Batch",
+    "Mixture",
+    "TokenLoader",
+    "TokenizedDocument",
+    "open_bin",
+    "write_dataset",
+]
 
-Weights: TypeAlias = "Mapping[str, float] | Mapping[Path, float] | Mapping[TokenDataset, float]"
-"""Datasets and their weights."""
+_logger = logging.getLogger("lslm.data")
+
+Packing: TypeAlias = Literal["concat", "best_fit", "document"]
+"""How documents become rows."""
 
 OnChange: TypeAlias = Literal["refuse", "new segment"]
 """What happens to a state that was saved with other sources, weights or lengths."""
-
-
-class Mixture:
-    """Several datasets, mixed in given proportions of tokens.
-
-    ``datasets`` is a mapping from dataset to weight, or a sequence beside ``weights``. Weights need
-    not sum to one; without them a dataset counts by its tokens. After each run of samples (1,024,
-    more for very small weights) every dataset's count is within one sample of its share; the order
-    inside a run is random. Each dataset has its own epochs, each in a new order.
-
-    ``names`` decide the orders: one for each dataset, by default its content. So weights times a
-    factor and datasets in another order are the same mixture, and a dataset that is added moves no
-    other. A name lets a dataset grow: see :meth:`TokenLoader.load_state_dict`.
-    """
-
-    def __init__(
-        self,
-        datasets: Weights | Sequence[DatasetLike],
-        *,
-        weights: Sequence[float] | None = None,
-        names: Sequence[str] | None = None,
-    ) -> None:
-        if isinstance(datasets, Mapping):
-            if weights is not None:
-                raise ValueError("weights: the mapping of datasets has them; leave weights out")
-            weights = [float(weight) for weight in datasets.values()]
-        self.datasets = [_open(dataset) for dataset in datasets]
-        self.weights = None if weights is None else [float(weight) for weight in weights]
-        self.names = None if names is None else list(names)
-        for what, given in (("weights", self.weights), ("names", self.names)):
-            if given is not None and len(given) != len(self.datasets):
-                raise ValueError(
-                    f"{len(given)} {what} for {len(self.datasets)} datasets: give one per dataset"
-                )
-
-    def __repr__(self) -> str:
-        paths = ", ".join(repr(str(dataset.path)) for dataset in self.datasets)
-        names = "" if self.names is None else f", names={self.names}"
-        return f"Mixture([{paths}], weights={self.weights}{names})"
 
 
 class _LoaderOptions(TypedDict, total=False):
@@ -97,6 +68,8 @@ class _LoaderOptions(TypedDict, total=False):
     batch_size: Required[int]
     sequence_length: Required[int]
     max_sequence_length: int | None
+    packing: Packing
+    mask_borders: bool
     seed: int
     rank: int | None
     world_size: int | None
@@ -120,11 +93,11 @@ class TokenLoader(Generic[ArrayT]):
             loss = model(batch.inputs, batch.targets)
 
     A sample is ``sequence_length`` inputs and as many targets, one token later, from the
-    concatenation of the documents. A thread reads ``prefetch`` batches ahead; no process is
-    started. The sequence of samples depends on the data, ``seed``, ``shuffle`` and
-    ``sequence_length`` only, so the ``state_dict`` of any rank resumes on any number of ranks, at
-    any step, with other batch sizes. A batch carries the state after it and the documents of its
-    rows: :class:`Batch`.
+    concatenation of the documents, or with ``packing`` from whole documents. A thread reads
+    ``prefetch`` batches ahead; no process is started. The sequence of samples depends on the data,
+    ``seed``, ``shuffle``, ``packing`` and ``sequence_length`` only, so the ``state_dict`` of any
+    rank resumes on any number of ranks, at any step, with other batch sizes. A batch carries the
+    state after it and the documents of its rows: :class:`Batch`.
 
     torch's tools take it as an ``IterableDataset`` whose items are whole batches:
     ``DataLoader(loader, batch_size=None)``. DataLoader's workers are refused: each would yield
@@ -139,6 +112,12 @@ class TokenLoader(Generic[ArrayT]):
         max_sequence_length: the longest ``sequence_length`` that this run will have, a multiple of
             it; None: the same. It is the unit that is shuffled, so a run that begins with shorter
             rows keeps its order; the rows of one unit follow each other.
+        packing: what a row holds. "concat": a window over all documents, one after the other.
+            "best_fit": whole documents, as many as fit, planned once from their lengths; one longer
+            than a row is cut. "document": one document, or a part of it. Packed rows are filled up
+            with the id that ends documents; ``packed`` counts that, and its targets are -100.
+        mask_borders: make the first token of a document after another one in its row a target of
+            -100, which is not to be counted.
         seed: decides the order; 0 to 2**64 - 1.
         rank, world_size: this process among those that share the batches. They win over the
             environment variables RANK and WORLD_SIZE, which torchrun sets and which are wrong where
@@ -185,6 +164,8 @@ class TokenLoader(Generic[ArrayT]):
         batch_size: int,
         sequence_length: int,
         max_sequence_length: int | None = None,
+        packing: Packing = "concat",
+        mask_borders: bool = False,
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -199,7 +180,7 @@ class TokenLoader(Generic[ArrayT]):
         access: Literal["auto", "map", "call"] = "auto",
     ) -> None:
         mixture = data if isinstance(data, Mixture) else None
-        datasets = data.datasets if isinstance(data, Mixture) else [_open(data)]
+        datasets = data.datasets if isinstance(data, Mixture) else [open_dataset(data)]
         if output not in ("torch", "numpy"):
             raise ValueError(f"output = {output!r}: choose 'torch' or 'numpy'")
         if output == "numpy" and (device is not None or pin_memory):
@@ -209,6 +190,8 @@ class TokenLoader(Generic[ArrayT]):
             "batch_size": batch_size,
             "sequence_length": sequence_length,
             "max_sequence_length": max_sequence_length,
+            "packing": packing,
+            "mask_borders": mask_borders,
             "seed": seed,
             "rank": rank,
             "world_size": world_size,
@@ -237,6 +220,8 @@ class TokenLoader(Generic[ArrayT]):
             mixture.names if mixture else None,
             sequence_length=sequence_length,
             max_sequence_length=max_sequence_length,
+            packing=packing,
+            mask_borders=mask_borders,
             seed=seed,
             shuffle=shuffle,
             verify=verify,
@@ -264,7 +249,7 @@ class TokenLoader(Generic[ArrayT]):
         item = self._feed_item() if self._on_cuda else self._core.next()
         if item is None:
             raise StopIteration
-        inputs, targets, self._samples = item
+        inputs, targets, *_, self._samples = item
         return self._batch(inputs, targets, self._samples)
 
     def _batch(self, inputs: Any, targets: Any, samples: int) -> Batch[ArrayT]:
@@ -303,13 +288,14 @@ class TokenLoader(Generic[ArrayT]):
         """
         if step < 0:
             raise ValueError(f"step = {step}: must be 0 or more")
-        inputs, targets, samples = self._core.batch_at(step * self._core.samples_per_step)
+        first = step * self._core.samples_per_step
+        inputs, targets, ignored, samples = self._core.batch_at(first)
         if targets is None:
             import torch
 
             tensor, mask = as_signed(inputs)
             device = torch.device(self._arguments["device"])
-            inputs, targets = widen(tensor.to(device), mask)  # type: ignore[assignment]
+            inputs, targets = widen(tensor.to(device), mask, ignored)  # type: ignore[assignment]
         return self._batch(inputs, targets, samples)
 
     def __len__(self) -> int:
@@ -346,6 +332,28 @@ class TokenLoader(Generic[ArrayT]):
         return {"n_tokens": n_tokens, "n_samples": n_samples}
 
     @property
+    def packed(self) -> dict[str, int]:
+        """What ``packing`` came to, summed over a mixture's datasets; all 0 for "concat".
+
+        ``n_rows``: rows of a pass; ``n_padding``: places in them, of sequence_length + 1 each,
+        that no token fills; ``n_cut``: documents longer than a row.
+        """
+        return dict(zip(("n_rows", "n_padding", "n_cut"), self._core.packing_counts, strict=True))
+
+    def skip(self, first: int, last: int) -> None:
+        """Leave out the batches of steps ``first`` to ``last``, from 0, both included.
+
+        Step ``first`` reads what would have come after them. The schedule keeps it, so a state
+        saved later resumes without them too. Steps are counted as by :meth:`batch_at`;
+        ``ValueError`` for one that was read, and before a later change of the schedule.
+        """
+        if not 0 <= first <= last:
+            raise ValueError(f"steps {first} to {last}: give the first and the last, from 0")
+        n = self._core.samples_per_step
+        self._core.skip(first * n, (last - first + 1) * n)
+        self._note_position()
+
+    @property
     def fingerprint(self) -> str:
         """Identifies the data: the dataset's fingerprint, or one over a mixture's."""
         return self._core.fingerprint
@@ -369,24 +377,27 @@ class TokenLoader(Generic[ArrayT]):
 
     @property
     def schedule(self) -> list[dict[str, Any]]:
-        """What the run reads: segments, each with ``from``, ``sequence_length`` and ``weights``.
+        """What the run reads: segments, each a dictionary.
 
-        ``from`` is the first sample; ``weights`` are shares by name, or by path without one.
+        ``from``: the first sample; ``skipped``: samples that :meth:`skip` leaves out before it;
+        ``sequence_length``, ``packing`` and ``mask_borders``; ``unread``: targets that the change
+        from the segment before left unread, because a unit of which some rows were read counts as
+        read, and another packing begins a new pass; ``weights``: shares by name, or by path without
+        one.
         """
         labels = {name: self._label(name, at) for name, at, _ in self._core.served(0)}
+        names = ("from", "skipped", "sequence_length", "packing", "mask_borders", "unread")
         return [
-            {
-                "from": first,
-                "sequence_length": length,
-                "weights": {labels[name]: share for name, share in shares},
-            }
-            for first, length, shares in self._core.schedule
+            dict(zip(names, values, strict=True))
+            | {"weights": {labels[name]: share for name, share in shares}}
+            for *values, shares in self._core.schedule
         ]
 
     def served(self) -> dict[str, int]:
         """Return how many samples each dataset has given, up to the last batch yielded.
 
-        By name, or by path without one; in samples of ``max_sequence_length``, begun ones included.
+        By name, or by path without one; in samples of ``max_sequence_length``, begun ones included,
+        or in packed rows.
         """
         served = self._core.served(self._samples)
         return {self._label(name, at): count for name, at, count in served}
@@ -419,7 +430,8 @@ class TokenLoader(Generic[ArrayT]):
         sequence length, unless ``on_change`` is "new segment": then they apply from this position
         on, and the schedule of the state keeps both. A dataset is recognised by its name, else by
         its content. One that has got more shards is a change too: the pass under way ends without
-        them, and the next one has them.
+        them, and the next one has them. Another packing begins a new pass; what a change leaves
+        unread is in ``schedule``, and a warning.
         """
         if on_change not in ("refuse", "new segment"):
             raise ValueError(f"on_change = {on_change!r}: choose 'refuse' or 'new segment'")
@@ -431,6 +443,9 @@ class TokenLoader(Generic[ArrayT]):
             ) from None
         self._core.resume(text, on_change == "new segment")
         self._note_position()
+        last = self._core.schedule[-1]
+        if on_change == "new segment" and last[0] == self._samples and last[5]:
+            _logger.warning("the change at sample %d leaves %d targets unread", last[0], last[5])
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arguments": self._arguments, "state": self.state_dict()}
@@ -461,19 +476,6 @@ def _check_ranges(arguments: Mapping[str, Any]) -> None:
     for name in ("rank", "prefetch"):
         if arguments[name] is not None:
             whole_number(name, arguments[name], 0, MAX_COUNT)
-
-
-def _open(dataset: DatasetLike) -> TokenDataset:
-    """Return the dataset at a path, or the ``train`` in it if it is a folder of both parts."""
-    if isinstance(dataset, TokenDataset):
-        return dataset
-    return TokenDataset(find_part(dataset, "train") or dataset)
-
-
-def find_part(folder: str | os.PathLike[str], part: Literal["train", "validation"]) -> Path | None:
-    """Return the dataset ``part`` in ``folder``, or None if there is none."""
-    inner = Path(folder) / part
-    return inner if (inner / "manifest.json").is_file() else None
 
 
 def _is_cuda(device: str | torch.device) -> bool:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lslm.checkpoint import find_checkpoint, read_state
 from lslm.config import Config, missing_data
-from lslm.data import find_part
 from lslm.evaluation_data import (
     DatasetDocuments,
     EvaluationData,
@@ -22,6 +21,7 @@ from lslm.evaluation_data import (
     check_tokenizer,
 )
 from lslm.inspection import kind_of
+from lslm.mixture import find_part
 
 if TYPE_CHECKING:
     import os

@@ -76,7 +76,8 @@ class _Rows(NamedTuple, Generic[ArrayT]):
 class Batch(_Rows[ArrayT]):
     """The rows of one step: torch tensors or numpy arrays, int64 (batch_size, sequence_length).
 
-    ``for inputs, targets in loader`` unpacks it. Besides, it carries the ``state`` of the loader
+    ``for inputs, targets in loader`` unpacks it; a target of -100, torch's ``ignore_index``, is not
+    to be counted. Besides, it carries the ``state`` of the loader
     after it, and the documents of its rows, which are looked up when they are first used:
 
     ::
@@ -125,7 +126,7 @@ class Batch(_Rows[ArrayT]):
 
     @property
     def document_ids(self) -> ArrayT:
-        """For each input the number of its document in its dataset, int64, as ``inputs``."""
+        """For each input the number of its document in its dataset, int64; -1 for padding."""
         return self._documents[0]
 
     @property
@@ -135,7 +136,7 @@ class Batch(_Rows[ArrayT]):
 
     @property
     def cu_seqlens(self) -> ArrayT:
-        """Where each part of a document begins among the inputs of all rows; their number; int32.
+        """Where each part of a document, or padding, begins among all inputs; their number; int32.
 
         As attention with variable lengths takes it: ``inputs.view(-1)`` are the tokens.
         """
@@ -173,6 +174,9 @@ class Batch(_Rows[ArrayT]):
         saved = self._saved if self._origin is None else self._origin.state()
         return type(self), tuple(self), {"_saved": saved}  # the loader stays where it is
 
+
+_IGNORE = -100
+"""A target that is not counted: :data:`lslm.loss.IGNORE`, whose module needs torch."""
 
 _RING = 3
 """Page-locked buffers: one is filled, one is copied, one waits for its event."""
@@ -217,12 +221,12 @@ class CudaFeed:
         item = self._core.next()
         if item is None:
             return None
-        rows, _, samples = item
+        rows, _, ignored, samples = item
         host, mask = as_signed(rows)
         if self._pin:
             host = self._staging(host)
         with torch.cuda.stream(self._stream):
-            inputs, targets = widen(host.to(self._device, non_blocking=self._pin), mask)
+            inputs, targets = widen(host.to(self._device, non_blocking=self._pin), mask, ignored)
             event = self._stream.record_event()
         if self._pin:
             self._ring.append((host, event))
@@ -251,12 +255,21 @@ def as_signed(rows: NDArray[np.uint16] | NDArray[np.uint32]) -> tuple[torch.Tens
     return torch.from_numpy(signed), 0xFFFF if narrow else 0xFFFF_FFFF
 
 
-def widen(rows: torch.Tensor, mask: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and targets, int64 (B, T), of ``rows`` (B, T + 1) from :func:`as_signed`."""
+def widen(
+    rows: torch.Tensor, mask: int, ignored: NDArray[np.int64] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and targets, int64 (B, T), of ``rows`` (B, T + 1) from :func:`as_signed`.
+
+    The targets ``ignored``, numbered through all rows, become -100.
+    """
     import torch
 
     wide = rows.to(torch.int64).bitwise_and_(mask)
-    return wide[:, :-1].contiguous(), wide[:, 1:].contiguous()
+    inputs, targets = wide[:, :-1].contiguous(), wide[:, 1:].contiguous()
+    if ignored is not None:
+        at = torch.from_numpy(ignored).to(rows.device)
+        targets.view(-1).index_fill_(0, at, _IGNORE)
+    return inputs, targets
 
 
 def register_iterable(loader: type, *, needs_torch: bool) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lslm.architecture import ModelConfig
 from lslm.by_hand import rms_norm, squared_relu
 from lslm.cache import Cache
+from lslm.document_mask import DocumentMask
 from lslm.loss import IGNORE, linear_cross_entropy
 from lslm.rotary import frequencies, rotary, rotate
 
@@ -42,20 +43,27 @@ __all__ = [
 ]
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, *, fused: bool = True) -> Tensor:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, *, visible: Tensor | None = None, fused: bool = True
+) -> Tensor:
     """Return y_i = Σ_{j ≤ i} softmax_j(q_i · k_j / √D) v_j, causal attention (B, H, T, D).
 
     Vaswani et al. 2017, equation 1. ``query`` is (B, H, T, D); ``key`` and ``value`` are
     (B, H or a divisor of it, S, D) with S ≥ T: the queries are the last T of S positions.
+    ``visible``, bool (B, 1, T, S), says which keys j each query i sees, instead of all j ≤ i.
     ``fused`` uses torch's kernel for the same sum; without it, the formula is computed as written.
     """
     T, S, groups = query.size(-2), key.size(-2), query.size(1) // key.size(1)
-    visible = None
-    if not fused or 1 < T < S:
+    is_causal = visible is None and 1 < T == S
+    if visible is None and (not fused or 1 < T < S):
         visible = torch.ones(T, S, dtype=torch.bool, device=query.device).tril(S - T)
     if fused:
+        if visible is not None and groups > 1 and query.is_cuda:
+            # torch's kernel for a mask has no groups there; without this it computes as written
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+            groups = 1
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=visible, is_causal=1 < T == S, enable_gqa=groups > 1
+            query, key, value, attn_mask=visible, is_causal=is_causal, enable_gqa=groups > 1
         )
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     scores = query @ key.mT / math.sqrt(query.size(-1))  # (B, H, T, S)
@@ -115,7 +123,13 @@ class Attention(nn.Module):
             self.query_norm = RMSNorm(self.size, config.norm_eps or 1e-6)
             self.key_norm = RMSNorm(self.size, config.norm_eps or 1e-6)
 
-    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: list[Tensor] | None,
+        cache: Cache | None,
+        mask: DocumentMask | None = None,
+    ) -> Tensor:
         """Return (B, T, C) for ``x`` (B, T, C); each position sees itself and those before it."""
         B, T, _ = x.shape
         parts = (self.query(x), self.key(x), self.value(x))
@@ -126,7 +140,8 @@ class Attention(nn.Module):
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        return self.output(attention(q, k, v).transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
+        y = attention(q, k, v, visible=None if mask is None else mask.visible)
+        return self.output(y.transpose(1, 2).reshape(B, T, -1))  # type: ignore[no-any-return]
 
     def normalised(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys (..., D) with the mean square of each at 1, times its weight."""
@@ -166,10 +181,13 @@ class TokenShift(nn.Module):
         super().__init__()
         self.weight, self.number = nn.Parameter(torch.zeros(width)), number
 
-    def forward(self, x: Tensor, cache: Cache | None) -> Tensor:
+    def forward(self, x: Tensor, cache: Cache | None, mask: DocumentMask | None = None) -> Tensor:
         """Return (B, T, C) for ``x`` (B, T, C); before the first position there is nothing."""
         first = torch.zeros_like(x[:, :1]) if cache is None else cache.swap_last(self.number, x)
-        return x + self.weight.to(x.dtype) * torch.cat([first, x[:, :-1]], 1)
+        before = torch.cat([first, x[:, :-1]], 1)
+        if mask is not None:
+            before = before.masked_fill(mask.begins, 0)
+        return x + self.weight.to(x.dtype) * before
 
 
 class Block(nn.Module):
@@ -186,13 +204,20 @@ class Block(nn.Module):
         if config.token_shift:
             self.shifts.extend(TokenShift(config.width, 2 * layer + part) for part in (0, 1))
 
-    def forward(self, x: Tensor, rotation: list[Tensor] | None, cache: Cache | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: list[Tensor] | None,
+        cache: Cache | None,
+        mask: DocumentMask | None = None,
+    ) -> Tensor:
         """Return (B, T, C) for ``x`` (B, T, C)."""
         z = self.attention_norm(x)
-        h = self.attention(self.shifts[0](z, cache) if self.shifts else z, rotation, cache)
+        z = self.shifts[0](z, cache, mask) if self.shifts else z
+        h = self.attention(z, rotation, cache, mask)
         x = x + F.dropout(h, self.dropout, self.training)
         z = self.feed_forward_norm(x)
-        h = self.feed_forward(self.shifts[1](z, cache) if self.shifts else z)
+        h = self.feed_forward(self.shifts[1](z, cache, mask) if self.shifts else z)
         return x + F.dropout(h, self.dropout, self.training)
 
 
@@ -260,15 +285,18 @@ class Transformer(nn.Module):
         reduction: Literal["mean", "sum", "none"] = "mean",
         cache: Cache | None = None,
         n_ids: int | None = None,
+        document_ids: Tensor | None = None,
     ) -> Tensor:
         """Return float32 logits (B, T, V) of ``inputs`` (B, T), or the loss in nats of ``targets``.
 
         ``reduction`` is that of :func:`cross_entropy`. With ``cache`` the inputs follow the
         positions in it, and are appended. V is ``n_ids`` if it is given: only these ids have a
         logit and a share in the softmax, not the padding of ``vocab_size`` above a tokenizer's.
-        Raises ``ValueError`` beyond ``sequence_length``.
+        ``document_ids`` (B, T), such as :attr:`lslm.data.Batch.document_ids`, keep each document of
+        a row as if it were alone: attention, positions and token shift stay inside it. Raises
+        ``ValueError`` beyond ``sequence_length``, and for ``document_ids`` beside a ``cache``.
         """
-        x = self.hidden(inputs, cache)
+        x = self.hidden(inputs, cache, document_ids)
         weight = self.head_weight if n_ids is None else self.head_weight[:n_ids]
         if targets is not None:
             return linear_cross_entropy(x, weight, targets, reduction, compiled=self._compiled)
@@ -280,10 +308,12 @@ class Transformer(nn.Module):
         """The matrix (V, C) that makes logits of hidden states."""
         return self.embedding.weight if self.config.tied else self.head.weight
 
-    def hidden(self, inputs: Tensor, cache: Cache | None = None) -> Tensor:
+    def hidden(
+        self, inputs: Tensor, cache: Cache | None = None, document_ids: Tensor | None = None
+    ) -> Tensor:
         """Return the hidden states (B, T, C) whose product with the head is the logits.
 
-        ``cache`` and the error are those of :meth:`forward`.
+        ``cache``, ``document_ids`` and the errors are those of :meth:`forward`.
         """
         T = inputs.size(1)
         start = cache.length if cache is not None else 0
@@ -291,10 +321,13 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"{start + T} positions, but model.sequence_length = {self.config.sequence_length}"
             )
+        if document_ids is not None and cache is not None:
+            raise ValueError("document_ids beside a cache: give one of them")
+        mask = None if document_ids is None else DocumentMask.of(document_ids)
         x, rotation = self.embedding(inputs), None  # (B, T, C)
         positions = torch.arange(start, start + T, device=inputs.device)
         if self.config.positions == "learned":
-            x = x + self.positions(positions)
+            x = x + self.positions(positions if mask is None else mask.positions)
         else:
             wide = torch.promote_types(x.dtype, torch.float32)
             rotation = rotary(positions, frequencies(self.config, inputs.device, wide))
@@ -302,7 +335,7 @@ class Transformer(nn.Module):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
-            x = block(x, rotation, cache)
+            x = block(x, rotation, cache, mask)
         if cache is not None:
             cache.length += T
         return self.norm(x)  # type: ignore[no-any-return]

@@ -5,18 +5,20 @@ step → samples (from the nearest checkpoint) → windows of the data → docum
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lslm.checkpoint import find_run, list_checkpoints, read_state
-from lslm.data import TokenLoader
 from lslm.results import Result
+from lslm.run_loader import run_loader
 
 if TYPE_CHECKING:
     import os
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from lslm._lslm import TokenDataset, Tokenizer
 
@@ -36,7 +38,7 @@ class RowDocument(Result):
     n_tokens: int
     """Inputs of the row that are its tokens."""
     is_whole: bool
-    """Whether the row has all of it."""
+    """Whether the row has all of it; its last token may be a target only."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,16 +95,7 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
     settings, data = files.config.train, files.config.data.train_path()
     if step > settings.steps > 0:
         raise ValueError(f"step = {step}: the run {files.path} has {settings.steps} steps")
-    loader = TokenLoader(
-        data,
-        batch_size=settings.batch_size,
-        sequence_length=files.config.model.sequence_length,
-        seed=settings.seed,
-        rank=0,
-        world_size=1,
-        prefetch=0,
-        output="numpy",
-    )
+    loader = run_loader(files.config, data, prefetch=0, output="numpy")
     loader.load_state_dict(state["loader"])
     first = loader.n_samples + (step - 1 - state["step"]) * settings.batch_size
     loader.load_state_dict(state["loader"] | {"samples": first, "round": 0})
@@ -118,7 +111,7 @@ def read_step(run: str | os.PathLike[str], step: int) -> StepRows:
                 row=number,
                 position=int(start),
                 documents=tuple(_documents(dataset, ids, int(start))),
-                text=_decoded(files.tokenizer, inputs),
+                text=_decoded(files.tokenizer, inputs[ids >= 0]),
             )
             for number, (inputs, ids, start) in enumerate(rows)
         ),
@@ -137,18 +130,23 @@ def _nearest(run: str | os.PathLike[str], step: int) -> dict[str, Any]:
     return later[0] if later else states[-1]
 
 
-def _documents(dataset: TokenDataset, ids: Any, start: int) -> list[RowDocument]:
-    """Return the documents of a row whose inputs begin at token ``start``."""
-    found = []
-    for document in np.unique(ids).tolist():
+def _documents(dataset: TokenDataset, ids: NDArray[np.int64], start: int) -> list[RowDocument]:
+    """Return the documents of a row, in its order, whose first token is ``start``.
+
+    ``ids`` are those of its inputs; the row has one more token, the last target.
+    """
+    counts, found = Counter(ids[ids >= 0].tolist()), []
+    for document, count in counts.items():
         first, stop = dataset.document_span(document)
+        has_begin = start <= first or len(counts) > 1
+        is_last = document == ids[-1]
         found.append(
             RowDocument(
                 document=document,
                 source=dataset.source(document),
                 id=dataset.document_id(document),
-                n_tokens=int((ids == document).sum()),
-                is_whole=start <= first and stop <= start + len(ids),
+                n_tokens=count,
+                is_whole=has_begin and count + is_last >= stop - first,
             )
         )
     return found

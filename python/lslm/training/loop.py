@@ -107,6 +107,8 @@ class _Launched(NamedTuple):
     """Of the learning rates."""
     loader: dict[str, Any] | None
     """The state of the loader after its batch, if the run may go back."""
+    seconds: float
+    """Its time."""
     row: dict[str, float]
     """Its figures for metrics.jsonl that were known when it was launched."""
 
@@ -155,17 +157,15 @@ class _Loop:
             return False
         seconds = time.monotonic() - start
         state.step, self.is_saved, self._validation = number, False, None
-        state.n_tokens += (n_tokens := settings.batch_size * run.config.model.sequence_length)
         state.seconds += seconds
         self._pace.add_step(seconds)
         if run.budget is not None:
             run.budget.add_step(seconds)
-        row = {"lr": run.config.optim.lr * factor, "tokens": state.n_tokens}
-        row |= {"seconds": state.seconds, "tokens_per_second": n_tokens / seconds}
-        row |= {"data_seconds": waited}
+        row = {"lr": run.config.optim.lr * factor, "seconds": state.seconds, "data_seconds": waited}
         loader = run.loader.state_dict() if settings.on_bad_step == "rewind" else None
-        self._launched = _Launched(values, changed, factor, loader, row)
-        self._speed = f"{n_tokens / seconds:,.0f} tokens/s"
+        self._launched = _Launched(values, changed, factor, loader, seconds, row)
+        n_places = settings.batch_size * run.config.model.sequence_length
+        self._speed = f"{n_places / seconds:,.0f} tokens/s"
         self.show()
         return True
 
@@ -176,7 +176,7 @@ class _Loop:
         """
         if self._launched is None:
             return True
-        (values, changed, factor, loader, row), self._launched = self._launched, None
+        (values, changed, factor, loader, seconds, row), self._launched = self._launched, None
         run, state, settings = self.run, self.state, self.run.config.train
         loss, norm, is_kept = values.read()
         verdict = run.health.judge(state.step, loss, norm)
@@ -194,6 +194,8 @@ class _Loop:
                 self._batches, self.is_saved = iter(run.loader), True
                 return False
             _warn(run, state.step, verdict.text + ("" if is_kept else "; skipped this update"))
+        state.n_tokens += values.n_targets
+        row |= {"tokens": state.n_tokens, "tokens_per_second": values.n_targets / seconds}
         state.n_skipped += not is_kept
         state.loss = loss if verdict.kind != "not finite" else state.loss
         signs = run.health.signs(state.step, loss, norm, at_end=run.is_finished(state.step))
@@ -324,6 +326,7 @@ def _launch(run: TrainingRun, batch: Batch[torch.Tensor], limits: Limits) -> Ste
         run.optimizers,
         batch.inputs,
         batch.targets,
+        document_ids=batch.document_ids if run.config.data.document_mask else None,
         micro_batch_size=settings.micro_batch_size or None,
         max_grad_norm=settings.max_grad_norm or None,
         dtype=settings.dtype,

@@ -26,12 +26,12 @@ from lslm.config import (
     replace,
     to_toml,
 )
-from lslm.data import TokenLoader
 from lslm.exceptions import FormatError, MismatchError
 from lslm.files import write_atomically
 from lslm.model import Transformer
 from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import Ranks, resolve_dtype
+from lslm.run_loader import run_loader
 from lslm.training.autotune import autotune
 from lslm.training.budget import Budget
 from lslm.training.environment import changes, environment
@@ -274,11 +274,9 @@ def _build(
         model=model,
         optimizers=build_optimizers(model, config.optim, group),
         trained=DistributedDataParallel(model) if group.world_size > 1 else model,
-        loader=TokenLoader(
+        loader=run_loader(
+            config,
             data.train,
-            batch_size=settings.batch_size // group.world_size,
-            sequence_length=config.model.sequence_length,
-            seed=settings.seed,
             rank=group.rank,
             world_size=group.world_size,
             device=None if device == "cpu" else device,

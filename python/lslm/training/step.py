@@ -32,17 +32,17 @@ class Limits:
 
 
 class StepValues:
-    """Loss, gradient norm and whether there was an update, on their way to the host.
+    """Loss, gradient norm, whether there was an update, and targets, on their way to the host.
 
     On a GPU they are copied to page-locked memory after the step; reading them waits for that step
     alone, not for those that were launched after it.
     """
 
-    def __init__(self, loss: Tensor, norm: Tensor, is_kept: Tensor) -> None:
-        values = torch.stack([loss, norm, is_kept.to(loss.dtype)])
+    def __init__(self, loss: Tensor, norm: Tensor, is_kept: Tensor, n_targets: Tensor) -> None:
+        values = torch.stack([loss, norm, is_kept.to(loss.dtype), n_targets.to(loss.dtype)])
         self._copied: torch.cuda.Event | None = None
         if values.is_cuda:
-            on_device, values = values, torch.empty(3, dtype=values.dtype, pin_memory=True)
+            on_device, values = values, torch.empty(4, dtype=values.dtype, pin_memory=True)
             values.copy_(on_device, non_blocking=True)
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
@@ -52,8 +52,13 @@ class StepValues:
         """Return loss, gradient norm and whether the weights were updated, once they are known."""
         if self._copied is not None:
             self._copied.synchronize()
-        loss, norm, is_kept = self._values.tolist()
+        loss, norm, is_kept, _ = self._values.tolist()
         return loss, norm, bool(is_kept)
+
+    @property
+    def n_targets(self) -> int:
+        """Targets of all processes that were counted, after :meth:`read`."""
+        return int(self._values[3])
 
 
 def launch_step(
@@ -62,6 +67,7 @@ def launch_step(
     inputs: Tensor,
     targets: Tensor,
     *,
+    document_ids: Tensor | None = None,
     micro_batch_size: int | None = None,
     max_grad_norm: float | None = None,
     dtype: str = "float32",
@@ -82,7 +88,8 @@ def launch_step(
         wait = start + rows < len(inputs) and isinstance(model, DistributedDataParallel)
         with model.no_sync() if wait else contextlib.nullcontext():  # type: ignore[operator]
             with autocast(inputs.device.type, dtype):
-                loss = model(inputs[part], targets[part], reduction="sum")
+                documents = {} if document_ids is None else {"document_ids": document_ids[part]}
+                loss = model(inputs[part], targets[part], reduction="sum", **documents)
             (loss * (group.world_size / n_targets)).backward()
         sums.append(loss.detach())
     wide = torch.float32 if inputs.device.type == "mps" else torch.float64  # which mps lacks
@@ -95,7 +102,7 @@ def launch_step(
     is_kept = torch.isfinite(mean) & torch.isfinite(norm)
     is_kept &= (mean <= limits.loss) & (norm <= limits.norm)
     update(optimizers, is_kept)
-    return StepValues(mean, norm, is_kept)
+    return StepValues(mean, norm, is_kept, n_targets)
 
 
 def train_step(
@@ -104,6 +111,7 @@ def train_step(
     inputs: Tensor,
     targets: Tensor,
     *,
+    document_ids: Tensor | None = None,
     micro_batch_size: int | None = None,
     max_grad_norm: float | None = None,
     dtype: str = "float32",
@@ -111,8 +119,9 @@ def train_step(
     """Return the loss and the norm of the gradient of one step: forward, backward, update.
 
     ``inputs`` and ``targets`` (B, T) are this process's rows, ``micro_batch_size`` of them at a
-    time (None: all). The loss is the mean nats per target over all micro-batches of all processes:
-    their sum, divided once. A gradient whose norm is above ``max_grad_norm`` is scaled down to it.
+    time (None: all); with ``document_ids`` (B, T) the model keeps the documents of a row apart. The
+    loss is the mean nats per target over all micro-batches of all processes: their sum, divided
+    once. A gradient whose norm is above ``max_grad_norm`` is scaled down to it.
     Raises ``FloatingPointError``, and updates nothing, if loss or gradient is not finite. A run
     calls :func:`launch_step`, which is the same without waiting for the result.
     """
@@ -121,6 +130,7 @@ def train_step(
         optimizers,
         inputs,
         targets,
+        document_ids=document_ids,
         micro_batch_size=micro_batch_size,
         max_grad_norm=max_grad_norm,
         dtype=dtype,

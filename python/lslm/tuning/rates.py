@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm.config import Config, load_config, replace
-from lslm.data import TokenLoader
 from lslm.files import write_atomically
 from lslm.limits import MAX_COUNT, whole_number
 from lslm.model import Transformer
@@ -21,6 +20,7 @@ from lslm.optim import build_optimizers, default_newton_schulz_steps
 from lslm.parallel import resolve_device, resolve_dtype
 from lslm.progress import reporting
 from lslm.results import Result
+from lslm.run_loader import run_loader
 from lslm.training.loop import set_learning_rates
 from lslm.training.run import TrainingData
 from lslm.training.step import train_step
@@ -28,8 +28,6 @@ from lslm.training.step import train_step
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-
-    import torch
 
     from lslm.config import Setting
     from lslm.progress import Progress
@@ -122,13 +120,7 @@ def _losses(config: Config, n_steps: int, progress: Progress) -> list[RatePoint]
     )
     model = Transformer(config.model, settings.seed).to(device)
     optimizers = build_optimizers(model, config.optim)
-    loader: TokenLoader[torch.Tensor] = TokenLoader(
-        data.train,
-        batch_size=settings.batch_size,
-        sequence_length=config.model.sequence_length,
-        seed=settings.seed,
-        device=None if device == "cpu" else device,
-    )
+    loader = run_loader(config, data.train, device=None if device == "cpu" else device)
     points: list[RatePoint] = []
     mean, low, high = 0.0, *FACTORS
     with reporting(progress) as reporter:
@@ -141,6 +133,7 @@ def _losses(config: Config, n_steps: int, progress: Progress) -> list[RatePoint]
                     optimizers,
                     batch.inputs,
                     batch.targets,
+                    document_ids=batch.document_ids if config.data.document_mask else None,
                     micro_batch_size=settings.micro_batch_size or None,
                     max_grad_norm=settings.max_grad_norm or None,
                     dtype=dtype,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use lslm_runtime::{Error, Result};
 
 use crate::element::Element;
-use crate::plan::SampleReader;
+use crate::reader::SampleReader;
 
 /// What a batch contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub struct Batch {
     pool: Weak<BufferPool>,
     /// The number of samples that all ranks have consumed after this batch.
     pub samples: u64,
+    /// For [`Buffer::Narrow`] and [`Buffer::Wide`], the targets that are not counted: numbers below
+    /// `batch_size × T`, ascending. Among pairs they are [`IGNORE`](crate::reader::IGNORE).
+    pub ignored: Vec<i64>,
 }
 
 impl Batch {
@@ -140,7 +143,9 @@ impl BatchFiller {
             buffer: Some(self.pool.take().map_or_else(|| self.new_buffer(), Ok)?),
             pool: Arc::downgrade(&self.pool),
             samples: after,
+            ignored: Vec::new(),
         };
+        let mut ignored = Vec::new();
         let RankRows { rows, rank, .. } = self.rows;
         let length = self.reader.plan().options().sequence_length;
         let first = samples + (rank * rows) as u64;
@@ -153,16 +158,13 @@ impl BatchFiller {
                 }
             }
             Buffer::Narrow(tokens) => {
-                for (sample, row) in (first..).zip(tokens.chunks_exact_mut(length + 1)) {
-                    self.reader.fill_row(sample, row)?;
-                }
+                self.reader.fill_rows(first, tokens, length, &mut ignored)?;
             }
             Buffer::Wide(tokens) => {
-                for (sample, row) in (first..).zip(tokens.chunks_exact_mut(length + 1)) {
-                    self.reader.fill_row(sample, row)?;
-                }
+                self.reader.fill_rows(first, tokens, length, &mut ignored)?;
             }
         }
+        batch.ignored = ignored;
         Ok(batch)
     }
 

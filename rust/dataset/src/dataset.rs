@@ -223,6 +223,34 @@ impl Dataset {
         Ok(first_token + span.start..first_token + span.end)
     }
 
+    /// Calls `visit` with the span of each document within the first `n_tokens` tokens, in order.
+    pub(crate) fn visit_documents(
+        &self,
+        n_tokens: u64,
+        mut visit: impl FnMut(Range<u64>) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(ends) = &self.0.document_ends {
+            let mut start = 0;
+            for end in ends.iter().take_while(|end| **end <= n_tokens) {
+                visit(start..*end)?;
+                start = *end;
+            }
+            return Ok(());
+        }
+        for (index, first) in self.0.token_starts[..self.n_shards()].iter().enumerate() {
+            if *first >= n_tokens {
+                break;
+            }
+            let shard = self.shard(index)?;
+            for document in 0..shard.head.header.documents {
+                let tokens = shard.head.header.tokens;
+                let span = shard.span(kind::DOCUMENT_ENDS, document, tokens)?;
+                visit(first + span.start..first + span.end)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the document that has the token at `position`.
     pub fn document_at(&self, position: u64) -> Result<u64> {
         let n = self.n_tokens();

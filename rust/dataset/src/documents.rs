@@ -3,7 +3,8 @@
 use lslm_runtime::{Error, Result};
 
 use crate::dataset::Dataset;
-use crate::plan::SampleReader;
+use crate::reader::SampleReader;
+use crate::stream::UnitTokens;
 
 /// The documents of the rows of a batch.
 ///
@@ -15,11 +16,12 @@ use crate::plan::SampleReader;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Documents {
-    /// For each input, the number of its document in its dataset.
+    /// For each input, the number of its document in its dataset; −1 for padding.
     pub ids: Vec<i64>,
     /// For each input, its position in the part of the document that the row has.
     pub positions: Vec<i32>,
-    /// Where each document, or part of one, begins among the inputs of all rows; then their number.
+    /// Where each document, part of one, or padding begins among the inputs of all rows; then their
+    /// number.
     pub boundaries: Vec<i32>,
     /// For each row, the index of its dataset.
     pub sources: Vec<i32>,
@@ -33,11 +35,24 @@ impl SampleReader {
         let length = self.plan().options().sequence_length;
         let mut documents = Documents::default();
         for sample in first..first + rows as u64 {
-            let position = self.locate(sample)?;
+            let found = self.find(sample)?;
+            let position = found.position;
             documents.sources.push(position.source as i32);
             documents.starts.push(position.start as i64);
-            let dataset = self.plan().sources()[position.source].clone();
-            documents.push_row(&dataset, position.start, length)?;
+            let dataset = &self.plan().sources()[position.source];
+            let row_end = documents.ids.len() + length;
+            match found.tokens {
+                UnitTokens::From(start) => documents.push_tokens(dataset, start, length)?,
+                UnitTokens::Row(rows, row) => {
+                    for piece in rows.row(row) {
+                        let count = piece.len().min(row_end - documents.ids.len());
+                        documents.push_tokens(dataset, piece.start(), count)?;
+                    }
+                }
+            }
+            if documents.ids.len() < row_end {
+                documents.push_part(-1, row_end - documents.ids.len());
+            }
         }
         documents.boundaries.push(documents.ids.len() as i32);
         Ok(documents)
@@ -45,19 +60,17 @@ impl SampleReader {
 }
 
 impl Documents {
-    /// Appends the row of `length` inputs that begins at token `start` of `dataset`.
-    fn push_row(&mut self, dataset: &Dataset, start: u64, length: usize) -> Result<()> {
+    /// Appends `length` inputs, the tokens of `dataset` from `start` on.
+    fn push_tokens(&mut self, dataset: &Dataset, start: u64, length: usize) -> Result<()> {
         let stop = start + length as u64;
         let mut at = start;
         let mut index = dataset.document_at(start)?;
         while at < stop {
             let span = dataset.document_span(index)?;
             if span.contains(&at) {
-                let n = (span.end.min(stop) - at) as usize;
-                self.boundaries.push(self.ids.len() as i32);
-                self.ids.resize(self.ids.len() + n, index as i64);
-                self.positions.extend(0..n as i32);
-                at += n as u64;
+                let n = span.end.min(stop) - at;
+                self.push_part(index as i64, n as usize);
+                at += n;
             } else if !span.is_empty() {
                 let text = format!("document {index} does not contain token {at}");
                 return Err(Error::format(dataset.folder(), None, text));
@@ -65,5 +78,12 @@ impl Documents {
             index += 1;
         }
         Ok(())
+    }
+
+    /// Appends `n` inputs of document `id`.
+    fn push_part(&mut self, id: i64, n: usize) {
+        self.boundaries.push(self.ids.len() as i32);
+        self.ids.resize(self.ids.len() + n, id);
+        self.positions.extend(0..n as i32);
     }
 }

@@ -16,10 +16,12 @@
 //! * [`verify`]: checks every byte of a dataset.
 //! * [`order`]: a pseudorandom permutation in constant memory.
 //! * [`windows`]: which tokens are the samples of an epoch.
+//! * [`packing`]: rows of whole documents instead of windows.
 //! * [`mixture`]: which source each sample of a mixture comes from.
 //! * [`schedule`]: segments of samples, each with its sources and weights.
 //! * [`state`]: a schedule and a position in it, as JSON.
 //! * [`plan`]: the endless sequence of samples of one training run.
+//! * [`reader`]: reads these samples.
 //! * [`documents`]: which documents the rows of a batch come from.
 //! * [`batch`]: batches of that sequence, in memory that is reused.
 //! * [`loader`]: yields the batches of one rank; a thread fills them ahead.
@@ -27,6 +29,7 @@
 //! Nothing here depends on text; [`order`], [`windows`] and [`mixture`] compute with numbers only.
 
 pub mod batch;
+mod best_fit;
 pub mod bin_file;
 pub mod dataset;
 pub mod documents;
@@ -38,12 +41,17 @@ mod map;
 mod mapped_shard;
 pub mod mixture;
 pub mod order;
+mod packed;
+pub mod packing;
 pub mod plan;
+mod plan_segment;
 mod prefetch;
+pub mod reader;
 mod resume;
 pub mod schedule;
 pub mod shard;
 mod shards;
+mod sources;
 pub mod state;
 mod stream;
 pub mod verify;
@@ -61,9 +69,13 @@ pub use lslm_runtime::TokenId;
 pub use manifest::{DocumentEnd, HoldOutEntry, Manifest, ShardEntry, TokenizerEntry};
 pub use mixture::Mixture;
 pub use order::Order;
-pub use plan::{Access, OnChange, Plan, PlanOptions, PlanSource};
+pub use packed::PackingCounts;
+pub use packing::Packing;
+pub use plan::{Access, OnChange, Plan, PlanOptions};
+pub use reader::SampleReader;
 pub use schedule::Schedule;
 pub use shard::{ShardOptions, ShardSummary, ShardWriter};
+pub use sources::PlanSource;
 pub use state::LoaderState;
 pub use weight::Weight;
 pub use windows::Windows;

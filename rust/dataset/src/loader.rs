@@ -48,8 +48,8 @@ pub struct LoaderOptions {
 /// use std::sync::Arc;
 ///
 /// use lslm_dataset::{
-///     Access, Buffer, Dataset, DatasetWriter, Layout, Loader, LoaderOptions, Manifest, Plan,
-///     PlanOptions,
+///     Access, Buffer, Dataset, DatasetWriter, Layout, Loader, LoaderOptions, Manifest, Packing,
+///     Plan, PlanOptions,
 /// };
 ///
 /// let folder = tempfile::tempdir().unwrap();
@@ -60,6 +60,8 @@ pub struct LoaderOptions {
 /// let options = PlanOptions {
 ///     sequence_length: 8,
 ///     max_sequence_length: None,
+///     packing: Packing::Concat,
+///     mask_borders: false,
 ///     seed: 0,
 ///     shuffle: true,
 ///     verify: false,
@@ -191,13 +193,8 @@ impl Loader {
     /// `on_change` allows it.
     pub fn resume(&mut self, state: &LoaderState, on_change: OnChange) -> Result<()> {
         let plan = Arc::new(self.plan.resumed(state, on_change)?);
-        self.limit = match self.options.epochs {
-            None => None,
-            Some(epochs) => Some(samples_of(&plan, epochs, self.global_batch_size)?),
-        };
-        let pool = Arc::clone(self.filler.pool());
-        self.filler = BatchFiller::new(plan.reader(), self.filler.rows(), pool);
-        self.plan = plan;
+        self.limit = self.limit_of(&plan)?;
+        self.set_plan(plan);
         self.seek(state.position);
         Ok(())
     }
@@ -209,7 +206,7 @@ impl Loader {
     }
 
     /// Returns the plan, the first sample and the rows of this rank's batch of the step that begins
-    /// at sample `samples`, for [`SampleReader::documents`](crate::plan::SampleReader::documents).
+    /// at sample `samples`, for [`SampleReader::documents`](crate::SampleReader::documents).
     pub fn rows_at(&self, samples: u64) -> (Arc<Plan>, u64, usize) {
         let rows = self.filler.rows();
         let first = samples.saturating_add((rows.rank * rows.rows) as u64);
@@ -219,6 +216,34 @@ impl Loader {
     /// Returns the rows of all ranks in a step.
     pub fn samples_per_step(&self) -> u64 {
         self.per_step()
+    }
+
+    /// Leaves out the `count` samples from sample `from` on, which is not before the position.
+    pub fn skip(&mut self, from: u64, count: u64) -> Result<()> {
+        if from < self.samples {
+            return Err(Error::invalid(format!(
+                "sample {from} was read: the loader is at sample {}, and only later ones can be \
+                 left out",
+                self.samples
+            )));
+        }
+        let plan = Arc::new(self.plan.skipping(from, count)?);
+        self.limit = self.limit_of(&plan)?;
+        self.set_plan(plan);
+        self.seek(self.position());
+        Ok(())
+    }
+
+    /// Returns the samples of all passes over `plan`, for a loader that ends.
+    fn limit_of(&self, plan: &Plan) -> Result<Option<u64>> {
+        let epochs = self.options.epochs;
+        epochs.map(|epochs| samples_of(plan, epochs, self.global_batch_size)).transpose()
+    }
+
+    fn set_plan(&mut self, plan: Arc<Plan>) {
+        let pool = Arc::clone(self.filler.pool());
+        self.filler = BatchFiller::new(plan.reader(), self.filler.rows(), pool);
+        self.plan = plan;
     }
 
     /// Moves to `position`, which may come from a loader with other batch and world sizes.
@@ -334,7 +359,8 @@ fn samples_of(plan: &Plan, epochs: u64, global_batch_size: u64) -> Result<u64> {
     }
     let Some(per_epoch) = plan.samples_per_epoch() else {
         return Err(Error::invalid(format!(
-            "epochs = {epochs}: a mixture has no pass of its own; stop after a number of steps"
+            "epochs = {epochs}: a mixture has no pass of its own, nor has a schedule of several \
+             segments; stop after a number of steps"
         )));
     };
     let samples = epochs.checked_mul(per_epoch).ok_or_else(|| {

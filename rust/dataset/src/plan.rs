@@ -13,30 +13,25 @@
 //! start      = offset of the pass + L × order.at(i) + T × part       L = P × T
 //! sample     = tokens start … start + T of the source
 //! ```
+//!
+//! With a packing, a unit is a row of whole documents instead: `order.at(i)` is its number.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use lslm_runtime::{Error, Result, hex};
-use sha2::{Digest, Sha256};
+use lslm_runtime::{Error, Result, Task, hex};
 
-use crate::dataset::{Dataset, ReadBuffers};
-use crate::element::Element;
-use crate::mixture::{Mixture, MixtureBlock};
+use crate::dataset::Dataset;
+use crate::mixture::Mixture;
 use crate::order::stream;
-use crate::schedule::{Schedule, SourceKey, check_name, content_of, content_tokens};
-use crate::shards::ShardFiles;
-use crate::stream::{Cursor, SampleStream};
+use crate::packed::{PackedRows, PackingCounts};
+use crate::packing::Packing;
+use crate::plan_segment::PlanSegment;
+use crate::schedule::{Schedule, Segment, SourceKey, check_name, content_of, content_tokens};
+use crate::sources::{PlanSource, check_same_tokenizer, fingerprint_of, keys_of};
+use crate::stream::{Cursor, Rows, SampleStream};
 use crate::weight::{Weight, normalised};
-use crate::windows::{Epoch, Windows};
-
-/// Samples of a block that are left unread when a segment ends inside it, at most: 128 MiB of
-/// numbers. Only weights below 2^-24 have longer blocks.
-const MAX_UNREAD: u64 = 1 << 24;
-
-/// Bytes of files that [`Access::Auto`] reads through maps, at most: maps are fastest, but their
-/// pages count as this process's memory.
-const MAX_MAPPED_BYTES: u64 = 256 << 20;
+use crate::windows::Windows;
 
 /// What the sequence depends on besides the datasets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +41,10 @@ pub struct PlanOptions {
     /// The longest sequence of the run, a multiple of T: the unit that is shuffled, so a shorter
     /// sequence keeps the order. `None` for T.
     pub max_sequence_length: Option<usize>,
+    /// How documents become rows. Packed rows are planned for T, whatever the longest sequence is.
+    pub packing: Packing,
+    /// Whether the first token of a document is no target after the end of another one.
+    pub mask_borders: bool,
     /// Selects one of 2^64 orders.
     pub seed: u64,
     /// Whether samples come in random order instead of that of the files.
@@ -77,25 +76,8 @@ pub struct SamplePosition {
     pub source: usize,
     /// The number of the pass over that source, from 0.
     pub epoch: u64,
-    /// The position of its first token in the source; it has T + 1 tokens.
+    /// The position of its first token in the source.
     pub start: u64,
-}
-
-/// A dataset of a plan, with its name and weight.
-#[derive(Clone, Debug)]
-pub struct PlanSource {
-    /// The dataset.
-    pub dataset: Dataset,
-    /// What its order depends on; `None` for its content.
-    pub name: Option<String>,
-    /// The proportion in which it is mixed; `None` in all sources for their numbers of tokens.
-    pub weight: Option<f64>,
-}
-
-impl From<Dataset> for PlanSource {
-    fn from(dataset: Dataset) -> Self {
-        Self { dataset, name: None, weight: None }
-    }
 }
 
 /// What happens when a state was saved by a loader of other sources, weights or lengths.
@@ -120,89 +102,19 @@ pub struct Plan {
     fingerprint: [u8; 32],
     schedule: Schedule,
     /// The samples of each name in the schedule.
-    streams: Vec<PlanStream>,
+    pub(crate) streams: Vec<PlanStream>,
     segments: Vec<PlanSegment>,
+    /// Packed rows with the source of each: they are planned once.
+    packed: Vec<(usize, Arc<PackedRows>)>,
 }
 
 /// The samples of a name in the schedule.
 #[derive(Clone, Debug)]
-struct PlanStream {
-    name: String,
+pub(crate) struct PlanStream {
+    pub(crate) name: String,
     /// The index of its dataset, unless that was not given.
-    dataset: Option<usize>,
-    samples: SampleStream,
-}
-
-/// A segment of the schedule, ready to compute with.
-#[derive(Clone, Debug)]
-struct PlanSegment {
-    from: u64,
-    sequence_length: u64,
-    /// Samples in a unit.
-    parts: u64,
-    /// The stream of each source of the mixture.
-    members: Vec<usize>,
-    /// `None` for a single source.
-    mixture: Option<Mixture>,
-    /// For each stream, the units that are still to be read at the start.
-    cursors: Vec<Cursor>,
-}
-
-impl PlanSegment {
-    /// Returns the samples of the unit that source `member` reads as number `index` in this
-    /// segment, if they have one of the tokens of `span`; the unit begins at token `start`.
-    fn samples_of(
-        &self,
-        member: usize,
-        index: u64,
-        start: u64,
-        span: &Range<u64>,
-    ) -> impl Iterator<Item = u64> {
-        let length = self.sequence_length;
-        let (first, last) = (span.start, span.end);
-        (0..self.parts)
-            .filter(move |part| {
-                let start = start + part * length;
-                start < last && first <= start + length
-            })
-            .map(move |part| {
-                let ordinal = index * self.parts + part;
-                let mixture = self.mixture.as_ref();
-                self.from + mixture.map_or(ordinal, |mixture| mixture.sample_of(member, ordinal))
-            })
-    }
-
-    /// Returns, for each stream, the units that are still to be read at sample `sample`. A unit of
-    /// which some rows were read counts as read.
-    ///
-    /// [`Error::Invalid`] if the rest of the mixture's block is too long to go through.
-    fn cursors_at(&self, sample: u64) -> Result<Vec<Cursor>> {
-        let n = sample - self.from;
-        let unread = match &self.mixture {
-            None => vec![(n, Vec::new())],
-            Some(mixture) if mixture.rest(n) <= MAX_UNREAD => mixture.unread(n),
-            Some(mixture) => {
-                return Err(Error::invalid(format!(
-                    "sample {sample} is inside a block of the mixture, of {} samples because its \
-                     weights are so unequal: a segment can end at sample {}",
-                    mixture.block_size(),
-                    sample.saturating_add(mixture.rest(n))
-                )));
-            }
-        };
-        let mut cursors = self.cursors.clone();
-        for (stream, (count, rows)) in self.members.iter().zip(unread) {
-            // a unit is unread if none of its rows up to `count` was read
-            let is_unread = |unit: &u64| {
-                let rows_of = unit * self.parts..((unit + 1) * self.parts).min(count);
-                rows_of.into_iter().all(|row| rows.binary_search(&row).is_ok())
-            };
-            let first_rows = rows.iter().filter(|row| row.is_multiple_of(self.parts));
-            let units = first_rows.map(|row| row / self.parts).filter(is_unread);
-            cursors[*stream] = cursors[*stream].after(count.div_ceil(self.parts), units);
-        }
-        Ok(cursors)
-    }
+    pub(crate) dataset: Option<usize>,
+    pub(crate) samples: SampleStream,
 }
 
 impl Plan {
@@ -214,6 +126,15 @@ impl Plan {
     pub fn new<S: Into<PlanSource>>(
         sources: impl IntoIterator<Item = S>,
         options: PlanOptions,
+    ) -> Result<Self> {
+        Self::with_task(sources, options, &Task::default())
+    }
+
+    /// Does what [`new`](Self::new) does; packing many documents reports to `task`.
+    pub fn with_task<S: Into<PlanSource>>(
+        sources: impl IntoIterator<Item = S>,
+        options: PlanOptions,
+        task: &Task,
     ) -> Result<Self> {
         let sources: Vec<PlanSource> = sources.into_iter().map(Into::into).collect();
         let Some(first) = sources.first() else {
@@ -243,8 +164,16 @@ impl Plan {
             )));
         }
         let fingerprint = fingerprint_of(&sources, &keys, &weights);
+        let segment = Segment {
+            from: 0,
+            skip: 0,
+            sequence_length: length,
+            packing: options.packing,
+            mask_borders: options.mask_borders,
+            weights: Vec::new(),
+        };
         let schedule =
-            Schedule::new(keys.into_iter().zip(weights.iter().copied()).collect(), length);
+            Schedule::new(keys.into_iter().zip(weights.iter().copied()).collect(), &segment);
         let (names, sources) = sources.into_iter().map(|s| (s.name, s.dataset)).unzip();
         Self {
             sources,
@@ -255,41 +184,59 @@ impl Plan {
             schedule: schedule.clone(),
             streams: Vec::new(),
             segments: Vec::new(),
+            packed: Vec::new(),
         }
-        .with_schedule(schedule)
+        .with_schedule(schedule, task)
     }
 
     /// Returns the plan of the same datasets by another schedule.
-    pub(crate) fn with_schedule(mut self, schedule: Schedule) -> Result<Self> {
+    pub(crate) fn with_schedule(mut self, schedule: Schedule, task: &Task) -> Result<Self> {
         self.streams = self.unfilled_streams(&schedule);
         self.segments.clear();
         for index in 0..schedule.segments.len() {
-            let segment = &schedule.segments[index];
-            let cursors = match self.segments.last() {
-                None => vec![Cursor::default(); self.streams.len()],
-                Some(last) => last.cursors_at(segment.from)?,
-            };
-            let members = schedule.members(index);
-            let shares: Vec<Weight> = members.iter().map(|m| segment.weight(*m)).collect();
-            let streams = members.iter().map(|m| self.stream_of(&schedule.sources[*m].name));
-            let streams: Vec<usize> = streams.collect();
-            for (member, stream) in members.iter().zip(&streams) {
-                self.fill_stream(*stream, &schedule.sources[*member], cursors[*stream].next())?;
-            }
-            let mixture = (members.len() > 1)
-                .then(|| Mixture::of(&shares, self.options.seed, segment.from))
-                .transpose()?;
-            self.segments.push(PlanSegment {
-                from: segment.from,
-                sequence_length: segment.sequence_length,
-                parts: self.unit() / segment.sequence_length,
-                members: streams,
-                mixture,
-                cursors,
-            });
+            let segment = self.prepared(&schedule, index, task)?;
+            self.segments.push(segment);
         }
         self.schedule = schedule;
         Ok(self)
+    }
+
+    /// Returns segment `index` of `schedule`; those before it are prepared. Fills the streams.
+    fn prepared(&mut self, schedule: &Schedule, index: usize, task: &Task) -> Result<PlanSegment> {
+        let segment = &schedule.segments[index];
+        let (mut cursors, mut unread) = match self.segments.last() {
+            None => (vec![Cursor::default(); self.streams.len()], 0),
+            Some(last) => last.end_at(segment.from.saturating_add(segment.skip))?,
+        };
+        let sources = schedule.members(index);
+        let shares: Vec<Weight> = sources.iter().map(|source| segment.weight(*source)).collect();
+        let members = sources.iter().map(|source| self.stream_of(&schedule.sources[*source].name));
+        let members: Vec<usize> = members.collect();
+        for (source, stream) in sources.iter().zip(&members) {
+            let (key, cursor) = (&schedule.sources[*source], &mut cursors[*stream]);
+            unread += self.fill_stream(*stream, key, segment, cursor, task)?;
+        }
+        let mixture = (members.len() > 1)
+            .then(|| Mixture::of(&shares, self.options.seed, segment.from))
+            .transpose()?;
+        let parts = match segment.packing {
+            Packing::Concat => self.unit() / segment.sequence_length,
+            Packing::BestFit | Packing::Document => 1,
+        };
+        let mut prepared = PlanSegment {
+            from: segment.from,
+            sequence_length: segment.sequence_length,
+            mask_borders: segment.mask_borders,
+            parts,
+            members,
+            mixture,
+            cursors,
+            unread,
+        };
+        if index == 0 && segment.skip > 0 {
+            (prepared.cursors, prepared.unread) = prepared.end_at(segment.skip)?;
+        }
+        Ok(prepared)
     }
 
     /// Returns the streams of the names in `schedule`, without windows.
@@ -312,29 +259,72 @@ impl Plan {
         self.streams.iter().position(|stream| stream.name == name).unwrap_or_default()
     }
 
-    /// Appends the windows of the dataset as it was under `key`, unless it has them.
-    fn fill_stream(&mut self, index: usize, key: &SourceKey, used: u64) -> Result<()> {
-        let Some(dataset) = self.streams[index].dataset.map(|dataset| &self.sources[dataset])
-        else {
-            return Ok(());
-        };
+    /// Appends the rows of `segment` over the dataset as it was under `key`, unless the stream has
+    /// them; returns the targets that this leaves unread. Another packing moves `cursor`.
+    fn fill_stream(
+        &mut self,
+        index: usize,
+        key: &SourceKey,
+        segment: &Segment,
+        cursor: &mut Cursor,
+        task: &Task,
+    ) -> Result<u64> {
+        let Some(source) = self.streams[index].dataset else { return Ok(0) };
+        let dataset = &self.sources[source];
         let n_tokens = content_tokens(dataset, key.content).ok_or_else(|| Error::Mismatch {
             what: format!("the data of source {:?} and the saved state's", key.label()),
             expected: hex(&key.content),
             found: hex(&content_of(&dataset.fingerprint())),
         })?;
-        let stream = &self.streams[index];
-        if stream.samples.windows().is_some_and(|windows| windows.n_tokens() == n_tokens) {
-            return Ok(());
+        let length = segment.sequence_length;
+        let before = self.streams[index].samples.rows();
+        let is_like = before.is_none_or(|rows| rows.is_like(segment.packing, length));
+        if is_like && before.is_some_and(|rows| rows.n_tokens() == n_tokens) {
+            return Ok(0);
         }
+        let unit = before.map_or(0, Rows::length);
+        let rows = self.rows(source, n_tokens, key, segment, task)?;
+        let samples = &mut self.streams[index].samples;
+        if is_like {
+            samples.grow(rows, cursor.next());
+            return Ok(0);
+        }
+        let rest = samples.change(rows, cursor.next());
+        let n_unread = cursor.n_unread() + rest;
+        *cursor = Cursor::at(cursor.next());
+        Ok(n_unread * unit)
+    }
+
+    /// Returns the rows of `segment` over the first `n_tokens` tokens of a source.
+    fn rows(
+        &mut self,
+        source: usize,
+        n_tokens: u64,
+        key: &SourceKey,
+        segment: &Segment,
+        task: &Task,
+    ) -> Result<Rows> {
         let PlanOptions { seed, shuffle, .. } = self.options;
-        let windows =
-            Windows::new(n_tokens, self.unit() as usize, seed, stream::windows(&key.name), shuffle)
-                .map_err(|error| {
-                    Error::invalid(format!("{}: {error}", dataset.folder().display()))
-                })?;
-        self.streams[index].samples.grow(windows, used);
-        Ok(())
+        let (dataset, stream) = (&self.sources[source], stream::windows(&key.name));
+        if segment.packing == Packing::Concat {
+            let windows = Windows::new(n_tokens, self.unit() as usize, seed, stream, shuffle);
+            return windows.map(Rows::Windows).map_err(|error| {
+                Error::invalid(format!("{}: {error}", dataset.folder().display()))
+            });
+        }
+        let (length, packing) = (segment.sequence_length, segment.packing);
+        let is_of = |packed: &&(usize, Arc<PackedRows>)| {
+            packed.0 == source && packed.1.is_of(n_tokens, length, packing)
+        };
+        let known = self.packed.iter().find(is_of).map(|(_, rows)| Arc::clone(rows));
+        let rows = match known {
+            Some(rows) => rows,
+            None => Arc::new(PackedRows::new(dataset, n_tokens, length, packing, task)?),
+        };
+        if !self.packed.iter().any(|(_, known)| Arc::ptr_eq(known, &rows)) {
+            self.packed.push((source, Arc::clone(&rows)));
+        }
+        Ok(Rows::Packed { rows, seed, stream, shuffle })
     }
 
     /// Returns the longest sequence: the unit that is shuffled.
@@ -369,14 +359,43 @@ impl Plan {
         let [PlanSegment { members, mixture: None, parts, .. }] = &*self.segments else {
             return None;
         };
-        let stream = &self.streams[*members.first()?].samples;
-        stream.windows().filter(|_| stream.is_constant()).map(|w| w.n_windows() * parts)
+        self.streams[*members.first()?].samples.pass_length().map(|units| units * parts)
     }
 
     /// Returns how many tokens of each pass are in no sample, summed over the sources.
     pub fn left_out(&self) -> u64 {
-        let windows = self.streams.iter().filter_map(|stream| stream.samples.windows());
-        windows.map(Windows::left_out).sum()
+        let rows = self.streams.iter().filter_map(|stream| stream.samples.rows());
+        rows.map(Rows::left_out).sum()
+    }
+
+    /// Returns what packing came to in a pass over each source, summed; all 0 without packing.
+    pub fn packing_counts(&self) -> PackingCounts {
+        let rows = self.streams.iter().filter_map(|stream| stream.samples.rows());
+        let counts = rows.filter_map(|rows| match rows {
+            Rows::Windows(_) => None,
+            Rows::Packed { rows, .. } => Some(rows.counts()),
+        });
+        counts.fold(PackingCounts::default(), |sum, counts| PackingCounts {
+            n_rows: sum.n_rows + counts.n_rows,
+            n_padding: sum.n_padding + counts.n_padding,
+            n_cut: sum.n_cut + counts.n_cut,
+        })
+    }
+
+    /// Returns for each segment how many targets the change from the one before it left unread:
+    /// the rest of units of which some rows were read, and the rest of a pass where another packing
+    /// begins. Samples that a segment leaves out on request are not among them.
+    pub fn unread(&self) -> Vec<u64> {
+        self.segments.iter().map(|segment| segment.unread).collect()
+    }
+
+    /// Returns the plan that leaves out `count` samples from sample `from` on.
+    ///
+    /// [`Error::Invalid`] if the schedule changes after that sample.
+    pub fn skipping(&self, from: u64, count: u64) -> Result<Self> {
+        let mut schedule = self.schedule.clone();
+        schedule.skip(from, count)?;
+        self.clone().with_schedule(schedule, &Task::default())
     }
 
     /// Returns, for each name, the index of its dataset, if it was given, and the samples of the
@@ -420,7 +439,7 @@ impl Plan {
         Ok(found)
     }
 
-    fn segment_of(&self, sample: u64) -> &PlanSegment {
+    pub(crate) fn segment_of(&self, sample: u64) -> &PlanSegment {
         let after = self.segments.partition_point(|segment| segment.from <= sample);
         &self.segments[after.saturating_sub(1)] // the first one begins at 0
     }
@@ -428,179 +447,5 @@ impl Plan {
     /// Returns the bytes of one id on disk, equal for all sources: 2 or 4.
     pub fn token_width(&self) -> usize {
         self.sources[0].token_width()
-    }
-
-    /// Returns a reader of the sequence.
-    pub fn reader(self: &Arc<Self>) -> SampleReader {
-        let bytes: u64 =
-            self.sources.iter().flat_map(|s| &s.manifest().shards).map(|s| s.size).sum();
-        let by_call = match self.options.access {
-            Access::Auto => bytes > MAX_MAPPED_BYTES,
-            Access::Map => false,
-            Access::Call => true,
-        };
-        SampleReader {
-            plan: Arc::clone(self),
-            block: None,
-            epochs: vec![None; self.streams.len()],
-            files: by_call.then(ShardFiles::default),
-            buffers: ReadBuffers::default(),
-        }
-    }
-}
-
-/// Returns the key of each source: its name, or its content; a dataset that stands alone has an
-/// empty name.
-fn keys_of(sources: &[PlanSource]) -> Result<Vec<SourceKey>> {
-    let keys: Vec<SourceKey> = sources
-        .iter()
-        .map(|PlanSource { dataset, name, .. }| {
-            let fingerprint = dataset.fingerprint();
-            match name {
-                Some(name) => SourceKey::new(name, &fingerprint),
-                None if sources.len() == 1 => SourceKey::new("", &fingerprint),
-                None => SourceKey::new(&hex(&content_of(&fingerprint)), &fingerprint),
-            }
-        })
-        .collect();
-    for (index, key) in keys.iter().enumerate() {
-        if keys[..index].iter().any(|other| other.name == key.name) {
-            return Err(Error::invalid(format!(
-                "two sources of a mixture are called {:?}: give each its own name, also where both \
-                 are the same dataset",
-                key.name
-            )));
-        }
-    }
-    Ok(keys)
-}
-
-/// Returns the hash of a dataset that stands alone, or of a mixture in any order.
-fn fingerprint_of(sources: &[PlanSource], keys: &[SourceKey], weights: &[Weight]) -> [u8; 32] {
-    if let [source] = sources {
-        return source.dataset.fingerprint();
-    }
-    let mut lines: Vec<String> = sources
-        .iter()
-        .zip(keys)
-        .zip(weights)
-        .map(|((source, key), weight)| {
-            format!("{} {} {}\n", hex(&source.dataset.fingerprint()), weight.parts(), key.name)
-        })
-        .collect();
-    lines.sort_unstable();
-    Sha256::new_with_prefix("lslm-mixture-2\n").chain_update(lines.concat()).finalize().into()
-}
-
-/// Returns an [`Error::Mismatch`] unless two datasets have the same tokenizer.
-fn check_same_tokenizer(first: &Dataset, other: &Dataset) -> Result<()> {
-    let (a, b) = (first.manifest(), other.manifest());
-    if a.vocab_size == b.vocab_size && a.tokenizer.fingerprint == b.tokenizer.fingerprint {
-        return Ok(());
-    }
-    let name = |dataset: &Dataset| {
-        let manifest = dataset.manifest();
-        let fingerprint = manifest.tokenizer.fingerprint.as_deref().unwrap_or("unknown");
-        let folder = dataset.folder().display();
-        format!("{folder}: {} tokens, fingerprint {fingerprint}", manifest.vocab_size)
-    };
-    Err(Error::Mismatch {
-        what: "the tokenizers of a mixture's datasets".into(),
-        expected: name(first),
-        found: name(other),
-    })
-}
-
-/// Reads samples of a [`Plan`]. Consecutive samples share the mixture's block, the epochs' orders
-/// and open files, so a reader is kept.
-#[derive(Debug)]
-pub struct SampleReader {
-    plan: Arc<Plan>,
-    /// The start of the segment of the last sample of a mixture, and its block.
-    block: Option<(u64, MixtureBlock)>,
-    /// For each stream, the epoch of its last sample.
-    epochs: Vec<Option<Epoch>>,
-    /// Open files, if they are too large to be read through their maps.
-    files: Option<ShardFiles>,
-    buffers: ReadBuffers,
-}
-
-impl SampleReader {
-    /// Returns the sequence that is read.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
-    }
-
-    /// Returns the position of sample `sample`.
-    ///
-    /// [`Error::Invalid`] if its dataset was not given, or if it has another length.
-    pub fn locate(&mut self, sample: u64) -> Result<SamplePosition> {
-        let plan = &*self.plan;
-        let segment = plan.segment_of(sample);
-        let (member, ordinal) = match &segment.mixture {
-            None => (0, sample - segment.from),
-            Some(mixture) => {
-                let from = segment.from;
-                let block = self.block.take_if(|(f, b)| *f == from && b.contains(sample - from));
-                let block = block.unwrap_or_else(|| (from, mixture.block_of(sample - from)));
-                self.block.insert(block).1.locate(sample - from)
-            }
-        };
-        let (index, parts) = (segment.members[member], segment.parts);
-        let stream = &plan.streams[index];
-        let unit = segment.cursors[index].unit(ordinal / parts);
-        let located = stream.samples.locate(unit, &mut self.epochs[index]);
-        let (Some(source), Some((epoch, start))) = (stream.dataset, located) else {
-            return Err(Error::invalid(format!(
-                "sample {sample} is of source {:?}, which this loader was not given",
-                stream.name
-            )));
-        };
-        if segment.sequence_length != plan.options.sequence_length as u64 {
-            return Err(Error::invalid(format!(
-                "sample {sample} has sequence_length = {}, this loader {}",
-                segment.sequence_length, plan.options.sequence_length
-            )));
-        }
-        let start = start + ordinal % parts * segment.sequence_length;
-        Ok(SamplePosition { source, epoch, start })
-    }
-
-    /// Fills `inputs` with the first T tokens of a sample, and `targets` with the last T.
-    ///
-    /// [`Error::Format`] names file and byte of an id that the vocabulary does not have.
-    pub fn fill_pair(
-        &mut self,
-        sample: u64,
-        inputs: &mut [i64],
-        targets: &mut [i64],
-    ) -> Result<()> {
-        let width = self.plan.token_width();
-        self.read(sample, |dataset, bytes| {
-            dataset.widen(&bytes[..bytes.len() - width], inputs)?;
-            dataset.widen(&bytes[width..], targets)
-        })
-    }
-
-    /// Fills `row` with the T + 1 tokens of a sample.
-    pub fn fill_row<T: Element>(&mut self, sample: u64, row: &mut [T]) -> Result<()> {
-        self.read(sample, |dataset, bytes| dataset.widen(bytes, row))
-    }
-
-    /// Calls `convert` with the T + 1 tokens of a sample as they are stored.
-    fn read(
-        &mut self,
-        sample: u64,
-        convert: impl FnOnce(&Dataset, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let position = self.locate(sample)?;
-        let dataset = &self.plan.sources[position.source];
-        let PlanOptions { sequence_length, verify, .. } = self.plan.options;
-        let (files, buffers) = (self.files.as_mut(), &mut self.buffers);
-        let start = position.start;
-        dataset.with_stored(start, sequence_length + 1, verify, files, buffers, |bytes| {
-            dataset.check_ids(start, bytes)?;
-            convert(dataset, bytes)
-        })
     }
 }

@@ -4,9 +4,9 @@
 //! segment of the schedule; if it differs, the state is refused, or a new segment begins at the
 //! position of the state.
 
-use lslm_runtime::{Error, Result, hex};
+use lslm_runtime::{Error, Result, Task, hex};
 
-use crate::plan::{OnChange, Plan};
+use crate::plan::{OnChange, Plan, PlanOptions};
 use crate::schedule::{Schedule, Segment, SourceKey, content_of, content_tokens};
 use crate::state::LoaderState;
 use crate::weight::Weight;
@@ -41,7 +41,7 @@ impl Plan {
             }
             schedule.begin_segment(segment)?;
         }
-        self.clone().with_schedule(schedule)
+        self.clone().with_schedule(schedule, &Task::default())
     }
 
     /// Returns what was given as a segment from sample `from` on; new sources are appended to
@@ -60,7 +60,9 @@ impl Plan {
             }
             weights[entry] = *weight;
         }
-        Ok(Segment { from, sequence_length: self.options().sequence_length as u64, weights })
+        let PlanOptions { sequence_length, packing, mask_borders, .. } = self.options();
+        let sequence_length = sequence_length as u64;
+        Ok(Segment { from, skip: 0, sequence_length, packing, mask_borders, weights })
     }
 
     /// Returns which source of `schedule` the given source `index` is; a new or larger one is
@@ -126,9 +128,14 @@ fn difference(
         };
         return Some(("data", texts(&now), texts(&before)));
     }
-    if last.sequence_length != given.sequence_length {
-        let (own, saved) = (given.sequence_length.to_string(), last.sequence_length.to_string());
-        return Some(("sequence_length", own, saved));
+    let settings = |segment: &Segment| {
+        let Segment { sequence_length, packing, mask_borders, .. } = segment;
+        [sequence_length.to_string(), packing.name().to_owned(), mask_borders.to_string()]
+    };
+    let names = ["sequence_length", "packing", "mask_borders"];
+    let pairs = settings(given).into_iter().zip(settings(last));
+    if let Some((what, (own, saved))) = names.into_iter().zip(pairs).find(|(_, (a, b))| a != b) {
+        return Some((what, own, saved));
     }
     let is_equal = now.iter().all(|index| last.weight(*index) == given.weight(*index));
     (!is_equal).then(|| {

@@ -13,8 +13,11 @@
 use lslm_runtime::{Error, Result, hex};
 
 use crate::dataset::Dataset;
+use crate::packing::Packing;
 use crate::weight::Weight;
 
+/// Samples of a run, at most: a signed number of 64 bits.
+pub(crate) const MAX_SAMPLES: u64 = i64::MAX as u64;
 /// Segments in a schedule, at most.
 pub const MAX_SEGMENTS: usize = 1 << 10;
 /// Sources in a schedule, at most.
@@ -104,8 +107,15 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 pub struct Segment {
     /// The first sample of the segment.
     pub from: u64,
+    /// Samples that are left out before it: they would have come in the segment before, or, in the
+    /// first segment, at its start.
+    pub skip: u64,
     /// The inputs, and targets, of a sample.
     pub sequence_length: u64,
+    /// How documents become rows.
+    pub packing: Packing,
+    /// Whether the first token of a document is no target after the end of another one.
+    pub mask_borders: bool,
     /// The share of each source of the schedule; sources after the last one are not in it.
     pub weights: Vec<Weight>,
 }
@@ -125,11 +135,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Returns a schedule of one segment. Its order does not depend on that of `sources`.
-    pub(crate) fn new(mut sources: Vec<(SourceKey, Weight)>, sequence_length: u64) -> Self {
+    /// Returns a schedule of one segment, `segment` with these sources and weights. Its order does
+    /// not depend on that of `sources`.
+    pub(crate) fn new(mut sources: Vec<(SourceKey, Weight)>, segment: &Segment) -> Self {
         sources.sort_by(|a, b| a.0.name.cmp(&b.0.name));
         let (sources, weights) = sources.into_iter().unzip();
-        Self { sources, segments: vec![Segment { from: 0, sequence_length, weights }] }
+        Self { sources, segments: vec![Segment { weights, ..segment.clone() }] }
     }
 
     /// Returns the sources.
@@ -156,12 +167,40 @@ impl Schedule {
         self.sources.iter().rposition(|source| source.name == name)
     }
 
-    /// Appends a segment that begins at sample `from`; segments after it are removed.
-    pub(crate) fn begin_segment(&mut self, segment: Segment) -> Result<()> {
-        self.segments.retain(|earlier| earlier.from < segment.from);
+    /// Appends a segment, which replaces one that begins at the same sample; the samples that the
+    /// other one leaves out stay left out.
+    ///
+    /// [`Error::Invalid`] if a segment begins later.
+    pub(crate) fn begin_segment(&mut self, mut segment: Segment) -> Result<()> {
+        self.check_is_last(segment.from)?;
+        if let Some(replaced) = self.segments.pop_if(|earlier| earlier.from == segment.from) {
+            segment.skip += replaced.skip;
+        }
         self.segments.push(segment);
         self.drop_unused();
         self.check().map_err(Error::Invalid)
+    }
+
+    /// Leaves out `count` samples from sample `from` on: a new segment with what is read there.
+    ///
+    /// [`Error::Invalid`] if a segment begins later.
+    pub(crate) fn skip(&mut self, from: u64, count: u64) -> Result<()> {
+        self.check_is_last(from)?;
+        if let Some(last) = self.segments.last().cloned() {
+            self.begin_segment(Segment { from, skip: count, ..last })?;
+        }
+        Ok(())
+    }
+
+    fn check_is_last(&self, from: u64) -> Result<()> {
+        match self.segments.last() {
+            Some(last) if last.from > from => Err(Error::invalid(format!(
+                "the schedule changes at sample {}: a change at sample {from}, before it, must be \
+                 made first",
+                last.from
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Removes sources that no segment has.
@@ -196,6 +235,9 @@ impl Schedule {
             let from = segment.from;
             if segment.weights.len() > n_sources || segment.sequence_length == 0 {
                 return Err(format!("the segment from {from} has no length, or too many weights"));
+            }
+            if segment.skip > MAX_SAMPLES - from.min(MAX_SAMPLES) {
+                return Err(format!("the segment from {from} leaves out too much"));
             }
             let members = self.members(index);
             if members.is_empty() {

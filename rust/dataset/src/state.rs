@@ -7,13 +7,12 @@ use lslm_runtime::hex::from_hex;
 use lslm_runtime::{Error, Result, hex};
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::{Schedule, Segment, SourceKey, content_of};
+use crate::packing::Packing;
+use crate::schedule::{MAX_SAMPLES, Schedule, Segment, SourceKey, content_of};
 use crate::weight::{Weight, decode, encode};
 
 /// The version of the state that is written.
 pub const VERSION: u64 = 2;
-/// Samples of a run, at most: a signed number of 64 bits.
-const MAX_SAMPLES: u64 = i64::MAX as u64;
 
 /// The position of a loader; with the plan, all that is needed to resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +54,20 @@ struct StateMembers {
     segments: Vec<SegmentMembers>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SegmentMembers {
     from: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    skip: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sequence_length: Option<u64>,
+    /// If it differs from that of the segment before; that before the first is `concat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    packing: Option<String>,
+    /// Likewise; before the first it is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mask_borders: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weights: Option<String>,
 }
@@ -88,11 +95,19 @@ impl LoaderState {
     /// Returns the state as one line of JSON.
     pub fn to_json(&self) -> Result<String> {
         let is_alone = self.schedule.sources.len() == 1;
-        let segments = self.schedule.segments.iter().map(|segment| SegmentMembers {
-            from: segment.from,
-            sequence_length: Some(segment.sequence_length)
-                .filter(|length| *length != self.max_sequence_length),
-            weights: (!is_alone).then(|| encode(&segment.weights)),
+        let mut before = (Packing::Concat, false);
+        let segments = self.schedule.segments.iter().map(|segment| {
+            let now = (segment.packing, segment.mask_borders);
+            let (packing, mask_borders) = std::mem::replace(&mut before, now);
+            SegmentMembers {
+                from: segment.from,
+                skip: Some(segment.skip).filter(|skip| *skip > 0),
+                sequence_length: Some(segment.sequence_length)
+                    .filter(|length| *length != self.max_sequence_length),
+                packing: (now.0 != packing).then(|| now.0.name().to_owned()),
+                mask_borders: Some(now.1).filter(|now| *now != mask_borders),
+                weights: (!is_alone).then(|| encode(&segment.weights)),
+            }
         });
         let members = StateMembers {
             version: VERSION,
@@ -147,17 +162,30 @@ impl LoaderState {
         });
         let sources = keys.collect::<Result<Vec<SourceKey>>>()?;
         let is_alone = sources.len() == 1;
+        let (mut packing, mut mask_borders) = (Packing::Concat, false);
         let segments = members.segments.into_iter().map(|segment| {
-            let SegmentMembers { from, sequence_length, weights } = segment;
+            let SegmentMembers { from, skip, sequence_length, weights, .. } = segment;
             let sequence_length = sequence_length.unwrap_or(members.sequence_length);
             let is_part =
                 sequence_length > 0 && members.sequence_length.is_multiple_of(sequence_length);
+            if let Some(name) = segment.packing {
+                packing = Packing::parse(&name)
+                    .ok_or_else(|| refused(format!("packing {name:?} is not known")))?;
+            }
+            mask_borders = segment.mask_borders.unwrap_or(mask_borders);
             let weights = match weights {
                 None if is_alone => Some(vec![Weight::WHOLE]),
                 weights => weights.as_deref().and_then(decode),
             };
             match weights.filter(|_| is_part && from <= MAX_SAMPLES) {
-                Some(weights) => Ok(Segment { from, sequence_length, weights }),
+                Some(weights) => Ok(Segment {
+                    from,
+                    skip: skip.unwrap_or(0),
+                    sequence_length,
+                    packing,
+                    mask_borders,
+                    weights,
+                }),
                 None => Err(refused(format!("the segment from {from} is damaged"))),
             }
         });
@@ -187,7 +215,7 @@ impl LoaderState {
             samples: members.samples,
             round: members.round,
             sources: vec![text],
-            segments: vec![SegmentMembers { from: 0, sequence_length: None, weights: None }],
+            segments: vec![SegmentMembers::default()],
         })
     }
 }

@@ -82,6 +82,11 @@ impl Windows {
         self.count
     }
 
+    /// Returns the number of targets of a window.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Returns the number of tokens.
     pub fn n_tokens(&self) -> u64 {
         self.n_tokens
@@ -108,6 +113,18 @@ impl Windows {
 }
 
 impl Epoch {
+    /// Returns pass `number` over `count` rows that are not windows: [`start`](Self::start) is the
+    /// number of a row.
+    pub(crate) fn of_rows(number: u64, count: u64, order: Option<Order>) -> Self {
+        Self { number, offset: 0, length: 1, count, order }
+    }
+
+    /// Returns the index of row `row` in the order of this epoch: the inverse of
+    /// [`start`](Self::start) for rows that are not windows.
+    pub(crate) fn index_of_row(&self, row: u64) -> u64 {
+        self.order.as_ref().map_or(row, |order| order.inverse(row))
+    }
+
     /// Returns the number of the pass, from 0.
     pub fn number(&self) -> u64 {
         self.number

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use common::{counting, write};
 use lslm_dataset::loader::Position;
 use lslm_dataset::{
-    Access, Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Plan, PlanOptions, PlanSource,
+    Access, Batch, Buffer, Dataset, Layout, Loader, LoaderOptions, Packing, Plan, PlanOptions,
+    PlanSource,
 };
 use lslm_runtime::Error;
 use proptest::prelude::*;
@@ -37,6 +38,8 @@ fn plan_options(seed: u64, shuffle: bool) -> PlanOptions {
     PlanOptions {
         sequence_length: T,
         max_sequence_length: None,
+        packing: Packing::Concat,
+        mask_borders: false,
         seed,
         shuffle,
         verify: true,
@@ -279,6 +282,8 @@ fn options_that_cannot_be_used_are_refused_by_name() {
     let base = PlanOptions {
         sequence_length: 8,
         max_sequence_length: None,
+        packing: Packing::Concat,
+        mask_borders: false,
         seed: 0,
         shuffle: true,
         verify: false,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::{counting, write};
 use lslm_dataset::loader::Position;
 use lslm_dataset::{
-    Access, Dataset, Layout, Loader, LoaderOptions, LoaderState, Manifest, OnChange, Plan,
+    Access, Dataset, Layout, Loader, LoaderOptions, LoaderState, Manifest, OnChange, Packing, Plan,
     PlanOptions, PlanSource, ShardEntry,
 };
 use lslm_runtime::Error;
@@ -23,6 +23,8 @@ fn options(length: usize, seed: u64) -> PlanOptions {
     PlanOptions {
         sequence_length: length,
         max_sequence_length: Some(L),
+        packing: Packing::Concat,
+        mask_borders: false,
         seed,
         shuffle: true,
         verify: false,

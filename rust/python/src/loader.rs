@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use lslm_dataset::loader::Position;
 use lslm_dataset::{
-    Access, Documents, Layout, Loader, LoaderOptions, LoaderState, OnChange, Plan, PlanOptions,
-    PlanSource,
+    Access, Batch, Documents, Layout, Loader, LoaderOptions, LoaderState, OnChange, Packing,
+    PackingCounts, Plan, PlanOptions, PlanSource,
 };
-use lslm_runtime::{Error, hex};
+use lslm_runtime::{Error, Task, hex};
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -16,12 +16,18 @@ use pyo3::prelude::*;
 use crate::dataset::PyTokenDataset;
 use crate::error::to_python;
 use crate::memory::{Array, arrays};
+use crate::run::run;
 
 /// Documents, positions, boundaries, datasets and first tokens.
 type DocumentArrays<'py> = (Array<'py>, Array<'py>, Array<'py>, Array<'py>, Array<'py>);
 
-/// First sample, sequence length, and the share of each source.
-type SegmentTuple = (u64, u64, Vec<(String, f64)>);
+/// First sample, samples left out before it, sequence length, packing, whether borders are masked,
+/// targets left unread before it, and the share of each source.
+type SegmentTuple = (u64, u64, u64, &'static str, bool, u64, Vec<(String, f64)>);
+
+/// Inputs or rows, targets unless these are rows, those of rows that are not counted if there are
+/// any, and the position after the batch.
+type BatchTuple<'py> = (Array<'py>, Option<Array<'py>>, Option<Array<'py>>, u64);
 
 #[doc = stub!("LoaderCore")]
 #[pyclass(frozen, module = "lslm._lslm", name = "LoaderCore")]
@@ -35,15 +41,19 @@ pub(crate) struct PyLoaderCore {
 impl PyLoaderCore {
     #[new]
     #[pyo3(signature = (
-        datasets, weights, names, *, sequence_length, max_sequence_length, seed, shuffle, verify,
-        batch_size, rank, world_size, global_batch_size, epochs, prefetch, rows, access,
+        datasets, weights, names, *, sequence_length, max_sequence_length, packing, mask_borders,
+        seed, shuffle, verify, batch_size, rank, world_size, global_batch_size, epochs, prefetch,
+        rows, access,
     ))]
     fn new(
+        py: Python<'_>,
         datasets: Vec<PyRef<'_, PyTokenDataset>>,
         weights: Option<Vec<f64>>,
         names: Option<Vec<String>>,
         sequence_length: usize,
         max_sequence_length: Option<usize>,
+        packing: &str,
+        mask_borders: bool,
         seed: u64,
         shuffle: bool,
         verify: bool,
@@ -70,9 +80,26 @@ impl PyLoaderCore {
                 return Err(PyValueError::new_err(text));
             }
         };
-        let options =
-            PlanOptions { sequence_length, max_sequence_length, seed, shuffle, verify, access };
-        let plan = Plan::new(sources, options).map_err(to_python)?;
+        let packing = Packing::parse(packing).ok_or_else(|| {
+            let names = Packing::ALL.map(|packing| format!("{:?}", packing.name())).join(", ");
+            PyValueError::new_err(format!("packing = {packing:?}: choose one of {names}"))
+        })?;
+        let options = PlanOptions {
+            sequence_length,
+            max_sequence_length,
+            packing,
+            mask_borders,
+            seed,
+            shuffle,
+            verify,
+            access,
+        };
+        let sources: Vec<PlanSource> = sources.collect();
+        let plan = if packing == Packing::Concat {
+            Plan::with_task(sources, options, &Task::default()).map_err(to_python)?
+        } else {
+            run(py, None, |task| Plan::with_task(sources, options, task))?
+        };
         let layout = if rows { Layout::Rows } else { Layout::Pairs };
         let options = LoaderOptions {
             batch_size,
@@ -88,10 +115,7 @@ impl PyLoaderCore {
     }
 
     #[doc = stub!("LoaderCore.next")]
-    fn next<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Option<(Array<'py>, Option<Array<'py>>, u64)>> {
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<BatchTuple<'py>>> {
         let mut raised = None;
         let result = py.detach(|| {
             self.lock()?
@@ -110,11 +134,7 @@ impl PyLoaderCore {
         if let Some(exception) = raised {
             return Err(exception);
         }
-        let Some(batch) = result? else { return Ok(None) };
-        let samples = batch.samples;
-        let (rows, length) = self.shape()?;
-        let (inputs, targets) = arrays(py, batch, rows, length)?;
-        Ok(Some((inputs, targets, samples)))
+        result?.map(|batch| self.batch(py, batch)).transpose()
     }
 
     #[doc = stub!("LoaderCore.restart")]
@@ -141,16 +161,21 @@ impl PyLoaderCore {
     }
 
     #[doc = stub!("LoaderCore.batch_at")]
-    fn batch_at<'py>(
-        &self,
-        py: Python<'py>,
-        samples: u64,
-    ) -> PyResult<(Array<'py>, Option<Array<'py>>, u64)> {
+    fn batch_at<'py>(&self, py: Python<'py>, samples: u64) -> PyResult<BatchTuple<'py>> {
         let batch = py.detach(|| self.lock()?.batch_at(samples).map_err(to_python))?;
-        let samples = batch.samples;
-        let (rows, length) = self.shape()?;
-        let (inputs, targets) = arrays(py, batch, rows, length)?;
-        Ok((inputs, targets, samples))
+        self.batch(py, batch)
+    }
+
+    #[doc = stub!("LoaderCore.skip")]
+    fn skip(&self, py: Python<'_>, samples: u64, count: u64) -> PyResult<()> {
+        py.detach(|| self.lock()?.skip(samples, count).map_err(to_python))
+    }
+
+    #[doc = stub!("LoaderCore.packing_counts")]
+    #[getter]
+    fn packing_counts(&self) -> PyResult<(u64, u64, u64)> {
+        let PackingCounts { n_rows, n_padding, n_cut } = self.lock()?.plan().packing_counts();
+        Ok((n_rows, n_padding, n_cut))
     }
 
     #[doc = stub!("LoaderCore.documents")]
@@ -174,10 +199,12 @@ impl PyLoaderCore {
     fn schedule(&self) -> PyResult<Vec<SegmentTuple>> {
         let plan = Arc::clone(self.lock()?.plan());
         let sources = plan.schedule().sources();
-        let segments = plan.schedule().segments().iter().map(|segment| {
-            let shares = sources.iter().zip(&segment.weights).filter(|(_, w)| w.is_present());
+        let segments = plan.schedule().segments().iter().zip(plan.unread()).map(|(one, unread)| {
+            let shares = sources.iter().zip(&one.weights).filter(|(_, w)| w.is_present());
             let shares = shares.map(|(source, weight)| (source.name.clone(), weight.share()));
-            (segment.from, segment.sequence_length, shares.collect())
+            let (packing, mask_borders) = (one.packing.name(), one.mask_borders);
+            let length = one.sequence_length;
+            (one.from, one.skip, length, packing, mask_borders, unread, shares.collect())
         });
         Ok(segments.collect())
     }
@@ -274,6 +301,15 @@ impl PyLoaderCore {
         };
         self.process.store(process, Ordering::Relaxed);
         Ok(guard)
+    }
+
+    /// Returns the arrays of a batch.
+    fn batch<'py>(&self, py: Python<'py>, mut batch: Batch) -> PyResult<BatchTuple<'py>> {
+        let (samples, ignored) = (batch.samples, std::mem::take(&mut batch.ignored));
+        let ignored = (!ignored.is_empty()).then(|| PyArray1::from_vec(py, ignored).into_any());
+        let (rows, length) = self.shape()?;
+        let (inputs, targets) = arrays(py, batch, rows, length)?;
+        Ok((inputs, targets, ignored, samples))
     }
 
     /// Returns the rows and the sequence length of a batch.
