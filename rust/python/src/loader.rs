@@ -45,6 +45,7 @@ impl PyLoaderCore {
         seed, shuffle, verify, batch_size, rank, world_size, global_batch_size, epochs, prefetch,
         rows, access,
     ))]
+    #[expect(clippy::fn_params_excessive_bools, reason = "they are keywords in Python")]
     fn new(
         py: Python<'_>,
         datasets: Vec<PyRef<'_, PyTokenDataset>>,
