@@ -110,10 +110,10 @@ def amend_checkpoint(run: Path, step: int, changes: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(state, indent=1) + "\n")
 
 
-def set_aside(checkpoint: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is none any more; return its new path."""
+def set_aside(checkpoint: Path, why: str = "damaged") -> Path:
+    """Rename a checkpoint, so that it is none any more; return its new path."""
     for number in range(1, 1000):
-        target = checkpoint.with_name(f"damaged-{checkpoint.name}" + f"-{number}" * (number > 1))
+        target = checkpoint.with_name(f"{why}-{checkpoint.name}" + f"-{number}" * (number > 1))
         if not target.exists():
             break
     return checkpoint.rename(target)

@@ -66,6 +66,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last checkpoint.")
     ] = False,
+    skip_steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIRST:LAST",
+            help="Resume before these steps, and train on without the data that they read.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -92,7 +99,7 @@ def train(
     if init is not None:
         config = replace(config, init_from=init)
     if dry_run:
-        refuse_options("with --dry-run", "resume")
+        refuse_options("with --dry-run", "resume", "skip_steps")
         from lslm.planning import estimate
 
         needed = estimate(config)
@@ -106,7 +113,8 @@ def train(
         if os.environ.get("RANK", "0") == "0":
             write_atomically(reached.run / "report.html", run_report(reached.run))
 
-    result = lslm.train(config, resume=resume, on_validation=redraw)
+    steps = None if skip_steps is None else _step_range(skip_steps)
+    result = lslm.train(config, resume=resume, skip_steps=steps, on_validation=redraw)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun only the first process prints
     write_atomically(result.run / "report.html", run_report(result.run))
@@ -133,6 +141,14 @@ def _sized(
         return for_parameters(config, parse_count(parameters or ""), keep)
     refuse_options("with --depth", "parameters")
     return for_depth(config, depth, keep)
+
+
+def _step_range(text: str) -> tuple[int, int]:
+    """Return the first and the last step of ``FIRST:LAST``, or of a single one."""
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise typer.BadParameter(f"--skip-steps {text!r}: give FIRST:LAST, such as 1230:1240")
+    return int(first), int(last or first)
 
 
 @verbs.command(epilog="Example: lslm report runs/first")

@@ -108,6 +108,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     init: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    skip_steps: tuple[int, int] | None = None,
     progress: Progress = None,
     on_validation: Callable[[TrainResult], bool | None] | None = None,
     on_metrics: Callable[[Mapping[str, Any]], object] | None = None,
@@ -134,6 +135,10 @@ def train(
     ``device`` and ``threads`` are those of this call. ``docs/training.md`` has the table. A dataset
     of the run that is neither where it was nor at the same place relative to ``out`` is a
     ``FileNotFoundError``.
+
+    ``skip_steps``, the first and the last step, from 1, trains on without the data that they read:
+    the run resumes from the last checkpoint before them, those after it are renamed, and the
+    schedule of the loader keeps what is left out. Given again, it changes nothing.
 
     ``on_validation`` is called after each validation, on every process, with what is reached so
     far. If it returns true, the run is saved and the call ends there, as with ``stop_after``.
@@ -163,7 +168,9 @@ def train(
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stop = stack.enter_context(StopSignal())
         reporter = stack.enter_context(reporting(progress if group.first else False))
-        run, state = start_run(config, folder, device=device, group=group, resume=resume)
+        run, state = start_run(
+            config, folder, device=device, group=group, resume=resume, skip_steps=skip_steps
+        )
 
         def validated() -> bool | None:
             return None if on_validation is None else on_validation(TrainResult.of(folder, state))

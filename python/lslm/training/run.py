@@ -80,6 +80,8 @@ class TrainingState:
     """Steps that did not update the weights."""
     rewinds: list[dict[str, Any]] = field(default_factory=list)
     """The times that the run went back: ``from`` which step ``to`` which checkpoint, and why."""
+    left_out_steps: list[list[int]] = field(default_factory=list)
+    """Steps whose data was left out on request: each the first and the last."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> TrainingState:
@@ -95,6 +97,7 @@ class TrainingState:
             validation_due=record.get("validation_due", False),
             n_skipped=record.get("skipped", 0),
             rewinds=record.get("rewinds", []),
+            left_out_steps=record.get("left_out_steps", []),
         )
 
 
@@ -284,6 +287,7 @@ class TrainingRun:
             "validation_due": state.validation_due,
             "skipped": state.n_skipped,
             "rewinds": state.rewinds,
+            "left_out_steps": state.left_out_steps,
             "health": self.health.record(),
             "loader": self.loader.state_dict(),
             "dataset": self.data.train.fingerprint,

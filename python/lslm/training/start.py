@@ -46,6 +46,7 @@ from lslm.training.run import (
     stored_config,
     with_cadence,
 )
+from lslm.training.skipping import checkpoints_before, leave_out
 
 if TYPE_CHECKING:
     from lslm import Tokenizer
@@ -92,16 +93,24 @@ UNRESOLVED: dict[str, object] = {
 
 
 def start_run(
-    config: Config, folder: Path, *, device: str, group: Ranks, resume: bool
+    config: Config,
+    folder: Path,
+    *,
+    device: str,
+    group: Ranks,
+    resume: bool,
+    skip_steps: tuple[int, int] | None = None,
 ) -> tuple[TrainingRun, TrainingState]:
     """Return the run in ``folder``, new or restored from its last checkpoint; write its files.
 
-    The caller holds the lock of ``folder``. Raises what :func:`adopt_config` and
-    :class:`TrainingData` do, before anything is written.
+    ``skip_steps`` are those whose data is left out, see :mod:`lslm.training.skipping`. The caller
+    holds the lock of ``folder``. Raises what :func:`adopt_config` and :class:`TrainingData` do,
+    before anything is written.
     """
     start = time.monotonic()
     config = adopt_config(config, folder, resume=resume)
-    saved = list_checkpoints(folder) if resume else []
+    found = list_checkpoints(folder) if resume else []
+    saved = found if skip_steps is None else checkpoints_before(found, skip_steps)
     origin = None if saved else open_origin(config)
     data = TrainingData.open(config)
     if origin is not None:
@@ -120,12 +129,9 @@ def start_run(
         bos_id = origin.bos_id if data.train.bos_id is None else data.train.bos_id
         run = dataclasses.replace(run, bos_id=bos_id, eos_ids=origin.eos_ids)
     if saved:
-        state, record = _restore_newest(run, saved, group)
-        eos_ids = tuple(record.get("eos_ids", ()))
-        run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
-        changed = changes(record.get("environment", {}), environment(run))
-        if changed and group.first:
-            _logger.warning("%s: not bit-exact from step %d on: %s", folder, state.step, changed)
+        run, state = _resumed(run, saved, group)
+    if skip_steps is not None:
+        leave_out(run, state, skip_steps, found[len(saved) :])
     if group.first:
         write_atomically(folder / "config.toml", to_toml(stored_config(run.config)))
         if not (folder / "tokenizer.json").is_file():
@@ -134,6 +140,19 @@ def start_run(
             origin.copy_companions(folder)
         drop_rows_after(folder, state.step, validation_due=state.validation_due)
     group.wait()
+    return run, state
+
+
+def _resumed(
+    run: TrainingRun, saved: list[Path], group: Ranks
+) -> tuple[TrainingRun, TrainingState]:
+    """Return the run as its newest whole checkpoint of ``saved`` has it, and the state."""
+    state, record = _restore_newest(run, saved, group)
+    eos_ids = tuple(record.get("eos_ids", ()))
+    run = dataclasses.replace(run, bos_id=record.get("bos_id"), eos_ids=eos_ids)
+    changed = changes(record.get("environment", {}), environment(run))
+    if changed and group.first:
+        _logger.warning("%s: not bit-exact from step %d on: %s", run.folder, state.step, changed)
     return run, state
 
 
