@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -253,6 +254,21 @@ def test_a_table_that_is_there_is_analyzed_without_torch(work, tmp_path):
     (tmp_path / "a/scores/alternatives.npz").write_bytes(b"PK cut off")
     lslm.analyze(work / "late", output=tmp_path / "a", progress=False)
     assert (tmp_path / "a/report.html").read_text() == page
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**/*", "*/*/*"])
+def test_files_of_an_analysis_are_never_documents(work, tmp_path, pattern):
+    folder = tmp_path / "two"
+    shutil.copytree(work / "two", folder)
+    notes = folder / "scores" / "tokens" / "notes" / "a.txt"
+    notes.parent.mkdir()
+    notes.write_text("a")
+    corpus = lslm.Corpus(folder / pattern)
+    own = {path for path in folder.rglob("*") if path.is_file()} - {notes}
+    assert corpus.inputs == (str(notes),)
+    reasons = {file.path: file.reason for file in corpus.skipped}
+    assert {reasons[path] for path in own & reasons.keys()} <= {"bookkeeping", "hidden"}
+    assert pattern == "*/*/*" or own - reasons.keys() <= {folder / "scores/.lock"}
 
 
 def test_a_folder_that_is_no_score_table_is_not_removed(work, tmp_path):

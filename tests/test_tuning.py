@@ -475,6 +475,11 @@ def test_trials_of_equal_time_say_that_they_are_not_comparable(tmp_path, data):
 
 def test_optuna_reads_the_study(tmp_path, data):
     study(tmp_path / "study", data, top=0)
+    (tmp_path / "study/notes.txt").write_text("a")
+    for pattern in ("", "*", "**/*"):  # and nothing else of it is a document
+        assert lslm.Corpus(tmp_path / "study" / pattern).inputs == (
+            str(tmp_path / "study/notes.txt"),
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loaded = optuna.load_study(

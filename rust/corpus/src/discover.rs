@@ -19,6 +19,37 @@ const RUN_CONFIG: &str = "config.toml";
 const RUN_METRICS: &str = "metrics.jsonl";
 const RUN_FILES: [&str; 4] = [RUN_CONFIG, RUN_METRICS, "tokenizer.json", "report.html"];
 const CHECKPOINTS: &str = "checkpoints";
+/// The files of an analysis, of a study, of a scaling law and of a range test, each after the file
+/// of its folder that no other has, as `lslm analyze`, `lslm tune` and `lslm scaling` name them.
+const VERB_FILES: [(&str, &[&str]); 4] = [
+    (
+        "scores/scores.json",
+        &[
+            "report.html",
+            "summary.jsonl",
+            "slices.jsonl",
+            "tokens.jsonl",
+            "worst.jsonl",
+            "calibration.jsonl",
+            "passages.jsonl",
+            "training.jsonl",
+            "summary.parquet",
+            "slices.parquet",
+            "tokens.parquet",
+            "worst.parquet",
+            "calibration.parquet",
+            "passages.parquet",
+            "training.parquet",
+        ],
+    ),
+    ("study.json", &["study.json", "study.db", "trials.jsonl", "best.toml", "report.html"]),
+    ("scaling.json", &["scaling.json", "report.html"]),
+    ("range-test.json", &["range-test.json", "range-test.html"]),
+];
+/// The manifest of a score table, its other file, and the folders of its columns.
+const SCORES: &str = "scores.json";
+const ALTERNATIVES: &str = "alternatives.npz";
+const SCORE_FOLDERS: [&str; 3] = ["tokens", "spans", "documents"];
 /// The manifest of a dataset, as lslm-dataset names it.
 const MANIFEST: &str = "manifest.json";
 /// Bytes at the start of a manifest that have its format, the first member.
@@ -110,7 +141,7 @@ impl<'o> Discovery<'o> {
                     path.display()
                 )))
             }
-            Ok(metadata) => self.expand(path, &metadata),
+            Ok(metadata) => self.expand(path, &metadata, false),
             Err(error) if !name.contains(WILDCARDS) => Err(Error::io(path)(error)),
             Err(_) => self.find_glob(name),
         }
@@ -145,13 +176,20 @@ impl<'o> Discovery<'o> {
                 self.skipped.push(Skipped { path, reason: SkipReason::Bookkeeping });
                 continue;
             }
-            found.append(&mut self.expand(&path, &metadata)?);
+            found.append(&mut self.expand(&path, &metadata, true)?);
         }
         Ok(found)
     }
 
     /// Returns the files that an existing path stands for: itself, or the files below a folder.
-    fn expand(&mut self, path: &Path, metadata: &fs::Metadata) -> Result<Vec<FoundFile>> {
+    ///
+    /// A folder must have one, except where a glob matched a folder of own records or an empty one.
+    fn expand(
+        &mut self,
+        path: &Path,
+        metadata: &fs::Metadata,
+        by_glob: bool,
+    ) -> Result<Vec<FoundFile>> {
         if !metadata.is_dir() {
             let found = self.admit(path.to_owned(), false);
             return Ok(found.into_iter().collect());
@@ -162,7 +200,12 @@ impl<'o> Discovery<'o> {
         paths.sort_by_cached_key(|path| path_key(path));
         self.skipped[skipped_before..].sort_by_cached_key(|skipped| path_key(&skipped.path));
         if paths.is_empty() {
-            let n_skipped = self.skipped.len() - skipped_before;
+            let skipped = &self.skipped[skipped_before..];
+            let is_own = |one: &Skipped| one.reason == SkipReason::Bookkeeping;
+            if by_glob && (skipped.is_empty() || skipped.iter().any(is_own)) {
+                return Ok(Vec::new());
+            }
+            let n_skipped = skipped.len();
             let wanted = match &self.options.extensions {
                 Some(extensions) => format!("file that ends in {}", extensions.join(", ")),
                 None => "text, JSONL or Parquet file".to_owned(),
@@ -250,7 +293,8 @@ impl<'o> Discovery<'o> {
 }
 
 /// Returns whether a file is one of those that lslm writes about its own work: the results of jobs,
-/// the journal of an unfinished job, and the files of a dataset, of a run and of its checkpoints.
+/// the journal of an unfinished job, and the files of a dataset, of a run and of its checkpoints, of
+/// a score table, an analysis and a study.
 fn is_bookkeeping(path: &Path) -> bool {
     if path.is_dir() {
         return false;
@@ -263,6 +307,12 @@ fn is_bookkeeping(path: &Path) -> bool {
         || (is_dataset_file && is_dataset(folder))
         || (RUN_FILES.iter().any(|file| name == *file) && is_run(folder))
         || (folder.join("state.json").is_file() && folder.parent().is_some_and(is_checkpoints))
+        || VERB_FILES.iter().any(|(mark, files)| {
+            files.iter().any(|file| name == *file) && folder.join(mark).is_file()
+        })
+        || ([SCORES, ALTERNATIVES].iter().any(|file| name == *file) && is_score_table(folder))
+        || (SCORE_FOLDERS.iter().any(|columns| folder.ends_with(columns))
+            && folder.parent().is_some_and(is_score_table))
         || (folder.ends_with(JOURNAL) && is_journal_file(&name.to_string_lossy()))
 }
 
@@ -305,12 +355,22 @@ fn check_finished(folder: &Path) -> Result<()> {
     )))
 }
 
-/// Returns whether a folder is a dataset, by the start of its manifest.
+/// Returns whether a folder is a dataset.
 fn is_dataset(folder: &Path) -> bool {
+    has_format(&folder.join(MANIFEST), b"\"lslm-dataset\"")
+}
+
+/// Returns whether a folder is a score table.
+fn is_score_table(folder: &Path) -> bool {
+    has_format(&folder.join(SCORES), b"\"lslm-scores\"")
+}
+
+/// Returns whether the start of a manifest has this format.
+fn has_format(manifest: &Path, format: &[u8]) -> bool {
     let mut head = Vec::new();
-    let file = File::open(folder.join(MANIFEST));
+    let file = File::open(manifest);
     let read = file.and_then(|file| file.take(MANIFEST_HEAD).read_to_end(&mut head));
-    read.is_ok() && memchr::memmem::find(&head, b"\"lslm-dataset\"").is_some()
+    read.is_ok() && memchr::memmem::find(&head, format).is_some()
 }
 
 /// Returns whether `path`, which is [`resolved`], belongs to `argument`; see
