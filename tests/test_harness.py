@@ -3,6 +3,7 @@
 lm-eval is not among the packages that tests need: without it and transformers they skip.
 """
 
+import importlib
 import math
 
 import pytest
@@ -111,6 +112,40 @@ def test_texts_of_a_batch_are_those_that_each_is_alone(run, models):
     wanted = [alone.generate_until([one], disable_tqdm=True)[0] for one in requests]
     assert models[0].generate_until(requests, disable_tqdm=True) == wanted
     assert len(set(wanted)) > 5
+
+
+def test_the_command_gives_the_figures_of_the_exported_folder(run, tmp_path, caplog):
+    """A task of its own, as both model types report it; the harness asks for cuda:0 by default."""
+    import json
+
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    importlib.import_module("lslm.harness")  # registers the model
+    rows = [json.dumps({"text": text}) for text in TEXTS if text]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows) + "\n")
+    task = {"task": "local_text", "dataset_path": "json", "test_split": "test"}
+    task |= {"dataset_kwargs": {"data_files": {"test": str(tmp_path / "t.jsonl")}}}
+    task |= {"output_type": "loglikelihood_rolling", "doc_to_text": ""}
+    metrics = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+    task |= {"doc_to_target": "{{text}}", "metric_list": [{"metric": name} for name in metrics]}
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task/local_text.yaml").write_text(json.dumps(task))
+    manager = TaskManager(include_path=str(tmp_path / "task"), include_defaults=False)
+    found = [
+        simple_evaluate(
+            model=model, model_args=arguments, tasks=["local_text"], task_manager=manager,
+            device="cuda:0", bootstrap_iters=0,
+        )["results"]["local_text"]
+        for model, arguments in (
+            ("lslm", f"run={run / 'run'}"),
+            ("hf", f"pretrained={run / 'hf'},dtype=float32"),
+        )
+    ]  # fmt: skip
+    for name in metrics:
+        assert found[0][f"{name},none"] == pytest.approx(found[1][f"{name},none"], rel=1e-6)
+    if not torch.cuda.is_available():
+        assert any("no CUDA device" in record.message for record in caplog.records)
 
 
 def test_the_model_is_registered(run):

@@ -10,9 +10,11 @@ of the run's exported folder under ``--model hf``. Needs ``pip install 'lslm[eva
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HarnessModel"]
 
+_logger = logging.getLogger("lslm.harness")
+
 MAX_GENERATED = 256
 """Tokens to generate where a task does not say; the harness's own default."""
 
@@ -40,7 +44,8 @@ class HarnessModel(TemplateLM):  # type: ignore[misc,unused-ignore]
     Arguments:
         run: a run, a checkpoint, or a published model's folder.
         checkpoint: best, last or a step.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda or cuda:N; the harness gives that of its ``--device``, which is
+            cuda:0 unless it is named: without CUDA a CPU then, with a warning, as its ``hf`` does.
         dtype: auto, float32, bfloat16 or float64.
         batch_size: windows per batch; auto: what suits the device.
         max_length: the window in tokens; the model's by default.
@@ -61,6 +66,9 @@ class HarnessModel(TemplateLM):  # type: ignore[misc,unused-ignore]
     ) -> None:
         super().__init__()
         del max_batch_size
+        if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
+            _logger.warning("torch has no CUDA device here: %s becomes cpu", device)
+            device = "cpu"
         self._subject = Subject.open(run, checkpoint, device or "auto", dtype)
         self._window = checked_window(self._subject.model, max_length, None)
         rows = None if batch_size is None or str(batch_size).startswith("auto") else int(batch_size)
