@@ -120,6 +120,7 @@ TRAIN = ["train", "tiny", "data=data", *SMALL]
 COMMANDS = [
     ("lslm clean", ["clean", "raw", "-o", "clean", *RULES, "--dedup", "lines"]),
     ("lslm clean", ["clean", "good", "-o", "plain"]),
+    ("lslm clean", ["clean", "good", "-o", "rest", "--dedup", "exact", "--dedup-against", "plain"]),
     ("lslm clean --dry-run", ["clean", "raw", *RULES, "--dry-run", "--sample", "100%"]),
     ("lslm clean --explain", ["clean", "raw", *RULES, "--explain", "raw/b.jsonl:1"]),
     ("lslm clean --explain", ["clean", "good", "--redact", "--profile", "none", "--explain", "good/a.jsonl:1"]),
@@ -129,6 +130,7 @@ COMMANDS = [
     ("lslm tokenize", ["tokenize", "raw", "-o", "dirty", "-t", "t.json", *RULES]),
     ("lslm tokenize", ["tokenize", "good", "-o", "data", "-t", "t.json", "--validation-fraction", "0.1"]),
     ("lslm tokenize", ["tokenize", "good", "-o", "all", "-t", "v.json", "--eos-token", "[X]", "--validation-fraction", "0"]),
+    ("lslm tokenize", ["tokenize", "good", "-o", "rest-tokens", "-t", "t.json", "--dedup", "exact", "--dedup-against", "other"]),
     ("lslm encode", ["encode", "-t", "t.json"]),
     ("lslm encode", ["encode", "-t", "t.json", "--tokens"]),
     ("lslm encode --count", ["encode", "-t", "t.json", "--count"]),

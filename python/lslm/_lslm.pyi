@@ -1016,20 +1016,23 @@ def clean(
             characters or more. It is the same as the stage ``dedup`` of the cleaner, whose
             settings choose more: ``dedup={"parts": "lines", "normalise": True}`` compares
             letters, marks and numbers in lower case.
-        dedup_against: an index that an earlier job saved, or the output folder of that job: what
-            is in it counts as seen. It must have been made with the same settings.
+        dedup_against: what counts as seen: an index that an earlier job saved with the same
+            settings, the output folder of that job, or documents, as a path or a pattern. Documents
+            are read as ``inputs`` are, and compared as they are and as the stages before ``dedup``
+            leave them.
         save_index: write ``_dedup.index`` into ``output``, with everything that this job and the
             index before it have seen, 16 bytes each.
         dropped: a folder for the documents that are dropped, as they were read, with the fields
             ``lslm_reason``, ``lslm_value``, ``lslm_limit`` and ``lslm_source``; where a single
             place decided, its text as ``lslm_span``, and its characters from ``lslm_span_start``
             to ``lslm_span_end``; and ``lslm_copies``, the number of equal documents. Files called
-            ``part-`` are of the rules, those called ``duplicates-`` of ``dedup``.
+            ``part-`` are of the rules, ``duplicates-`` of ``dedup``, ``late-`` of the rules after
+            it. Lines and paragraphs that are removed from documents are in ``lines-``,
+            ``duplicate-parts-`` and ``late-lines-``, each with the id of its document.
         annotate: keep every document, duplicates included, and add these fields, ``lslm_kept``,
-            and ``lslm_signals`` with every measure. The text is the cleaned one where the
-            document would be kept.
-        signals: collect the values of every signal, of the first 1,000 documents of each partition
-            and of one in 16 after them, for ``funnel.signals``.
+            and ``lslm_signals`` with every measure, those of stages after ``dedup`` only where it
+            leaves the document. The text is the cleaned one where the document would be kept.
+        signals: collect the values of every signal for ``funnel.signals``.
         format: the extension of the files, which decides their format: jsonl or txt, with .gz or
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000

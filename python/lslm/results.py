@@ -192,14 +192,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """The values of one signal over a sample of the documents, with ``signals=True``."""
+    """The values of one signal over all documents, with ``signals=True``."""
 
     limit: float
     is_maximum: bool | None = None
     """Whether the limit is the largest value that is kept, not the smallest; None if no document
     has another value."""
     n_documents: int
-    """Documents that were measured."""
+    """Documents that were measured: those that came in; for stages after ``dedup``, those that it
+    leaves."""
     n_failed: int
     """Those outside the limit, whichever rule dropped them."""
     values: tuple[tuple[float, int], ...] = ()
@@ -215,7 +216,7 @@ class Duplicates:
     n_removed: int
     """Those that equal an earlier one."""
     n_older: int = 0
-    """Those of them that equal one of the index in ``dedup_against``."""
+    """Those of them that equal one of those in ``dedup_against``."""
     groups: Mapping[str, int] = field(default_factory=dict)
     """How many groups of equal ones have a size of two or more, by size."""
 
@@ -239,6 +240,8 @@ class Funnel(Result):
     """What deduplication compared and removed, by kind: ``document``, ``line``, ``paragraph``."""
     signals: Mapping[str, Signal] = field(default_factory=dict)
     """The values of every signal by name, if they were asked for."""
+    n_without_url: int = 0
+    """Documents that ``lists.urls`` could not be compared with, since they have no URL."""
 
     def summary(self) -> dict[str, str]:
         """Return documents and megabytes kept, then the documents dropped by reason."""
@@ -301,6 +304,8 @@ class CleanResult(Result):
     """The fingerprint of the rules, 64 hexadecimal digits."""
     losses: Mapping[str, SourceLoss] = field(default_factory=dict)
     """The sources of which the rules drop more than half of the documents."""
+    against: Reading | None = None
+    """What was read of the documents in ``dedup_against``; None without, and with an index."""
 
     def summary(self) -> dict[str, str]:
         """Return the funnel, and where the files are."""
@@ -351,6 +356,8 @@ class TokenizeResult(Result):
     """What was read, with the bad documents."""
     warnings: tuple[str, ...] = ()
     """What was also issued as ``UserWarning``, such as an empty validation part."""
+    against: Reading | None = None
+    """What was read of the documents in ``dedup_against``; None without, and with an index."""
 
     def summary(self) -> dict[str, str]:
         """Return tokens, documents and folder of each part, and what was divided."""

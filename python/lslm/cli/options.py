@@ -236,8 +236,9 @@ class DedupOptions:
     dedup_against: Annotated[
         Path | None,
         _clean_option(
-            metavar="INDEX|FOLDER",
-            help="Index that an earlier job saved, or its folder: what it has counts as seen.",
+            metavar="INDEX|DOCUMENTS",
+            help="Index that an earlier job saved, its folder, or documents: what is there counts "
+            "as seen.",
         ),
     ] = None
     save_index: Annotated[

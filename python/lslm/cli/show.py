@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "console",
     "counted",
+    "print_against",
     "print_comparison",
     "print_evaluation",
     "print_facts",
@@ -198,6 +199,13 @@ def print_reading(reading: Reading) -> None:
         )
 
 
+def print_against(reading: Reading | None) -> None:
+    """Print to standard error how many earlier documents were compared with, and what was not."""
+    if reading is not None:
+        print(f"compared with: {counted(reading.n_documents, 'document')}", file=sys.stderr)
+        print_reading(reading)
+
+
 def print_skipped(corpus: lslm.Corpus) -> None:
     """Print to standard error how many files of folders are not read, by reason."""
     if corpus.skipped:
@@ -233,10 +241,12 @@ def print_funnel(funnel: Funnel) -> None:
             listed = ", ".join(f"{entry} ({count:,})" for entry, count in most[:MAX_FILES])
             more = len(most) - MAX_FILES
             print(f"{reason}: {listed}" + (f" and {more:,} more" if more > 0 else ""))
+    if funnel.n_without_url:
+        print(f"lists.urls: {counted(funnel.n_without_url, 'document')} without a URL to compare")
     for kind, found in funnel.dedup.items():
         groups = sum(found.groups.values())
         largest = max(map(int, found.groups), default=0)
-        older = f", {found.n_older:,} of them seen by earlier jobs" if found.n_older else ""
+        older = f", {found.n_older:,} of them seen earlier" if found.n_older else ""
         print(
             f"dedup: {found.n_removed:,} of {counted(found.n_compared, kind)} equal an earlier one"
             f"{older}; {counted(groups, 'group')} of equal ones, at most {largest:,} in one"

@@ -76,7 +76,8 @@ def clean(
         Path | None, typer.Option(help="HTML page to write with the documents dropped, by reason.")
     ] = None,
     dropped: Annotated[
-        Path | None, typer.Option(help="Folder for the dropped documents, each with its reason.")
+        Path | None,
+        typer.Option(help="Folder for what is dropped, documents and lines, each with its reason."),
     ] = None,
     annotate: Annotated[
         bool,
@@ -159,8 +160,14 @@ def _write_clean_report(
     title = "Cleaning"
     if isinstance(result, lslm.CleanPreview):
         title, facts["Sample"] = "Cleaning: a sample", f"{result.sample:.2%} of the documents"
+    against = result.against if isinstance(result, lslm.CleanResult) else None
     page = clean_report(
-        result.funnel, title=title, facts=facts, reading=result.reading, losses=result.losses
+        result.funnel,
+        title=title,
+        facts=facts,
+        reading=result.reading,
+        losses=result.losses,
+        against=against,
     )
     write_atomically(path, page)
 
@@ -178,6 +185,8 @@ def _show_cleaned(
         return
     show.print_skipped(corpus)
     show.print_reading(result.reading)
+    if isinstance(result, lslm.CleanResult):
+        show.print_against(result.against)
     print_losses(result)
     print(f"profile {show.profile_name(cleaner)}: {', '.join(cleaner.config['stages'])}")
     show.print_funnel(result.funnel)
@@ -344,6 +353,7 @@ def tokenize(
         return
     show.print_skipped(corpus)
     show.print_reading(result.reading)
+    show.print_against(result.against)
     if cleaner is not None:
         show.print_funnel(result.funnel)
     for part in (result.train, result.validation):

@@ -42,6 +42,10 @@ def funnel_parts(funnel: Funnel) -> list[Child]:
     if not dropped:
         parts.append(element("p", "Nothing was dropped.", class_="note"))
     parts.append(element("p", _size_change(funnel), class_="note"))
+    if funnel.n_without_url:
+        missing = counted(funnel.n_without_url, "document")
+        note = f"{missing} had no URL to compare with the list."
+        parts.append(element("p", note, class_="note"))
     return [*parts, *_rules(funnel), *_duplicates(funnel), *_changes(funnel), *_examples(dropped)]
 
 
@@ -50,12 +54,17 @@ def signal_parts(signals: Mapping[str, Signal]) -> list[Child]:
     ordered = sorted(
         signals.items(), key=lambda item: (-item[1].n_failed / max(item[1].n_documents, 1), item[0])
     )
+    measured = {signal.n_documents for signal in signals.values()}
+    most = max(measured, default=0)
     about = (
-        "Values of a sample of the documents, and the share outside each limit, whichever rule "
-        "dropped them. Columns outside are red."
+        f"Values of all {counted(most, 'document')} that came in, and the share outside each "
+        "limit, whichever rule dropped them. Columns outside are red."
     )
+    if len(measured) > 1:
+        about += " Rules that saw fewer documents, as after deduplication, say how many."
     shown = [
-        element("div", histogram(name, _title(name, one), _columns(one))) for name, one in ordered
+        element("div", histogram(name, _title(name, one, most), _columns(one)))
+        for name, one in ordered
     ]
     return [element("p", about, class_="note"), element("div", shown, class_="charts")]
 
@@ -224,12 +233,16 @@ def _by_size(groups: Mapping[str, int]) -> list[tuple[str, int]]:
     ]
 
 
-def _title(name: str, signal: Signal) -> Child:
-    """Return the name of a signal, and the share of documents outside its limit."""
+def _title(name: str, signal: Signal, most: int) -> Child:
+    """Return the name of a signal, and the share of documents outside its limit.
+
+    The number of documents is added if it is not ``most``.
+    """
     side = {True: "at most", False: "at least", None: "limit"}[signal.is_maximum]
     outside = percent(signal.n_failed, signal.n_documents)
     limit = f"{signal.limit:,.0f}" if signal.limit >= 1000 else f"{signal.limit:.4g}"
-    return [rule_name(name), element("span", f"{side} {limit} · {outside} outside")]
+    of = f" of {signal.n_documents:,}" if signal.n_documents != most else ""
+    return [rule_name(name), element("span", f"{side} {limit} · {outside}{of} outside")]
 
 
 def _columns(signal: Signal) -> Columns:

@@ -121,12 +121,13 @@ def clean_report(
     facts: Mapping[str, str] | None = None,
     reading: Reading | None = None,
     losses: Mapping[str, SourceLoss] | None = None,
+    against: Reading | None = None,
 ) -> str:
     """Return the page of a cleaning: kept, dropped by reason with examples, and what was changed.
 
     ``facts`` are rows of two columns, such as the inputs, the profile and the output folder.
     ``reading`` adds what could not be read, was replaced, or was converted; ``losses`` the sources
-    that lose more than half of their documents.
+    that lose more than half of their documents; ``against`` what was read to compare with.
     """
     kept = percent(funnel.n_documents_kept, funnel.n_documents)
     written = percent(funnel.n_bytes_kept, funnel.n_bytes)
@@ -142,6 +143,8 @@ def clean_report(
         sections.append(("Sources that lose more than half", "losses", loss_parts(losses)))
     if reading is not None:
         sections.append(("Reading", "reading", reading_parts(reading)))
+    if against is not None:
+        sections.append(("Reading of earlier documents", "against", reading_parts(against)))
     if facts:
         sections.append(("How", "how", fact_list(facts)))
     return document(title, tiles, sections)

@@ -7,13 +7,17 @@
 //!     line edit:             as a filter; then text = rule(view(text)), and a new view
 //! ```
 //!
-//! Deduplication, the last stage of some, is not among them: it needs all documents of a job.
+//! The stage `dedup` is not among them: it needs all documents of a job, which runs the stages before
+//! it on each document, compares what they leave, and runs the stages after it on what that leaves.
 //!
 //! Filters and line edits that follow one another share one view, up to the first line edit that
 //! changes the text.
 
+mod changes;
+mod document;
+mod excerpt;
+
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lslm_runtime::{Error, Result, Task, threads};
@@ -22,12 +26,15 @@ use rayon::prelude::*;
 use crate::chars::CharacterSummary;
 use crate::config::CleanConfig;
 use crate::dedup::Dedup;
-use crate::edit::{Detail, Edit, add_detail};
+use crate::edit::{Edit, RemovedLine};
 use crate::measure::{Judge, Measure};
 use crate::places::place_of;
 use crate::rule::{Evidence, Filter, LineEdit, Make, Rewrite};
 use crate::rules::RULES;
 use crate::view::{View, ViewBuffers};
+
+pub use changes::Changes;
+pub use document::{CleanedText, DocumentOptions, DocumentResult, StageRange, Verdict};
 
 /// The largest factor by which cleaning grows a text, in bytes. NFC reaches it: U+1D160 to U+1D164
 /// grow from 4 bytes to 12 (Unicode Standard Annex 15, maximum expansion of NFC in UTF-8).
@@ -43,10 +50,6 @@ const MAX_KEPT_TEXT: usize = 1 << 20;
 /// How often normalisers run, at most, if the last round changed what the first of them, a repair,
 /// may repair now. Two rounds are enough unless mojibake was broken up on purpose.
 const MAX_ROUNDS: usize = 8;
-
-/// The most bytes that a redactor matches, long keys apart: an e-mail address has at most
-/// 64 + 1 + 253. Of a private key whose end is cut off, each whole line is found.
-const MAX_MATCH_BYTES: usize = 320;
 
 /// The rules of one configuration, built and ready; threads can share one.
 ///
@@ -69,6 +72,8 @@ pub struct Cleaner {
     fingerprint: [u8; 32],
     stages: Vec<Stage>,
     dedup: Option<Dedup>,
+    /// The number of stages before deduplication.
+    n_before: usize,
     /// Memory of earlier batches.
     spare: Mutex<Vec<CleanBuffers>>,
 }
@@ -113,81 +118,6 @@ impl Drop for LentBuffers<'_> {
     }
 }
 
-/// A text after cleaning.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CleanedText<'t> {
-    /// The text after the last stage, or at the one that dropped it; borrowed if nothing changed.
-    pub text: Cow<'t, str>,
-    /// Whether it is kept.
-    pub verdict: Verdict,
-    /// How much each rule changed.
-    pub changes: Changes,
-}
-
-/// Whether a document is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// It passed every filter.
-    Keep,
-    /// This measure is outside its limit; it is the first such one.
-    Drop(Measure),
-}
-
-impl Verdict {
-    /// Returns whether the document is kept.
-    pub fn is_kept(&self) -> bool {
-        matches!(self, Self::Keep)
-    }
-
-    /// Returns the measure that failed, or `None` for a kept document.
-    pub fn measure(&self) -> Option<&Measure> {
-        match self {
-            Self::Keep => None,
-            Self::Drop(measure) => Some(measure),
-        }
-    }
-
-    /// Returns the name of the measure that failed, or `None` for a kept document.
-    pub fn reason(&self) -> Option<&str> {
-        self.measure().map(|measure| measure.name.as_str())
-    }
-}
-
-/// How much each rule changed: characters for normalisers, lines for line edits, matches for
-/// redactors.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    counts: [u64; RULES.len()],
-    /// Parts of the counts that have names of their own.
-    details: Vec<Detail>,
-}
-
-impl Changes {
-    /// Returns the rules that changed something, in the order of [`RULES`], with how much; then
-    /// the parts of these counts that have names of their own, such as "nfc.singletons".
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let pairs = RULES.iter().zip(self.counts);
-        let rules = pairs.filter(|(_, count)| *count > 0).map(|(rule, count)| (rule.name, count));
-        rules.chain(self.details.iter().copied())
-    }
-
-    /// Returns whether no rule changed anything.
-    pub fn is_empty(&self) -> bool {
-        self.counts == [0; RULES.len()]
-    }
-
-    /// Adds what `edit` changed for the rule with this index, and returns whether it changed
-    /// anything.
-    fn add(&mut self, rule: usize, mut edit: Edit<'_>) -> bool {
-        for detail in edit.take_details() {
-            add_detail(&mut self.details, detail);
-        }
-        let changed = edit.finish();
-        self.counts[rule] += changed;
-        changed > 0
-    }
-}
-
 impl Cleaner {
     /// Builds the stages of `config`.
     ///
@@ -195,6 +125,7 @@ impl Cleaner {
     pub fn new(config: &CleanConfig) -> Result<Self> {
         let config = config.clone().with_hashes()?;
         let (mut stages, mut dedup) = (Vec::new(), None);
+        let mut n_before = None;
         for (rule, settings) in config.active() {
             let work = match RULES[rule].make {
                 Make::Normaliser(make) => Work::Normalise(make(settings)?),
@@ -205,17 +136,19 @@ impl Cleaner {
                     let settings = serde_json::from_value(settings.clone())
                         .map_err(|error| Error::invalid(format!("dedup: {error}")))?;
                     dedup = Some(Dedup::new(settings)?);
+                    n_before = Some(stages.len());
                     continue;
                 }
             };
             stages.push(Stage { rule, work });
         }
         let (fingerprint, spare) = (config.fingerprint(), Mutex::default());
-        Ok(Self { config, fingerprint, stages, dedup, spare })
+        let n_before = n_before.unwrap_or(stages.len());
+        Ok(Self { config, fingerprint, stages, dedup, n_before, spare })
     }
 
     /// Returns what compares documents, if the configuration has that stage. It is the work of a job
-    /// over all of them; [`Cleaner::clean`], which sees one, leaves it out.
+    /// over all of them; [`Cleaner::clean`], which sees one, leaves it out and runs all other stages.
     pub fn dedup(&self) -> Option<&Dedup> {
         self.dedup.as_ref()
     }
@@ -230,29 +163,68 @@ impl Cleaner {
         self.fingerprint
     }
 
-    /// Returns the name of the field with the URL of a document, if a stage compares it.
-    pub fn url_key(&self) -> Option<&str> {
+    /// Returns whether there are stages in this range.
+    pub fn has_stages(&self, range: StageRange) -> bool {
+        !self.stages(range).is_empty()
+    }
+
+    fn stages(&self, range: StageRange) -> &[Stage] {
+        let (before, after) = self.stages.split_at(self.n_before);
+        match range {
+            StageRange::All => &self.stages,
+            StageRange::BeforeDedup => before,
+            StageRange::AfterDedup => after,
+        }
+    }
+
+    /// Returns the name of the field with the URL of a document, if one of these stages compares it.
+    pub fn url_key(&self, range: StageRange) -> Option<&str> {
+        self.stages(range).iter().find(|stage| RULES[stage.rule].name == "lists")?;
         self.config.setting("lists", "urls").filter(|urls| !urls.is_null())?;
         self.config.setting("lists", "url_key")?.as_str()
     }
 
     /// Runs the stages over `text`, up to the one that drops it.
     pub fn clean<'t>(&self, text: &'t str, buffers: &mut CleanBuffers) -> CleanedText<'t> {
-        self.clean_document(text, None, buffers)
+        self.clean_document(text, DocumentOptions::default(), buffers).cleaned
     }
 
-    /// Runs the stages over the text of a document that comes from `url`.
+    /// Runs the stages that `options` names over the text of a document, up to the one that drops it;
+    /// where measures are asked for, those after it too, which changes nothing of the other results.
+    ///
+    /// ```
+    /// use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentOptions};
+    /// use serde_json::json;
+    ///
+    /// let config = CleanConfig::profile("none")?.with(&json!({"lines": {"min_chars": 3}}))?;
+    /// let cleaner = Cleaner::new(&config)?;
+    /// let options = DocumentOptions { removed_lines: true, ..DocumentOptions::default() };
+    /// let found = cleaner.clean_document("long\nno\n", options, &mut CleanBuffers::default());
+    /// assert_eq!(found.cleaned.text, "long\n");
+    /// assert_eq!(found.removed_lines[0].text, "no");
+    /// # Ok::<(), lslm_runtime::Error>(())
+    /// ```
     pub fn clean_document<'t>(
         &self,
         text: &'t str,
-        url: Option<&str>,
+        options: DocumentOptions<'_>,
         buffers: &mut CleanBuffers,
-    ) -> CleanedText<'t> {
-        let mut changes = Changes::default();
-        let mut judge = Judge::new(None).with_url(url);
-        let text = self.run(text, &mut judge, buffers, &mut changes);
+    ) -> DocumentResult<'t> {
+        let mut measures = Vec::new();
+        let all = options.measures.then_some(&mut measures);
+        let mut run = Run {
+            judge: Judge::new(all).with_url(options.url),
+            changes: Changes::default(),
+            removed_lines: options.removed_lines.then(Vec::new),
+            at_drop: None,
+            buffers,
+        };
+        let text = self.run(text, self.stages(options.stages), &mut run);
+        let Run { judge, changes, removed_lines, at_drop, .. } = run;
         let verdict = judge.finish().map_or(Verdict::Keep, Verdict::Drop);
-        CleanedText { text, verdict, changes }
+        let (text, changes) = at_drop.unwrap_or((text, changes));
+        let cleaned = CleanedText { text, verdict, changes };
+        DocumentResult { cleaned, measures, removed_lines: removed_lines.unwrap_or_default() }
     }
 
     /// Returns [`Cleaner::clean`] of each text, in order, computed on `threads` threads.
@@ -302,20 +274,8 @@ impl Cleaner {
 
     /// Returns every measure of `text`, including those after the first failure.
     pub fn explain(&self, text: &str, buffers: &mut CleanBuffers) -> Vec<Measure> {
-        self.explain_document(text, None, buffers)
-    }
-
-    /// Returns every measure of the text of a document that comes from `url`.
-    pub fn explain_document(
-        &self,
-        text: &str,
-        url: Option<&str>,
-        buffers: &mut CleanBuffers,
-    ) -> Vec<Measure> {
-        let mut all = Vec::new();
-        let mut judge = Judge::new(Some(&mut all)).with_url(url);
-        self.run(text, &mut judge, buffers, &mut Changes::default());
-        all
+        let options = DocumentOptions { measures: true, ..DocumentOptions::default() };
+        self.clean_document(text, options, buffers).measures
     }
 
     /// Returns what shows why a document with `url` was dropped because of `measure`: `text` is its
@@ -331,82 +291,29 @@ impl Cleaner {
         own.unwrap_or_else(|| Evidence { range: place_of(&measure.name, &view), entry: None })
     }
 
-    /// Returns some of `text`, redacted and of at most `max_bytes` bytes: its beginning, or what is
-    /// around the bytes `place`, with the bytes of the place in it.
-    ///
-    /// For examples of dropped texts, which are not redacted as a whole.
-    pub(crate) fn excerpt(
-        &self,
-        text: &str,
-        place: Option<Range<usize>>,
-        max_bytes: usize,
-    ) -> (String, Option<Range<usize>>) {
-        let end = place.as_ref().map_or(0, |place| place.end);
-        let head = &text[..text.floor_char_boundary(end + 2 * max_bytes + MAX_MATCH_BYTES)];
-        let (mut buffers, mut changes) = (CleanBuffers::default(), Changes::default());
-        let mut excerpt = Cow::Borrowed(head);
-        for stage in &self.stages {
-            if let Work::Redact(rule) = &stage.work {
-                rewrite(stage.rule, &**rule, &mut excerpt, &mut buffers, &mut changes);
-            }
-        }
-        let mut excerpt = excerpt.into_owned();
-        // the end of `head` may cut a match in two, which is then not masked: leave out the bytes
-        // that such a match could occupy
-        if head.len() < text.len() {
-            let safe = excerpt.len().saturating_sub(MAX_MATCH_BYTES);
-            excerpt.truncate(excerpt.floor_char_boundary(safe));
-        }
-        // redaction moves the place, and may mask it
-        let place = place.and_then(|place| {
-            let shown = text.floor_char_boundary(place.end.min(place.start + max_bytes / 2));
-            let part = text.get(place.start..shown).filter(|part| !part.is_empty())?;
-            let from = excerpt.floor_char_boundary(place.start.saturating_sub(max_bytes));
-            let at =
-                excerpt[from..].find(part).map(|at| from + at).or_else(|| excerpt.find(part))?;
-            Some(at..at + part.len())
-        });
-        let start = place.as_ref().map_or(0, |place| {
-            let before = max_bytes.saturating_sub(place.len()) / 2;
-            excerpt.floor_char_boundary(place.start.saturating_sub(before))
-        });
-        let end = excerpt.floor_char_boundary(start + max_bytes);
-        let shown = excerpt[start..end.max(start)].to_owned();
-        let place = place.map(|place| place.start - start..(place.end - start).min(shown.len()));
-        (shown, place)
-    }
-
-    /// Runs the stages in order, until `judge` ends it; returns the text as it is then.
-    fn run<'t>(
-        &self,
-        text: &'t str,
-        judge: &mut Judge<'_>,
-        buffers: &mut CleanBuffers,
-        changes: &mut Changes,
-    ) -> Cow<'t, str> {
-        buffers.longest = buffers.longest.max(text.len());
+    /// Runs `stages` in order, until the judge ends it; returns the text as it is then.
+    fn run<'t>(&self, text: &'t str, stages: &[Stage], run: &mut Run<'_, 't>) -> Cow<'t, str> {
+        run.buffers.longest = run.buffers.longest.max(text.len());
         let mut text = Cow::Borrowed(text);
         let mut summary: Option<CharacterSummary> = None;
-        let mut stages = &self.stages[..];
+        let mut stages = stages;
         let mut word_count = None;
         while let Some((stage, rest)) = stages.split_first() {
             // of the text as it is now: any other stage may change it
             let words = word_count.take();
             match &stage.work {
-                Work::Normalise(_) => {
-                    stages = normalise(stages, &mut text, &mut summary, buffers, changes);
-                }
+                Work::Normalise(_) => stages = normalise(stages, &mut text, &mut summary, run),
                 Work::Redact(rule) => {
                     stages = rest;
-                    if rewrite(stage.rule, &**rule, &mut text, buffers, changes) {
+                    if rewrite(stage.rule, &**rule, &mut text, run) {
                         summary = None;
                     }
                 }
                 Work::Filter(_) | Work::EditLines(_) => {
-                    let after = self.judge((&text, words), stages, judge, buffers, changes);
+                    let after = self.judge((&text, words), stages, run);
                     word_count = after.word_count;
                     if let Some(edited) = after.edited {
-                        replace(&mut text, edited, buffers);
+                        replace(&mut text, edited, run.buffers);
                         summary = None;
                     }
                     match after.rest {
@@ -421,40 +328,74 @@ impl Cleaner {
 
     /// Runs the filters and line edits at the start of `stages` over one view of `text`, of which the
     /// number of words may be known.
-    fn judge<'s>(
+    fn judge<'s, 't>(
         &self,
-        (text, word_count): (&str, Option<usize>),
+        (text, word_count): (&Cow<'t, str>, Option<usize>),
         stages: &'s [Stage],
-        judge: &mut Judge<'_>,
-        buffers: &mut CleanBuffers,
-        changes: &mut Changes,
+        run: &mut Run<'_, 't>,
     ) -> Judged<'s> {
-        let view = View::new(text, self.config.unit(), std::mem::take(&mut buffers.view))
+        let view = View::new(text, self.config.unit(), std::mem::take(&mut run.buffers.view))
             .with_word_count(word_count);
         let mut after = Judged { edited: None, word_count: None, rest: Some(stages) };
         while let Some((stage, rest)) = after.rest.and_then(<[Stage]>::split_first) {
-            judge.begin_rule(RULES[stage.rule].name);
+            run.judge.begin_rule(RULES[stage.rule].name);
+            let n_failed = run.judge.n_failed();
             let flow = match &stage.work {
                 Work::Normalise(_) | Work::Redact(_) => break,
-                Work::Filter(filter) => filter.check(&view, judge),
+                Work::Filter(filter) => filter.check(&view, &mut run.judge),
                 Work::EditLines(rule) => {
-                    let mut edit = Edit::new(text, &mut buffers.spare);
-                    let flow = rule.apply(&view, &mut edit, judge);
-                    let word_count = edit.word_count;
-                    if flow.is_continue() && changes.add(stage.rule, edit) {
-                        after.word_count = word_count;
-                        after.edited = Some(std::mem::take(&mut buffers.spare));
+                    let mut edit = Edit::new(text, &mut run.buffers.spare);
+                    edit.removed_lines = run.removed_lines.as_ref().map(|_| Vec::new());
+                    let flow = rule.apply(&view, &mut edit, &mut run.judge);
+                    // a text that this stage drops stays as it was before
+                    if run.judge.n_failed() == n_failed {
+                        let (word_count, lines) = (edit.word_count, edit.removed_lines.take());
+                        if run.changes.add(stage.rule, edit) {
+                            after.word_count = word_count;
+                            after.edited = Some(std::mem::take(&mut run.buffers.spare));
+                        }
+                        run.add_lines(lines);
                     }
                     flow
                 }
             };
+            if n_failed == 0 && run.judge.n_failed() > 0 && flow.is_continue() {
+                run.at_drop = Some((text.clone(), run.changes.clone()));
+            }
             after.rest = flow.is_continue().then_some(rest);
             if after.edited.is_some() {
                 break;
             }
         }
-        buffers.view = view.into_buffers();
+        run.buffers.view = view.into_buffers();
         after
+    }
+}
+
+/// What the stages have found of one text so far.
+struct Run<'r, 't> {
+    judge: Judge<'r>,
+    changes: Changes,
+    /// The lines that line edits removed before the drop, if they are collected.
+    removed_lines: Option<Vec<RemovedLine>>,
+    /// Where measures continue after the stage that dropped the text: the text there, and the changes
+    /// up to there.
+    at_drop: Option<(Cow<'t, str>, Changes)>,
+    buffers: &'r mut CleanBuffers,
+}
+
+impl<'r> Run<'r, '_> {
+    fn new(buffers: &'r mut CleanBuffers) -> Self {
+        let (judge, changes) = (Judge::new(None), Changes::default());
+        Self { judge, changes, removed_lines: None, at_drop: None, buffers }
+    }
+
+    fn add_lines(&mut self, more: Option<Vec<RemovedLine>>) {
+        if self.at_drop.is_none()
+            && let Some(lines) = &mut self.removed_lines
+        {
+            lines.extend(more.into_iter().flatten());
+        }
     }
 }
 
@@ -464,8 +405,7 @@ fn normalise<'s>(
     stages: &'s [Stage],
     text: &mut Cow<'_, str>,
     summary: &mut Option<CharacterSummary>,
-    buffers: &mut CleanBuffers,
-    changes: &mut Changes,
+    run: &mut Run<'_, '_>,
 ) -> &'s [Stage] {
     // where the next round begins, and whether a rule after that changed the text
     let (mut restart, mut is_changed, mut rounds) = (None, false, 1);
@@ -482,8 +422,7 @@ fn normalise<'s>(
             }
         };
         let known = summary.get_or_insert_with(|| CharacterSummary::of(text));
-        let changed =
-            rule.may_change(text, known) && rewrite(*index, &**rule, text, buffers, changes);
+        let changed = rule.may_change(text, known) && rewrite(*index, &**rule, text, run);
         if rule.adds_characters() {
             restart = restart.or(Some(rest));
             if changed {
@@ -512,15 +451,14 @@ fn rewrite(
     index: usize,
     rule: &dyn Rewrite,
     text: &mut Cow<'_, str>,
-    buffers: &mut CleanBuffers,
-    changes: &mut Changes,
+    run: &mut Run<'_, '_>,
 ) -> bool {
-    let mut edit = Edit::new(text, &mut buffers.spare);
+    let mut edit = Edit::new(text, &mut run.buffers.spare);
     rule.apply(&mut edit);
-    let changed = changes.add(index, edit);
+    let changed = run.changes.add(index, edit);
     if changed {
-        let new = std::mem::take(&mut buffers.spare);
-        replace(text, new, buffers);
+        let new = std::mem::take(&mut run.buffers.spare);
+        replace(text, new, run.buffers);
     }
     changed
 }

@@ -12,6 +12,17 @@ pub struct Edit<'a> {
     details: Vec<Detail>,
     /// The number of words of the new text, if the rule counted them.
     pub(crate) word_count: Option<usize>,
+    /// The lines that were removed, if they are collected.
+    pub(crate) removed_lines: Option<Vec<RemovedLine>>,
+}
+
+/// A line that a line edit removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedLine {
+    /// The name under which it was counted, such as "lines.too_short".
+    pub reason: &'static str,
+    /// Its text, without the line break.
+    pub text: String,
 }
 
 /// A name such as "nfc.singletons", and how many of a rule's changes it counts.
@@ -20,7 +31,8 @@ pub(crate) type Detail = (&'static str, u64);
 impl<'a> Edit<'a> {
     pub(crate) fn new(text: &'a str, out: &'a mut String) -> Self {
         out.clear();
-        Self { text, out, done: 0, changed: 0, details: Vec::new(), word_count: None }
+        let (details, word_count, removed_lines) = (Vec::new(), None, None);
+        Self { text, out, done: 0, changed: 0, details, word_count, removed_lines }
     }
 
     /// Returns the text as it was before this rule.
@@ -53,6 +65,14 @@ impl<'a> Edit<'a> {
     /// "nfc.singletons".
     pub fn count(&mut self, name: &'static str, amount: u64) {
         add_detail(&mut self.details, (name, amount));
+    }
+
+    /// Counts `line`, which the rule removes, under a name of its own.
+    pub fn count_line(&mut self, name: &'static str, line: &str) {
+        self.count(name, 1);
+        if let Some(lines) = &mut self.removed_lines {
+            lines.push(RemovedLine { reason: name, text: line.to_owned() });
+        }
     }
 
     /// Returns what [`count`](Self::count) counted, and forgets it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cleaner::{CleanedText, Cleaner, Verdict};
+use crate::cleaner::{CleanedText, Cleaner, DocumentOptions, Verdict};
 use crate::dedup::DocumentPosition;
 use crate::language::{DetectedLanguage, detect_language};
 use crate::measure::Measure;
@@ -132,21 +132,51 @@ impl Funnel {
         cleaned: &CleanedText<'_>,
         cleaner: &Cleaner,
     ) {
-        self.add_document(position, (bytes, None), cleaned, cleaner);
+        self.add_document(position, bytes, DocumentOptions::default(), cleaned, cleaner);
     }
 
-    /// Counts the document at `position`, of `bytes` bytes and from `url`, which `cleaner` turned into
-    /// `cleaned`.
+    /// Counts the document at `position`, of `bytes` bytes, which `cleaner` turned into `cleaned` by
+    /// `options`.
     pub fn add_document(
         &mut self,
         position: DocumentPosition,
-        (bytes, url): (u64, Option<&str>),
+        bytes: u64,
+        options: DocumentOptions<'_>,
         cleaned: &CleanedText<'_>,
         cleaner: &Cleaner,
     ) {
-        self.without_url += u64::from(url.is_none() && cleaner.url_key().is_some());
         self.documents += 1;
         self.bytes += bytes;
+        self.add_outcome(position, bytes, options, cleaned, cleaner);
+    }
+
+    /// Counts what the stages after deduplication made of a document that was counted as kept with
+    /// `bytes_kept` bytes; it had `bytes` before cleaning.
+    pub fn recount(
+        &mut self,
+        position: DocumentPosition,
+        (bytes, bytes_kept): (u64, u64),
+        options: DocumentOptions<'_>,
+        cleaned: &CleanedText<'_>,
+        cleaner: &Cleaner,
+    ) {
+        self.documents_kept -= 1;
+        self.bytes_kept -= bytes_kept;
+        self.add_outcome(position, bytes, options, cleaned, cleaner);
+    }
+
+    /// Counts changes and verdict of a document of `bytes` bytes.
+    fn add_outcome(
+        &mut self,
+        position: DocumentPosition,
+        bytes: u64,
+        options: DocumentOptions<'_>,
+        cleaned: &CleanedText<'_>,
+        cleaner: &Cleaner,
+    ) {
+        let url = options.url;
+        let misses_url = url.is_none() && cleaner.url_key(options.stages).is_some();
+        self.without_url += u64::from(misses_url);
         for (rule, amount) in cleaned.changes.iter() {
             let change = self.changes.entry(rule.to_owned()).or_default();
             change.documents += 1;
@@ -204,6 +234,7 @@ impl Funnel {
         measure: &Measure,
         bytes_before: u64,
         text: &str,
+        cleaner: &Cleaner,
     ) {
         self.documents_kept -= 1;
         self.bytes_kept -= text.len() as u64;
@@ -211,7 +242,8 @@ impl Funnel {
         dropped.documents += 1;
         dropped.bytes += bytes_before;
         if dropped.may_show(position) {
-            let text = text[..text.floor_char_boundary(MAX_EXAMPLE_BYTES)].to_owned();
+            // redaction may be among the stages that did not run
+            let (text, _) = cleaner.excerpt(text, None, MAX_EXAMPLE_BYTES);
             let measured = Some((measure.value, measure.limit));
             dropped.add_examples([DroppedExample { position, measured, text, span: None }]);
         }
@@ -320,14 +352,17 @@ impl Funnel {
     }
 }
 
-/// Returns the language that most examples of these reasons are in.
+/// Returns the language of the examples of these reasons, each of which counts by its confidence.
 fn language_of<'d>(
     dropped: impl Iterator<Item = (&'d String, &'d Dropped)>,
 ) -> Option<DetectedLanguage> {
     let examples = dropped.flat_map(|(_, dropped)| &dropped.examples);
     let found: Vec<_> = examples.filter_map(|example| detect_language(&example.text)).collect();
-    let count = |code| found.iter().filter(|other| other.code == code).count();
-    found.iter().copied().max_by_key(|language| count(language.code))
+    let weight = |code| -> f64 {
+        let own = found.iter().filter(|other| other.code == code);
+        own.map(|other| other.confidence).sum()
+    };
+    found.iter().copied().max_by(|a, b| weight(a.code).total_cmp(&weight(b.code)))
 }
 
 /// Returns what to use for documents of a language.

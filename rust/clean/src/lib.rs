@@ -5,7 +5,7 @@
 //!
 //! normaliser   rewrites the text            line edit   removes or changes lines, may drop
 //! filter       keeps or drops the document  redactor    masks private data
-//! dedup        compares documents, the last stage: see [`dedup`]
+//! dedup        compares documents with one another: see [`dedup`]
 //! ```
 //!
 //! A [`Cleaner`] is made from a [`CleanConfig`]: a named profile and changes to it. It runs its
@@ -57,9 +57,13 @@ mod rules;
 mod signals;
 pub mod view;
 
-pub use cleaner::{Changes, CleanBuffers, CleanedText, Cleaner, MAX_GROWTH, Verdict};
+pub use cleaner::{
+    Changes, CleanBuffers, CleanedText, Cleaner, DocumentOptions, DocumentResult, MAX_GROWTH,
+    StageRange, Verdict,
+};
 pub use config::{CleanConfig, PROFILES, Profile};
 pub use dedup::{Dedup, DocumentPosition, content_hash};
+pub use edit::RemovedLine;
 pub use funnel::{Change, Dropped, DroppedExample, Duplicates, Funnel};
 pub use language::{DetectedLanguage, detect_language};
 pub use measure::Measure;

@@ -27,13 +27,14 @@ pub struct Measure {
 pub struct Judge<'a> {
     rule: &'static str,
     first_failed: Option<Measure>,
+    n_failed: usize,
     all: Option<&'a mut Vec<Measure>>,
     url: Option<&'a str>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(all: Option<&'a mut Vec<Measure>>) -> Self {
-        Self { rule: "", first_failed: None, all, url: None }
+        Self { rule: "", first_failed: None, n_failed: 0, all, url: None }
     }
 
     /// Returns this judge for a document that comes from `url`.
@@ -54,6 +55,11 @@ impl<'a> Judge<'a> {
     /// Returns whether every measure is recorded, also one that is known to pass.
     pub(crate) fn needs_all(&self) -> bool {
         self.all.is_some()
+    }
+
+    /// Returns how many measures failed.
+    pub(crate) fn n_failed(&self) -> usize {
+        self.n_failed
     }
 
     /// Returns the first measure that failed.
@@ -84,6 +90,7 @@ impl<'a> Judge<'a> {
         }
         let name = format!("{}.{part}", self.rule);
         let measure = Measure { name, value, limit, passed: !failed };
+        self.n_failed += usize::from(failed);
         if failed && self.first_failed.is_none() {
             self.first_failed = Some(measure.clone());
         }

@@ -135,7 +135,7 @@ pub enum RuleKind {
     Filter,
     /// Masks private data.
     Redactor,
-    /// Compares documents with one another, after all other stages.
+    /// Compares what the stages before it leave of all documents.
     Dedup,
 }
 

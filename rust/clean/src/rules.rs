@@ -54,6 +54,6 @@ pub static RULES: [Rule; 23] = [
     gopher_quality::RULE,
     fineweb::RULE,
     redact::RULE,
-    // compares what all others leave
+    // compares what those before it leave; a list of stages may have more after it
     dedup::RULE,
 ];

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lslm_clean::{CleanBuffers, CleanConfig, Cleaner};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentOptions};
 use serde_json::json;
 
 fuzz_target!(|input: (&[u8], &str, &str)| {
@@ -16,7 +16,8 @@ fuzz_target!(|input: (&[u8], &str, &str)| {
     let config = config.with(&lists).expect("settings of this rule");
     let Ok(cleaner) = Cleaner::new(&config) else { return };
     let mut buffers = CleanBuffers::default();
-    let cleaned = cleaner.clean_document(text, Some(url), &mut buffers);
+    let options = DocumentOptions { url: Some(url), ..DocumentOptions::default() };
+    let cleaned = cleaner.clean_document(text, options, &mut buffers).cleaned;
     assert_eq!(cleaned.text, text);
     let Some(measure) = cleaned.verdict.measure() else { return };
     let found = cleaner.evidence(text, Some(url), measure);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentPosition, Funnel};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, DocumentPosition, Funnel, StageRange};
 use lslm_corpus::{Annotation, Corpus, Statistics, check_extension};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::partition::Partition;
@@ -14,7 +14,7 @@ use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::clean::publication::{CleanRecord, Outputs, Publication};
+use crate::clean::publication::{CleanRecord, DroppedFiles, Outputs, Publication};
 use crate::cleaning::{
     Accounting, ChunkOptions, CleanedChunk, CleanedDocument, Losses, clean_chunk,
 };
@@ -37,15 +37,16 @@ pub struct CleanOptions {
     pub clean: CleanConfig,
     /// What deduplication, if `clean` has that stage, compares with and saves.
     pub dedup: DedupOptions,
-    /// A folder for the documents that are dropped, as they were read, with the reason; see
-    /// [`Annotation`](lslm_corpus::Annotation). Files of filters are called `part-NNNNNN`, those of
-    /// duplicates `duplicates-NNNNNN`.
+    /// A folder for the documents that are dropped, as they were read, with the reason (see
+    /// [`Annotation`](lslm_corpus::Annotation)), and for the lines and paragraphs that are removed.
+    /// Files of rules are called `part-NNNNNN` and `lines-NNNNNN`, those of deduplication
+    /// `duplicates-NNNNNN` and `duplicate-parts-NNNNNN`, those of the rules after it `late-NNNNNN`
+    /// and `late-lines-NNNNNN`.
     pub dropped: Option<PathBuf>,
     /// Whether every document is kept and gets the fields of an
     /// [`Annotation`](lslm_corpus::Annotation), with all signals.
     pub annotate: bool,
-    /// Whether the values of every signal are collected, of a sample of the documents: see
-    /// [`Funnel::signals`].
+    /// Whether the values of every signal are collected: see [`Funnel::signals`].
     pub signals: bool,
     /// The extension of the output files, such as `jsonl.zst`, which decides their format.
     pub extension: String,
@@ -71,6 +72,9 @@ pub struct Cleaned {
     pub losses: Losses,
     /// The counts of the reading.
     pub reading: Statistics,
+    /// Those of the documents to compare with, if [`DedupOptions::against`] names documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Statistics>,
     /// The rules: profile and version, stages in order, settings.
     pub config: CleanConfig,
     /// The fingerprint of the rules, in hexadecimal.
@@ -132,10 +136,10 @@ pub fn clean(
         )));
     }
     let fingerprint = hex(&cleaner.fingerprint());
-    let dedup = Deduplication::new(Some(&cleaner), &options.dedup, output)?;
+    let dedup = Deduplication::new(Some(&cleaner), &options.dedup, corpus.options(), output)?;
     let plan = json!({
         "clean": fingerprint,
-        "dedup": dedup.as_ref().map(Deduplication::plan),
+        "dedup": dedup.as_ref().map(Deduplication::plan).transpose()?,
         "extension": options.extension,
         "dropped": options.dropped,
         "annotate": options.annotate,
@@ -158,11 +162,12 @@ pub fn clean(
     };
     let mut records = job.run(threads, |partition| step.run(partition))?;
     let job = job.require_documents(&records)?;
-    let mut duplicates = Funnel::default();
+    let (mut duplicates, mut against) = (Funnel::default(), None);
     if let Some(dedup) = &dedup {
         let decisions = dedup.search(job.folder(), records.len(), threads, task)?;
         dedup.count(&decisions, &mut duplicates);
         records = step.publish_all(dedup, &decisions, &records, threads)?;
+        against = decisions.against;
     }
     let mut cleaned = Cleaned {
         files: Vec::new(),
@@ -171,6 +176,7 @@ pub fn clean(
         funnel: Funnel::default(),
         losses: Losses::default(),
         reading: corpus.statistics(),
+        against,
         config: cleaner.config().clone(),
         fingerprint,
     };
@@ -316,11 +322,28 @@ impl CleanStep<'_> {
             }
             Some(_) => LazyWriter::like(self.staged_path(partition), self.corpus, false),
         };
-        let dropped = self.options.dropped.as_ref().map(|folder| {
-            LazyWriter::like(folder.join(dropped_name(partition, self.options)), self.corpus, true)
-        });
-        let notes = self.has_notes().then(|| LazyWriter::notes(self.staged.notes_path(partition)));
+        let dropped = self.dropped_files(partition, self.corpus, ["part", "lines"]);
+        let notes = || LazyWriter::annotated(self.staged.notes_path(partition));
+        let notes = self.has_notes().then(notes);
         Outputs { kept, dropped, notes }
+    }
+
+    /// Returns the files of what is dropped from one partition, whose names begin with `names`, if it
+    /// is collected; documents are like those of `like`.
+    fn dropped_files<'c>(
+        &self,
+        partition: usize,
+        like: &'c Corpus,
+        names: [&str; 2],
+    ) -> Option<DroppedFiles<'c>> {
+        let folder = self.options.dropped.as_ref()?;
+        let extension = dropped_extension(self.options);
+        let [documents, parts] =
+            names.map(|name| folder.join(format!("{name}-{partition:06}.{extension}")));
+        Some(DroppedFiles {
+            documents: LazyWriter::like(documents, like, true),
+            parts: LazyWriter::annotated(parts),
+        })
     }
 
     /// Cleans one partition into its file, which is staged if duplicates are to be removed.
@@ -334,8 +357,9 @@ impl CleanStep<'_> {
             || batches.next(),
             |chunk| self.clean(chunk),
             |KeyedChunk { cleaned, keys: of_chunk }| {
-                if let Some(writer) = &mut outputs.dropped {
-                    cleaned.dropped.iter().try_for_each(|document| writer.write(document))?;
+                if let Some(files) = &mut outputs.dropped {
+                    cleaned.dropped.iter().try_for_each(|one| files.documents.write(one))?;
+                    cleaned.lines.iter().try_for_each(|line| files.parts.write(line))?;
                 }
                 let mut of_chunk = of_chunk.into_iter();
                 for cleaned in cleaned.kept {
@@ -361,8 +385,7 @@ impl CleanStep<'_> {
     }
 
     fn clean(&self, chunk: Chunk) -> Result<KeyedChunk> {
-        let (accounting, signals) = (accounting(self.options), self.options.signals);
-        let options = ChunkOptions { accounting, signals };
+        let options = self.chunk_options(StageRange::BeforeDedup);
         let mut buffers = self.buffers.lock();
         let cleaned = clean_chunk(self.cleaner, chunk, options, &mut buffers, self.task)?;
         let mut buffer = String::new();
@@ -371,6 +394,12 @@ impl CleanStep<'_> {
             kept.map(|cleaned| dedup.keys(&cleaned.document.text, &mut buffer)).collect()
         });
         Ok(KeyedChunk { cleaned, keys })
+    }
+
+    /// Returns how documents are cleaned by these stages.
+    fn chunk_options(&self, stages: StageRange) -> ChunkOptions {
+        let accounting = accounting(self.options);
+        ChunkOptions { accounting, stages, signals: self.options.signals }
     }
 
     fn source(&self, cleaned: &CleanedDocument) -> u64 {
@@ -390,9 +419,12 @@ impl CleanStep<'_> {
             let fates = dedup.fates(self.staged.folder(), partition, decisions)?;
             let mut record = records[partition].clone();
             let staged = self.staged_path(partition);
+            let is_final = self.is_staged_as_final()
+                && fates.change_nothing()
+                && !self.cleaner.has_stages(StageRange::AfterDedup);
             if record.n_documents == 0 {
                 // nothing was staged
-            } else if !fates.change_nothing() || !self.is_staged_as_final() {
+            } else if !is_final {
                 self.publish(partition, &fates, &mut record)?;
             } else if staged.exists() {
                 // else an earlier run moved it
@@ -414,26 +446,27 @@ impl CleanStep<'_> {
         } else {
             None
         };
-        let duplicates = self.options.dropped.as_ref().map(|folder| {
-            let extension = dropped_extension(self.options);
-            folder.join(format!("duplicates-{partition:06}.{extension}"))
-        });
+        let annotates = self.options.annotate;
         let mut publication = Publication {
-            annotate: self.options.annotate,
+            cleaner: self.cleaner,
+            options: self.chunk_options(StageRange::AfterDedup),
+            corpus: self.corpus,
             fates,
             outputs: Outputs {
-                kept: LazyWriter::like(self.final_path(partition), &corpus, self.options.annotate),
-                dropped: duplicates.map(|path| LazyWriter::like(path, &corpus, true)),
+                kept: LazyWriter::like(self.final_path(partition), &corpus, annotates),
+                dropped: self.dropped_files(partition, &corpus, ["duplicates", "duplicate-parts"]),
                 notes: None,
             },
+            late: self.dropped_files(partition, &corpus, ["late", "late-lines"]),
             position: DocumentPosition { partition: partition as u64, index: 0 },
             record,
+            buffers: CleanBuffers::default(),
             buffer: String::new(),
         };
         while let Some(document) = reader.next_document(self.task)? {
             let note = notes.as_mut().map(|notes| notes.next(self.task)).transpose()?;
             publication.push(document, note)?;
         }
-        publication.outputs.finish()
+        publication.finish()
     }
 }

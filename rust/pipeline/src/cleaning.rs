@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lslm_clean::{CleanBuffers, CleanedText, Cleaner, DocumentPosition, Funnel, Measure};
+use lslm_clean::{
+    CleanBuffers, CleanedText, Cleaner, DocumentOptions, DocumentPosition, Funnel, Measure,
+    RemovedLine, StageRange,
+};
 use lslm_corpus::{Annotation, Document};
 use lslm_runtime::{Result, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::reading::Chunk;
-use crate::validation::is_in_share;
 
 /// Returns the cleaned text, or `None` if it is dropped. Without a cleaner the text is unchanged.
 pub(crate) fn clean_text<'t>(
@@ -39,6 +41,8 @@ pub(crate) struct CleanedChunk {
     /// The documents to write.
     pub(crate) kept: Vec<CleanedDocument>,
     pub(crate) dropped: Vec<Document>,
+    /// The lines that line edits removed, each as a document, if those that are dropped are collected.
+    pub(crate) lines: Vec<Document>,
     pub(crate) funnel: Funnel,
     pub(crate) losses: Losses,
 }
@@ -83,6 +87,14 @@ impl Losses {
         count.bytes_kept += if is_kept { bytes } else { 0 };
     }
 
+    /// Counts a document of `bytes` bytes, which was counted as kept, as dropped.
+    pub(crate) fn drop_kept(&mut self, source: &str, bytes: u64) {
+        if let Some(count) = self.0.get_mut(source) {
+            count.documents_kept -= 1;
+            count.bytes_kept -= bytes;
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         for (source, more) in other.0 {
             let count = self.0.entry(source).or_default();
@@ -103,15 +115,23 @@ impl Losses {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkOptions {
     pub(crate) accounting: Accounting,
-    /// Whether the measures of a sample of the documents are collected.
+    /// The stages to run.
+    pub(crate) stages: StageRange,
+    /// Whether the values of every measure are collected.
     pub(crate) signals: bool,
 }
 
-/// Documents of a partition that are all in the sample of signals, from the first: enough for a
-/// histogram of a small corpus.
-const MIN_SAMPLED: u64 = 1000;
-/// The share of the documents after those. All measures of one cost about as much as its cleaning.
-const SAMPLED_SHARE: f64 = 1.0 / 16.0;
+impl ChunkOptions {
+    /// Returns how a document from `url` is cleaned.
+    pub(crate) fn of_document(self, url: Option<&str>) -> DocumentOptions<'_> {
+        DocumentOptions {
+            url,
+            stages: self.stages,
+            measures: self.signals || self.accounting == Accounting::Annotate,
+            removed_lines: self.accounting == Accounting::Collect,
+        }
+    }
+}
 
 /// Cleans the documents of a chunk.
 pub(crate) fn clean_chunk(
@@ -125,34 +145,35 @@ pub(crate) fn clean_chunk(
     let mut made = CleanedChunk {
         kept: Vec::with_capacity(chunk.documents.len()),
         dropped: Vec::new(),
+        lines: Vec::new(),
         funnel: Funnel::default(),
         losses: Losses::default(),
     };
     for (index, mut document) in (chunk.first..).zip(chunk.documents) {
         task.check()?;
         let n_bytes_before = document.text.len() as u64;
-        let url = cleaner.url_key().and_then(|key| url_of(&document, key));
-        let cleaned = cleaner.clean_document(&document.text, url.as_deref(), buffers);
+        let url = cleaner.url_key(options.stages).and_then(|key| url_of(&document, key));
+        let url = url.as_deref();
+        let of_document = options.of_document(url);
+        let found = cleaner.clean_document(&document.text, of_document, buffers);
+        let cleaned = found.cleaned;
         let position = DocumentPosition { partition: chunk.partition, index };
-        made.funnel.add_document(position, (n_bytes_before, url.as_deref()), &cleaned, cleaner);
+        made.funnel.add_document(position, n_bytes_before, of_document, &cleaned, cleaner);
         let is_kept = cleaned.verdict.is_kept();
         made.losses.add(&document.source, n_bytes_before, is_kept);
-        let is_sampled = options.signals
-            && (index < MIN_SAMPLED || is_in_share(&document.text, SAMPLED_SHARE, 0));
-        let measures = (is_sampled || accounting == Accounting::Annotate)
-            .then(|| cleaner.explain_document(&document.text, url.as_deref(), buffers));
-        if let (true, Some(measures)) = (is_sampled, &measures) {
-            made.funnel.add_signals(measures);
+        if options.signals {
+            made.funnel.add_signals(&found.measures);
         }
+        made.lines.extend(found.removed_lines.into_iter().map(|line| line_of(&document, line)));
         document.annotation = match accounting {
             Accounting::Count => None,
             Accounting::Collect if is_kept => None,
             Accounting::Collect => {
-                Some(Box::new(annotation(cleaner, &document, &cleaned, url.as_deref())))
+                Some(Box::new(annotation(cleaner, &document.text, &document.source, &cleaned, url)))
             }
             Accounting::Annotate => Some(Box::new(Annotation {
-                signals: measures.map(signals),
-                ..annotation(cleaner, &document, &cleaned, url.as_deref())
+                signals: Some(signals(found.measures).to_string()),
+                ..annotation(cleaner, &document.text, &document.source, &cleaned, url)
             })),
         };
         let text = match (is_kept, cleaned.text) {
@@ -172,8 +193,25 @@ pub(crate) fn clean_chunk(
     Ok(made)
 }
 
+/// Returns a removed line as a document with the id and the source of its own.
+pub(crate) fn line_of(document: &Document, line: RemovedLine) -> Document {
+    removed_part(document.id.clone(), Arc::clone(&document.source), line.reason, line.text)
+}
+
+/// Returns a part of a document that was removed for this reason as a document.
+pub(crate) fn removed_part(
+    id: Option<String>,
+    source: Arc<str>,
+    reason: &str,
+    text: String,
+) -> Document {
+    let annotation =
+        Annotation { reason: Some(reason.to_owned()), source, ..Annotation::default() };
+    Document { id, annotation: Some(Box::new(annotation)), ..Document::new(text) }
+}
+
 /// Returns the URL in the field `key` of a document.
-fn url_of(document: &Document, key: &str) -> Option<String> {
+pub(crate) fn url_of(document: &Document, key: &str) -> Option<String> {
     let fields: Value = serde_json::from_str(&document.metadata()?).ok()?;
     Some(fields.get(key)?.as_str()?.to_owned())
 }
@@ -181,27 +219,28 @@ fn url_of(document: &Document, key: &str) -> Option<String> {
 /// Characters of a span to write: enough to see what it is.
 const MAX_SPAN_CHARS: usize = 200;
 
-/// Returns the verdict on a document, with the place in its text that decided it.
-fn annotation(
+/// Returns the verdict on a document that was read as `text` from the input `source`, with the place
+/// in it that decided.
+pub(crate) fn annotation(
     cleaner: &Cleaner,
-    document: &Document,
+    text: &str,
+    source: &Arc<str>,
     cleaned: &CleanedText<'_>,
     url: Option<&str>,
 ) -> Annotation {
-    let source = Arc::clone(&document.source);
+    let source = Arc::clone(source);
     let Some(measure) = cleaned.verdict.measure() else {
         return Annotation { is_kept: true, source, ..Annotation::default() };
     };
     let found = cleaner.evidence(&cleaned.text, url, measure);
     let place = found.range.clone().and_then(|range| cleaned.text.get(range));
     // the place in the text that is written, the one that was read
-    let range = match &cleaned.text {
-        Cow::Borrowed(_) => found.range,
-        Cow::Owned(_) => {
-            place.and_then(|place| document.text.find(place).map(|at| at..at + place.len()))
-        }
+    let range = if cleaned.text.len() == text.len() && cleaned.text == text {
+        found.range
+    } else {
+        place.and_then(|place| text.find(place).map(|at| at..at + place.len()))
     };
-    let chars = |end: usize| document.text[..end].chars().count() as u64;
+    let chars = |end: usize| text[..end].chars().count() as u64;
     let entry = found.entry.map(String::from);
     Annotation {
         is_kept: false,
@@ -215,7 +254,7 @@ fn annotation(
 }
 
 /// Returns measures as a JSON object of values by name.
-fn signals(measures: Vec<Measure>) -> String {
+pub(crate) fn signals(measures: Vec<Measure>) -> Value {
     let values = measures.into_iter().map(|measure| (measure.name, measure.value.into()));
-    Value::Object(values.collect()).to_string()
+    Value::Object(values.collect())
 }

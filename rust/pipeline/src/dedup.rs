@@ -6,27 +6,34 @@
 //! second pass, each partition:  Fates::of(document): keep, drop or edit
 //! ```
 
+mod fates;
+mod keys;
+mod older;
+
 use std::path::{Path, PathBuf};
 
 use lslm_clean::dedup::{
     DedupIndex, DedupSearch, INDEX, Marks, PartKind, SearchResult, write_hash_list,
 };
-use lslm_clean::{Cleaner, Dedup, Duplicates, Funnel, Measure};
+use lslm_clean::{Cleaner, Dedup, Duplicates, Funnel, StageRange};
+use lslm_corpus::{ReadOptions, Statistics};
 use lslm_runtime::files::write_atomically;
 use lslm_runtime::{Error, Result, Task};
 use serde_json::{Value, json};
 
-/// The reasons of deduplication: equal to an earlier document, to one of an older index, and too
-/// little left after the removal of parts.
-const DOCUMENT: &str = "dedup.document";
-const OLDER: &str = "dedup.older";
-const NOTHING_LEFT: &str = "dedup.nothing_left";
+use crate::dedup::keys::{KeptDocument, KeyFiles, keys_of};
+use crate::dedup::older::{Older, OlderWork};
+
+pub(crate) use fates::{Fate, Fates};
+pub(crate) use keys::{DocumentKeys, PartitionKeys};
 
 /// What the deduplication of a job compares with and saves. It needs a configuration that has the
 /// stage `dedup`.
 #[derive(Clone, Debug, Default)]
 pub struct DedupOptions {
-    /// An index of earlier jobs, or the output folder of one that saved it: what is in it is removed.
+    /// An index of earlier jobs, the output folder of one that saved it, or documents: a file, a folder
+    /// or a pattern. What is in it is removed. Documents are read as those of the job, and compared as
+    /// they are and as the stages before deduplication leave them.
     pub against: Option<PathBuf>,
     /// Whether the job saves an index of everything that it and the index before it have seen, as
     /// `_dedup.index` in its output.
@@ -35,84 +42,33 @@ pub struct DedupOptions {
 
 /// The deduplication that a job does after its first pass.
 pub(crate) struct Deduplication<'a> {
-    pub(crate) dedup: &'a Dedup,
-    index: Option<DedupIndex>,
+    dedup: &'a Dedup,
+    cleaner: &'a Cleaner,
+    older: Option<Older>,
     /// The index to write.
     saved: Option<PathBuf>,
-}
-
-/// What a document is compared by.
-pub(crate) struct DocumentKeys {
-    document: u128,
-    parts: Vec<u128>,
-}
-
-/// A document that the first pass keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KeptDocument {
-    /// The bytes of the text before and after cleaning.
-    pub(crate) n_bytes_before: u64,
-    pub(crate) n_bytes: u64,
-    /// The parts that can be compared.
-    n_parts: u64,
-    /// The index of its input.
-    pub(crate) source: u64,
-}
-
-/// The kept documents of a partition and their hashes, in order.
-#[derive(Default)]
-pub(crate) struct PartitionKeys {
-    documents: Vec<KeptDocument>,
-    hashes: Vec<(u128, u64)>,
-    parts: Vec<(u128, u64)>,
-}
-
-impl PartitionKeys {
-    /// Adds a document of the input `source`.
-    pub(crate) fn push(
-        &mut self,
-        keys: DocumentKeys,
-        n_bytes_before: u64,
-        n_bytes: u64,
-        source: u64,
-    ) {
-        self.hashes.push((keys.document, self.documents.len() as u64));
-        let n_parts = keys.parts.len() as u64;
-        self.parts.extend(keys.parts.into_iter().zip(self.parts.len() as u64..));
-        self.documents.push(KeptDocument { n_bytes_before, n_bytes, n_parts, source });
-    }
-}
-
-/// The files of a partition in the folder of a job: `00012.kept`, `00012.documents`, `00012.parts`.
-struct KeyFiles<'f> {
-    folder: &'f Path,
-}
-
-impl KeyFiles<'_> {
-    fn path(&self, partition: usize, name: &str) -> PathBuf {
-        self.folder.join(format!("{partition:05}.{name}"))
-    }
-
-    fn paths(&self, n_partitions: usize, name: &str) -> Vec<PathBuf> {
-        (0..n_partitions).map(|partition| self.path(partition, name)).collect()
-    }
 }
 
 /// What the search decided about all documents and parts.
 pub(crate) struct Decisions {
     documents: Option<SearchResult>,
     parts: Option<SearchResult>,
+    /// The counts of the reading of older documents.
+    pub(crate) against: Option<Statistics>,
 }
 
 impl<'a> Deduplication<'a> {
     /// Returns the deduplication of a job that writes to `output`, or `None` for a configuration
-    /// without it. The index to compare with is opened and checked.
+    /// without it. The index to compare with is opened and checked; older documents are read as
+    /// `reading` says.
     pub(crate) fn new(
         cleaner: Option<&'a Cleaner>,
         options: &DedupOptions,
+        reading: &ReadOptions,
         output: &Path,
     ) -> Result<Option<Self>> {
-        let Some(dedup) = cleaner.and_then(Cleaner::dedup) else {
+        let found = cleaner.and_then(|cleaner| Some((cleaner, cleaner.dedup()?)));
+        let Some((cleaner, dedup)) = found else {
             let given = match options {
                 DedupOptions { against: Some(_), .. } => "dedup_against (--dedup-against)",
                 DedupOptions { save_index: true, .. } => "save_index (--save-index)",
@@ -122,29 +78,24 @@ impl<'a> Deduplication<'a> {
                 "{given} needs the cleaning stage dedup: add dedup=\"exact\" (--dedup exact)"
             )));
         };
-        let index = options.against.as_deref().map(DedupIndex::open).transpose()?;
-        if let Some(index) = &index {
+        let older = options.against.as_deref();
+        let older = older.map(|path| Older::open(path, reading, output)).transpose()?;
+        if let Some(Older::Index(index)) = &older {
             index.check(dedup.settings())?;
         }
         let saved = options.save_index.then(|| output.join(INDEX));
-        Ok(Some(Self { dedup, index, saved }))
+        Ok(Some(Self { dedup, cleaner, older, saved }))
     }
 
     /// Returns what the plan of a job has about it besides the rules.
-    pub(crate) fn plan(&self) -> Value {
-        json!({
-            "against": self.index.as_ref().map(|index| format!("{:032x}", index.checksum())),
-            "save_index": self.saved.is_some(),
-        })
+    pub(crate) fn plan(&self) -> Result<Value> {
+        let against = self.older.as_ref().map(Older::plan).transpose()?;
+        Ok(json!({ "against": against, "save_index": self.saved.is_some() }))
     }
 
     /// Returns what `text` is compared by; `buffer` is working memory.
     pub(crate) fn keys(&self, text: &str, buffer: &mut String) -> DocumentKeys {
-        let parts = self.dedup.parts(text, buffer);
-        DocumentKeys {
-            document: self.dedup.hash(text, buffer),
-            parts: parts.into_iter().map(|part| part.hash).collect(),
-        }
+        keys_of(self.dedup, text, buffer)
     }
 
     /// Writes the keys of a partition to the folder of the job.
@@ -178,13 +129,16 @@ impl<'a> Deduplication<'a> {
         let settings = self.dedup.settings();
         let seen = |level: &str| self.saved.as_ref().map(|_| folder.join(level));
         let seen = [seen("documents.seen"), seen("parts.seen")];
-        let mut decisions = Decisions { documents: None, parts: None };
+        let work = OlderWork { cleaner: self.cleaner, folder, threads, task };
+        let older = self.older.as_ref().map(|older| older.index(&work)).transpose()?;
+        let index = older.as_ref().map(|older| &older.index);
+        let mut decisions = Decisions { documents: None, parts: None, against: None };
         if settings.documents {
             task.begin("find duplicate documents", "documents", None);
             let search = DedupSearch {
                 lists: &files.paths(n_partitions, "documents"),
                 skipped: &[],
-                older: self.index.as_ref().and_then(DedupIndex::documents),
+                older: index.and_then(DedupIndex::documents),
                 wants_copies: true,
                 collect: seen[0].as_deref(),
             };
@@ -197,7 +151,7 @@ impl<'a> Deduplication<'a> {
             let search = DedupSearch {
                 lists: &files.paths(n_partitions, "parts"),
                 skipped: &skipped,
-                older: self.index.as_ref().and_then(DedupIndex::parts),
+                older: index.and_then(DedupIndex::parts),
                 wants_copies: false,
                 collect: seen[1].as_deref(),
             };
@@ -209,6 +163,7 @@ impl<'a> Deduplication<'a> {
                 levels.map(|found| found.as_ref().and_then(|found| found.collected.as_ref()));
             DedupIndex::write(path, settings, documents, parts)?;
         }
+        decisions.against = older.and_then(|older| older.reading);
         Ok(decisions)
     }
 
@@ -226,7 +181,10 @@ impl<'a> Deduplication<'a> {
             first_parts.push(first);
             first += document.n_parts;
         }
-        Ok(Fates { dedup: self.dedup, decisions, partition, documents, first_parts })
+        let (documents_found, parts_found) =
+            (decisions.documents.as_ref(), decisions.parts.as_ref());
+        let dedup = self.dedup;
+        Ok(Fates { dedup, documents_found, parts_found, partition, documents, first_parts })
     }
 
     /// Adds to `funnel` what was compared and found, by kind.
@@ -265,122 +223,13 @@ fn parts_of_duplicates(
     Ok(marks)
 }
 
-/// What becomes of one document.
-#[derive(Debug)]
-pub(crate) enum Fate {
-    /// It stays as it is.
-    Keep,
-    /// It is dropped because of this measure.
-    Drop(Measure),
-    /// This text is left of it, without so many parts.
-    Edit { text: String, n_removed: u64 },
-}
-
-/// What becomes of the documents of a partition.
-pub(crate) struct Fates<'a> {
-    dedup: &'a Dedup,
-    decisions: &'a Decisions,
-    partition: usize,
-    pub(crate) documents: Vec<KeptDocument>,
-    /// The number of the first part of each document.
-    first_parts: Vec<u64>,
-}
-
-impl Fates<'_> {
-    /// Returns whether all documents stay as they are.
-    pub(crate) fn change_nothing(&self) -> bool {
-        let levels = [&self.decisions.documents, &self.decisions.parts];
-        let mut found = levels.into_iter().flatten();
-        found.all(|found| found.duplicates[self.partition].count() == 0)
-    }
-
-    /// Returns how often the document with this index occurs, if documents were compared.
-    pub(crate) fn copies(&self, index: u64) -> Option<u64> {
-        let copies = &self.decisions.documents.as_ref()?.copies[self.partition];
-        let at = copies.binary_search_by_key(&index, |(position, _)| *position);
-        Some(at.map_or(1, |at| copies[at].1))
-    }
-
-    /// Returns what becomes of the document with this index, whose text is `text`.
-    pub(crate) fn of(&self, index: u64, text: &str, buffer: &mut String) -> Fate {
-        let drop = |name: &str, value: f64, limit: f64| {
-            Fate::Drop(Measure { name: name.to_owned(), value, limit, passed: false })
-        };
-        if let Some(found) = &self.decisions.documents
-            && found.duplicates[self.partition].has(index)
-        {
-            let copies = self.copies(index).unwrap_or(1) as f64;
-            return if found.older[self.partition].has(index) {
-                drop(OLDER, copies, 0.0)
-            } else {
-                drop(DOCUMENT, copies, 1.0)
-            };
-        }
-        let (Some(found), Some(first)) =
-            (&self.decisions.parts, self.first_parts.get(index as usize))
-        else {
-            return Fate::Keep;
-        };
-        let parts = self.dedup.parts(text, buffer);
-        let marks = &found.duplicates[self.partition];
-        let is_removed = |part: usize| marks.has(first + part as u64);
-        let n_removed = (0..parts.len()).filter(|part| is_removed(*part)).count() as u64;
-        if n_removed == 0 {
-            return Fate::Keep;
-        }
-        let text = self.dedup.without(text, &parts, is_removed);
-        let chars = if text.trim().is_empty() { 0 } else { text.chars().count() };
-        let min_chars = self.dedup.settings().min_chars_left;
-        if chars < min_chars {
-            return drop(NOTHING_LEFT, chars as f64, min_chars as f64);
-        }
-        Fate::Edit { text, n_removed }
-    }
-
-    /// Returns the name under which removed parts are counted.
-    pub(crate) fn rule(&self) -> &'static str {
-        match self.dedup.settings().parts {
-            Some(PartKind::Paragraphs) => "dedup.paragraph",
-            _ => "dedup.line",
-        }
-    }
-}
-
-impl KeptDocument {
-    /// Returns 32 bytes per document, little-endian, in the order of the fields.
-    fn to_bytes(documents: &[Self]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(documents.len() * 32);
-        for document in documents {
-            let Self { n_bytes_before, n_bytes, n_parts, source } = document;
-            for number in [n_bytes_before, n_bytes, n_parts, source] {
-                bytes.extend(number.to_le_bytes());
-            }
-        }
-        bytes
-    }
-
-    fn read(path: &Path) -> Result<Vec<Self>> {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let (numbers, _) = bytes.as_chunks::<8>();
-        let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
-        let (entries, _) = numbers.as_chunks::<4>();
-        let document = |[n_bytes_before, n_bytes, n_parts, source]: &[u64; 4]| Self {
-            n_bytes_before: *n_bytes_before,
-            n_bytes: *n_bytes,
-            n_parts: *n_parts,
-            source: *source,
-        };
-        Ok(entries.iter().map(document).collect())
-    }
-}
-
 /// Returns an error if `cleaner` has a stage that `work` cannot do, which sees the text of each document
 /// once.
 pub(crate) fn refuse_comparisons(cleaner: Option<&Cleaner>, work: &str) -> Result<()> {
     let Some(cleaner) = cleaner else { return Ok(()) };
     let what = if cleaner.dedup().is_some() {
         "the cleaning stage dedup compares all documents"
-    } else if cleaner.url_key().is_some() {
+    } else if cleaner.url_key(StageRange::All).is_some() {
         "lists.urls is compared with a field of each document"
     } else {
         return Ok(());

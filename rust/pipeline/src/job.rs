@@ -146,7 +146,7 @@ impl<'a> Job<'a> {
 }
 
 /// Returns the inputs for the plan: name, size and time of the last change of each.
-fn inputs_of(corpus: &Corpus) -> Result<Value> {
+pub(crate) fn inputs_of(corpus: &Corpus) -> Result<Value> {
     let mut inputs = Vec::new();
     for input in corpus.inputs() {
         let mut changed = None;

@@ -1,6 +1,6 @@
 //! Cleans a sample of the documents without writing them, to see the funnel before the work.
 
-use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, Funnel};
+use lslm_clean::{CleanBuffers, CleanConfig, Cleaner, Funnel, StageRange};
 use lslm_corpus::{Corpus, Statistics};
 use lslm_runtime::parallel::for_each_index;
 use lslm_runtime::{Error, Result, Task, threads};
@@ -74,7 +74,8 @@ pub fn preview_clean(corpus: &Corpus, options: &PreviewOptions, task: &Task) -> 
     let buffers = PerThread::new(threads, CleanBuffers::default);
     begin(task, "clean a sample", corpus);
     let partitions = corpus.partitions(PARTITION_BYTES)?;
-    let chunk_options = ChunkOptions { accounting: Accounting::Count, signals: options.signals };
+    let (accounting, stages) = (Accounting::Count, StageRange::All);
+    let chunk_options = ChunkOptions { accounting, stages, signals: options.signals };
     let parts = for_each_index(partitions.len(), threads, |index| {
         let mut batches = Batches::for_cleaner(&cleaner, corpus, &partitions[index], task);
         let (mut funnel, mut losses) = (Funnel::default(), Losses::default());

@@ -1,6 +1,6 @@
 //! Reads the documents of a partition in batches, with progress.
 
-use lslm_clean::Cleaner;
+use lslm_clean::{Cleaner, StageRange};
 use lslm_corpus::{Corpus, Document, DocumentReader, Format, Input, Statistics};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task};
@@ -44,23 +44,31 @@ impl<'a> Batches<'a> {
         Self::of_reader(corpus.read(partition), partition, task)
     }
 
-    /// Returns the batches of a partition; documents have all fields if `cleaner` compares one.
+    /// Returns the batches of a partition; documents have all fields if a stage of `cleaner` compares
+    /// one.
     pub(crate) fn for_cleaner(
         cleaner: &Cleaner,
         corpus: &Corpus,
         partition: &Partition,
         task: &'a Task,
     ) -> Self {
-        match cleaner.url_key() {
+        match cleaner.url_key(StageRange::All) {
             Some(_) => Self::with_records(corpus, partition, task),
             None => Self::new(corpus, partition, task),
         }
     }
 
-    /// Returns the batches of all documents of a corpus, with text and id alone, as those of
-    /// `partition` of another.
-    pub(crate) fn of_all(corpus: &Corpus, partition: &Partition, task: &'a Task) -> Self {
-        Self::of_reader(corpus.read_all().without_records(), partition, task)
+    /// Returns the batches of all documents of a corpus as those of `partition` of another; documents
+    /// have all fields if `records`, else text and id alone.
+    pub(crate) fn of_all(
+        corpus: &Corpus,
+        partition: &Partition,
+        records: bool,
+        task: &'a Task,
+    ) -> Self {
+        let reader = corpus.read_all();
+        let reader = if records { reader } else { reader.without_records() };
+        Self::of_reader(reader, partition, task)
     }
 
     fn of_reader(reader: DocumentReader, partition: &Partition, task: &'a Task) -> Self {

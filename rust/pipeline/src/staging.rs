@@ -43,8 +43,8 @@ impl<'a> LazyWriter<'a> {
         Self { path, options: WriteOptions::default(), like: None, writer: None }
     }
 
-    /// Returns the writer of the documents of notes.
-    pub(crate) fn notes(path: PathBuf) -> Self {
+    /// Returns the writer of documents of text, id and annotation: notes, and removed lines.
+    pub(crate) fn annotated(path: PathBuf) -> Self {
         let options = WriteOptions { annotations: true, ..WriteOptions::default() };
         Self { path, options, like: None, writer: None }
     }

@@ -1,38 +1,36 @@
 //! Turns documents into datasets of tokens: read, clean, choose the part, encode, write.
 
 mod shards;
+mod staged;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use lslm_bpe::Tokenizer;
-use lslm_clean::{CleanConfig, Cleaner, DocumentPosition, Funnel};
-use lslm_corpus::{Corpus, ReadOptions, Statistics};
+use lslm_clean::{CleanConfig, Cleaner, Funnel, StageRange};
+use lslm_corpus::{Corpus, Statistics};
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
 use lslm_dataset::{DocumentEnd, HoldOutEntry, Manifest, TokenizerEntry};
 use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::cleaning::{Accounting, ChunkOptions, CleanedChunk, CleanedDocument, clean_chunk};
-use crate::dedup::{DedupOptions, Deduplication, DocumentKeys, Fate, Fates, PartitionKeys};
-use crate::job::{Job, PartitionRecord};
+use crate::cleaning::{Accounting, ChunkOptions, CleanedChunk, clean_chunk};
+use crate::dedup::{DedupOptions, Deduplication};
+use crate::job::Job;
 use crate::journal::{is_unfinished, remove_remains, write_json};
-use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
-use crate::staging::{LazyWriter, StagedFiles, open_staged};
+use crate::staging::StagedFiles;
 use crate::tokenize::shards::{ShardMaker, TokenizeBuffers, TokenizeRecord};
 use crate::validation::{HoldOut, TRAIN, VALIDATION, ValidationOptions, ValidationPart};
 
 /// The funnel of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
 const FUNNEL: &str = "_funnel.json";
-/// The extension of staged files.
-const STAGED: &str = "jsonl.zst";
 /// What to do about an empty part, with the options of the command line.
 const MORE_DOCUMENTS: &str = "hold out stretches of the documents (--hold-out stretches), make \
                               more documents of plain text (--split line or blank-lines), or \
@@ -72,23 +70,10 @@ pub struct Tokenized {
     pub funnel: Funnel,
     /// The counts of the reading.
     pub reading: Statistics,
+    /// Those of the documents to compare with, if [`DedupOptions::against`] names documents.
+    pub against: Option<Statistics>,
     /// What the caller should see, such as an empty validation part.
     pub warnings: Vec<String>,
-}
-
-/// The record of a partition that was cleaned and staged, which the second pass tokenizes.
-#[derive(Serialize, Deserialize)]
-struct StageRecord {
-    /// The bytes of the staged file.
-    n_bytes: u64,
-    funnel: Funnel,
-    reading: Statistics,
-}
-
-impl PartitionRecord for StageRecord {
-    fn reading(&self) -> &Statistics {
-        &self.reading
-    }
 }
 
 /// Turns the documents of `corpus` into the datasets `output/train` and `output/validation`.
@@ -134,11 +119,11 @@ pub fn tokenize(
         )));
     }
     let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
-    let dedup = Deduplication::new(cleaner.as_ref(), &options.dedup, output)?;
+    let dedup = Deduplication::new(cleaner.as_ref(), &options.dedup, corpus.options(), output)?;
     let plan = json!({
         "tokenizer": hex(&tokenizer.fingerprint()),
         "clean": cleaner.as_ref().map(|cleaner| hex(&cleaner.fingerprint())),
-        "dedup": dedup.as_ref().map(Deduplication::plan),
+        "dedup": dedup.as_ref().map(Deduplication::plan).transpose()?,
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
         "hold_out": options.hold_out,
@@ -167,19 +152,19 @@ pub fn tokenize(
         task,
     };
     let mut tokenizer_json = String::new();
-    let (job, records, duplicates) = threads::pool(threads)?.in_place_scope(|scope| {
+    let (job, records, duplicates, against) = threads::pool(threads)?.in_place_scope(|scope| {
         // needed only at the end, so a thread without a partition does it
         scope.spawn(|_| tokenizer_json = tokenizer.to_json());
         if let Some(dedup) = &dedup {
             return step.run_both_passes(dedup, job, threads);
         }
         let records = job.run(threads, |partition| step.run(partition))?;
-        Ok((job.require_documents(&records)?, records, Funnel::default()))
+        Ok((job.require_documents(&records)?, records, Funnel::default(), None))
     })?;
     let job = job.require(step.require_train(&records))?;
     let tokenized = step.finish(records, duplicates, &tokenizer_json)?;
     job.close()?;
-    Ok(tokenized)
+    Ok(Tokenized { against, ..tokenized })
 }
 
 /// Returns the ids that end and start a document. A name that is not a special token of the
@@ -218,67 +203,6 @@ struct TokenizeStep<'a> {
 }
 
 impl TokenizeStep<'_> {
-    /// Cleans all partitions, finds the duplicates among their documents, and turns those that are left
-    /// into shards. Also returns the counts of duplicates.
-    fn run_both_passes<'j>(
-        &self,
-        dedup: &Deduplication<'_>,
-        job: Job<'j>,
-        threads: usize,
-    ) -> Result<(Job<'j>, Vec<TokenizeRecord>, Funnel)> {
-        let staged = job.run(threads, |partition| self.stage(dedup, partition))?;
-        let job = job.require_documents(&staged)?;
-        let decisions = dedup.search(job.folder(), staged.len(), threads, self.task)?;
-        let mut duplicates = Funnel::default();
-        dedup.count(&decisions, &mut duplicates);
-        let total = staged.iter().map(|record| record.n_bytes).sum();
-        self.task.begin("tokenize", "bytes", Some(total));
-        let records = job.run_again(
-            threads,
-            |partition| staged[partition.index].n_bytes,
-            |partition| {
-                let fates = dedup.fates(job.folder(), partition.index, &decisions)?;
-                self.run_staged(partition, &staged[partition.index], &fates)
-            },
-        )?;
-        Ok((job, records, duplicates))
-    }
-
-    /// Cleans one partition into its staged file, without fields but text and id.
-    fn stage(&self, dedup: &Deduplication<'_>, partition: &Partition) -> Result<StageRecord> {
-        let mut batches = self.batches(partition);
-        let path = self.staged.path(partition.index, STAGED);
-        let mut writer = LazyWriter::plain(path.clone());
-        let mut keys = PartitionKeys::default();
-        let mut funnel = Funnel::default();
-        overlap(
-            || batches.next(),
-            |chunk| {
-                let cleaned = self.clean(chunk)?;
-                let mut buffer = String::new();
-                let text_keys =
-                    |kept: &CleanedDocument| dedup.keys(&kept.document.text, &mut buffer);
-                let keys: Vec<DocumentKeys> = cleaned.kept.iter().map(text_keys).collect();
-                Ok((cleaned, keys))
-            },
-            |(cleaned, of_chunk): (CleanedChunk, Vec<DocumentKeys>)| {
-                for (kept, own) in cleaned.kept.iter().zip(of_chunk) {
-                    let n_bytes = kept.document.text.len() as u64;
-                    let source = self.shards.source(&kept.document.source);
-                    keys.push(own, kept.n_bytes_before, n_bytes, u64::from(source));
-                    writer.write(&kept.document)?;
-                }
-                funnel.merge(cleaned.funnel);
-                Ok(())
-            },
-        )?;
-        writer.finish()?;
-        dedup.write_keys(self.staged.folder(), partition.index, keys)?;
-        let n_bytes =
-            if path.exists() { fs::metadata(&path).map_err(Error::io(&path))?.len() } else { 0 };
-        Ok(StageRecord { n_bytes, funnel, reading: batches.into_statistics() })
-    }
-
     /// Turns one partition into a shard of each part that has documents.
     fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
         let mut batches = self.batches(partition);
@@ -293,55 +217,6 @@ impl TokenizeStep<'_> {
         Ok(made)
     }
 
-    /// Turns one staged partition into shards, as [`TokenizeStep::run`] does, without the duplicates.
-    fn run_staged(
-        &self,
-        partition: &Partition,
-        staged: &StageRecord,
-        fates: &Fates<'_>,
-    ) -> Result<TokenizeRecord> {
-        let path = self.staged.path(partition.index, STAGED);
-        let mut made = if fates.documents.is_empty() {
-            TokenizeRecord::default()
-        } else {
-            let corpus = open_staged(&path, &ReadOptions::default())?;
-            let mut batches = Batches::of_all(&corpus, partition, self.task);
-            self.shards.write_shards(partition, &mut batches, |chunk| {
-                let (mut left, mut counted) = (Vec::new(), Funnel::default());
-                let mut buffer = String::new();
-                for (index, mut document) in (chunk.first..).zip(chunk.documents) {
-                    let Some(kept) = fates.documents.get(index as usize) else { continue };
-                    let position = DocumentPosition { partition: chunk.partition, index };
-                    // the funnel of the first pass counts it as kept; this one counts the difference
-                    counted.documents_kept += 1;
-                    counted.bytes_kept += kept.n_bytes;
-                    match fates.of(index, &document.text, &mut buffer) {
-                        Fate::Keep => {}
-                        Fate::Edit { text, n_removed } => {
-                            let after = text.len() as u64;
-                            counted.edit_kept(fates.rule(), n_removed, kept.n_bytes, after);
-                            document.text = text;
-                        }
-                        Fate::Drop(measure) => {
-                            let (before, text) = (kept.n_bytes_before, &document.text);
-                            counted.drop_kept(position, &measure, before, text);
-                            continue;
-                        }
-                    }
-                    document.source = Arc::clone(self.input_name(kept.source));
-                    left.push(document);
-                }
-                Ok((left, counted))
-            })?
-        };
-        let mut funnel = staged.funnel.clone();
-        (funnel.documents_kept, funnel.bytes_kept) = (0, 0);
-        funnel.merge(made.funnel);
-        made.funnel = funnel;
-        made.reading = staged.reading.clone();
-        Ok(made)
-    }
-
     fn batches(&self, partition: &Partition) -> Batches<'_> {
         match self.cleaner {
             Some(cleaner) => Batches::for_cleaner(cleaner, self.corpus, partition, self.task),
@@ -353,7 +228,8 @@ impl TokenizeStep<'_> {
         let mut buffers = self.shards.buffers.lock();
         match self.cleaner {
             Some(cleaner) => {
-                let options = ChunkOptions { accounting: Accounting::Count, signals: false };
+                let (accounting, stages) = (Accounting::Count, StageRange::BeforeDedup);
+                let options = ChunkOptions { accounting, stages, signals: false };
                 clean_chunk(cleaner, chunk, options, &mut buffers.clean, self.task)
             }
             None => Err(Error::invalid("no cleaning rules")),
@@ -395,7 +271,7 @@ impl TokenizeStep<'_> {
         let mut warnings =
             if is_empty { vec![self.empty_validation(train.documents)] } else { vec![] };
         warnings.extend(funnel.advice());
-        Ok(Tokenized { train, validation, funnel, reading, warnings })
+        Ok(Tokenized { train, validation, funnel, reading, against: None, warnings })
     }
 
     /// Returns an error if the training part has no documents, and removes the validation shards.

@@ -177,8 +177,11 @@ impl PyCleaner {
 #[doc = stub!("CleanedText")]
 #[pyclass(frozen, module = "lslm", name = "CleanedText")]
 pub(crate) struct PyCleanedText {
+    // a member of a frozen class: reading it calls no function
+    #[doc = stub!("CleanedText.text")]
+    #[pyo3(get)]
     text: Py<PyString>,
-    measure: Option<Measure>,
+    measure: Option<Box<Measure>>,
     changes: Changes,
 }
 
@@ -190,7 +193,7 @@ impl PyCleanedText {
         };
         let measure = match cleaned.verdict {
             Verdict::Keep => None,
-            Verdict::Drop(measure) => Some(measure),
+            Verdict::Drop(measure) => Some(Box::new(measure)),
         };
         Self { text, measure, changes: cleaned.changes }
     }
@@ -198,12 +201,6 @@ impl PyCleanedText {
 
 #[pymethods]
 impl PyCleanedText {
-    #[doc = stub!("CleanedText.text")]
-    #[getter]
-    fn text(&self, py: Python<'_>) -> Py<PyString> {
-        self.text.clone_ref(py)
-    }
-
     #[doc = stub!("CleanedText.keep")]
     #[getter]
     fn keep(&self) -> bool {
@@ -219,7 +216,7 @@ impl PyCleanedText {
     #[doc = stub!("CleanedText.measure")]
     #[getter]
     fn measure(&self) -> Option<PyMeasure> {
-        self.measure.clone().map(PyMeasure)
+        self.measure.as_deref().cloned().map(PyMeasure)
     }
 
     #[doc = stub!("CleanedText.changes")]

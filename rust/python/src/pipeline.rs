@@ -76,6 +76,7 @@ pub(crate) fn clean<'py>(
         "funnel": results::funnel(&made.funnel),
         "losses": results::losses(&made.losses),
         "reading": results::reading(&made.reading),
+        "against": made.against.as_ref().map(results::reading),
         "fingerprint": made.fingerprint,
     });
     if let Some(advice) = made.funnel.advice() {
@@ -375,6 +376,7 @@ pub(crate) fn tokenize<'py>(
         "held_out": made.train.hold_out.as_ref().map(results::held_out),
         "funnel": results::funnel(&made.funnel),
         "reading": results::reading(&made.reading),
+        "against": made.against.as_ref().map(results::reading),
         "warnings": made.warnings,
     });
     for warning in &made.warnings {

@@ -126,6 +126,7 @@ pub(crate) fn funnel(funnel: &Funnel) -> Value {
         "changes": changes,
         "dedup": dedup,
         "signals": signals,
+        "n_without_url": funnel.without_url,
     })
 }
 

@@ -229,6 +229,45 @@ proptest! {
         }
     }
 
+    /// With measures, stages go on after a failure: the other results are as without.
+    #[test]
+    fn measures_change_nothing_and_ranges_of_stages_make_the_whole(
+        text in "(word |bad line\n|a\n|\n|\r\n|# |x x |中文。|me@site.org |[1] end\\.\n|\\{){0,25}"
+    ) {
+        let stages = json!({
+            "stages": ["breaks", "lines", "length", "dedup", "c4", "gopher_repetition", "redact"],
+            "lines": {"containing": ["bad"]}, "length": {"min_chars": 12}, "c4": {"min_sentences": 1},
+        });
+        let cleaner = cleaner("none", &stages);
+        let mut buffers = CleanBuffers::default();
+        let plain = cleaner.clean(&text, &mut buffers);
+        let with = |stages, measures| DocumentOptions {
+            stages, measures, removed_lines: true, ..DocumentOptions::default()
+        };
+        let all = cleaner.clean_document(&text, with(StageRange::All, true), &mut buffers);
+        prop_assert_eq!(&all.cleaned, &plain);
+        prop_assert_eq!(&all.measures, &cleaner.explain(&text, &mut buffers));
+        let bare = cleaner.clean_document(&text, with(StageRange::All, false), &mut buffers);
+        prop_assert_eq!(&bare.removed_lines, &all.removed_lines);
+        let counted = plain.changes.iter().filter(|(name, _)| matches!(
+            *name, "lines.phrase" | "c4.no_end" | "c4.few_words"
+        ));
+        prop_assert_eq!(counted.map(|(_, count)| count).sum::<u64>(), all.removed_lines.len() as u64);
+        let first = cleaner.clean_document(&text, with(StageRange::BeforeDedup, true), &mut buffers);
+        let mut measures = first.measures;
+        let mut last = first.cleaned.clone();
+        if first.cleaned.verdict.is_kept() {
+            let text = first.cleaned.text.into_owned();
+            let late = with(StageRange::AfterDedup, true);
+            let found = cleaner.clean_document(&text, late, &mut buffers);
+            measures.extend(found.measures);
+            last.verdict = found.cleaned.verdict;
+            last.text = found.cleaned.text.into_owned().into();
+            prop_assert_eq!(&measures, &all.measures);
+        }
+        prop_assert_eq!((last.text, last.verdict), (plain.text, plain.verdict));
+    }
+
     #[test]
     fn any_choice_of_normalisers_is_idempotent(text in dirty(), on in 0_u8..128) {
         let names = ["ansi", "breaks", "controls", "bom", "hidden", "nfc", "spaces"];

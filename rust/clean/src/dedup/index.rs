@@ -87,6 +87,17 @@ pub struct CollectedHashes {
 }
 
 impl DedupIndex {
+    /// Returns whether `path` is an index or a folder that holds one, by its name or its first bytes;
+    /// it may be broken.
+    pub fn is_index(path: &Path) -> bool {
+        if path.is_dir() {
+            return path.join(INDEX).exists();
+        }
+        let mut begin = [0; MAGIC.len()];
+        let is_read = File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok();
+        path.extension().is_some_and(|name| name == "index") || (is_read && &begin == MAGIC)
+    }
+
     /// Opens an index, or that in the output folder of a job, and verifies its checksum.
     ///
     /// A folder without one is an [`Error::Invalid`], a broken file an [`Error::Format`].

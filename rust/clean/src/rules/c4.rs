@@ -198,7 +198,7 @@ impl LineEdit for C4 {
             match self.fate(line, kept, contents) {
                 Fate::Keep => {}
                 Fate::Remove(reason) => {
-                    edit.count(reason, 1);
+                    edit.count_line(reason, &text[range]);
                     edited += 1;
                     continue;
                 }

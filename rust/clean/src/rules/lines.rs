@@ -67,7 +67,7 @@ impl LineEdit for LineRemoval {
             if let Some(reason) = reason {
                 let range = line.range();
                 edit.replace(range.start..(range.end + 1).min(text.len()), "", 1);
-                edit.count(reason, 1);
+                edit.count_line(reason, line.of(text));
             }
         }
         Flow::Continue(())

@@ -4,6 +4,7 @@ use super::*;
 
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::TrainOptions;
+use lslm_corpus::ReadOptions;
 
 use crate::learner::{LearnOptions, Learner};
 
