@@ -33,4 +33,4 @@ def test_char_learns_letters_in_seconds(data, tmp_path, seed):
     options = {"device": "cpu", "train__threads": 1, "validate_every": 1000}
     result = train("char", data=data, out=tmp_path / "run", seed=seed, progress=False, **options)
     assert result.validation.loss < 1.85
-    assert open_run(tmp_path / "run").model.n_parameters() < NANOGPT / 3
+    assert open_run(tmp_path / "run").model.n_parameters() <= NANOGPT

@@ -108,7 +108,11 @@ def test_impossible_options_are_refused(options):
         sample(torch.zeros(3), **options)
 
 
-SHAPES = [{}, {"kv_heads": 2, "activation": "swiglu"}, {"token_shift": True, "rope_fraction": 0.5}]
+SHAPES = [
+    {},
+    {"kv_heads": 2, "activation": "swiglu"},
+    {"token_shift": True, "rope_fraction": 0.5, "bigram_rows": 50},
+]
 
 
 @pytest.mark.parametrize("changes", SHAPES, ids=str)

@@ -368,6 +368,7 @@ def test_unknown_keys_are_named_in_a_note(copied, tmp_path):
         ({"bias": True}, "model.bias = True"),
         ({"qk_norm": False, "qkv_bias": True}, "model.qkv_bias = True"),
         ({"token_shift": True}, "model.token_shift = True has no published architecture"),
+        ({"bigram_rows": 9}, "model.bigram_rows = 9 has no published architecture"),
         ({"rope_fraction": 0.5}, "model.rope_fraction = 0.5 has no published architecture"),
         (vars(ModelConfig.gpt2(vocab_size=257, width=64, heads=4)) | {"kv_heads": 2}, "kv_heads = 2"),
     ],

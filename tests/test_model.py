@@ -28,6 +28,7 @@ SHAPES = {
     ),
     "narrow gpt2": ModelConfig.gpt2(**SMALL, head_size=3, norm_eps=0.1),
     "token shift, half of a head rotated": ModelConfig(**SMALL, token_shift=True, rope_fraction=0.5),
+    "bigrams": ModelConfig(**SMALL, bigram_rows=11),
 }  # fmt: skip
 
 
@@ -110,6 +111,12 @@ def naive_loss(config, weights, inputs, targets):  # noqa: C901  (every kind of 
     losses = []
     for row, target_row in zip(inputs, targets, strict=True):
         xs = [weights["embedding.weight"][token] for token in row]
+        if config.bigram_rows:
+            table = weights["bigrams.table.weight"]
+            pairs = [int(b) * config.vocab_size + int(i) for b, i in zip([0, *row], row)]  # noqa: B905
+            rows = [pair * 2654435769 % 2**32 * len(table) // 2**32 for pair in pairs]
+            assert len(set(rows)) > 1
+            xs = [x + table[k] for x, k in zip(xs, rows, strict=True)]
         if config.positions == "learned":
             xs = [x + weights["positions.weight"][i] for i, x in enumerate(xs)]
         for layer in range(config.layers):

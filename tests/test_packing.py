@@ -184,7 +184,7 @@ def test_documents_are_needed_and_settings_checked(paths, tmp_path):
 
 SHAPES = {
     "rotary": {},
-    "grouped, shifted": {"kv_heads": 1, "token_shift": True},
+    "grouped, shifted, bigrams": {"kv_heads": 1, "token_shift": True, "bigram_rows": 20},
     "learned": {"positions": "learned", "norm": "layer", "activation": "gelu", "bias": True},
 }
 

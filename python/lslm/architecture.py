@@ -10,6 +10,9 @@ from typing import Any, Literal
 __all__ = ["ModelConfig"]
 
 
+_MAY_BE_ZERO = ("vocab_size", "layers", "kv_heads", "head_size", "hidden", "bigram_rows")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The shape of a Transformer."""
@@ -61,7 +64,10 @@ class ModelConfig:
     """Multiply normalised queries and keys by a learned vector, one for all heads of a layer."""
     token_shift: bool = False
     """Let attention and feed-forward layers see the position before too, see
-    :class:`lslm.model.TokenShift`; it has no published architecture here."""
+    :class:`lslm.previous.TokenShift`; it has no published architecture here."""
+    bigram_rows: int = 0
+    """Rows of a table that adds a vector for each id and the one before it, see
+    :class:`lslm.previous.Bigrams`; 0: none. It has no published architecture here."""
     tied: bool = False
     """Use one table as embedding and head."""
     bias: bool = False
@@ -75,7 +81,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         positive = ("sequence_length", "width", "heads")
-        for name in (*positive, "vocab_size", "layers", "kv_heads", "head_size", "hidden"):
+        for name in (*positive, *_MAY_BE_ZERO):
             value, low = getattr(self, name), int(name in positive)
             if value < low:
                 raise ValueError(f"model.{name} = {value}: must be at least {low}")

@@ -19,7 +19,8 @@ class Cache:
         self.capacity, self.length = capacity, 0
         self.layers: list[tuple[Tensor, Tensor]] = []
         self.last: dict[int, Tensor] = {}
-        """The last vector (B, 1, C) that each token shift saw, by its number."""
+        """The last vector (B, 1, C) that each token shift saw, by its number; and the last ids
+        (B, 1) that a table of bigrams saw."""
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Append (B, H, T, D) keys and values of ``layer``; return those of all positions so far.
@@ -38,7 +39,7 @@ class Cache:
         return keys[:, :, :end], values[:, :, :end]
 
     def swap_last(self, number: int, x: Tensor) -> Tensor:
-        """Return the vector before ``x`` (B, T, C) of token shift ``number``; keep its last one."""
+        """Return what came before ``x`` (B, T, ...) of ``number``, or zeros; keep its last one."""
         before = self.last.get(number)
         self.last[number] = x[:, -1:]
         return torch.zeros_like(x[:, :1]) if before is None else before

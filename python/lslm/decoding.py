@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 
 from lslm.cache import Cache
-from lslm.model import Block, TokenShift
+from lslm.model import Block
+from lslm.previous import TokenShift
 from lslm.rotary import frequencies, rotary
 from lslm.shortlist import Shortlist
 
@@ -53,7 +54,7 @@ class Sequence:
         self.pairs, self.length = pairs, length
         """(layers, 2, kv_heads, capacity, D): keys and values; positions that are filled."""
         self.last = last
-        """What each token shift saw last (1, C), by its number; empty without them."""
+        """What each token shift saw last (1, C), and a table of bigrams (1), by its number."""
 
 
 class _Place:
@@ -175,6 +176,10 @@ class Decoder:
         model, rows = self.model, []
         for sequence, token in zip(sequences, ids, strict=True):
             x = model.embedding.weight[token : token + 1]
+            if self.config.bigram_rows:
+                here, number = torch.tensor([token], device=self.device), model.bigrams.NUMBER
+                x = x + model.bigrams.vectors(sequence.last[number], here)
+                sequence.last[number] = here
             if self.config.positions == "learned":
                 x = x + model.positions.weight[sequence.length]
             rows.append(x)

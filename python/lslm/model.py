@@ -24,10 +24,12 @@ from lslm.by_hand import rms_norm, squared_relu
 from lslm.cache import Cache
 from lslm.document_mask import DocumentMask
 from lslm.loss import IGNORE, linear_cross_entropy
+from lslm.previous import Bigrams, TokenShift
 from lslm.rotary import frequencies, rotary, rotate
 
 __all__ = [
     "Attention",
+    "Bigrams",
     "Block",
     "Cache",
     "FeedForward",
@@ -174,22 +176,6 @@ class FeedForward(nn.Module):
         return self.down(h)  # type: ignore[no-any-return]
 
 
-class TokenShift(nn.Module):
-    """x_t + w · x_{t−1} with a w for each channel, 0 at first (after RWKV, Peng et al. 2023)."""
-
-    def __init__(self, width: int, number: int) -> None:
-        super().__init__()
-        self.weight, self.number = nn.Parameter(torch.zeros(width)), number
-
-    def forward(self, x: Tensor, cache: Cache | None, mask: DocumentMask | None = None) -> Tensor:
-        """Return (B, T, C) for ``x`` (B, T, C); before the first position there is nothing."""
-        first = torch.zeros_like(x[:, :1]) if cache is None else cache.swap_last(self.number, x)
-        before = torch.cat([first, x[:, :-1]], 1)
-        if mask is not None:
-            before = before.masked_fill(mask.begins, 0)
-        return x + self.weight.to(x.dtype) * before
-
-
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
@@ -230,6 +216,8 @@ class Transformer(nn.Module):
             raise ValueError("model.vocab_size = 0: set it to the tokenizer's vocab_size")
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
+        if config.bigram_rows:
+            self.bigrams = Bigrams(config)
         if config.positions == "learned":
             self.positions = nn.Embedding(config.sequence_length, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
@@ -256,6 +244,7 @@ class Transformer(nn.Module):
         parameters                    zero                       gpt2
         ============================  =========================  ==============================
         embedding, positions          N(0, 1), tied N(0, 0.02)   N(0, 0.02)
+        bigrams                       N(0, 0.3)                  N(0, 0.02)
         matrices                      N(0, 1 / √fan_in)          N(0, 0.02)
         output and down projections   0                          N(0, 0.02 / √(2 · layers))
         head                          0                          N(0, 0.02)
@@ -270,6 +259,8 @@ class Transformer(nn.Module):
                 scale = 0.02 / math.sqrt(2 * self.config.layers) if gpt2 else 0.0
             elif name == "head.weight" and not gpt2:
                 scale = 0.0
+            elif name.startswith("bigrams") and not gpt2:
+                scale = 0.3
             elif name.startswith(("embedding", "positions")):
                 scale = 0.02 if gpt2 or self.config.tied else 1.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
@@ -293,8 +284,8 @@ class Transformer(nn.Module):
         positions in it, and are appended. V is ``n_ids`` if it is given: only these ids have a
         logit and a share in the softmax, not the padding of ``vocab_size`` above a tokenizer's.
         ``document_ids`` (B, T), such as :attr:`lslm.data.Batch.document_ids`, keep each document of
-        a row as if it were alone: attention, positions and token shift stay inside it. Raises
-        ``ValueError`` beyond ``sequence_length``, and for ``document_ids`` beside a ``cache``.
+        a row as if it were alone: attention, positions, token shift and bigrams end with it.
+        Raises ``ValueError`` beyond ``sequence_length``, and for ``document_ids`` and a ``cache``.
         """
         x = self.hidden(inputs, cache, document_ids)
         weight = self.head_weight if n_ids is None else self.head_weight[:n_ids]
@@ -325,6 +316,8 @@ class Transformer(nn.Module):
             raise ValueError("document_ids beside a cache: give one of them")
         mask = None if document_ids is None else DocumentMask.of(document_ids)
         x, rotation = self.embedding(inputs), None  # (B, T, C)
+        if self.config.bigram_rows:
+            x = x + self.bigrams(inputs, cache, mask)
         positions = torch.arange(start, start + T, device=inputs.device)
         if self.config.positions == "learned":
             x = x + self.positions(positions if mask is None else mask.positions)

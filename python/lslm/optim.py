@@ -304,7 +304,7 @@ def build_optimizers(
     roles: dict[str, list[Tensor]] = {"matrix": [], "embedding": [], "head": [], "vector": []}
     for name, parameter in model.named_parameters():
         role = "matrix" if parameter.dim() == 2 else "vector"
-        if name.startswith(("embedding.", "positions.")):
+        if name.startswith(("embedding.", "positions.", "bigrams.")):
             role = "embedding"
         elif name.startswith("head."):
             role = "head"

@@ -22,7 +22,7 @@ class OptimConfig:
     lr: float = 0.02
     """Peak learning rate of the matrices."""
     embedding_lr: float = 0.0
-    """Peak rate of embedding and positions; 0: ``lr``, with muon 0.3 × (256 / width)^½."""
+    """Peak rate of embedding, positions and bigrams; 0: ``lr``, with muon 0.3 × (256 / width)^½."""
     head_lr: float = 0.0
     """Peak rate of the head; 0: ``lr``, with muon 0.008 × (256 / width)^½."""
     vector_lr: float = 0.0

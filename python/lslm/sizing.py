@@ -6,7 +6,7 @@
     batch   B = 0.292 · F^0.3271 tokens, F FLOPs of the run     DeepSeek-AI 2024, equation 1
     steps   D / B
 
-N are the parameters of matrix products: all but an embedding that is not the head. Learning rates
+N are the parameters of products: all but tables, unless the embedding is the head. Learning rates
 stay the configuration's: Muon's step has the same size in every width, and the defaults of
 embedding and head fall with its root (:class:`lslm.optim_config.OptimConfig`).
 """
@@ -129,7 +129,8 @@ def _sized(
     if both:
         raise ValueError(f"{both[0]} follows from depth or parameters: leave one of them out")
     shape = dataclasses.replace(shape, **sizes)
-    n = count_parameters(shape) - (0 if shape.tied else shape.vocab_size * shape.width)
+    looked_up = shape.bigram_rows + (0 if shape.tied else shape.vocab_size)
+    n = count_parameters(shape) - looked_up * shape.width
     n_tokens = TOKENS_PER_PARAMETER * n
     if config.data.path:
         there = TokenDataset(config.data.train_path()).n_tokens

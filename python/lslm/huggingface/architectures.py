@@ -227,7 +227,7 @@ def choose(config: ModelConfig) -> Architecture:
     Raises ``MismatchError`` with the first key that none has.
     """
     shape = config.resolved()
-    for key, value in (("token_shift", False), ("rope_fraction", 1.0)):
+    for key, value in (("token_shift", False), ("rope_fraction", 1.0), ("bigram_rows", 0)):
         if getattr(shape, key) != value:
             raise MismatchError(
                 f"model.{key} = {getattr(shape, key)!r} has no published architecture: train with "
