@@ -5,19 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Literal,
-    Required,
-    TypeAlias,
-    TypedDict,
-    Unpack,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Generic, Literal, Unpack, cast, overload
 
 from lslm._lslm import LoaderCore
 from lslm.bin_files import open_bin
@@ -31,7 +19,13 @@ from lslm.feed import (
     register_iterable,
     widen,
 )
-from lslm.limits import MAX_COUNT, check_counts, check_seed, whole_number
+from lslm.loader_options import (
+    LoaderOptions,
+    OnChange,
+    Packing,
+    check_ranges,
+    from_environment,
+)
 from lslm.mixture import DatasetLike, Mixture, open_dataset
 from lslm.writing import TokenizedDocument, write_dataset
 
@@ -54,33 +48,6 @@ __all__ = [
 ]
 
 _logger = logging.getLogger("lslm.data")
-
-Packing: TypeAlias = Literal["concat", "best_fit", "document"]
-"""How documents become rows."""
-
-OnChange: TypeAlias = Literal["refuse", "new segment"]
-"""What happens to a state that was saved with other sources, weights or lengths."""
-
-
-class _LoaderOptions(TypedDict, total=False):
-    """The options of :class:`TokenLoader` besides ``output``, for its overloads."""
-
-    batch_size: Required[int]
-    sequence_length: Required[int]
-    max_sequence_length: int | None
-    packing: Packing
-    mask_borders: bool
-    seed: int
-    rank: int | None
-    world_size: int | None
-    global_batch_size: int | None
-    epochs: int | None
-    shuffle: bool
-    device: str | torch.device | None
-    prefetch: int
-    pin_memory: bool | None
-    verify: bool
-    access: Literal["auto", "map", "call"]
 
 
 class TokenLoader(Generic[ArrayT]):
@@ -127,6 +94,8 @@ class TokenLoader(Generic[ArrayT]):
             one is dropped.
         epochs: passes over the data; None: endless. Iterating again after the end continues with
             the next passes, in new orders. A mixture has no passes.
+        steps: batches of this rank, from the first sample of the run, instead of ``epochs``: a
+            length for tools that read ahead where there is none, such as Lightning.
         shuffle: samples in random order, from another first token each epoch; else in file order.
         output: "torch" or "numpy".
         device: where torch tensors go; None: the CPU. To CUDA, batches are copied in compact form,
@@ -147,7 +116,7 @@ class TokenLoader(Generic[ArrayT]):
         data: DatasetLike | Mixture,
         *,
         output: Literal["torch"] = "torch",
-        **options: Unpack[_LoaderOptions],
+        **options: Unpack[LoaderOptions],
     ) -> None: ...
     @overload
     def __init__(
@@ -155,7 +124,7 @@ class TokenLoader(Generic[ArrayT]):
         data: DatasetLike | Mixture,
         *,
         output: Literal["numpy"],
-        **options: Unpack[_LoaderOptions],
+        **options: Unpack[LoaderOptions],
     ) -> None: ...
     def __init__(  # noqa: PLR0913  (the options of a loader, all by keyword)
         self,
@@ -171,6 +140,7 @@ class TokenLoader(Generic[ArrayT]):
         world_size: int | None = None,
         global_batch_size: int | None = None,
         epochs: int | None = None,
+        steps: int | None = None,
         shuffle: bool = True,
         output: Literal["torch", "numpy"] = "torch",
         device: str | torch.device | None = None,
@@ -183,6 +153,8 @@ class TokenLoader(Generic[ArrayT]):
         datasets = data.datasets if isinstance(data, Mixture) else [open_dataset(data)]
         if output not in ("torch", "numpy"):
             raise ValueError(f"output = {output!r}: choose 'torch' or 'numpy'")
+        if steps is not None and epochs is not None:
+            raise ValueError("steps and epochs: give one of them")
         if output == "numpy" and (device is not None or pin_memory):
             raise ValueError("device and pin_memory need output='torch'")
         self._arguments: dict[str, Any] = {
@@ -197,6 +169,7 @@ class TokenLoader(Generic[ArrayT]):
             "world_size": world_size,
             "global_batch_size": global_batch_size,
             "epochs": epochs,
+            "steps": steps,
             "shuffle": shuffle,
             "output": output,
             "device": device,
@@ -205,14 +178,14 @@ class TokenLoader(Generic[ArrayT]):
             "verify": verify,
             "access": access,
         }
-        _check_ranges(self._arguments)
+        check_ranges(self._arguments)
         self.datasets: list[TokenDataset] = datasets
         self.batch_size = batch_size
         self.sequence_length = sequence_length
         self.seed = seed
         self.shuffle = shuffle
-        self.rank = _from_environment("RANK", 0) if rank is None else rank
-        self.world_size = _from_environment("WORLD_SIZE", 1) if world_size is None else world_size
+        self.rank = from_environment("RANK", 0) if rank is None else rank
+        self.world_size = from_environment("WORLD_SIZE", 1) if world_size is None else world_size
         self._on_cuda = device is not None and _is_cuda(device)
         self._core = LoaderCore(
             datasets,
@@ -234,7 +207,9 @@ class TokenLoader(Generic[ArrayT]):
             rows=self._on_cuda,
             access=access,
         )
+        self._end = None if steps is None else steps * self._core.samples_per_step
         self._feed: CudaFeed | None = None
+        self._samples = 0
         self._note_position()
         register_iterable(type(self), needs_torch=output == "torch")
 
@@ -246,7 +221,8 @@ class TokenLoader(Generic[ArrayT]):
         return self
 
     def __next__(self) -> Batch[ArrayT]:
-        item = self._feed_item() if self._on_cuda else self._core.next()
+        is_over = self._end is not None and self._samples >= self._end
+        item = None if is_over else self._next_item()
         if item is None:
             raise StopIteration
         inputs, targets, *_, self._samples = item
@@ -271,7 +247,9 @@ class TokenLoader(Generic[ArrayT]):
             tensor = tensor.pin_memory()
         return tensor if device is None else tensor.to(device)
 
-    def _feed_item(self) -> tuple[torch.Tensor, torch.Tensor, int] | None:
+    def _next_item(self) -> tuple[Any, ...] | None:
+        if not self._on_cuda:
+            return self._core.next()
         if self._feed is None:
             pin = self._arguments["pin_memory"] is not False
             self._feed = CudaFeed(self._core, self._arguments["device"], pin)
@@ -300,9 +278,10 @@ class TokenLoader(Generic[ArrayT]):
 
     def __len__(self) -> int:
         """Return the number of batches of all epochs; ``TypeError`` for an endless loader."""
-        batches = self._core.n_batches
+        steps: int | None = self._arguments["steps"]
+        batches = steps or self._core.n_batches
         if batches is None:
-            raise TypeError("an endless loader has no length: give epochs=")
+            raise TypeError("an endless loader has no length: give epochs= or steps=")
         return batches
 
     @property
@@ -467,32 +446,5 @@ class TokenLoader(Generic[ArrayT]):
         )
 
 
-def _check_ranges(arguments: Mapping[str, Any]) -> None:
-    """Raise an error for a loader's argument that is out of its range."""
-    lengths = ("sequence_length", "max_sequence_length")
-    counts = (*lengths, "batch_size", "epochs", "global_batch_size", "world_size")
-    check_counts(**{name: arguments[name] for name in counts})
-    check_seed(arguments["seed"])
-    for name in ("rank", "prefetch"):
-        if arguments[name] is not None:
-            whole_number(name, arguments[name], 0, MAX_COUNT)
-
-
 def _is_cuda(device: str | torch.device) -> bool:
     return str(device).split(":", maxsplit=1)[0] == "cuda"
-
-
-def _from_environment(name: str, default: int) -> int:
-    """Return the number in environment variable ``name``; ``default`` where it is not set."""
-    text = os.environ.get(name)
-    if not text:
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise ValueError(
-            f"environment variable {name} = {text!r} is not a number: give {name.lower()}="
-        )
-    return value
