@@ -205,6 +205,30 @@ def test_tokenize_removes_what_clean_removes(tmp_path, kind):
     assert plain.funnel.dropped["dedup.document"].n_documents > 0
 
 
+def test_ill_formed_bytes_count_as_they_came_where_documents_are_compared(tmp_path):
+    """They wait in a staged file, which is UTF-8; a text that is edited has its own bytes."""
+    raw = [b"good \xff\xfe bad \xe6\x9d", b"plain", b"good \xff\xfe bad \xe6\x9d"]
+    edited = [b"the first line\\n\xff\\nplain text of a line", b"the first line\\nmore \xfe"]
+    tok = lslm.train_tokenizer(texts=["a b c"], vocab_size=258, special_tokens=["<|end|>"])
+    for name, texts, parts in (("whole", raw, None), ("lines", edited, "lines")):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(b"".join(b'{"text": "' + text + b'"}\n' for text in texts))
+        cleaner = lslm.Cleaner("none", dedup={"parts": parts, "min_part_chars": 5})
+        lslm.tokenize(
+            lslm.Corpus(path, encoding="utf-8"), output=tmp_path / f"data-{name}",
+            tokenizer=tok, cleaner=cleaner,
+            validation_fraction=0, eos_token="<|end|>", progress=False,
+        )  # fmt: skip
+    whole = lslm.TokenDataset(tmp_path / "data-whole/train")
+    assert [whole.document_bytes(at) for at in range(2)] == [len(text) for text in raw[:2]]
+    lines = lslm.TokenDataset(tmp_path / "data-lines/train")
+    whole_bytes = len(edited[0].replace(b"\\n", b"\n"))
+    assert [lines.document_bytes(at) for at in range(2)] == [
+        whole_bytes,
+        len("more \ufffd".encode()),
+    ]
+
+
 def test_every_document_stays_with_annotate_and_goes_with_dropped(tmp_path):
     raw = tmp_path / "raw"
     twice, once = "Dup\r\nlicate text", "Dup\nlicate text"

@@ -366,8 +366,7 @@ impl CleanStep<'_> {
                     if cleaned.is_kept
                         && let Some(own) = of_chunk.next()
                     {
-                        let n_bytes = cleaned.document.text.len() as u64;
-                        keys.push(own, cleaned.n_bytes_before, n_bytes, self.source(&cleaned));
+                        keys.push(own, &cleaned, self.source(&cleaned));
                     }
                     write_first(cleaned, &mut outputs, &mut record)?;
                 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use lslm_clean::Dedup;
 use lslm_runtime::{Error, Result};
 
+use crate::cleaning::CleanedDocument;
+
 /// What a document is compared by.
 pub(crate) struct DocumentKeys {
     pub(super) document: u128,
@@ -30,6 +32,8 @@ pub(crate) struct KeptDocument {
     pub(super) n_parts: u64,
     /// The index of its input.
     pub(crate) source: u64,
+    /// That of the [`Document`](lslm_corpus::Document), which no file of text holds.
+    pub(crate) surplus: i64,
 }
 
 /// The kept documents of a partition and their hashes, in order.
@@ -42,17 +46,17 @@ pub(crate) struct PartitionKeys {
 
 impl PartitionKeys {
     /// Adds a document of the input `source`.
-    pub(crate) fn push(
-        &mut self,
-        keys: DocumentKeys,
-        n_bytes_before: u64,
-        n_bytes: u64,
-        source: u64,
-    ) {
+    pub(crate) fn push(&mut self, keys: DocumentKeys, kept: &CleanedDocument, source: u64) {
         self.hashes.push((keys.document, self.documents.len() as u64));
         let n_parts = keys.parts.len() as u64;
         self.parts.extend(keys.parts.into_iter().zip(self.parts.len() as u64..));
-        self.documents.push(KeptDocument { n_bytes_before, n_bytes, n_parts, source });
+        self.documents.push(KeptDocument {
+            n_bytes_before: kept.n_bytes_before,
+            n_bytes: kept.document.text.len() as u64,
+            n_parts,
+            source,
+            surplus: kept.document.surplus,
+        });
     }
 }
 
@@ -72,12 +76,12 @@ impl KeyFiles<'_> {
 }
 
 impl KeptDocument {
-    /// Returns 32 bytes per document, little-endian, in the order of the fields.
+    /// Returns 40 bytes per document, little-endian, in the order of the fields.
     pub(super) fn to_bytes(documents: &[Self]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(documents.len() * 32);
+        let mut bytes = Vec::with_capacity(documents.len() * 40);
         for document in documents {
-            let Self { n_bytes_before, n_bytes, n_parts, source } = document;
-            for number in [n_bytes_before, n_bytes, n_parts, source] {
+            let Self { n_bytes_before, n_bytes, n_parts, source, surplus } = *document;
+            for number in [n_bytes_before, n_bytes, n_parts, source, surplus.cast_unsigned()] {
                 bytes.extend(number.to_le_bytes());
             }
         }
@@ -88,12 +92,13 @@ impl KeptDocument {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let (numbers, _) = bytes.as_chunks::<8>();
         let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
-        let (entries, _) = numbers.as_chunks::<4>();
-        let document = |[n_bytes_before, n_bytes, n_parts, source]: &[u64; 4]| Self {
-            n_bytes_before: *n_bytes_before,
-            n_bytes: *n_bytes,
-            n_parts: *n_parts,
-            source: *source,
+        let (entries, _) = numbers.as_chunks::<5>();
+        let document = |&[n_bytes_before, n_bytes, n_parts, source, surplus]: &[u64; 5]| Self {
+            n_bytes_before,
+            n_bytes,
+            n_parts,
+            source,
+            surplus: surplus.cast_signed(),
         };
         Ok(entries.iter().map(document).collect())
     }

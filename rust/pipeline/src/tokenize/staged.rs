@@ -87,9 +87,8 @@ impl TokenizeStep<'_> {
             },
             |(cleaned, of_chunk): (CleanedChunk, Vec<DocumentKeys>)| {
                 for (kept, own) in cleaned.kept.iter().zip(of_chunk) {
-                    let n_bytes = kept.document.text.len() as u64;
                     let source = self.shards.source(&kept.document.source);
-                    keys.push(own, kept.n_bytes_before, n_bytes, u64::from(source));
+                    keys.push(own, kept, u64::from(source));
                     writer.write(&kept.document)?;
                 }
                 funnel.merge(cleaned.funnel);
@@ -143,7 +142,7 @@ impl TokenizeStep<'_> {
             counted.bytes_kept += kept.n_bytes;
             let mut n_bytes = kept.n_bytes;
             match fates.of(index, &document.text, &mut buffer) {
-                Fate::Keep => {}
+                Fate::Keep => document.surplus = kept.surplus,
                 Fate::Edit { text, removed } => {
                     let after = text.len() as u64;
                     counted.edit_kept(fates.rule(), removed.len() as u64, n_bytes, after);
@@ -166,7 +165,7 @@ impl TokenizeStep<'_> {
                     continue;
                 }
                 if let Cow::Owned(text) = found.cleaned.text {
-                    document.text = text;
+                    (document.text, document.surplus) = (text, 0);
                 }
             }
             document.source = Arc::clone(self.input_name(kept.source));
