@@ -40,6 +40,19 @@ NEED_TORCH = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
+def test_a_model_to_load_weights_into_is_made_without_torchs_compiler():
+    pytest.importorskip("torch")
+    code = (
+        "import sys; from lslm.architecture import ModelConfig as C;"
+        "from lslm.checkpoint import empty_model;"
+        "empty_model(C(vocab_size=9, width=8, layers=1, heads=1, bigram_rows=4), 'cpu');"
+        "empty_model(C.gpt2(vocab_size=9, width=8, layers=1, heads=1), 'cpu');"
+        "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    assert run(code) == "True False"
+
+
 def test_dir_lists_every_public_name_and_each_exists():
     assert dir(lslm) == lslm.__all__ == sorted(lslm.__all__)
     for name in set(lslm.__all__) - NEED_TORCH:

@@ -23,6 +23,7 @@ from lslm.architecture import ModelConfig
 from lslm.by_hand import rms_norm, squared_relu
 from lslm.cache import Cache
 from lslm.document_mask import DocumentMask
+from lslm.embedding import embedding
 from lslm.loss import IGNORE, linear_cross_entropy
 from lslm.previous import Bigrams, TokenShift
 from lslm.rotary import frequencies, rotary, rotate
@@ -215,11 +216,11 @@ class Transformer(nn.Module):
         if config.vocab_size < 1:
             raise ValueError("model.vocab_size = 0: set it to the tokenizer's vocab_size")
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.embedding = embedding(config.vocab_size, config.width)
         if config.bigram_rows:
             self.bigrams = Bigrams(config)
         if config.positions == "learned":
-            self.positions = nn.Embedding(config.sequence_length, config.width)
+            self.positions = embedding(config.sequence_length, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.norm = norm(config)
         if not config.tied:

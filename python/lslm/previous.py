@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lslm.embedding import embedding
+
 if TYPE_CHECKING:
     from lslm.architecture import ModelConfig
     from lslm.cache import Cache
@@ -47,7 +49,7 @@ class Bigrams(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_ids = config.vocab_size
-        self.table = nn.Embedding(config.bigram_rows, config.width)
+        self.table = embedding(config.bigram_rows, config.width)
 
     def forward(self, ids: Tensor, cache: Cache | None, mask: DocumentMask | None = None) -> Tensor:
         """Return (B, T, C) for ``ids`` (B, T)."""
