@@ -15,4 +15,4 @@ def embedding(n_ids: int, width: int) -> nn.Embedding:
     models are built before their weights are loaded, torch's formula of a normal distribution
     imports its compiler: 2 s of CPU and 160 MB (torch 2.15).
     """
-    return nn.Embedding.from_pretrained(torch.empty(n_ids, width), freeze=False)
+    return nn.Embedding(n_ids, width, _weight=torch.empty(n_ids, width))
