@@ -86,15 +86,20 @@ def _chunk_sum(
     target = target[:, None]
     counted, target = (target != IGNORE).to(wide), target.clamp_min(0)
     logits = (x @ matrix.T).to(wide)  # (rows, V)
-    log_sum = logits.logsumexp(-1, keepdim=True)
-    nats = ((log_sum - logits.gather(1, target)) * counted).sum()
+    if torch.compiler.is_compiling():
+        log_sum = logits.logsumexp(-1, keepdim=True)
+        nats = ((log_sum - logits.gather(1, target)) * counted).sum()
+        if not gradient:
+            return nats, None
+        # a scatter would be a second kernel over all of grad
+        one_hot = torch.arange(len(matrix), device=x.device) == target
+        return nats, (logits.sub_(log_sum).exp_() - one_hot.to(wide)).mul_(counted).to(x.dtype)
+    logits = logits.log_softmax(-1)  # one kernel, in which a row stays in a core's cache
+    nats = -(logits.gather(1, target) * counted).sum()
     if not gradient:
         return nats, None
-    grad = logits.sub_(log_sum).exp_()
-    if torch.compiler.is_compiling():  # a scatter would be a second kernel over all of grad
-        grad = grad - (torch.arange(len(matrix), device=x.device) == target).to(wide)
-    else:
-        grad.scatter_add_(1, target, grad.new_full((1, 1), -1).expand_as(target))
+    grad = logits.exp_()
+    grad.scatter_add_(1, target, grad.new_full((1, 1), -1).expand_as(target))
     return nats, grad.mul_(counted).to(x.dtype)
 
 
