@@ -14,7 +14,7 @@ SHAPE = ["device=cpu", "width=32", "layers=1", "heads=2", "sequence_length=32", 
 SHAPE += ["autotune=true", "steps=2", "validation_tokens=512"]
 SECONDS = {
     (8, "float32"): 0.5, (4, "float32"): 0.2, (2, "float32"): 0.3, (1, "float32"): 0.6,
-    (4, "bfloat16"): 0.17,
+    (4, "bfloat16"): 0.19,
 }  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def machine(monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tuned, "Probe", Probe)
+    monkeypatch.setattr(tuned, "_has_bfloat16", lambda: True)
     monkeypatch.setattr(tuned, "time", SimpleNamespace(monotonic=lambda: state.now))
     monkeypatch.setattr(torch, "get_num_threads", lambda: state.threads)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: setattr(state, "threads", n))
@@ -56,10 +57,18 @@ def test_the_fastest_threads_are_chosen_within_the_time(machine):
     assert (4, "bfloat16") in machine.timed
 
 
-@pytest.mark.parametrize(("seconds", "dtype"), [(0.17, "float32"), (0.1, "bfloat16")])
-def test_bfloat16_must_be_faster_by_a_quarter(machine, seconds, dtype):
+@pytest.mark.parametrize(("seconds", "dtype"), [(0.19, "float32"), (0.17, "bfloat16")])
+def test_bfloat16_must_be_faster_by_a_tenth(machine, seconds, dtype):
     machine.seconds[4, "bfloat16"] = seconds
     assert chosen() == (4, dtype)
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_tried"), [("fpu avx2", False), ("fpu amx_bf16", True), ("", True)]
+)
+def test_bfloat16_is_tried_where_the_processor_has_it_or_nobody_knows(monkeypatch, flags, is_tried):
+    monkeypatch.setattr(tuned, "_cpuinfo", {"flags": flags}.get)
+    assert tuned._has_bfloat16() == is_tried
 
 
 def test_what_is_given_stays(machine):

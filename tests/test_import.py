@@ -66,6 +66,20 @@ def test_names_that_need_torch_are_loaded_at_their_first_use():
     assert issubclass(lslm.Transformer, torch.nn.Module)
 
 
+@pytest.mark.slow
+def test_a_step_of_training_does_not_load_torchs_compiler():
+    pytest.importorskip("torch")
+    code = (
+        "import sys, torch; from lslm import ModelConfig, Transformer;"
+        "from lslm.optim import OptimConfig, build_optimizers; from lslm.training import train_step;"
+        "model = Transformer(ModelConfig(vocab_size=9, sequence_length=4, width=8, heads=2));"
+        "ids = torch.ones(2, 4, dtype=torch.int64);"
+        "train_step(model, build_optimizers(model, OptimConfig()), ids, ids);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert run(code) == "False"
+
+
 def test_the_other_names_load_no_torch():
     names = sorted(set(lslm.__all__) - NEED_TORCH)
     code = f"import sys, lslm; [getattr(lslm, n) for n in {names}]; print('torch' in sys.modules)"

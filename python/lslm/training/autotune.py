@@ -39,16 +39,17 @@ MAX_SECONDS = 5.0
 """Of all passes; those that run then are finished."""
 MAX_TOKENS = 4096
 """Of timed passes: enough for every thread to have work."""
-MAX_FLOPS = 2e10
-"""Of timed passes: some tenths of a second on a few cores."""
+MAX_FLOPS = 1e10
+"""Of timed passes: a tenth of a second on a core."""
 MIN_LENGTH = 16
 """Positions of a row of timed passes at least."""
 N_ROUNDS = 6
 """Passes with each number of threads."""
 MAX_RATIO = 1.5
 """Times the fastest that a number of threads may take to be tried again."""
-BFLOAT16_GAIN = 1.25
-"""Times that bfloat16 must be faster to be chosen: its roundings cost a little loss."""
+BFLOAT16_GAIN = 1.1
+"""Times that bfloat16 must be faster to be chosen; at equal steps its loss was equal to a
+thousandth (docs/log.md)."""
 
 
 def cache_path() -> Path:
@@ -100,11 +101,25 @@ def _key(config: Config) -> str:
 
 def _processor() -> str:
     """Return the name of the processor, where the system has one."""
+    return _cpuinfo("model name") or platform.processor()
+
+
+def _has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16, or nobody knows.
+
+    Without such instructions passes take twenty times as long, and trying them all the time.
+    """
+    flags = _cpuinfo("flags") or _cpuinfo("Features")
+    return not flags or "bf16" in flags
+
+
+def _cpuinfo(name: str) -> str:
+    """Return the first value of ``name`` in Linux's /proc/cpuinfo; empty if there is none."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(name):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return ""
 
 
 def _cached(path: Path) -> dict[str, dict[str, Any]]:
@@ -136,7 +151,7 @@ def _measured(config: Config) -> dict[str, Any]:
 
         fastest = _fastest(counts, lambda threads: timed(threads, dtype), deadline)
         threads = min(fastest, key=fastest.__getitem__)
-        if settings.dtype == "auto" and time.monotonic() < deadline:
+        if settings.dtype == "auto" and _has_bfloat16() and time.monotonic() < deadline:
             timed(threads, "bfloat16")  # the first prepare its kernels
             other = _fastest([threads], lambda n: timed(n, "bfloat16"), deadline)
             if other[threads] * BFLOAT16_GAIN < fastest[threads]:
