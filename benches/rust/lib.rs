@@ -46,6 +46,33 @@ mod encode {
     pub(crate) mod merge_tree;
     pub(crate) mod prefix;
     pub(crate) mod rank_rule;
+
+    #[path = "../../../../benches/rust/piece_cache_job.rs"]
+    pub(crate) mod job;
+}
+
+/// The loops of the encoder around a table of hashbrown's.
+#[path = "."]
+#[allow(dead_code)]
+mod encode_hashbrown {
+    #[path = "hashbrown_cache.rs"]
+    pub(crate) mod cache;
+    #[path = "../../rust/bpe/src/encode/chunk.rs"]
+    pub(crate) mod chunk;
+    #[path = "piece_cache_job.rs"]
+    pub(crate) mod job;
+}
+
+/// The loops of the encoder around a list that a table of hashbrown's is the index of.
+#[path = "."]
+#[allow(dead_code)]
+mod encode_hashbrown_list {
+    #[path = "hashbrown_list_cache.rs"]
+    pub(crate) mod cache;
+    #[path = "../../rust/bpe/src/encode/chunk.rs"]
+    pub(crate) mod chunk;
+    #[path = "piece_cache_job.rs"]
+    pub(crate) mod job;
 }
 
 #[path = "../../rust/bpe/src/train"]

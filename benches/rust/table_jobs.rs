@@ -4,6 +4,10 @@
 //! "hashbrown" also have the same hash; "foldhash" is `hashbrown::HashMap` with the hash that the
 //! rest of the library uses. Results are compared once before anything is timed.
 //!
+//! `PieceCache` is compared inside the encoder's own loops, which merge many new pieces together and so
+//! look up thousands before any is inserted: `piece_cache_job.rs` and `chunk.rs` are compiled beside it,
+//! beside `hashbrown_cache.rs`, and beside `hashbrown_list_cache.rs`.
+//!
 //! The tables of training are in `train_table_jobs.rs`, whose place in the module tree their visibility
 //! requires.
 
@@ -12,12 +16,9 @@ use std::hint::black_box;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use foldhash::fast::FixedState;
-use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
 use lslm_runtime::TokenId;
 
-use crate::encode::cache::PieceCache;
-use crate::encode::chunk::Chunk;
 use crate::encode::merge_tree::MergeTree;
 use crate::encode::prefix::LongestPrefix;
 use crate::table_corpus::Corpus;
@@ -25,7 +26,7 @@ use crate::train::jobs;
 use crate::vocab::pair_ranks::PairRanks;
 use crate::vocab::piece_key::{LongKey, PieceKey, window};
 use crate::vocab::symbol::Merge;
-use crate::{many_languages, texts};
+use crate::{encode, encode_hashbrown, encode_hashbrown_list, many_languages, texts};
 
 /// `HashMap` with the hash that the rest of the library uses.
 pub(crate) type FoldHashMap<K, V> = HashMap<K, V, FixedState>;
@@ -46,123 +47,37 @@ pub(crate) fn compare<R: PartialEq>(
     }
 }
 
-/// The ids of a piece as the cache has them: in the high byte of the first their number.
-type Ids = [TokenId; 4];
-
-/// `PieceCache`: each part of up to 15 bytes is looked up, its ids are copied to a block, and it is
-/// inserted if it is new. Its ids are up to four of its bytes. Prefetching is part of the table's job: a
-/// batch of lines is on its way before the first is read.
+/// `PieceCache`: the encoder's own loops over all parts of up to 15 bytes, around each table; once from
+/// empty, where new parts are inserted, and once where all are known.
 fn piece_cache(c: &mut Criterion, kind: &str, corpus: &Corpus) {
     let Corpus { text, parts, .. } = corpus;
-    let mut cache = PieceCache::default();
-    let mut ours = || run_piece_cache(&mut cache, text, parts);
-    let mut table: HashTable<(PieceKey, Ids)> = HashTable::new();
-    let mut hashbrown = || {
-        table.clear();
-        let find = |key: PieceKey, piece: &[u8]| match table.entry(
-            key.hash(),
-            |entry| entry.0 == key,
-            |entry| entry.0.hash(),
-        ) {
-            Entry::Occupied(entry) => entry.get().1,
-            Entry::Vacant(entry) => entry.insert((key, ids_of(piece))).get().1,
-        };
-        run_map(text, parts, find)
-    };
-    let mut map: FoldHashMap<PieceKey, Ids> = HashMap::default();
-    let mut foldhash = || {
-        map.clear();
-        run_map(text, parts, |key, piece| *map.entry(key).or_insert_with(|| ids_of(piece)))
-    };
-    let mut group = c.benchmark_group(format!("tables/PieceCache/{kind}"));
+    let mut new = c.benchmark_group(format!("tables/PieceCache/{kind}/new"));
     compare(
-        &mut group,
+        &mut new,
         parts.len(),
-        &mut [("ours", &mut ours), ("hashbrown", &mut hashbrown), ("foldhash", &mut foldhash)],
+        &mut [
+            ("ours", &mut || encode::job::Job::new().run(text, parts)),
+            ("hashbrown", &mut || encode_hashbrown::job::Job::new().run(text, parts)),
+            ("hashbrown, list", &mut || encode_hashbrown_list::job::Job::new().run(text, parts)),
+        ],
     );
-    group.finish();
-}
-
-/// Ids summed together.
-const BATCH: usize = 64;
-
-/// Returns the sum of the ids of all parts of up to 15 bytes, through an empty cache and in chunks, as
-/// the encoder does it.
-fn run_piece_cache(cache: &mut PieceCache, text: &[u8], ends: &[usize]) -> u64 {
-    cache.clear();
-    let mut chunk = Chunk::default();
-    chunk.prepare();
-    let (mut out, mut marks) = (Vec::new(), Vec::new());
-    let (mut sum, mut start, mut rest) = (0, 0, ends);
-    while !rest.is_empty() {
-        let count = chunk.add::<false>(cache, text, start, rest);
-        chunk.probe(cache);
-        start = rest[..count].last().copied().unwrap_or(start);
-        rest = &rest[count..];
-        if !chunk.is_full()
-            && let Some((&end, others)) = rest.split_first()
-        {
-            (start, rest) = (end, others); // Too long for this table.
-        }
-        if chunk.is_full() || rest.is_empty() {
-            insert_misses(cache, &mut chunk);
-            chunk.append(cache, &mut out, &mut marks);
-            sum = add(sum, &out);
-            out.clear();
-        }
-    }
-    sum
-}
-
-/// Inserts the pieces of `chunk` that are not in the cache.
-fn insert_misses(cache: &mut PieceCache, chunk: &mut Chunk) {
-    cache.make_room(chunk.n_misses());
-    for miss in 0..chunk.n_misses() {
-        let index = chunk.miss(miss);
-        let key = chunk.key(index);
-        let (found, slot) = cache.reserve(key, miss);
-        *chunk.ids_mut(index) = slot.map_or(found, |slot| {
-            let mut ids = ids_of(&key.bytes()[..key.len()]);
-            let count = (ids[0] >> 24) as usize;
-            ids[0] &= 0xFF_FFFF;
-            cache.fill(key, slot, &ids[..count])
-        });
-    }
-}
-
-/// Returns the sum of the ids of all parts of up to 15 bytes, which `find` returns.
-fn run_map(text: &[u8], ends: &[usize], mut find: impl FnMut(PieceKey, &[u8]) -> Ids) -> u64 {
-    let mut block = [0; (BATCH + 1) * 4];
-    let (mut sum, mut start, mut at) = (0, 0, 0);
-    for &end in ends {
-        if end - start <= PieceKey::MAX_LEN {
-            let mut ids = find(PieceKey::read(text, start, end - start), &text[start..end]);
-            let count = (ids[0] >> 24) as usize;
-            ids[0] &= 0xFF_FFFF;
-            block[at..at + 4].copy_from_slice(&ids);
-            at += count;
-            if at >= BATCH * 4 {
-                sum = add(sum, &block[..at]);
-                at = 0;
-            }
-        }
-        start = end;
-    }
-    add(sum, &block[..at])
-}
-
-/// Returns up to four ids for `piece`, and in the high byte of the first their number.
-fn ids_of(piece: &[u8]) -> Ids {
-    let mut ids = [0; 4];
-    for (id, &byte) in ids.iter_mut().zip(piece) {
-        *id = TokenId::from(byte);
-    }
-    ids[0] |= (piece.len().min(4) as u32) << 24;
-    ids
-}
-
-fn add(sum: u64, ids: &[TokenId]) -> u64 {
-    ids.iter().fold(sum, |sum, &id| sum + u64::from(id))
+    new.finish();
+    let mut ours = encode::job::Job::new();
+    let mut hashbrown = encode_hashbrown::job::Job::new();
+    let mut list = encode_hashbrown_list::job::Job::new();
+    let expected = ours.run(text, parts);
+    assert!(hashbrown.run(text, parts) == expected && list.run(text, parts) == expected);
+    let mut known = c.benchmark_group(format!("tables/PieceCache/{kind}/known"));
+    compare(
+        &mut known,
+        parts.len(),
+        &mut [
+            ("ours", &mut || ours.run(text, parts)),
+            ("hashbrown", &mut || hashbrown.run(text, parts)),
+            ("hashbrown, list", &mut || list.run(text, parts)),
+        ],
+    );
+    known.finish();
 }
 
 /// `LongestPrefix`: the longest token at the start of each rest of the parts of more than 31 bytes, from

@@ -20,14 +20,14 @@ use crate::pages::Pages;
 use crate::prefetch::prefetch;
 use crate::vocab::piece_key::{LongKey, PieceKey};
 
-/// The ids that fit into an entry of the short table; with the key they fill 32 bytes.
+/// The ids that fit into an entry; with a short key they fill 32 bytes.
 pub(crate) const SHORT_IDS: usize = 4;
-/// The ids that fit into an entry of the long table; with the key they fill 64 bytes.
-const LONG_IDS: usize = 8;
 /// Ids that are copied together from a list, whatever their number: as many as a short piece has
 /// bytes, and one more for whole vectors.
 pub(crate) const MAX_SHORT_IDS: usize = PieceKey::MAX_LEN + 1;
 
+/// The bytes of a cache line of common processors.
+const CACHE_LINE: usize = 64;
 /// The lines among which a key is looked up: its own and the one after it.
 const WAYS: usize = 2;
 /// The lines that each table begins with, 128 KB of the short one, so that a cache used for one
@@ -92,82 +92,91 @@ impl Ids {
 /// What earlier pieces became: a cache of the ids of pieces of at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    short: Table<Short>,
-    long: Table<Long>,
-    /// The ids of short pieces that have more than [`SHORT_IDS`], and [`MAX_SHORT_IDS`] zeros.
+    short: Table<PieceKey>,
+    long: Table<LongKey>,
+    /// The ids of pieces that have more than [`SHORT_IDS`], and [`MAX_SHORT_IDS`] zeros.
     list: Vec<TokenId>,
 }
 
-/// The ids of a piece of at most [`PieceKey::MAX_LEN`] bytes.
+/// A piece as a key of the cache; the default one is no piece's.
+pub(crate) trait Key: Copy + Default + PartialEq {
+    /// The limit of the key's table in lines.
+    const MAX_LINES: usize;
+    /// The bytes of the piece, padded.
+    type Bytes: AsRef<[u8]>;
+
+    fn hash(self) -> u64;
+    fn bytes(self) -> Self::Bytes;
+    fn len(self) -> usize;
+    fn is_part(self) -> bool;
+    fn table(cache: &PieceCache) -> &Table<Self>;
+    fn table_mut(cache: &mut PieceCache) -> &mut Table<Self>;
+}
+
+/// Implements [`Key`] by the methods of the same names.
+macro_rules! key {
+    ($key:ty, $table:ident, $bytes:ty, $max_lines:expr) => {
+        impl Key for $key {
+            const MAX_LINES: usize = $max_lines;
+            type Bytes = $bytes;
+
+            #[inline(always)]
+            fn hash(self) -> u64 {
+                self.hash()
+            }
+
+            #[inline(always)]
+            fn bytes(self) -> Self::Bytes {
+                self.bytes()
+            }
+
+            #[inline(always)]
+            fn len(self) -> usize {
+                self.len()
+            }
+
+            #[inline(always)]
+            fn is_part(self) -> bool {
+                self.is_part()
+            }
+
+            #[inline(always)]
+            fn table(cache: &PieceCache) -> &Table<Self> {
+                &cache.$table
+            }
+
+            #[inline(always)]
+            fn table_mut(cache: &mut PieceCache) -> &mut Table<Self> {
+                &mut cache.$table
+            }
+        }
+    };
+}
+
+key!(PieceKey, short, [u8; 16], MAX_SHORT_LINES);
+key!(LongKey, long, [u8; 32], MAX_LONG_LINES);
+
+/// The ids of one piece; the default one is empty.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
-struct Short {
-    key: PieceKey,
+struct Entry<K> {
+    key: K,
     ids: Ids,
 }
 
-/// The ids of a piece of more than [`PieceKey::MAX_LEN`] and at most [`LongKey::MAX_LEN`] bytes.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Long {
-    key: LongKey,
-    /// The ids, and in the high byte of the first their number.
-    ids: [TokenId; LONG_IDS],
-}
+const _: () = assert!(size_of::<Entry<PieceKey>>() == 32 && size_of::<Entry<LongKey>>() == 64);
 
-const _: () = assert!(size_of::<Short>() == 32 && size_of::<Long>() == 64);
-
-/// An entry of a table; the default one is empty.
-trait Entry: Copy + Default {
-    type Key: Copy + PartialEq;
-    fn key(&self) -> Self::Key;
-    fn is_empty(&self) -> bool;
-    fn hash(key: Self::Key) -> u64;
-}
-
-impl Entry for Short {
-    type Key = PieceKey;
-
-    #[inline(always)]
-    fn key(&self) -> PieceKey {
-        self.key
-    }
-
-    #[inline(always)]
+impl<K: Key> Entry<K> {
     fn is_empty(&self) -> bool {
-        self.key == PieceKey::EMPTY
-    }
-
-    #[inline(always)]
-    fn hash(key: PieceKey) -> u64 {
-        key.hash()
-    }
-}
-
-impl Entry for Long {
-    type Key = LongKey;
-
-    #[inline(always)]
-    fn key(&self) -> LongKey {
-        self.key
-    }
-
-    #[inline(always)]
-    fn is_empty(&self) -> bool {
-        self.key == LongKey::default()
-    }
-
-    #[inline(always)]
-    fn hash(key: LongKey) -> u64 {
-        key.hash()
+        self.key == K::default()
     }
 }
 
 /// A table of lines of two entries, in two of which a key may be.
 #[derive(Debug)]
-struct Table<E> {
-    /// A power of two of them and one more, so that each has one after it.
-    lines: Pages<Line<E>>,
+pub(crate) struct Table<K> {
+    /// A power of two of them, one more so that each has one after it, and one that stays empty.
+    lines: Pages<Line<K>>,
     count: usize,
     /// The number of entries that took the place of another.
     n_evicted: usize,
@@ -176,9 +185,9 @@ struct Table<E> {
 /// Two entries: one cache line, or two adjacent ones, which are fetched together.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-struct Line<E>([E; 2]);
+struct Line<K>([Entry<K>; 2]);
 
-impl<E> Default for Table<E> {
+impl<K> Default for Table<K> {
     fn default() -> Self {
         Self { lines: Pages::default(), count: 0, n_evicted: 0 }
     }
@@ -188,9 +197,9 @@ impl<E> Default for Table<E> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slot(u32);
 
-impl<E: Entry> Table<E> {
+impl<K: Key> Table<K> {
     /// The lines besides a power of two.
-    const SPARE: usize = WAYS - 1;
+    const SPARE: usize = WAYS;
 
     fn n_lines(&self) -> usize {
         self.lines.len() - Self::SPARE
@@ -198,21 +207,20 @@ impl<E: Entry> Table<E> {
 
     /// Returns the index of the line that, with the next one, may hold a key.
     #[inline(always)]
-    fn line_of(&self, key: E::Key) -> usize {
-        E::hash(key) as usize & (self.n_lines() - 1)
+    fn line_of(&self, key: K) -> usize {
+        key.hash() as usize & (self.n_lines() - 1)
     }
 
-    #[inline(always)]
-    fn entry(&mut self, slot: Slot) -> &mut E {
+    fn entry(&mut self, slot: Slot) -> &mut Entry<K> {
         &mut self.lines[slot.0 as usize / 2].0[slot.0 as usize % 2]
     }
 
     /// Returns the slot of `key`, or else the slot that is to have it.
-    fn slot_of(&mut self, key: E::Key) -> (Slot, bool) {
+    fn slot_of(&mut self, key: K) -> (Slot, bool) {
         let line = self.line_of(key);
         let entries = self.lines[line..line + WAYS].iter().flat_map(|line| &line.0);
         for (slot, entry) in (2 * line..).zip(entries) {
-            if entry.key() == key {
+            if entry.key == key {
                 return (Slot(slot as u32), true);
             }
             // Entries are taken in order and never emptied again.
@@ -225,14 +233,14 @@ impl<E: Entry> Table<E> {
         (Slot((2 * line + self.n_evicted % 2) as u32), false)
     }
 
-    /// Grows so that `count` more keys find room, up to `max_lines`.
-    fn make_room(&mut self, count: usize, max_lines: usize) {
-        while self.count + count > self.n_lines() && self.n_lines() < max_lines {
+    /// Grows so that `count` more keys find room, up to a limit.
+    fn make_room(&mut self, count: usize) {
+        while self.count + count > self.n_lines() && self.n_lines() < K::MAX_LINES {
             let larger = Self::empty(self.n_lines() * 4);
             let smaller = std::mem::replace(self, larger);
             let entries = smaller.lines.iter().flat_map(|line| &line.0);
             for &entry in entries.filter(|entry| !entry.is_empty()) {
-                let (slot, _) = self.slot_of(entry.key());
+                let (slot, _) = self.slot_of(entry.key);
                 *self.entry(slot) = entry;
             }
         }
@@ -269,43 +277,55 @@ impl PieceCache {
     /// Returns the line of `key` for [`Self::probe`], and prefetches it. Valid until
     /// [`Self::make_room`].
     #[inline(always)]
-    pub(crate) fn prefetch(&self, key: PieceKey) -> u32 {
-        let line = self.short.line_of(key);
-        prefetch(&self.short.lines[line]);
+    pub(crate) fn prefetch<K: Key>(&self, key: K) -> u32 {
+        let table = K::table(self);
+        let line = table.line_of(key);
+        let [one, other] = &table.lines[line].0;
+        prefetch(one);
+        if size_of_val(other) == CACHE_LINE {
+            prefetch(other);
+        }
         line as u32
+    }
+
+    /// Returns a line in which [`Self::probe`] finds the default key, without ids.
+    pub(crate) fn line_of_none<K: Key>(&self) -> u32 {
+        K::table(self).lines.len() as u32 - 1
     }
 
     /// Returns the ids of `key` if they are in its `line`, else none, and whether they are.
     #[inline(always)]
-    pub(crate) fn probe(&self, line: u32, key: PieceKey) -> (Ids, bool) {
-        let [one, other] = &self.short.lines[line as usize].0;
+    pub(crate) fn probe<K: Key>(&self, line: u32, key: K) -> (Ids, bool) {
+        let [one, other] = &K::table(self).lines[line as usize].0;
         let (is_one, is_other) = (one.key == key, other.key == key);
+        // To choose the entry first and read its ids then was 4 % slower: one read after another.
         let mask = |is: bool| u32::from(is).wrapping_neg();
         let (of_one, of_other) = (mask(is_one), mask(is_other));
         let ids = |i: usize| one.ids.0[i] & of_one | other.ids.0[i] & of_other;
         (Ids([ids(0), ids(1), ids(2), ids(3)]), is_one | is_other)
     }
 
-    /// Grows so that `n_short` pieces more find room, up to a limit.
-    pub(crate) fn make_room(&mut self, n_short: usize) {
-        self.short.make_room(n_short, MAX_SHORT_LINES);
+    /// Grows so that `count` pieces more find room, up to a limit.
+    pub(crate) fn make_room<K: Key>(&mut self, count: usize) {
+        K::table_mut(self).make_room(count);
     }
 
     /// Returns the ids of a piece; for a new one, the placeholder that from now on stands for them,
     /// and the slot in which it does.
     #[inline]
-    pub(crate) fn reserve(&mut self, key: PieceKey, number: usize) -> (Ids, Option<Slot>) {
-        let (slot, is_found) = self.short.slot_of(key);
-        let entry = self.short.entry(slot);
+    pub(crate) fn reserve<K: Key>(&mut self, key: K, number: usize) -> (Ids, Option<Slot>) {
+        let table = K::table_mut(self);
+        let (slot, is_found) = table.slot_of(key);
+        let entry = table.entry(slot);
         if is_found {
             return (entry.ids, None);
         }
-        *entry = Short { key, ids: Ids::pending(number) };
+        *entry = Entry { key, ids: Ids::pending(number) };
         (entry.ids, Some(slot))
     }
 
     /// Replaces the placeholder of a piece by its ids and returns them.
-    pub(crate) fn fill(&mut self, key: PieceKey, slot: Slot, found: &[TokenId]) -> Ids {
+    pub(crate) fn fill<K: Key>(&mut self, key: K, slot: Slot, found: &[TokenId]) -> Ids {
         let ids = Ids::inline(found).unwrap_or_else(|| {
             let first = self.list.len().saturating_sub(MAX_SHORT_IDS);
             self.list.truncate(first);
@@ -313,43 +333,11 @@ impl PieceCache {
             self.list.resize(first + found.len() + MAX_SHORT_IDS, 0);
             Ids::listed(first, found.len(), false)
         });
-        let entry = self.short.entry(slot);
+        let entry = K::table_mut(self).entry(slot);
         if entry.key == key {
             entry.ids = ids;
         }
         ids
-    }
-
-    /// Returns the line of a long piece for [`Self::find_long`], and prefetches it.
-    #[inline]
-    pub(crate) fn prefetch_long(&self, key: LongKey) -> u32 {
-        let line = self.long.line_of(key);
-        prefetch(&self.long.lines[line].0[0]);
-        prefetch(&self.long.lines[line].0[1]);
-        line as u32
-    }
-
-    /// Returns the ids of a long piece.
-    #[inline]
-    pub(crate) fn find_long(&self, key: LongKey) -> Option<([TokenId; LONG_IDS], usize)> {
-        let line = self.long.line_of(key);
-        let mut entries = self.long.lines[line..line + WAYS].iter().flat_map(|line| &line.0);
-        let entry = entries.find(|entry| entry.key == key)?;
-        let mut ids = entry.ids;
-        let count = (ids[0] >> 24) as usize;
-        ids[0] &= 0xFF_FFFF;
-        Some((ids, count))
-    }
-
-    /// Inserts the ids of the long piece with `key`, unless they are more than [`LONG_IDS`].
-    pub(crate) fn insert_long(&mut self, key: LongKey, found: &[TokenId]) {
-        let mut ids = [0; LONG_IDS];
-        let Some(room) = ids.get_mut(..found.len()) else { return };
-        room.copy_from_slice(found);
-        ids[0] |= (found.len() as u32) << 24;
-        self.long.make_room(1, MAX_LONG_LINES);
-        let (slot, _) = self.long.slot_of(key);
-        *self.long.entry(slot) = Long { key, ids };
     }
 }
 
@@ -363,16 +351,16 @@ mod tests {
         cache
     }
 
-    fn insert(cache: &mut PieceCache, key: PieceKey, found: &[TokenId]) {
-        cache.make_room(1);
+    fn insert<K: Key>(cache: &mut PieceCache, key: K, found: &[TokenId]) {
+        cache.make_room::<K>(1);
         let (ids, slot) = cache.reserve(key, 5);
         assert_eq!(ids.number(), Some(5));
         assert_eq!(cache.reserve(key, 6), (ids, None));
         cache.fill(key, slot.unwrap(), found);
     }
 
-    fn find(cache: &PieceCache, key: PieceKey) -> Option<Vec<TokenId>> {
-        let line = cache.short.line_of(key) as u32;
+    fn find<K: Key>(cache: &PieceCache, key: K) -> Option<Vec<TokenId>> {
+        let line = cache.prefetch(key);
         let (ids, is_found) = (line..line + WAYS as u32)
             .map(|line| cache.probe(line, key))
             .find(|(_, is_found)| *is_found)?;
@@ -388,43 +376,57 @@ mod tests {
         Some(ids)
     }
 
+    fn short(i: u32) -> PieceKey {
+        PieceKey::new(&i.to_le_bytes())
+    }
+
+    fn long(i: u32) -> LongKey {
+        LongKey::read(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20)
+    }
+
+    /// Inserts twice as many keys as there are entries.
+    fn check_eviction<K: Key>(key: impl Fn(u32) -> K) {
+        let mut cache = new();
+        let n_entries = K::MAX_LINES * 2;
+        let count = n_entries as u32 * 2;
+        for i in 0..count {
+            insert(&mut cache, key(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
+        }
+        assert_eq!(K::table(&cache).n_lines(), K::MAX_LINES);
+        assert_eq!(find(&cache, key(count - 1)), Some(vec![(count - 1) & 0xFFFF, 7]));
+        let kept = (0..count).filter(|&i| find(&cache, key(i)).is_some()).count();
+        assert!(kept > n_entries / 2 && kept <= n_entries + 2, "{kept}");
+        cache.clear();
+        assert!(find(&cache, key(count - 1)).is_none());
+    }
+
     #[test]
     fn a_full_table_evicts_and_keeps_its_size() {
-        let mut cache = new();
-        let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
-        let n_entries = MAX_SHORT_LINES as u32 * 2;
-        let count = n_entries * 2;
-        for i in 0..count {
-            insert(&mut cache, piece(i), &[i & 0xFFFF, 7][..=(i % 2) as usize]);
-        }
-        assert_eq!(cache.short.n_lines(), MAX_SHORT_LINES);
-        assert_eq!(find(&cache, piece(count - 1)), Some(vec![0xFFFF, 7]));
-        let kept = (0..count).filter(|&i| find(&cache, piece(i)).is_some()).count();
-        assert!(kept > n_entries as usize / 2 && kept <= n_entries as usize + 2, "{kept}");
-        cache.clear();
-        assert!(find(&cache, piece(count - 1)).is_none());
+        check_eviction(short);
+        check_eviction(long);
     }
 
     #[test]
     fn pieces_of_many_ids_are_listed_until_the_cache_is_full() {
         let mut cache = new();
-        let piece = |i: u32| PieceKey::new(&i.to_le_bytes());
         let ids = |i: u32| (i..i + 15).collect::<Vec<_>>();
         let count = MAX_LISTED_IDS as u32 / 15 + 10;
         for i in 0..count {
-            insert(&mut cache, piece(i), &ids(i));
+            insert(&mut cache, short(i), &ids(i));
         }
         assert!(cache.is_full());
-        assert_eq!(find(&cache, piece(5)), Some(ids(5)));
-        assert_eq!(find(&cache, piece(count - 1)), Some(ids(count - 1)));
+        assert_eq!(find(&cache, short(5)), Some(ids(5)));
+        assert_eq!(find(&cache, short(count - 1)), Some(ids(count - 1)));
         cache.clear();
-        assert_eq!(find(&cache, piece(5)), None);
+        assert_eq!(find(&cache, short(5)), None);
+        insert(&mut cache, long(5), &[5; 31]);
+        assert_eq!(find(&cache, long(5)), Some(vec![5; 31]));
     }
 
     #[test]
     fn a_placeholder_that_was_replaced_is_not_filled() {
         let mut cache = new();
-        let keys: Vec<_> = (0..1_000_000_u32).map(|i| PieceKey::new(&i.to_le_bytes())).collect();
+        let keys: Vec<_> = (0..1_000_000).map(short).collect();
         let slots: Vec<_> = keys.iter().map(|&key| cache.reserve(key, 1).1.unwrap()).collect();
         for (i, (&key, &slot)) in (0..).zip(keys.iter().zip(&slots)) {
             cache.fill(key, slot, &[i]);
@@ -435,22 +437,5 @@ mod tests {
             found.is_some()
         });
         assert!((1..10_000).contains(&found.count()));
-    }
-
-    #[test]
-    fn long_pieces_of_up_to_eight_ids_are_inserted() {
-        let mut cache = new();
-        let keys: Vec<_> = (0..100_000_u32)
-            .map(|i| LongKey::read(&[&i.to_le_bytes()[..], &[b'x'; 16]].concat(), 0, 20))
-            .collect();
-        for (i, &key) in keys.iter().enumerate() {
-            cache.insert_long(key, &[i as u32; 9][..i % 10]);
-        }
-        assert_eq!(cache.long.n_lines(), MAX_LONG_LINES);
-        let last = keys.len() - 4;
-        let (ids, count) = cache.find_long(keys[last]).unwrap();
-        assert_eq!(count, last % 10);
-        assert!(ids[..count].iter().all(|&id| id as usize == last));
-        assert!(cache.find_long(keys[9]).is_none());
     }
 }

@@ -1,28 +1,31 @@
 //! Thousands of pieces at once, in loops without a branch on a piece's length or on its outcome.
 //!
 //! ```text
-//! add:    for each piece:  key ← 16 bytes of text, masked to its length;  line ← hash(key)
-//!                          prefetch the line
+//! add:    for each piece:  key ← 16 bytes of text, masked to its length
+//!                          line ← hash(key); prefetch the line
 //! probe:  for each piece:  ids ← those of the entry with the key, or none
 //!                          misses[n] ← the piece;  n ← n + 1 if there was none
 //! append: for each piece:  write 4 ids;  advance by their number
 //! ```
 //!
 //! A piece's place in the chunk is its *index*. Keys are copies, so no text needs to outlive the call
-//! that adds its pieces. What is not a short piece stands for itself at its index: the ids of long
-//! pieces and added tokens are put there later, and the end of a text is only a number of pieces.
+//! that adds its pieces. Pieces of 16 to 31 bytes are noted by the way and looked up after the others.
+//! Still longer ones and added tokens are ids from the start, and the end of a text is only a number of
+//! pieces.
 
 use lslm_runtime::TokenId;
 
-use crate::encode::cache::{Ids, MAX_SHORT_IDS, PieceCache, SHORT_IDS};
 use crate::encode::char3::has_char3;
 use crate::vocab::piece_key::{LongKey, PieceKey, window};
+
+// By `super`, since a benchmark compiles this file beside another cache.
+use super::cache::{Ids, MAX_SHORT_IDS, PieceCache, SHORT_IDS};
 
 /// Pieces in a chunk. Their arrays have 180 KB, a small part of a second-level cache, and some
 /// hundred of them are new, enough for sixteen lanes.
 const CHUNK: usize = 4096;
 
-/// Ids of long pieces that fill a chunk too, whatever the number of its pieces.
+/// Ids of the longest pieces that fill a chunk too, whatever the number of its pieces.
 const MAX_LISTED: usize = 1 << 16;
 
 /// Pieces between the text and the output.
@@ -34,12 +37,15 @@ pub(crate) struct Chunk {
     ids: Vec<Ids>,
     /// The number of ids up to the end of each piece.
     ends: Vec<u32>,
+    /// The first `n_misses` are those of short pieces.
     misses: Vec<u32>,
     len: usize,
     n_probed: usize,
     n_misses: usize,
-    /// The pieces of more than [`PieceKey::MAX_LEN`] bytes.
+    /// The long pieces that were not looked up.
     long: Vec<LongPiece>,
+    /// The long pieces that were not found.
+    long_misses: Vec<(u32, LongKey)>,
     /// Ids that do not fit into [`Ids`].
     list: Vec<TokenId>,
     /// The number of pieces before each mark.
@@ -50,9 +56,28 @@ pub(crate) struct Chunk {
 
 /// A piece of more than [`PieceKey::MAX_LEN`] and at most [`LongKey::MAX_LEN`] bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LongPiece {
-    pub(crate) index: usize,
-    pub(crate) key: LongKey,
+struct LongPiece {
+    index: u32,
+    key: LongKey,
+    line: u32,
+}
+
+/// The pieces that were not found in the cache.
+pub(crate) struct Misses<'a> {
+    keys: &'a [PieceKey],
+    short: &'a [u32],
+    /// The index and the key of each long one.
+    pub(crate) long: &'a [(u32, LongKey)],
+    /// The ids of all pieces of the chunk.
+    pub(crate) ids: &'a mut [Ids],
+}
+
+impl<'a> Misses<'a> {
+    /// Returns the index and the key of each short one.
+    pub(crate) fn short(&self) -> impl Iterator<Item = (u32, PieceKey)> + Clone + use<'a> {
+        let keys = self.keys;
+        self.short.iter().map(|&index| (index, keys[index as usize]))
+    }
 }
 
 impl Chunk {
@@ -77,35 +102,20 @@ impl Chunk {
         self.len == 0 && self.marks.is_empty()
     }
 
-    /// Returns the key of a short piece.
-    pub(crate) fn key(&self, index: usize) -> PieceKey {
-        self.keys[index]
-    }
-
-    /// Returns the ids of a piece.
-    pub(crate) fn ids_mut(&mut self, index: usize) -> &mut Ids {
-        &mut self.ids[index]
-    }
-
-    /// Returns the long pieces.
-    pub(crate) fn long(&self) -> &[LongPiece] {
-        &self.long
-    }
-
-    /// Returns the number of short pieces that were not found.
-    pub(crate) fn n_misses(&self) -> usize {
-        self.n_misses
-    }
-
-    /// Returns the index of one of these.
-    pub(crate) fn miss(&self, i: usize) -> usize {
-        self.misses[i] as usize
+    /// Returns the pieces that were not found.
+    pub(crate) fn misses(&mut self) -> Misses<'_> {
+        Misses {
+            keys: &self.keys,
+            short: &self.misses[..self.n_misses],
+            long: &self.long_misses,
+            ids: &mut self.ids,
+        }
     }
 
     /// Adds the pieces of `text` that end at `ends`, the first of which begins at `start`, and returns
     /// their number.
     ///
-    /// Stops when the chunk is full or at a piece of more than [`PieceKey::MAX_LEN`] bytes, or, with
+    /// Stops when the chunk is full or at a piece of more than [`LongKey::MAX_LEN`] bytes, or, with
     /// `SPLIT`, at one that may have boundaries in it.
     #[inline(never)]
     pub(crate) fn add<const SPLIT: bool>(
@@ -117,27 +127,54 @@ impl Chunk {
     ) -> usize {
         let keys = self.keys[self.len..].iter_mut();
         let lines = self.lines[self.len..].iter_mut();
-        let mut count = 0;
+        let first_start = start;
+        let (mut count, mut max_len) = (0, 0);
         for ((key, line), &end) in keys.zip(lines).zip(ends) {
             let len = end - start;
             let window = window(text, start);
-            if len > PieceKey::MAX_LEN || SPLIT && has_char3(window) && len > 3 {
+            if len > LongKey::MAX_LEN || SPLIT && has_char3(window) && len > 3 {
                 break;
             }
             *key = PieceKey::from_window(window, len);
             *line = cache.prefetch(*key);
+            max_len = max_len.max(len);
             count += 1;
             start = end;
+        }
+        if max_len > PieceKey::MAX_LEN {
+            self.add_long(cache, text, first_start, &ends[..count]);
         }
         self.len += count;
         count
     }
 
+    /// Sets the keys of the long ones among the pieces that end at `ends` and were added last.
+    fn add_long(&mut self, cache: &PieceCache, text: &[u8], mut start: usize, ends: &[usize]) {
+        for (index, &end) in (self.len..).zip(ends) {
+            let len = end - start;
+            if len > PieceKey::MAX_LEN {
+                let key = LongKey::read(text, start, len);
+                self.long.push(LongPiece { index: index as u32, key, line: cache.prefetch(key) });
+                // Found, so that it is no miss of a short piece.
+                self.keys[index] = PieceKey::EMPTY;
+                self.lines[index] = cache.line_of_none::<PieceKey>();
+            }
+            start = end;
+        }
+    }
+
     /// Makes the piece with the number `i` among those that were not looked up a part of another.
     pub(crate) fn set_part(&mut self, cache: &PieceCache, i: usize) {
         let index = self.n_probed + i;
-        self.keys[index] = self.keys[index].of_part();
-        self.lines[index] = cache.prefetch(self.keys[index]);
+        if self.keys[index] != PieceKey::EMPTY {
+            self.keys[index] = self.keys[index].of_part();
+            self.lines[index] = cache.prefetch(self.keys[index]);
+            return;
+        }
+        for piece in self.long.iter_mut().filter(|piece| piece.index as usize == index) {
+            piece.key = piece.key.of_part();
+            piece.line = cache.prefetch(piece.key);
+        }
     }
 
     /// Looks up the pieces that were added since the last call.
@@ -157,13 +194,13 @@ impl Chunk {
         }
         self.n_misses = n_misses;
         self.n_probed = self.len;
-    }
-
-    /// Adds a long piece; [`Self::is_full`] must be false, and all pieces looked up.
-    pub(crate) fn add_long(&mut self, cache: &PieceCache, key: LongKey) {
-        cache.prefetch_long(key);
-        self.long.push(LongPiece { index: self.len, key });
-        self.add_ids(&[]);
+        for LongPiece { index, key, line } in self.long.drain(..) {
+            let (found, is_found) = cache.probe(line, key);
+            self.ids[index as usize] = found;
+            if !is_found {
+                self.long_misses.push((index, key));
+            }
+        }
     }
 
     /// Adds ids as a piece; [`Self::is_full`] must be false, and all pieces looked up.
@@ -171,11 +208,6 @@ impl Chunk {
         self.ids[self.len] = self.ids_of(ids);
         self.len += 1;
         self.n_probed = self.len;
-    }
-
-    /// Sets the ids of a piece.
-    pub(crate) fn set_ids(&mut self, index: usize, ids: &[TokenId]) {
-        self.ids[index] = self.ids_of(ids);
     }
 
     /// Returns `ids`, listed in the chunk if they are many.
@@ -247,6 +279,7 @@ impl Chunk {
     pub(crate) fn clear(&mut self) {
         (self.len, self.n_probed, self.n_misses) = (0, 0, 0);
         self.long.clear();
+        self.long_misses.clear();
         self.list.clear();
         self.marks.clear();
     }

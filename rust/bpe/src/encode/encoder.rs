@@ -24,7 +24,6 @@ use crate::encode::char3::has_char3s;
 use crate::encode::model::Model;
 use crate::encode::new_pieces::Merger;
 use crate::encode::workspace::Workspace;
-use crate::vocab::piece_key::LongKey;
 
 /// Parts of split pieces that are looked up together.
 const MAX_PARTS: usize = 256;
@@ -183,26 +182,15 @@ impl<'a> Encoder<'a> {
             if SPLIT && has_char3s(text, self.start, end - self.start) {
                 break;
             }
-            self.long_piece(text, self.start, end, pieces);
+            self.longest_piece(text, self.start, end, pieces);
             self.start = end;
             done += 1;
         }
         done
     }
 
-    /// Encodes a piece that is too long for the cache's table of short ones.
-    fn long_piece(&mut self, text: &[u8], start: usize, end: usize, pieces: SplitPieces<'_>) {
-        let len = end - start;
-        let is_part = || pieces.is_part(start, end);
-        if len <= LongKey::MAX_LEN {
-            let mut key = LongKey::read(text, start, len);
-            if self.has_part_keys && is_part() {
-                key = key.of_part();
-            }
-            let Workspace { cache, chunk, .. } = &mut *self.workspace;
-            chunk.add_long(cache, key);
-            return;
-        }
+    /// Encodes a piece that is too long for the cache.
+    fn longest_piece(&mut self, text: &[u8], start: usize, end: usize, pieces: SplitPieces<'_>) {
         if self.model.table.has_unknown_bytes {
             // An error in an earlier piece comes first.
             self.flush();
@@ -213,7 +201,7 @@ impl<'a> Encoder<'a> {
         let piece = &text[start..end];
         let Workspace { chunk, scratch, merged, .. } = &mut *self.workspace;
         merged.clear();
-        match self.model.whole(piece).filter(|_| !is_part()) {
+        match self.model.whole(piece).filter(|_| !pieces.is_part(start, end)) {
             Some(id) => chunk.add_ids(&[id]),
             None => match self.model.merge(piece, scratch, self.task, merged) {
                 Ok(()) => chunk.add_ids(merged),

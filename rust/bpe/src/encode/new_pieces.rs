@@ -1,7 +1,7 @@
 //! The pieces of a chunk that the cache does not have: each becomes ids once, many together.
 //!
 //! ```text
-//! for each miss:         its ids, if an earlier search of its two lines or another miss found them;
+//! for each miss:         its ids, if a search of its two lines or another miss finds them;
 //!                        else number it, with a placeholder in the cache for those that follow
 //! for each number:       a token as a whole where the model says so, else to be merged
 //! merge them, 16 in turns; put their ids into the cache and in place of the placeholders
@@ -9,22 +9,34 @@
 
 use lslm_runtime::{Error, Result, Task, TokenId};
 
-use crate::encode::cache::{Ids, PieceCache, Slot};
-use crate::encode::chunk::{Chunk, LongPiece};
+use crate::encode::cache::{Ids, Key, PieceCache, Slot};
+use crate::encode::chunk::Chunk;
 use crate::encode::interleaved::{self, NewPiece};
 use crate::encode::model::Model;
 use crate::encode::scratch::Scratch;
-use crate::vocab::piece_key::PieceKey;
+use crate::vocab::piece_key::{LongKey, PieceKey};
 
 /// The lists of one chunk's new pieces.
 #[derive(Debug, Default)]
 pub(crate) struct NewPieces {
-    /// By number: the key of a short piece, its slot in the cache, and its first index.
-    short: Vec<(PieceKey, Slot, usize)>,
-    /// By number: its ids.
+    short: Vec<NewKey<PieceKey>>,
+    long: Vec<NewKey<LongKey>>,
+    lists: Lists,
+}
+
+/// A new piece.
+#[derive(Clone, Copy, Debug)]
+struct NewKey<K> {
+    key: K,
+    slot: Slot,
+    /// Where it first is in the chunk.
+    index: u32,
+}
+
+/// What is known of new pieces, by their number.
+#[derive(Debug, Default)]
+struct Lists {
     ids: Vec<Ids>,
-    /// By number: the long pieces.
-    long: Vec<LongPiece>,
     /// Those that are to be merged.
     unmerged: Vec<NewPiece>,
     /// The memory of expanded ids.
@@ -32,7 +44,7 @@ pub(crate) struct NewPieces {
 }
 
 /// The index of a piece in the chunk, and its error.
-type Failure = (usize, Error);
+type Failure = (u32, Error);
 
 /// What merging needs besides the pieces.
 pub(crate) struct Merger<'a> {
@@ -75,37 +87,59 @@ impl NewPieces {
         chunk: &mut Chunk,
         merger: &mut Merger<'_>,
     ) -> Result<()> {
-        let short = self.short(cache, chunk, merger).err();
-        let long = self.long(cache, chunk, merger).err();
-        let first = [short, long].into_iter().flatten().min_by_key(|(index, _)| *index);
+        let Self { short, long, lists } = self;
+        let misses = chunk.misses();
+        let short = lists.resolve(short, misses.short(), cache, misses.ids, merger).err();
+        let long = lists.resolve(long, misses.long.iter().copied(), cache, misses.ids, merger);
+        let first = short.into_iter().chain(long.err()).min_by_key(|(index, _)| *index);
         first.map_or(Ok(()), |(_, error)| Err(error))
     }
+}
 
-    /// Gives ids to the short pieces.
-    fn short(
+impl Lists {
+    /// Gives `ids` to the pieces with one kind of key; `new` is the memory of the new ones.
+    fn resolve<K: Key>(
         &mut self,
+        new: &mut Vec<NewKey<K>>,
+        misses: impl Iterator<Item = (u32, K)> + Clone,
         cache: &mut PieceCache,
-        chunk: &mut Chunk,
+        ids: &mut [Ids],
         merger: &mut Merger<'_>,
     ) -> Result<(), Failure> {
-        if chunk.n_misses() == 0 {
+        new.clear();
+        cache.make_room::<K>(misses.clone().count());
+        for (index, key) in misses.clone() {
+            let (found, slot) = cache.reserve(key, new.len());
+            ids[index as usize] = found;
+            new.extend(slot.map(|slot| NewKey { key, slot, index }));
+        }
+        if new.is_empty() {
             return Ok(());
         }
-        self.short.clear();
-        cache.make_room(chunk.n_misses());
-        for miss in 0..chunk.n_misses() {
-            let index = chunk.miss(miss);
-            let key = chunk.key(index);
-            let (ids, slot) = cache.reserve(key, self.short.len());
-            *chunk.ids_mut(index) = ids;
-            self.short.extend(slot.map(|slot| (key, slot, index)));
+        self.merge(new, cache, merger)?;
+        for (index, _) in misses {
+            let ids = &mut ids[index as usize];
+            if let Some(number) = ids.number() {
+                *ids = self.ids[number];
+            }
         }
+        Ok(())
+    }
+
+    /// Finds the ids of `new` pieces and puts them into the cache.
+    fn merge<K: Key>(
+        &mut self,
+        new: &[NewKey<K>],
+        cache: &mut PieceCache,
+        merger: &mut Merger<'_>,
+    ) -> Result<(), Failure> {
         self.ids.clear();
-        self.ids.resize(self.short.len(), Ids::default());
+        self.ids.resize(new.len(), Ids::default());
         self.unmerged.clear();
         merger.merged.clear();
-        for (number, &(key, slot, index)) in self.short.iter().enumerate() {
-            let bytes = &key.bytes()[..key.len()];
+        for (number, &NewKey { key, slot, index }) in new.iter().enumerate() {
+            let bytes = key.bytes();
+            let bytes = &bytes.as_ref()[..key.len()];
             let apart = merger.apart(bytes, key.is_part());
             match apart.map_err(|error| (index, error))? {
                 Some(first) => {
@@ -120,53 +154,8 @@ impl NewPieces {
         for piece in &self.unmerged {
             let number = piece.number as usize;
             let ids = merger.model.expanded(piece.ids(merger.merged), &mut self.expanded);
-            let (key, slot, _) = self.short[number];
+            let NewKey { key, slot, .. } = new[number];
             self.ids[number] = cache.fill(key, slot, ids);
-        }
-        for miss in 0..chunk.n_misses() {
-            let ids = chunk.ids_mut(chunk.miss(miss));
-            if let Some(number) = ids.number() {
-                *ids = self.ids[number];
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives ids to the long pieces.
-    fn long(
-        &mut self,
-        cache: &mut PieceCache,
-        chunk: &mut Chunk,
-        merger: &mut Merger<'_>,
-    ) -> Result<(), Failure> {
-        self.long.clear();
-        self.unmerged.clear();
-        merger.merged.clear();
-        for i in 0..chunk.long().len() {
-            let piece = chunk.long()[i];
-            let LongPiece { index, key } = piece;
-            let bytes = &key.bytes()[..key.len()];
-            if let Some((ids, count)) = cache.find_long(key) {
-                chunk.set_ids(index, &ids[..count]);
-                continue;
-            }
-            let apart = merger.apart(bytes, key.is_part());
-            if let Some(first) = apart.map_err(|error| (index, error))? {
-                let ids = &merger.merged[first..];
-                let ids = merger.model.expanded(ids, &mut self.expanded);
-                chunk.set_ids(index, ids);
-                cache.insert_long(key, ids);
-            } else {
-                self.unmerged.push(NewPiece::new(bytes, self.long.len()));
-                self.long.push(piece);
-            }
-        }
-        interleaved::merge(&merger.model.table, &mut self.unmerged, merger.merged);
-        for piece in &self.unmerged {
-            let LongPiece { index, key } = self.long[piece.number as usize];
-            let ids = merger.model.expanded(piece.ids(merger.merged), &mut self.expanded);
-            chunk.set_ids(index, ids);
-            cache.insert_long(key, ids);
         }
         Ok(())
     }
