@@ -69,9 +69,11 @@ def test_kept_batches_are_not_overwritten(path):
 
 
 def test_buffers_are_reused(path):
-    loader = load(path, prefetch=2)
-    places = {batch.inputs.ctypes.data for batch in islice(loader, 300)}
-    assert len(places) <= 10
+    # small batches are filled in groups of up to 64
+    for batch_size, n_batches, limit in ((2**14 // T, 60, 10), (4, 2000, 10 + 4 * 64)):
+        loader = load(path, prefetch=2, batch_size=batch_size)
+        places = {batch.inputs.ctypes.data for batch in islice(loader, n_batches)}
+        assert len(places) <= limit
 
 
 def test_batches_may_be_changed_in_place(path):

@@ -68,12 +68,12 @@ pub(crate) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Returns an empty pool for a loader that fills `prefetch` batches ahead.
+    /// Returns an empty pool for a loader that fills `n_ahead` batches ahead.
     ///
     /// It keeps that many buffers and four more, for batches that the caller holds at the same
     /// time; further ones are freed.
-    pub(crate) fn new(prefetch: usize) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::default(), max_free: prefetch + 4 })
+    pub(crate) fn new(n_ahead: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::default(), max_free: n_ahead + 4 })
     }
 
     fn take(&self) -> Option<Buffer> {
@@ -124,14 +124,19 @@ impl BatchFiller {
         self.rows
     }
 
+    /// Returns the tokens of a batch.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        self.rows.rows * self.reader.plan().options().sequence_length
+    }
+
     pub(crate) fn pool(&self) -> &Arc<BufferPool> {
         &self.pool
     }
 
     /// Leaks the pool and uses a new one: after a fork, the lock of the old one may be held for
     /// ever.
-    pub(crate) fn abandon_pool(&mut self, prefetch: usize) {
-        std::mem::forget(std::mem::replace(&mut self.pool, BufferPool::new(prefetch)));
+    pub(crate) fn abandon_pool(&mut self, n_ahead: usize) {
+        std::mem::forget(std::mem::replace(&mut self.pool, BufferPool::new(n_ahead)));
     }
 
     /// Returns this rank's rows of the step that begins at sample `samples`.

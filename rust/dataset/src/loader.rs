@@ -6,7 +6,7 @@ use lslm_runtime::{Error, Result};
 
 use crate::batch::{Batch, BatchFiller, BufferPool, Layout, RankRows};
 use crate::plan::{OnChange, Plan};
-use crate::prefetch::PrefetchThread;
+use crate::prefetch::{PrefetchThread, group_of};
 use crate::state::LoaderState;
 pub use crate::state::Position;
 
@@ -31,8 +31,8 @@ pub struct LoaderOptions {
     pub global_batch_size: Option<usize>,
     /// The number of passes over the data; `None` for an endless loader.
     pub epochs: Option<u64>,
-    /// The number of batches that a thread fills ahead; 0 fills each batch in the call that returns
-    /// it.
+    /// The number of batches, or groups of small ones, that a thread fills ahead; 0 fills each batch
+    /// in the call that returns it.
     pub prefetch: usize,
     /// What a batch contains.
     pub layout: Layout,
@@ -106,7 +106,7 @@ impl Loader {
     ///
     /// [`Error::Invalid`] names an option that cannot be used.
     pub fn new(plan: Arc<Plan>, options: LoaderOptions) -> Result<Self> {
-        let LoaderOptions { batch_size, rank, world_size, prefetch, layout, .. } = options;
+        let LoaderOptions { batch_size, rank, world_size, layout, .. } = options;
         let per_step = check_sizes(&plan, options)?;
         let global = options.global_batch_size.unwrap_or(per_step);
         if global == 0 || !global.is_multiple_of(per_step) {
@@ -121,7 +121,7 @@ impl Loader {
         };
         let rows = RankRows { rows: batch_size, rank, world_size, layout };
         Ok(Self {
-            filler: BatchFiller::new(plan.reader(), rows, BufferPool::new(prefetch)),
+            filler: BatchFiller::new(plan.reader(), rows, BufferPool::new(n_ahead(&plan, options))),
             plan,
             options,
             global_batch_size: global as u64,
@@ -298,7 +298,7 @@ impl Loader {
         if let Some(inherited) = self.prefetch.take_if(|thread| thread.is_inherited()) {
             // a forked process has no thread, and what the thread shared may be half changed
             std::mem::forget(inherited);
-            self.filler.abandon_pool(self.options.prefetch);
+            self.filler.abandon_pool(n_ahead(&self.plan, self.options));
         }
         let thread = match self.prefetch.take() {
             Some(thread) => thread,
@@ -317,6 +317,13 @@ impl Loader {
         let end = self.limit.map(|limit| self.round * limit + self.usable(limit));
         PrefetchThread::start(filler, self.samples, end, self.options.prefetch)
     }
+}
+
+/// Returns how many batches a thread fills ahead: those in the channel, and the one that it fills or
+/// that the caller takes from, each of them a group.
+fn n_ahead(plan: &Plan, options: LoaderOptions) -> usize {
+    let group = group_of(options.batch_size * plan.options().sequence_length);
+    if options.prefetch == 0 { 0 } else { (options.prefetch + 1) * group }
 }
 
 /// Checks the sizes in `options`; returns the rows of all ranks in a step.

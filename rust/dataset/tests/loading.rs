@@ -188,10 +188,11 @@ fn memory_is_reused_only_after_its_batch_is_dropped() {
     assert_eq!(addresses.len(), kept.len());
     drop(kept);
     let mut later = std::collections::BTreeSet::new();
-    for _ in 0..200 {
+    for _ in 0..2000 {
         later.insert(address(&loader.next(&mut || Ok(())).unwrap().unwrap()));
     }
-    assert!(later.len() <= 10, "{} buffers for 3 batches", later.len());
+    // small batches are filled in groups of 64
+    assert!(later.len() <= 10 + 4 * 64, "{} buffers for 4 groups", later.len());
 }
 
 fn address(batch: &Batch) -> *const u16 {

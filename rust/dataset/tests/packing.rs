@@ -315,3 +315,81 @@ fn what_cannot_be_packed_is_refused() {
     let other = LoaderState::parse(&text.replace("best_fit", "worst_fit")).unwrap_err();
     assert!(other.to_string().contains("\"worst_fit\" is not known"), "{other}");
 }
+
+/// 10^5 documents through stages of packing, lengths and weights: where a document was read is what
+/// the rows say that were read.
+#[test]
+fn a_hundred_thousand_documents_are_found_in_the_rows_that_read_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = 12_345_u64;
+    let mut next = |n: u64| {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % n
+    };
+    // the tokens of a document are all its number, but for a factor
+    let value = |document: usize| 1 + document as u32 % 3989;
+    let datasets: Vec<Dataset> = [60_000_u64, 40_000]
+        .iter()
+        .zip(["a", "b"])
+        .map(|(n, name)| {
+            let lengths = (0..*n).map(|_| 1 + (next(100) * next(100) / 450) as u32);
+            let documents: Vec<Document> = (0..)
+                .zip(lengths)
+                .map(|(index, length)| plain(vec![value(index); length as usize]))
+                .collect();
+            write(&folder.path().join(name), &documents, 4000, 1 << 20)
+        })
+        .collect();
+    let stages = [
+        (Packing::BestFit, 8, [3.0, 1.0], 20_000_u64),
+        (Packing::BestFit, 8, [1.0, 1.0], 60_000),
+        (Packing::Concat, 4, [1.0, 2.0], 30_001),
+        (Packing::Document, 8, [1.0, 1.0], 90_000),
+        (Packing::BestFit, 8, [2.0, 1.0], 70_000),
+    ];
+    let (mut state, mut position) = (None, 0);
+    let mut read: Vec<BTreeSet<u64>> = vec![BTreeSet::new(); 100_000];
+    let mut last_tokens = Vec::new();
+    let mut last = None;
+    for (packing, length, weights, samples) in stages {
+        let sources =
+            datasets.iter().zip(["a", "b"]).zip(weights).map(|((dataset, name), weight)| {
+                PlanSource {
+                    dataset: dataset.clone(),
+                    name: Some(name.into()),
+                    weight: Some(weight),
+                }
+            });
+        let plan = Plan::new(sources, options(length, packing, false, 6)).unwrap();
+        let mut loader = loader(plan, Layout::Rows, 1);
+        if let Some(state) = &state {
+            loader.resume(state, OnChange::NewSegment).unwrap();
+        }
+        let mut reader = loader.plan().reader();
+        let mut row = [0_u16; L + 1];
+        for sample in position..position + samples {
+            let found = reader.documents(sample, 1).unwrap();
+            let first = if found.sources[0] == 0 { 0 } else { 60_000 };
+            reader.fill_row(sample, &mut row[..=length]).unwrap();
+            last_tokens.push(u32::from(row[length]));
+            for id in found.ids.iter().filter(|id| **id >= 0) {
+                read[first + *id as usize].insert(sample);
+            }
+        }
+        position += samples;
+        state = Some(loader.state(Position { samples: position, round: 0 }));
+        last = Some(loader.plan().clone());
+    }
+    let plan = last.unwrap();
+    for index in (0..100_000).step_by(331) {
+        let (source, document) = if index < 60_000 { (0, index) } else { (1, index - 60_000) };
+        let span = datasets[source].document_span(document as u64).unwrap();
+        let found = plan.samples_of(source, &span, position).unwrap();
+        let mut found: BTreeSet<u64> = found.into_iter().map(|(sample, _)| sample).collect();
+        assert!(read[index].is_subset(&found), "document {index}");
+        // the last token of a row is a target only, which `documents` does not list
+        found.retain(|sample| !read[index].contains(sample));
+        assert!(found.iter().all(|sample| last_tokens[*sample as usize] == value(document)));
+    }
+}
