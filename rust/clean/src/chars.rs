@@ -13,6 +13,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod window;
 
 #[cfg(target_arch = "x86_64")]
@@ -52,6 +54,33 @@ impl CharacterSummary {
     }
 }
 
+/// Returns the number of code points of `text`.
+pub(crate) fn count_chars(text: &str) -> usize {
+    /// The same code, in vectors of 32 bytes.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn count_in_vectors(bytes: &[u8]) -> usize {
+        count(bytes)
+    }
+    #[inline(always)]
+    fn count(bytes: &[u8]) -> usize {
+        let is_first = |byte: &u8| u8::from(byte.cast_signed() >= -0x40);
+        // so many that the count of a block is a byte
+        let (blocks, rest) = bytes.as_chunks::<128>();
+        let of_blocks = blocks.iter().map(|block| block.iter().map(is_first).sum::<u8>());
+        of_blocks.map(usize::from).sum::<usize>()
+            + usize::from(rest.iter().map(is_first).sum::<u8>())
+    }
+    let bytes = text.as_bytes();
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= 128 && Level::current() >= Level::Avx2 {
+        // SAFETY: the machine has AVX2
+        #[allow(unsafe_code)]
+        return unsafe { count_in_vectors(bytes) };
+    }
+    count(bytes)
+}
+
 /// Returns the byte at which the first character of `text` at or after `from` begins that has one
 /// of the properties `wanted`, which must be among those of [`NOT_PLAIN`].
 pub(crate) fn find(text: &str, from: usize, wanted: Properties) -> Option<usize> {
@@ -71,6 +100,15 @@ pub(crate) fn find(text: &str, from: usize, wanted: Properties) -> Option<usize>
 /// Returns the first block at or after `at`, in steps of a block, that has a character which is not
 /// plain. A block may begin within a character: the bytes of its end are plain.
 fn next_block(bytes: &[u8], at: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if Level::current() >= Level::Avx512 && is_x86_feature_detected!("avx512vbmi") {
+        // SAFETY: the machine has AVX-512 with byte instructions and VBMI
+        #[allow(unsafe_code)]
+        return match unsafe { avx512::scan(bytes, at) } {
+            Ok(block) => Some(block),
+            Err(end) => scan(bytes, end),
+        };
+    }
     #[cfg(target_arch = "x86_64")]
     if Level::current() >= Level::Avx2 {
         // SAFETY: the machine has AVX2
@@ -232,6 +270,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn code_points_are_counted_as_by_the_library(text in "(a|é|中|😀|some more words ){0,200}") {
+            prop_assert_eq!(count_chars(&text), text.chars().count());
+        }
+
         #[test]
         fn the_scan_equals_a_look_at_each_character(
             text in "(plain text |中文，|é|\r|\u{7f}|\u{301}|\u{200b}|\u{3000}|\u{85}|\u{feff}|😀|\\PC){0,60}",

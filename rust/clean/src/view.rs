@@ -15,6 +15,7 @@ pub mod words;
 use std::cell::{OnceCell, RefCell};
 use std::ops::RangeInclusive;
 
+use crate::chars::count_chars;
 use crate::measure::Flow;
 use crate::view::english::Splitter;
 use crate::view::hash_counts::HashCounts;
@@ -50,7 +51,7 @@ impl<'t> View<'t> {
         Self {
             text,
             unit,
-            chars: text.chars().count(),
+            chars: count_chars(text),
             lines: OnceCell::new(),
             words: OnceCell::new(),
             word_count: OnceCell::new(),

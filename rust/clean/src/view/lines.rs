@@ -5,7 +5,7 @@ use std::ops::Range;
 use memchr::{memchr_iter, memmem};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::chars::{Properties, property_table};
+use crate::chars::{Properties, count_chars, property_table};
 use crate::view::hash_counts::HashCounts;
 
 /// One line, without its line feed.
@@ -58,7 +58,7 @@ impl Lines {
         let mut start = 0;
         for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
             let line = &text[start..end];
-            let chars = if is_ascii { line.len() } else { line.chars().count() };
+            let chars = if is_ascii { line.len() } else { count_chars(line) };
             let is_blank = is_blank(line);
             self.lines.push(TextLine { start, end, chars, is_blank, is_repeat: false });
             start = end + 1;
@@ -141,7 +141,7 @@ impl Repeats {
             // four line feeds are found as two gaps with nothing between them
             let part = text[start..gap].trim_start_matches('\n');
             if !part.is_empty() {
-                repeats.add(counts.add_is_repeat(xxh3_64(part.as_bytes())), part.chars().count());
+                repeats.add(counts.add_is_repeat(xxh3_64(part.as_bytes())), count_chars(part));
             }
             start = gap + 2;
         }
@@ -149,7 +149,7 @@ impl Repeats {
             return Self { count: 1, ..Self::default() };
         }
         let part = text[start..].trim_start_matches('\n');
-        repeats.add(counts.add_is_repeat(xxh3_64(part.as_bytes())), part.chars().count());
+        repeats.add(counts.add_is_repeat(xxh3_64(part.as_bytes())), count_chars(part));
         repeats
     }
 }
@@ -167,7 +167,7 @@ mod tests {
         let mut seen = HashSet::new();
         let mut repeats = Repeats::default();
         for part in parts {
-            repeats.add(!seen.insert(*part), part.chars().count());
+            repeats.add(!seen.insert(*part), count_chars(part));
         }
         repeats
     }

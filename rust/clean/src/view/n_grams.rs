@@ -5,7 +5,7 @@
 //! are few:
 //!
 //! ```text
-//! grams = each position, with a key: the hash of the n-gram there
+//! grams = each position, with a key: the hash of the n-gram there      (of the smallest n, keys alone)
 //! for n in lengths:
 //!     class[key] += 1 for each key                     one byte a class, several keys may share one
 //!     report n: bounds from the classes; exact counts, from a table of keys, if a bound is too wide
@@ -18,7 +18,10 @@
 //!    and the largest class bounds the most frequent n-gram. Most documents pass their limits by such
 //!    bounds, and then no table is filled.
 //! 3. Grams are kept without a branch: whether an n-gram repeats cannot be predicted.
+//! 4. Of the smallest n all positions have a gram, and few are kept: so their keys are a list of numbers,
+//!    counted while they are computed, and only what is kept becomes a gram with a position.
 
+use std::cell::OnceCell;
 use std::ops::RangeInclusive;
 
 use crate::measure::Flow;
@@ -29,6 +32,8 @@ use crate::view::words::Words;
 /// The memory that [`for_each`] works in.
 #[derive(Debug, Default)]
 pub(crate) struct NGramBuffers {
+    keys: Vec<u64>,
+    kept: Vec<u32>,
     grams: Vec<Gram>,
     longer: Vec<Gram>,
     classes: KeyClasses,
@@ -52,18 +57,33 @@ struct KeyClasses {
 }
 
 impl KeyClasses {
-    /// Counts the keys of `grams`. There are four to eight classes a key: one key in eight or fewer
+    /// Makes room for `n_keys` keys. There are four to eight classes a key: one key in eight or fewer
     /// shares its class by chance.
-    fn fill(&mut self, grams: &[Gram]) {
-        let count = (grams.len() * 4).next_power_of_two().max(2);
+    fn clear(&mut self, n_keys: usize) {
+        let count = (n_keys * 4).next_power_of_two().max(2);
         self.shift = 64 - count.trailing_zeros();
         self.sizes.clear();
         self.sizes.resize(count, 0);
-        for gram in grams {
-            let size = &mut self.sizes[(gram.key >> self.shift) as usize];
-            *size = size.saturating_add(1);
-        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, key: u64) {
+        let size = &mut self.sizes[(key >> self.shift) as usize];
+        *size = size.saturating_add(1);
+    }
+
+    /// Sets the size of the largest class; no keys are added after this.
+    fn finish(&mut self) {
         self.max = self.sizes.iter().fold(0, |max, size| max.max(*size));
+    }
+
+    /// Counts the keys of `grams`.
+    fn fill(&mut self, grams: &[Gram]) {
+        self.clear(grams.len());
+        for gram in grams {
+            self.add(gram.key);
+        }
+        self.finish();
     }
 
     /// Returns the size of the class of `key`: at least the number of its occurrences, if below 255.
@@ -77,12 +97,29 @@ impl KeyClasses {
 pub struct NGrams<'a> {
     n: usize,
     words: &'a Words,
-    /// All that repeat, and others.
-    grams: &'a [Gram],
+    grams: Grams<'a>,
     classes: &'a KeyClasses,
     exact: &'a mut ExactCounts,
     counts: &'a mut HashCounts,
     is_exact: bool,
+}
+
+/// All n-grams that repeat, and others.
+enum Grams<'a> {
+    /// The keys of those at all positions, and the grams, which are seldom needed.
+    All(&'a [u64], OnceCell<Vec<Gram>>),
+    Some(&'a [Gram]),
+}
+
+impl Grams<'_> {
+    fn list(&self) -> &[Gram] {
+        match self {
+            Self::Some(grams) => grams,
+            Self::All(keys, grams) => grams.get_or_init(|| {
+                (0..).zip(*keys).map(|(position, key)| Gram { key: *key, position }).collect()
+            }),
+        }
+    }
 }
 
 /// What [`NGrams`] computes when a bound is too wide.
@@ -114,7 +151,7 @@ impl NGrams<'_> {
         }
         // other n-grams occur once
         let mut bound = self.words.max_chars() * self.n + self.spaces();
-        for gram in self.grams {
+        for gram in self.grams.list() {
             let chars = self.words.chars(gram.position as usize, self.n) + self.spaces();
             bound = bound.max(chars * usize::from(self.classes.size(gram.key)));
         }
@@ -125,7 +162,7 @@ impl NGrams<'_> {
     /// that may occur more than once.
     pub fn duplicate_chars_at_most(&self) -> usize {
         let (mut chars, mut end) = (0, 0);
-        for gram in self.grams {
+        for gram in self.grams.list() {
             if self.classes.size(gram.key) > 1 {
                 let from = (gram.position as usize).max(end);
                 end = gram.position as usize + self.n;
@@ -155,8 +192,9 @@ impl NGrams<'_> {
     pub fn duplicate_chars(&mut self) -> usize {
         self.fill();
         let (mut chars, mut next) = (0, 0);
+        let grams = self.grams.list();
         for (index, repeats) in self.exact.repeats.iter().enumerate() {
-            let position = self.grams[index].position as usize;
+            let position = grams[index].position as usize;
             if *repeats && position >= next && self.counts.mark(self.exact.slots[index]) {
                 chars += self.words.chars(position, self.n);
                 next = position + self.n;
@@ -176,13 +214,14 @@ impl NGrams<'_> {
             return;
         }
         let ExactCounts { repeats, slots, top } = &mut *self.exact;
+        let grams = self.grams.list();
         let may_repeat = |gram: &&Gram| self.classes.size(gram.key) > 1;
-        self.counts.clear(self.grams.iter().filter(may_repeat).count());
+        self.counts.clear(grams.iter().filter(may_repeat).count());
         slots.clear();
         repeats.clear();
-        repeats.resize(self.grams.len(), false);
+        repeats.resize(grams.len(), false);
         *top = (0, 1);
-        for (index, gram) in self.grams.iter().enumerate() {
+        for (index, gram) in grams.iter().enumerate() {
             if !may_repeat(&gram) {
                 slots.push(0);
                 continue;
@@ -192,7 +231,7 @@ impl NGrams<'_> {
             if found.count > 1 {
                 repeats[index] = true;
                 repeats[found.first as usize] = true;
-                let first = self.grams[found.first as usize].position as usize;
+                let first = grams[found.first as usize].position as usize;
                 let count = found.count as usize;
                 if count > top.1 || (count == top.1 && first < top.0) {
                     *top = (first, count);
@@ -220,25 +259,73 @@ pub(crate) fn for_each(
     buffers: &mut NGramBuffers,
     mut each: impl FnMut(usize, &mut NGrams<'_>) -> Flow,
 ) -> Flow {
-    let NGramBuffers { grams, longer, classes, exact } = buffers;
+    let NGramBuffers { keys, kept, grams, longer, classes, exact } = buffers;
     let min_n = (*lengths.start()).max(1);
-    grams.clear();
-    grams.extend((0..).zip(words.hashes()).map(|(position, key)| Gram { key, position }));
-    for n in 1..min_n {
-        // each gram of n words is longer by the next one, but for the last
-        grams.pop();
-        for gram in &mut *grams {
-            gram.key = join(gram.key, words.hash(gram.position as usize + n));
-        }
+    if lengths.is_empty() {
+        return Flow::Continue(());
     }
-    for n in min_n..=*lengths.end() {
+    fill_keys(words, min_n, keys, classes);
+    let all = Grams::All(keys, OnceCell::new());
+    let is_exact = false;
+    each(min_n, &mut NGrams { n: min_n, words, grams: all, classes, exact, counts, is_exact })?;
+    lengthen_all(words, min_n, (keys, classes), kept, grams);
+    for n in min_n + 1..=*lengths.end() {
         classes.fill(grams);
-        let is_exact = false;
-        each(n, &mut NGrams { n, words, grams, classes, exact, counts, is_exact })?;
+        let some = Grams::Some(grams);
+        each(n, &mut NGrams { n, words, grams: some, classes, exact, counts, is_exact })?;
         lengthen(words, n, grams, classes, longer);
         std::mem::swap(grams, longer);
     }
     Flow::Continue(())
+}
+
+/// Fills `keys` with those of the n-grams at all positions, and counts them.
+fn fill_keys(words: &Words, n: usize, keys: &mut Vec<u64>, classes: &mut KeyClasses) {
+    keys.clear();
+    keys.extend(words.hashes());
+    let n_keys = (words.len() + 1).saturating_sub(n);
+    classes.clear(n_keys);
+    keys.truncate(n_keys);
+    // each gram is longer by the next words
+    for more in 1..n.max(1) {
+        let is_last = more + 1 == n;
+        for (key, word) in keys.iter_mut().zip(words.hashes().skip(more)) {
+            *key = join(*key, word);
+            if is_last {
+                classes.add(*key);
+            }
+        }
+    }
+    if n == 1 {
+        for key in &*keys {
+            classes.add(*key);
+        }
+    }
+    classes.finish();
+}
+
+/// Fills `longer` with the grams of n + 1 words that may repeat, of those of n words at all positions;
+/// `kept` is working memory.
+fn lengthen_all(
+    words: &Words,
+    n: usize,
+    (keys, classes): (&[u64], &KeyClasses),
+    kept: &mut Vec<u32>,
+    longer: &mut Vec<Gram>,
+) {
+    kept.resize(keys.len(), 0);
+    let (mut left_repeats, mut n_kept) = (0, 0);
+    for (right, key) in (0_u32..).zip(keys) {
+        let right_repeats = usize::from(classes.size(*key) > 1);
+        kept[n_kept] = right.wrapping_sub(1);
+        n_kept += left_repeats & right_repeats;
+        left_repeats = right_repeats;
+    }
+    longer.clear();
+    longer.extend(kept[..n_kept].iter().map(|position| {
+        let at = *position as usize;
+        Gram { key: join(keys[at], words.hash(at + n)), position: *position }
+    }));
 }
 
 /// Fills `longer` with the grams of n + 1 words that may repeat.

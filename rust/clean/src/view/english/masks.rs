@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod block;
 
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +30,15 @@ impl Masks {
     /// Computes the masks of `bytes`.
     pub(super) fn fill(&mut self, bytes: &[u8]) {
         self.blocks.clear();
+        #[cfg(target_arch = "x86_64")]
+        if Level::current() >= Level::Avx512 {
+            // SAFETY: the machine has AVX-512 with byte instructions
+            #[allow(unsafe_code)]
+            unsafe {
+                avx512::extend(&mut self.blocks, bytes);
+            }
+            return self.finish(bytes);
+        }
         #[cfg(target_arch = "x86_64")]
         if Level::current() >= Level::Avx2 {
             // SAFETY: the machine has AVX2
