@@ -184,10 +184,13 @@ def test_decisions_do_not_depend_on_where_a_run_was_stopped(data, tmp_path, faul
 
 
 def test_a_rate_that_kills_the_run_is_noticed(data, tmp_path, caplog):
-    with pytest.raises(FloatingPointError, match=r"the gradient is 0 since step \d+: no weight"):
+    with pytest.raises(
+        FloatingPointError, match=r"the gradient is 0 since step \d+, no weight"
+    ) as e:
         train(config(data, tmp_path / "run", "steps=200", "lr=1e6"))
+    assert str(e.value).count(": ") == 1
     assert "the gradient is exactly 0 since step" in caplog.text
-    assert "optim.lr is 1000000.0" in caplog.text
+    assert "optim.lr is 1e+06" in caplog.text
 
 
 def test_a_rate_that_changes_nothing_is_noticed(data, tmp_path, caplog):

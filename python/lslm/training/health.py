@@ -153,7 +153,7 @@ class Health:
         """Return what the run must be warned of after ``step``, once each until it recovers."""
         found = {
             "zero": self.n_zero >= ZERO_STEPS
-            and f"the gradient is exactly 0 since step {step - self.n_zero + 1}: no weight changes "
+            and f"the gradient is exactly 0 since step {step - self.n_zero + 1}, no weight changes "
             f"any more",
             "collapsed": self._has_collapsed(loss, norm)
             and f"the gradient norm has collapsed to {norm:.3g}",

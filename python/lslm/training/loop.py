@@ -181,12 +181,12 @@ class _Loop:
         loss, norm, is_kept = values.read()
         verdict = run.health.judge(state.step, loss, norm)
         if verdict.kind == "dead":
-            raise _stopped(run, state.step, f"{verdict.text}: no weight changes any more")
+            raise _stopped(run, state.step, f"{verdict.text}, no weight changes any more")
         if verdict.kind != "sound":
             if settings.on_bad_step == "stop" and verdict.kind == "not finite":
-                raise _stopped(run, state.step, f"{verdict.text}; stopped before the update")
+                raise _stopped(run, state.step, f"{verdict.text}, stopped before the update")
             if settings.on_bad_step == "skip" and run.health.n_bad > MAX_SKIPPED:
-                text = f"{verdict.text}; {MAX_SKIPPED} steps in a row were skipped before it"
+                text = f"{verdict.text}, {MAX_SKIPPED} steps in a row were skipped before it"
                 raise _stopped(run, state.step, text)
             if settings.on_bad_step == "rewind":
                 assert loader is not None
@@ -202,7 +202,7 @@ class _Loop:
         if changed is not None and is_kept:
             signs += run.health.rounding_sign(changed.item(), factor)
         for text in signs:
-            _warn(run, state.step, f"{text}; optim.lr is {run.config.optim.lr}")
+            _warn(run, state.step, f"{text}; optim.lr is {run.config.optim.lr:g}")
         if run.is_finished(state.step) or state.step % settings.log_every == 0 or not is_kept:
             self._write({"loss": loss, "gradient_norm": norm} | row, is_kept=is_kept)
         return True
@@ -301,8 +301,8 @@ def _warn(run: TrainingRun, step: int, text: str) -> None:
 def _stopped(run: TrainingRun, step: int, text: str) -> FloatingPointError:
     """Return the error that ends a run whose ``step`` was not sound."""
     return FloatingPointError(
-        f"step {step} of {run.folder}: {text}: start a run with a lower optim.lr than "
-        f"{run.config.optim.lr}, or inspect this step's data"
+        f"step {step} of {run.folder}: {text}; start a run with a lower optim.lr than "
+        f"{run.config.optim.lr:g}, or inspect this step's data"
     )
 
 

@@ -50,9 +50,9 @@ def rewind(
     before = [entry for entry in state.rewinds if entry["to"] == restored.step]
     if len(before) >= MAX_REWINDS:
         raise FloatingPointError(
-            f"step {bad_step} of {run.folder}: {reason}; the run went back to step {restored.step} "
-            f"{len(before)} times before: start a run with a lower optim.lr than "
-            f"{run.config.optim.lr}"
+            f"step {bad_step} of {run.folder}: {reason}, and the run went back to step "
+            f"{restored.step} {len(before)} times before; start a run with a lower optim.lr than "
+            f"{run.config.optim.lr:g}"
         )
     run.loader.load_state_dict(loader)
     seconds = state.seconds  # they were used, whatever came of them
