@@ -90,14 +90,50 @@ def test_what_cannot_be_had_is_refused(tmp_path, tokens):
 def test_inspect_names_the_format(tmp_path, tokens):
     write_llm_c(tmp_path / "a.bin", tokens)
     np.asarray(tokens, np.uint16).tofile(tmp_path / "b.bin")
-    for name, kind in (("a.bin", "llm.c"), ("b.bin", "nanoGPT")):
+    for name, kind, by in (
+        ("a.bin", "llm.c", "header"),
+        ("b.bin", "nanoGPT", "name and ids"),
+    ):
         (found,) = lslm.inspect(tmp_path / name)
         assert found.kind == "tokens"
         assert found.facts["format"] == kind
+        assert found.facts["recognised_by"] == by
         assert found.facts["n_tokens"] == len(tokens)
         assert found.facts["largest_id"] == tokens.max()
         result = CliRunner().invoke(app, ["inspect", str(tmp_path / name), "--json"])
         assert json.loads(result.output)["format"] == kind
-    # weights that torch saved are called .bin too
-    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04" + bytes(60))
-    assert kind_of(tmp_path / "pytorch_model.bin") == "documents"
+
+
+def other_bin_files():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 0.02, 40_000).astype("<f4").tobytes()
+    return {
+        "weights of torch": b"PK\x03\x04" + bytes(60),
+        "weights of llama.cpp": b"GGUF" + bytes(60),
+        "numbers of 32 bits": weights,
+        "anything": rng.bytes(80_000),
+        "an odd number of bytes": bytes(9001),
+        "text": b"a text of some words\n" * 4000,
+        "Chinese text": "\u4eba\u4eba\u751f\u800c\u81ea\u7531".encode() * 4000,
+        "nothing": b"",
+    }
+
+
+@pytest.mark.parametrize("what", other_bin_files())
+def test_another_file_called_bin_is_not_taken_for_tokens(tmp_path, what):
+    (tmp_path / "a.bin").write_bytes(other_bin_files()[what])
+    assert kind_of(tmp_path / "a.bin") == "documents"
+    if "text" in what:
+        assert lslm.inspect(tmp_path / "a.bin")[0].facts["n_documents"] == 1
+    elif what != "nothing":
+        with pytest.raises(lslm.FormatError, match=r"binary data|zip archive"):
+            lslm.inspect(tmp_path / "a.bin")
+
+
+def test_tokens_of_characters_and_of_large_vocabularies_are_tokens(tmp_path):
+    rng = np.random.default_rng(0)
+    rng.integers(0, 65, 20_000).astype("<u2").tofile(tmp_path / "char.bin")  # nanoGPT's char model
+    ids = np.minimum(rng.zipf(1.5, 20_000), 65_535).astype("<u2")
+    ids[rng.random(20_000) < 0.01] = 60_000
+    ids.tofile(tmp_path / "large.bin")
+    assert kind_of(tmp_path / "char.bin") == kind_of(tmp_path / "large.bin") == "tokens"

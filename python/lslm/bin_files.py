@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lslm._lslm import TokenDataset
 from lslm.limits import whole_number
 
@@ -53,13 +55,41 @@ def open_bin(
     return TokenDataset.open_bin(list(paths), vocab_size, eos_id)
 
 
-OTHER_BEGINNINGS = (b"PK\x03\x04", b"\x80")
-"""How files called .bin begin that are weights: a zip file or a pickle, both of torch."""
+LLM_C = tuple(number.to_bytes(4, "little") for number in (20_240_520, 20_240_801))
+"""How files of llm.c begin."""
+OTHER_BEGINNINGS = (b"PK\x03\x04", b"\x80", b"GGUF", b"\x7fELF", b"\x1f\x8b", b"\xff\xfe")
+"""How other files called .bin begin: weights of torch and llama.cpp, programs, gzip, UTF-16."""
+SAMPLE_BYTES = 1 << 16
+"""Bytes that are looked at where nothing else says what a file is."""
+GPT2_IDS = 50_257
+"""Size of GPT-2's vocabulary, nanoGPT's own."""
+MAX_BEYOND = 0.02
+"""Share of numbers beyond it in a file of tokens, at most: of numbers that are anything, 23 %."""
 
 
 def is_bin(path: Path) -> bool:
-    """Return whether ``path`` looks like a token file: by its name, which nanoGPT's have alone."""
+    """Return whether ``path`` looks like a token file.
+
+    nanoGPT's have no mark: they are called .bin, have whole 16-bit numbers, nearly all of them ids
+    of GPT-2, and are not text.
+    """
     if path.suffix != ".bin" or not path.is_file():
         return False
     with path.open("rb") as file:
-        return not file.read(4).startswith(OTHER_BEGINNINGS)
+        start = file.read(SAMPLE_BYTES)
+    if start.startswith(LLM_C):
+        return True
+    if path.stat().st_size % 2 or start.startswith(OTHER_BEGINNINGS) or _is_text(start):
+        return False
+    return float((np.frombuffer(start, "<u2") >= GPT2_IDS).mean()) <= MAX_BEYOND
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether the first bytes of a file are UTF-8 without control characters."""
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # else a character that the sample cuts
+            return False
+        text = start[: error.start].decode()
+    return not any(character < " " and character not in "\t\n\f\r" for character in text)

@@ -233,7 +233,10 @@ def _inspect_tokenizer(path: Path) -> Inspection:
 
 
 def _inspect_tokens(path: Path) -> Inspection:
-    """Return format, counts and largest id of a token file, which is read once."""
+    """Return format, counts and largest id of a token file, which is read once.
+
+    What has no header is taken for nanoGPT's by its name and its ids, and that is said.
+    """
     format_name = open_bin(path).manifest["format"]
     is_wide = open_bin(path).dtype == "uint32"
     tokens = open_bin(path, vocab_size=2**32 - 1 if is_wide else 2**16)
@@ -242,6 +245,7 @@ def _inspect_tokens(path: Path) -> Inspection:
     largest = [tokens.tokens(*span).max() for span in zip(starts, stops, strict=True)]
     facts = {
         "format": format_name,
+        "recognised_by": "header" if format_name == "llm.c" else "name and ids",
         "n_tokens": tokens.n_tokens,
         "token_dtype": tokens.dtype,
         "largest_id": int(max(largest, default=0)),
