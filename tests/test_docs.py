@@ -207,6 +207,14 @@ def anchors(path):
     return made
 
 
+def test_the_readme_has_no_relative_link():
+    """It is the wheel's description, which package indexes show."""
+    text = BLOCK.sub("", (ROOT / "README.md").read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert targets
+    assert [target for target in targets if not re.match("https://|#", target)] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_links_inside_the_repository_lead_somewhere(path):
     text = BLOCK.sub("", path.read_text(encoding="utf-8"))

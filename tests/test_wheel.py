@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,23 @@ def test_verbs_that_need_torch_say_how_to_get_it(installed, tmp_path):
     assert done.returncode == 1
     assert "lslm[train]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_metadata_has_links_and_licences(installed):
+    """What a package index shows, and what a person who audits the wheel looks for."""
+    bin_, env = installed
+    code = (
+        "import importlib.metadata as m, json; d = m.distribution('lslm');"
+        "print(json.dumps([d.metadata.get_all(k) for k in ('Project-URL', 'License-File',"
+        " 'Provides-Extra')] + [d.metadata['Description'] or d.metadata.get_payload(),"
+        " [str(f) for f in d.files]]))"
+    )
+    urls, licences, extras, description, files = json.loads(
+        run(bin_ / "python", "-c", code, env=env)
+    )
+    assert {url.split(",")[0] for url in urls} >= {"Repository", "Documentation", "Changelog"}
+    assert licences == ["LICENSE", "THIRD-PARTY-LICENSES"]
+    assert {"hub", "train", "tune", "eval", "analysis"} <= set(extras)
+    assert not re.findall(r"\]\((?!https://|#)[^)]*\)", description)
+    # an SBOM of maturin names the builder's folders
+    assert not [file for file in files if "sbom" in file]
