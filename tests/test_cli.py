@@ -4,57 +4,23 @@ Most tests run ``lslm.__main__.main`` in this process, from arguments to exit co
 their own are left where only a process will do: limits of the system, and one start of each verb.
 """
 
-import contextlib
-import io
 import json
 import math
 import os
 import random
 import re
-import shlex
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
-import typer
 
 import lslm
+from command_line import COMMANDS, VERBS, lslm_run, run, start
 from lslm import cli
-from lslm.__main__ import WAITING, let_idle_threads_sleep, main
+from lslm.__main__ import WAITING, let_idle_threads_sleep
 from lslm.cli import show
 from lslm.cli.options import parse_size
-
-ROOT = Path(__file__).parents[1]
-
-VERBS = [
-    "analyze", "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "report",
-    "scaling",
-    "tokenize", "train", "train-tokenizer", "tune", "verify",
-]  # fmt: skip
-COMMANDS = typer.main.get_command(cli.app).commands
-ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "OMP_NUM_THREADS": "1"}
-
-
-@contextlib.contextmanager
-def standard_input(data):
-    """Make ``data`` the content of file descriptor 0, which compiled code reads, and of sys.stdin."""
-    saved = os.dup(0)
-    with tempfile.TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
-        file.write(data)
-        file.seek(0)
-        os.dup2(file.fileno(), 0)
-        with open(0, encoding="utf-8", closefd=False) as stdin:
-            patch.setattr(sys, "stdin", stdin)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 0)
-                os.close(saved)
-
 
 NUMBERS = [
     (command.name or command.callback.__name__.replace("_", "-"), f"--{name.replace('_', '-')}")
@@ -64,44 +30,6 @@ NUMBERS = [
     if annotation.__origin__ in {int, float, int | None, float | None}
 ]
 """Every verb and option that takes a number."""
-
-
-def run(*arguments, input=b"", cwd=None):
-    """Run the command line in this process; return its exit code, output and errors, as bytes."""
-    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch, standard_input(input):
-        patch.setattr(sys, "argv", ["lslm", *map(str, arguments)])
-        patch.setattr(sys, "stdout", streams[0])
-        patch.setattr(sys, "stderr", streams[1])
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        if cwd is not None:
-            patch.chdir(cwd)
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-    return code, *(stream.buffer.getvalue() for stream in streams)
-
-
-def start(*arguments, input=b"", cwd=None):
-    """Run the command line in a process of its own; return what :func:`run` returns."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lslm", *map(str, arguments)],
-        input=input, capture_output=True, cwd=cwd, timeout=280, env=os.environ | ENVIRONMENT,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
-def lslm_run(*arguments, input=b"", cwd=None, code=0, runner=run):
-    """Return what a command prints, or its errors if it is to exit with another ``code`` than 0."""
-    exit_code, output, errors = runner(*arguments, input=input, cwd=cwd)
-    assert exit_code == code, errors.decode()
-    assert b"Traceback" not in errors
-    return (errors if code else output).decode()
 
 
 @pytest.fixture(scope="module")
@@ -192,113 +120,6 @@ def test_sizes_have_units(size, n_bytes):
 def test_what_is_not_a_size_is_named():
     with pytest.raises(ValueError, match=r"'2XB' is not a size: use e\.g\. 500MB or 2GB"):
         parse_size("2XB")
-
-
-def prose(n):
-    """Documents that even the strict profiles keep: sentences of the tutorial, in other orders."""
-    text = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-    sentences = re.findall(r"[A-Z][a-z][^.`*|$#\[\]]{60,200}\.(?= |\n)", text)
-    rng = random.Random(0)
-    picked = ([" ".join(s.split()) for s in rng.sample(sentences, 14)] for _ in range(n))
-    return [{"text": "\n".join(" ".join(p[i : i + 2]) for i in range(0, 14, 2))} for p in picked]
-
-
-# What a reader gives minutes gets two steps here, of a small model; and of so few documents
-# 0.5 % may be none.
-SHORTER = {
-    "-o data/web": "-o data/web --validation-fraction 0.1",
-    "steps=120": "steps=2 width=32 layers=1 heads=2 batch_size=2",
-    "--budget 1M --trials 30": "width=32 layers=1 heads=2 --space rates --budget 2k --trials 2 --top 0",
-    "--sizes 4 --tokens 1M": "width=32 layers=1 heads=2 --sizes 3 --tokens 1k",
-    "--minutes 3": "--steps 2 --corpus raw --profile none --vocab-size 300",
-}
-ORDER = [
-    "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
-    "report", "eval", "generate", "export", "import", "demo", "analyze", "tune", "scaling",
-]  # fmt: skip
-
-
-def example(verb):
-    """The words of a verb's example after ``lslm``, and the standard input it has there."""
-    line = COMMANDS[verb].epilog.removeprefix("Example: ")
-    for long, short in SHORTER.items():
-        line = line.replace(long, short)
-    echoed, pipe, command = line.rpartition(" | ")
-    words = shlex.split(command)
-    assert words[:2] == ["lslm", verb]
-    return words[1:], (shlex.split(echoed)[1] + "\n").encode() if pipe else b""
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory):
-    """A folder with what the examples read: ``raw/*.jsonl.zst``."""
-    zstandard = pytest.importorskip("zstandard")
-    folder = tmp_path_factory.mktemp("examples")
-    (folder / "raw").mkdir()
-    lines = "\n".join(json.dumps(row) for row in prose(120)).encode()
-    (folder / "raw/a.jsonl.zst").write_bytes(zstandard.compress(lines))
-    return folder
-
-
-@pytest.fixture
-def _small_demo(monkeypatch):
-    """The demo trains a smaller model, where it runs in this process."""
-    demo = pytest.importorskip("lslm.demo", exc_type=ImportError)
-    for name, value in {"width": 32, "layers": 1, "heads": 2, "validation_tokens": 1024}.items():
-        monkeypatch.setitem(demo.CONFIG, name, value)
-
-
-NOT_FOR_PEOPLE = re.compile(
-    r"\{'|\['|\bNone\b|\d\.\d{7}|\b1 (?:document|file|token|step|source|place|trial|run|worker)s\b"
-)
-"""Containers as Python writes them, floats that are not rounded, and counts that are not English."""
-
-
-def test_what_is_not_for_people_is_found():
-    for text in ("{'a': 1}", "['a']", "eos id None", "155.82381511303544", "in 1 documents"):
-        assert NOT_FOR_PEOPLE.search(text), text
-    assert not NOT_FOR_PEOPLE.search("1 document, 21 files, 155.8, 0.123456, none")
-
-
-@pytest.mark.usefixtures("_small_demo")
-@pytest.mark.parametrize("runner", [run, pytest.param(start, marks=pytest.mark.slow)])
-def test_the_example_of_every_verb_runs(raw, tmp_path, runner):
-    shutil.copytree(raw, tmp_path, dirs_exist_ok=True)
-    assert sorted(ORDER) == VERBS
-    printed = {}
-    for verb in ORDER:
-        words, given = example(verb)
-        printed[verb] = lslm_run(*words, input=given, cwd=tmp_path, runner=runner)
-    for verb in printed.keys() - {"generate", "demo"}:  # which print what a model writes
-        found = NOT_FOR_PEOPLE.search(printed[verb])
-        assert found is None, f"{verb} prints {found[0]!r}"
-    assert len(printed["encode"].splitlines()) >= 2
-    assert printed["decode"] == "Hi!"
-    assert "perplexity" in printed["eval"]
-    assert printed["generate"].startswith("def main")
-    assert "Qwen3ForCausalLM" in printed["import"]
-    assert (tmp_path / "demo/report.html").exists()
-    assert "of the loss" in printed["analyze"]
-    assert "bits per byte" in printed["tune"]
-    assert "held out" in printed["scaling"]
-
-
-@pytest.mark.usefixtures("_small_demo")
-def test_the_rules_of_the_demo_follow_its_text(tmp_path, monkeypatch):
-    """``code`` keeps few documents of prose."""
-    (tmp_path / "prose.jsonl").write_text("".join(json.dumps(row) + "\n" for row in prose(60)))
-    sources = [tmp_path / f"module{number}.py" for number in range(40)]
-    for number, path in enumerate(sources):
-        lines = [f"def add_{i}_{number}(number):\n    return number + {i}\n" for i in range(50)]
-        path.write_text("\n".join(lines))
-    monkeypatch.setattr("lslm.demo.library_sources", lambda: sources)
-    profiles = {}
-    for name, given in (("library", []), ("prose", ["--corpus", "prose.jsonl"])):
-        words = ("demo", *given, "--steps", "1", "--vocab-size", "300", "-o", name)
-        lslm_run(*words, cwd=tmp_path)
-        manifest = json.loads((tmp_path / name / "clean/_clean.json").read_text())
-        profiles[name] = manifest["config"]["profile"]
-    assert profiles == {"library": "code", "prose": "default"}
 
 
 def test_numbers_that_json_does_not_have_are_null(capsys):
@@ -585,7 +406,7 @@ def test_train_evaluate_and_generate_from_the_shell(work, tmp_path):
     assert "run" in lslm_run("inspect", run, cwd=work)
 
 
-def test_generate_without_a_prompt_is_a_dialogue_on_a_terminal(raw, tmp_path, monkeypatch, capsys):
+def test_generate_without_a_prompt_is_a_dialogue_on_a_terminal(tmp_path, monkeypatch, capsys):
     pytest.importorskip("torch")
     from lslm.checkpoint import open_run
     from lslm.cli import dialogue

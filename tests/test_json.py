@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from test_cli import ROOT, lslm_run, prose
+from command_line import NOT_FOR_PEOPLE, ROOT, prose, run
 
 torch = pytest.importorskip("torch")
 
@@ -102,7 +102,7 @@ def write_texts(folder):
     )
     (folder / "raw/d.txt").write_bytes(chinese.encode("gb18030"))
     (folder / "raw/e.parquet").write_bytes(b"PAR1")
-    (folder / "raw/f.bin").write_bytes(b"binary")
+    (folder / "raw/f.bin").write_bytes(bytes(range(40)) * 2)
     (folder / "good").mkdir()
     (folder / "good/a.jsonl").write_text("\n".join(lines))
     (folder / "other").mkdir()
@@ -168,22 +168,30 @@ COMMANDS = [
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
+def printed(work):
     """What each command prints, parsed, by the section of the page that describes it."""
+    return work[1]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """The folder of the commands, what each prints, parsed, and what it writes to standard error."""
     folder = tmp_path_factory.mktemp("json")
     write_texts(folder)
     (folder / "ids.txt").write_text("39 72 0")
     (folder / "one.txt").write_text(prose(1)[0]["text"])
-    printed = {}
+    printed, said = {}, []
     with pytest.MonkeyPatch.context() as patch:
         demo = pytest.importorskip("lslm.demo")
         small = {"width": 32, "layers": 1, "heads": 2, "validation_tokens": 1024}
         patch.setattr(demo, "CONFIG", demo.CONFIG | small)
         for heading, words in COMMANDS:
-            shown = lslm_run(*words, "--json", input=b"Hello world", cwd=folder)
+            code, shown, errors = run(*words, "--json", input=b"Hello world", cwd=folder)
+            assert code == 0, errors.decode()
             value = json.loads(shown, parse_constant=refuse)
             printed.setdefault(heading, []).append(value)
-    return printed
+            said.append((words, errors.decode()))
+    return folder, printed, said
 
 
 @pytest.mark.parametrize("heading", dict(COMMANDS))
@@ -220,3 +228,44 @@ def test_a_wrong_page_is_noticed():
     assert is_printed("b.x[]", found_types([{"b": {"x": []}}]))
     assert not is_printed("b.x[]", found_types([{"b": {}}]))
     assert not is_printed("b.y", found)
+
+
+# -- the same for people ---------------------------------------------------------------------------
+
+FOR_PEOPLE = [
+    ["clean", "raw", "-o", "clean2", *RULES, "--dedup", "lines"],
+    ["clean", "raw", *RULES, "--dry-run", "--sample", "100%"],
+    ["clean", "raw", *RULES, "--explain", "raw/b.jsonl:1"],
+    ["train-tokenizer", "raw", "-o", "w.json", "--vocab-size", "400", *RULES],
+    ["tokenize", "raw", "-o", "dirty2", "-t", "t.json", *RULES],
+    ["inspect", "raw", "--on-bad-file", "skip"],
+    ["inspect", "raw/f.bin"],
+    ["inspect", "v.json"],
+    ["inspect", "all"],
+    ["inspect", "run"],
+    ["inspect", "run", "--step", "2"],
+    ["inspect", "analysis/scores"],
+    [*TRAIN, "--dry-run", "steps=4"],
+    [*TRAIN, "out=run2", "steps=1"],
+    ["eval", "run", "--data", "a=good", "--data", "b=other", "--tokens", "300"],
+    ["eval", "run", "alone", "--data", "data/validation"],
+    ["analyze", "run", "alone", "-o", "both", "--data", "data/validation"],
+    ["tune", "-o", "study", "--resume"],
+    ["scaling", "tiny", "data=data", "-o", "scaling", *SMALL, "--sizes", "3", "--tokens", "1k"],
+]  # fmt: skip
+"""Commands of dirty text and of odd results, whose tables have every row."""
+
+
+def test_a_person_can_read_what_is_written_beside_json(work):
+    for words, errors in work[2]:
+        found = NOT_FOR_PEOPLE.search(errors)
+        assert found is None, f"{words}: {found[0]!r} in {errors}"
+        assert "Warning" not in errors, words
+
+
+@pytest.mark.parametrize("words", FOR_PEOPLE, ids=" ".join)
+def test_a_person_can_read_what_a_verb_prints_of_dirty_text(work, words):
+    code, output, errors = run(*words, input=b"Hello world", cwd=work[0])
+    assert code == 0, errors.decode()
+    found = NOT_FOR_PEOPLE.search(output.decode() + errors.decode())
+    assert found is None, f"{found[0]!r} in {found.string}"

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 import lslm
-from test_cli import run
+from command_line import run
 
 pytest.importorskip("torch")
 
@@ -170,6 +170,6 @@ def test_wrong_usage_is_named(work, command, said):
 
 
 def test_each_verb_is_among_the_wrong_commands():
-    from test_cli import VERBS
+    from command_line import VERBS
 
     assert {case[0].split()[0] for case in FAILED} == set(VERBS)

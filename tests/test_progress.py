@@ -107,6 +107,30 @@ def test_the_bar_fits_the_terminal(columns):
     assert ("tokens/s" in shown[0]) == (columns >= 80)
 
 
+def test_a_stage_of_unknown_length_ends_at_100_percent():
+    file, clock = io.StringIO(), FakeClock()
+    console = Console(file=file, width=60, force_terminal=True, color_system=None)
+    bar = progress._Bar(console, clock)
+    bar.update("search", 0, None, "hashes")
+    clock.now += 3
+    bar.update("search", 5, None, "hashes")
+    bar.update("write", 0, 1, "files")
+    bar.update("write", 1, 1, "files")
+    bar.close(True)
+    frame = console.render_lines(bar._progress.get_renderable(), pad=False)
+    shown = ["".join(segment.text for segment in line).replace("━", "") for line in frame]
+    assert [" ".join(line.split()) for line in shown] == [
+        "search 100% in 0:03",
+        "write 100% in 0:00",
+    ]
+
+
+def test_a_call_inside_another_has_its_amounts():
+    assert progress.amount_of(3, 2000, "steps, loss 3.1") == "3 of 2,000 steps, loss 3.1"
+    assert progress.amount_of(1, 1, "steps, loss 3.1") == "1 of 1 step, loss 3.1"
+    assert progress.amount_of(2000, None, "steps") == "2,000 steps"
+
+
 def test_a_notebook_shows_a_bar_without_ipywidgets(monkeypatch):
     shown = []
 

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 import lslm
-from test_cli import lslm_run, run
+from command_line import lslm_run, run
 
 
 @pytest.fixture(scope="module")

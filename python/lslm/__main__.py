@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from rich.console import Console
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -29,22 +31,25 @@ def main() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _interrupt)
+    # rich's own exits with 1
+    Console.on_broken_pipe = _raise_closed  # type: ignore[assignment,method-assign]
     from lslm.cli import Ended, app
 
+    code: str | int | None = 0
     try:
-        try:
-            app()
-        finally:
-            sys.stdout.flush()  # here, and not after the end, where a closed pipe is an error
+        app()
+    except SystemExit as end:  # how typer ends
+        code = end.code
     except Ended as ended:
-        _end(ended.reason)
-    except BrokenPipeError as closed:
-        _end(closed)
+        code = _code_of(ended.reason)
+    except BrokenPipeError:
+        pass  # lslm … | head
     except (OSError, ValueError, KeyError, ArithmeticError, ImportError) as error:
         if os.environ.get("LSLM_TRACEBACK"):
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        code = 1
+    sys.exit(_flush() or code)
 
 
 def let_idle_threads_sleep(environment: MutableMapping[str, str]) -> None:
@@ -65,20 +70,39 @@ def _interrupt(number: int, _: object) -> None:
     raise Interrupted("stopped", number)
 
 
-def _end(reason: BaseException) -> NoReturn:
-    """Exit after a signal, or after standard output was closed."""
+def _raise_closed(_: Console) -> NoReturn:
+    """Raise ``BrokenPipeError``, as ``print`` does where standard output was closed."""
+    raise BrokenPipeError
+
+
+def _code_of(reason: BaseException) -> int:
+    """Return the exit code after a signal, which is said, or after a closed pipe, which is not."""
     if isinstance(reason, BrokenPipeError):
-        # lslm … | head: without this, Python prints an error at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     print(str(reason) or "stopped", file=sys.stderr)
-    sys.exit(128 + getattr(reason, "signal_number", signal.SIGINT))
+    return int(getattr(reason, "signal_number", signal.SIGINT)) + 128
+
+
+def _flush() -> int:
+    """Write what is left for standard output; return 1 after an error, 0 if it was closed.
+
+    At the end of the process Python would print an error of its own.
+    """
+    code = 0
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)
+            code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _one_line(error: BaseException) -> str:
     """Return the message of ``error``, with the file of an error of the operating system."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     text = str(error)

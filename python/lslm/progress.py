@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-__all__ = ["Callback", "Progress", "Reporter", "reporting", "resolve", "to_stderr"]
+__all__ = ["Callback", "Progress", "Reporter", "amount_of", "reporting", "resolve", "to_stderr"]
 
 Callback: TypeAlias = Callable[[str, int, int | None, str], object]
 """``f(stage, done, total, unit)``; ``total`` is None where it is not known."""
@@ -102,10 +103,10 @@ def reporting(progress: Progress) -> Iterator[Reporter | None]:
 
 @contextlib.contextmanager
 def to_stderr(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Print the messages of the logger ``lslm`` to standard error, as the command line does.
+    """Print warnings and the messages of the logger ``lslm`` to standard error.
 
-    ``quiet`` leaves warnings only, and no bar; ``verbose`` adds messages at DEBUG. On a terminal
-    the bar takes the place of the lines of progress.
+    The command line runs each verb in it. ``quiet`` leaves warnings only, and no bar; ``verbose``
+    adds messages at DEBUG. On a terminal the bar takes the place of the lines of progress.
     """
     parent = logging.getLogger("lslm")
     handler = _StderrHandler()
@@ -116,7 +117,11 @@ def to_stderr(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
     parent.addHandler(handler)
     parent.setLevel(level)
     try:
-        yield
+        with warnings.catch_warnings():
+            # each time, and without the line of this package that caused it
+            warnings.filterwarnings("always", category=UserWarning, module=r"lslm\b")
+            warnings.showwarning = _print_warning
+            yield
     finally:
         parent.removeHandler(handler)
         parent.setLevel(previous)
@@ -128,6 +133,11 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, in place of Python's own two."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def _in_notebook() -> bool:
@@ -232,12 +242,8 @@ class _Stage:
 
     def amount(self, *, with_total: bool) -> str:
         """The amount finished, of the total where there is one and it is wanted."""
-        if self.unit == "bytes":
-            unit = "MB"
-        else:
-            noun, comma, rest = self.unit.partition(",")
-            last = self.total if with_total and self.total is not None else self.done
-            unit = (noun.removesuffix("s") if last == 1 else noun) + comma + rest
+        last = self.total if with_total and self.total is not None else self.done
+        unit = "MB" if self.unit == "bytes" else _unit_of(last, self.unit)
         of = "" if self.total is None or not with_total else f" of {self._number(self.total)}"
         return f"{self._number(self.done)}{of} {unit}"
 
@@ -256,6 +262,18 @@ class _Stage:
         amount = self.amount(with_total=False).partition(", ")[0]
         took = f"{self.name}: {amount} in {_duration(self.seconds)}"
         return f"{took}, {self.rate}" if self.rate else took
+
+
+def amount_of(done: int, total: int | None, unit: str) -> str:
+    """Return the progress of a call inside another: ``5 of 20 steps, loss 3.1``."""
+    of = "" if total is None else f" of {total:,}"
+    return f"{done:,}{of} {_unit_of(done if total is None else total, unit)}"
+
+
+def _unit_of(amount: int, unit: str) -> str:
+    """Return the unit of an amount: ``step, loss 3.1`` of 1."""
+    noun, comma, rest = unit.partition(",")
+    return (noun.removesuffix("s") if amount == 1 else noun) + comma + rest
 
 
 def _duration(seconds: float) -> str:
@@ -394,9 +412,9 @@ class _Bar:
 
     def _finish_bars(self) -> None:
         for bar, stage in self._bars.values():
-            if stage.total is not None:
-                took = f"in {_duration(stage.seconds)}"
-                self._progress.update(bar, completed=stage.total, eta=took)
+            total = max(stage.done, 1) if stage.total is None else stage.total
+            took = f"in {_duration(stage.seconds)}"
+            self._progress.update(bar, total=total, completed=total, eta=took)
 
     def close(self, completed: bool) -> None:
         if completed:

@@ -16,13 +16,17 @@ tables and JSON, :mod:`lslm.cli.dialogue` text as it is generated.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import lslm
 from lslm.cli import analysis, artifacts, evaluation, model, text, tuning, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Ended", "app"]
 
@@ -35,15 +39,27 @@ class Ended(BaseException):
         self.reason = reason
 
 
+@contextlib.contextmanager
+def _past_typer() -> Iterator[None]:
+    """Raise ``Ended`` for what ``__main__`` reports and typer would catch."""
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        raise Ended(error) from error
+
+
 class _Verbs(TyperGroup):
     """The group of all verbs."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line, which prints the help."""
+        with _past_typer():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; raise ``Ended`` for what ``__main__`` reports."""
-        try:
+        """Run the verb."""
+        with _past_typer():
             return super().invoke(ctx)
-        except (KeyboardInterrupt, BrokenPipeError) as error:
-            raise Ended(error) from error
 
 
 app = typer.Typer(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from lslm.cli.show import counted, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import lslm
     from lslm.results import SourceLoss
 
@@ -38,7 +35,7 @@ def explain_document(corpus: lslm.Corpus, cleaner: lslm.Cleaner, place: str) -> 
         raise ValueError(f"--explain {place}: {file} {which}; name one of the files that are read")
     numbered = n_documents = 0
     found = None
-    for document in _documents(corpus):
+    for document in corpus:
         if document.source != sources[0]:
             continue
         n_documents += 1
@@ -67,14 +64,6 @@ def explain_document(corpus: lslm.Corpus, cleaner: lslm.Cleaner, place: str) -> 
         "text": found.text,
         "cleaned": cleaned.text,
     }
-
-
-def _documents(corpus: lslm.Corpus) -> Iterator[lslm.Document]:
-    """Yield the documents; print what could not be read, as a line."""
-    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
-        yield from corpus
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
 
 
 def print_explanation(explanation: dict[str, Any]) -> None:

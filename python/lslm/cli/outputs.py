@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,5 +37,9 @@ def check_output_file(path: Path, *, option: str, corpus: lslm.Corpus, force: bo
                 f"{option} {path} exists: name another file, or replace it with --force"
             )
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"{option} {path} cannot be written: {folder} is not a writable folder")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"{option} {path} cannot be written: {folder} is not a writable folder"
+        ) from error

@@ -52,15 +52,9 @@ MAX_UNUSED = 8
 """Tokens that never occur shown in the report on a tokenizer: the last ones learned."""
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Raise, so that the end is quiet and 0 as for other output; rich would exit with 1."""
-        raise BrokenPipeError
-
-
 def console() -> Console:
     """Return a console that prints text as it is: ``[INST]`` is a token, not a colour."""
-    return _Console(markup=False, emoji=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: object) -> None:

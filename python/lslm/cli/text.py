@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -252,21 +251,18 @@ def train_tokenizer(
         "seed": seed,
         "threads": threads,
     }
-    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
-        tokenizer = lslm.train_tokenizer(
-            corpus,
-            vocab_size=vocab_size,
-            pattern=pattern,
-            special_tokens=["<|endoftext|>"] if special_token is None else special_token,
-            special_tokens_first=special_tokens_first,
-            min_frequency=min_frequency,
-            max_token_length=max_token_length,
-            sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
-            memory=None if memory is None else parse_size(memory),
-            **documents,
-        )
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
+    tokenizer = lslm.train_tokenizer(
+        corpus,
+        vocab_size=vocab_size,
+        pattern=pattern,
+        special_tokens=["<|endoftext|>"] if special_token is None else special_token,
+        special_tokens_first=special_tokens_first,
+        min_frequency=min_frequency,
+        max_token_length=max_token_length,
+        sample_bytes=None if sample_bytes is None else parse_size(sample_bytes),
+        memory=None if memory is None else parse_size(memory),
+        **documents,
+    )
     tokenizer.save(output)
     from lslm.inspection import Inspection, tokenizer_facts
 
@@ -332,22 +328,19 @@ def tokenize(
 ) -> None:
     """Turn documents into a dataset of tokens, with a validation part."""
     corpus, cleaner = read.corpus(inputs), dedup.cleaner(rules.cleaner())
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # printed below
-        result = lslm.tokenize(
-            corpus,
-            output=output,
-            tokenizer=ranks.load(tokenizer),
-            cleaner=cleaner,
-            **dedup.arguments(),
-            validation_fraction=validation_fraction,
-            hold_out=hold_out,
-            seed=seed,
-            eos_token=eos_token,
-            bos_token=bos_token,
-            threads=threads,
-        )
-    for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    result = lslm.tokenize(
+        corpus,
+        output=output,
+        tokenizer=ranks.load(tokenizer),
+        cleaner=cleaner,
+        **dedup.arguments(),
+        validation_fraction=validation_fraction,
+        hold_out=hold_out,
+        seed=seed,
+        eos_token=eos_token,
+        bos_token=bos_token,
+        threads=threads,
+    )
     if as_json:
         show.print_json(result.as_dict())
         return

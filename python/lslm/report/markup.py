@@ -153,6 +153,7 @@ def page(title: str, *body: Child, lang: str = "en", script: str = "") -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
+        element("meta", name="generator", content="lslm"),  # what a Corpus knows it by
         element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),

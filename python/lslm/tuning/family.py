@@ -19,7 +19,7 @@ from lslm.config import Config, load_config, replace
 from lslm.exceptions import MismatchError
 from lslm.files import write_atomically
 from lslm.limits import FAMILY_SIZES, check_counts, check_seed, whole_number
-from lslm.progress import reporting
+from lslm.progress import amount_of, reporting
 from lslm.results import Result
 from lslm.training import train
 from lslm.tuning.budget import count_flops, count_parameters
@@ -199,7 +199,7 @@ def _train_family(
 
             def show(_stage: str, done: int, total: int | None, unit: str, k: int = k) -> None:
                 if reporter is not None:
-                    text = f"runs, {done:,} of {total or 0:,} {unit}"
+                    text = f"runs, {amount_of(done, total, unit)}"
                     reporter.update("scaling", k, len(configs), text)
 
             train(one, resume=True, progress=show)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lslm.config import replace
 from lslm.exceptions import Interrupted
+from lslm.progress import amount_of
 from lslm.results import counted
 from lslm.tuning.plan import without_password
 from lslm.tuning.slot import slot_of
@@ -86,9 +87,8 @@ def run_one(plan: Plan, storage: Storage, trial: object, reporter: Reporter | No
 
     def show(step: int, steps: int | None, text: str) -> None:
         if reporter is not None:
-            reporter.update(
-                "tune", done, total, f"trials, {name}: {step:,} of {steps or 0:,} {text}"
-            )
+            inner = amount_of(step, steps, text)
+            reporter.update("tune", done, total, f"trials, {name}: {inner}")
 
     run_trial(plan, storage, trial, show)  # type: ignore[arg-type]
     result = storage.results().get(name)
