@@ -148,6 +148,37 @@ def test_an_empty_validation_part_is_a_warning(raw, tokenizer):
     assert b"warning" not in run(*words, 0, "-o", "g")[2]
 
 
+def test_cleaning_that_leaves_nothing_is_a_warning_with_the_next_step(raw):
+    (raw / "one.txt").write_text("no sentence of prose here\n" * 50_000)
+    (raw / "one.jsonl").write_text('{"text": "short"}\n')
+
+    def warned(*words):
+        code, _, errors = run("clean", *words)
+        assert code == 0
+        return [line for line in errors.decode().splitlines() if line.startswith("warning: ")]
+
+    fineweb = ["--profile", "fineweb"]
+    first, second = warned("raw/one.txt", *fineweb, "-o", "out")
+    assert first.startswith("warning: cleaning dropped the only document, by ")
+    assert first.endswith(": choose another profile, or change the rule with --set")
+    assert second.startswith(
+        "warning: raw/one.txt is one document of 1.30 MB, and it was dropped: "
+    )
+    assert "--split line or --split blank-lines" in second
+    assert warned("raw/one.txt", *fineweb, "-o", "o2", "--json") == [first, second]
+    assert len(warned("raw/one.txt", *fineweb, "-o", "o3", "--split", "line")) >= 1
+    # beside documents that are kept, the large file alone is named
+    mixed = warned("raw", "--set", "length.max_chars=1000", "-o", "o4")
+    assert mixed == [second]
+    assert warned("raw/one.txt", *fineweb, "--dry-run") == [
+        "warning: the sample has none of 1 document: take more, --sample"
+    ]
+    (line,) = warned("raw/one.jsonl", *fineweb, "-o", "o5")
+    assert "by gopher_quality.too_few_words" in line
+    assert warned("raw/one.txt", *fineweb, "-o", "o6", "--annotate") == []
+    assert warned("raw/a.jsonl", "-o", "o7") == []
+
+
 def test_zero_padding_after_gzip_is_counted(raw):
     padded = raw / "padded.jsonl.gz"
     padded.write_bytes(gzip.compress(b'{"text": "a"}\n') * 2 + bytes(512))

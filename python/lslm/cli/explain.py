@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm.cli.show import counted, print_table
@@ -11,10 +12,16 @@ if TYPE_CHECKING:
     import lslm
     from lslm.results import SourceLoss
 
-__all__ = ["explain_document", "print_explanation", "print_losses"]
+__all__ = ["explain_document", "print_explanation", "print_losses", "warn_of_nothing_left"]
 
 MAX_LOSSES = 10
 """Sources with a line of their own: those that lose the most documents."""
+
+MIN_LARGE = 1_000_000
+"""Bytes from which on a file that is one document is more likely many: a novel has half of it."""
+
+RECORDS = {".jsonl", ".jsonlines", ".ndjson", ".json", ".parquet", ".pq", ".csv", ".tsv"}
+"""Endings of files that are not plain text, so that --split does not change their documents."""
 
 MAX_LETTERS = 2000
 """Characters of the text to print."""
@@ -104,3 +111,44 @@ def print_losses(result: lslm.CleanResult | lslm.CleanPreview) -> None:
         )
     if len(losses) > MAX_LOSSES:
         print(f"{len(losses):,} sources lose more than half in all", file=sys.stderr)
+
+
+def warn_of_nothing_left(
+    result: lslm.CleanResult | lslm.CleanPreview, *, is_annotated: bool, split: str
+) -> None:
+    """Print to standard error that all was dropped, or a large file as a whole, and what to do."""
+    funnel, dropped = result.funnel, result.funnel.dropped
+    if not funnel.n_documents:
+        n_documents = counted(result.reading.n_documents, "document")
+        text = f"warning: the sample has none of {n_documents}: take more, --sample"
+        print(text, file=sys.stderr)
+    if is_annotated:  # nothing is dropped
+        return
+    is_empty = bool(funnel.n_documents) and not funnel.n_documents_kept
+    if is_empty:
+        reason = max(dropped, key=lambda name: dropped[name].n_documents)
+        what = f"all {funnel.n_documents:,} documents, {dropped[reason].n_documents:,} of them"
+        print(
+            f"warning: cleaning dropped {'the only document,' if funnel.n_documents == 1 else what}"
+            f" by {reason}: choose another profile, or change the rule with --set",
+            file=sys.stderr,
+        )
+    if split != "file":
+        return
+    whole = {
+        source: loss.n_bytes
+        for source, loss in result.losses.items()
+        if loss.n_documents == 1 and not loss.n_documents_kept and not is_record_file(source)
+    }
+    largest = max(whole, key=lambda source: whole[source], default="")
+    if whole and (is_empty or whole[largest] >= MIN_LARGE):
+        print(
+            f"warning: {largest} is one document of {whole[largest] / 1e6:,.2f} MB, and it was"
+            " dropped: --split line or --split blank-lines makes more documents of it",
+            file=sys.stderr,
+        )
+
+
+def is_record_file(source: str) -> bool:
+    """Return whether a source has records, by its name."""
+    return bool(RECORDS & {suffix.lower() for suffix in Path(source).suffixes[-2:]})

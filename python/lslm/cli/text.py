@@ -10,7 +10,12 @@ import typer
 
 import lslm
 from lslm.cli import show
-from lslm.cli.explain import explain_document, print_explanation, print_losses
+from lslm.cli.explain import (
+    explain_document,
+    print_explanation,
+    print_losses,
+    warn_of_nothing_left,
+)
 from lslm.cli.options import (
     MAX_VOCAB_SIZE,
     AsJson,
@@ -111,6 +116,7 @@ def clean(
         explanation = explain_document(corpus, cleaner, explain)
         (show.print_json if as_json else print_explanation)(explanation)
         return
+    split = read.split if read.separator is None else "separator"
     if dry_run:
         share = parse_share(sample)
         preview = lslm.preview_clean(
@@ -118,6 +124,7 @@ def clean(
         )
         if report is not None:
             _write_clean_report(report, preview, cleaner, {"Inputs": " ".join(inputs)})
+        warn_of_nothing_left(preview, is_annotated=False, split=split)
         _show_cleaned(corpus, cleaner, preview, as_json=as_json)
         return
     if output is None:
@@ -136,6 +143,7 @@ def clean(
     if report is not None:
         facts = {"Inputs": " ".join(inputs), "Output": str(output)}
         _write_clean_report(report, result, cleaner, facts)
+    warn_of_nothing_left(result, is_annotated=annotate, split=split)
     _show_cleaned(corpus, cleaner, result, as_json=as_json)
     if not as_json:
         n_files = show.counted(len(result.files), "file")
