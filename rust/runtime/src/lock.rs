@@ -1,4 +1,4 @@
-//! One writer per folder.
+//! One writer per folder, or several that share it.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::files::create_folder;
 
-/// An exclusive lock on a folder, held by one process at a time.
+/// A lock on a folder, held by one process at a time, or shared by several.
 ///
 /// It is the operating system's lock on the file `FOLDER/.lock`, so it ends with the process, even
 /// after a kill. Dropping it unlocks the folder and leaves the empty file; [`FolderLock::release`]
@@ -37,6 +37,31 @@ impl FolderLock {
     ///
     /// Returns an [`Error::Invalid`] that names the folder when another process holds it.
     pub fn acquire(folder: &Path) -> Result<Self> {
+        Self::try_acquire(folder)?.ok_or_else(|| {
+            Error::invalid(format!(
+                "{}: another process is writing this folder; \
+                 wait for it or choose another output",
+                folder.display()
+            ))
+        })
+    }
+
+    /// Locks `folder` as [`FolderLock::acquire`] does, or returns `None` when another process holds
+    /// it, also together with others.
+    pub fn try_acquire(folder: &Path) -> Result<Option<Self>> {
+        Self::lock_by(folder, File::try_lock)
+    }
+
+    /// Locks `folder` together with other processes that call this function, and creates it if it is
+    /// missing. Returns `None` when a process holds it for itself.
+    pub fn try_share(folder: &Path) -> Result<Option<Self>> {
+        Self::lock_by(folder, File::try_lock_shared)
+    }
+
+    fn lock_by(
+        folder: &Path,
+        try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Option<Self>> {
         let created = !folder.exists();
         create_folder(folder)?;
         let path = folder.join(".lock");
@@ -44,30 +69,25 @@ impl FolderLock {
             let file = File::options()
                 .create(true)
                 .truncate(false)
+                .read(true) // over NFS a shared lock needs it
                 .write(true)
                 .open(&path)
                 .map_err(Error::io(&path))?;
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::invalid(format!(
-                        "{}: another process is writing this folder; \
-                         wait for it or choose another output",
-                        folder.display()
-                    )));
-                }
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(Error::io(&path)(error)),
             }
             // between open and lock the holder before may have removed the file: a lock on it
             // would not exclude a process that creates the next
             if is_linked(&file).map_err(Error::io(&path))? {
-                return Ok(Self { folder: folder.to_owned(), path, _file: file, created });
+                return Ok(Some(Self { folder: folder.to_owned(), path, _file: file, created }));
             }
         }
     }
 
     /// Unlocks the folder and removes the lock file; also the folder, if [`FolderLock::acquire`]
-    /// created it and it is empty.
+    /// created it and it is empty. Of a shared lock, only the last holder may call this.
     pub fn release(self) -> Result<()> {
         fs::remove_file(&self.path).map_err(Error::io(&self.path))?;
         if self.created {
@@ -104,6 +124,17 @@ mod tests {
         assert!(error.to_string().contains("another process"));
         lock.release().unwrap();
         FolderLock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_shared_lock_excludes_only_those_who_want_the_folder_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = [(); 2].map(|()| FolderLock::try_share(folder.path()).unwrap().unwrap());
+        assert!(FolderLock::try_acquire(folder.path()).unwrap().is_none());
+        drop(shared);
+        let alone = FolderLock::acquire(folder.path()).unwrap();
+        assert!(FolderLock::try_share(folder.path()).unwrap().is_none());
+        alone.release().unwrap();
     }
 
     #[test]
