@@ -20,7 +20,7 @@ from lslm.__main__ import main
 ROOT = Path(__file__).parents[1]
 
 VERBS = [
-    "analyze", "clean", "decode", "demo", "encode", "eval", "export", "generate", "import", "inspect", "report",
+    "analyze", "clean", "decode", "demo", "encode", "eval", "export", "finish", "generate", "import", "inspect", "report",
     "scaling",
     "tokenize", "train", "train-tokenizer", "tune", "verify",
 ]  # fmt: skip

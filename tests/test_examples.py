@@ -19,7 +19,7 @@ SHORTER = {
     "--minutes 3": "--steps 2 --corpus raw --profile none --vocab-size 300",
 }
 ORDER = [
-    "clean", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
+    "clean", "finish", "train-tokenizer", "tokenize", "encode", "decode", "inspect", "verify", "train",
     "report", "eval", "generate", "export", "import", "demo", "analyze", "tune", "scaling",
 ]  # fmt: skip
 
@@ -73,6 +73,7 @@ def check(printed):
 def test_the_example_of_every_verb_runs_as_a_process(raw, tmp_path):
     shutil.copytree(raw, tmp_path, dirs_exist_ok=True)
     printed = {}
+    lslm_run("clean", "raw", "-o", "web-clean", "--partitions", "1/1", cwd=tmp_path)  # for finish
     for verb in ORDER:
         words, given = example(verb)
         printed[verb] = lslm_run(*words, input=given, cwd=tmp_path, runner=start)

@@ -90,7 +90,10 @@ FAILED = [
     ("encode -t tok.json none.txt", "none.txt: No such file or directory"),
     ("encode -t none a.txt", f"none: no such file: {A_TOKENIZER}"),
     ("decode -t tok.json a.txt", "'one' is not a token id: use whole numbers from 0"),
-    # inspect, verify, report
+    # finish, inspect, verify, report
+    ("finish none", "none: there is no such folder; name the output of the slices"),
+    ("finish data", "data: has no unfinished job, so there is nothing to finish; lslm inspect shows what it holds"),
+    ("clean raw.jsonl -o x --partitions 0/4", 'partitions = "0/4": slices are counted from 1, choose 1/4 to 4/4'),
     ("inspect none", "none: no such file or folder"),
     ("inspect s3://b/x", f"s3://b/x: no such file or folder: {DOWNLOAD}"),
     ("inspect Qwen/Qwen3-0.6B", f"Qwen/Qwen3-0.6B: no such file or folder; {HUB}"),

@@ -146,6 +146,12 @@ class Corpus:
     @property
     def n_bytes(self) -> int:
         """The size of the files in bytes, as stored; standard input and pipes count 0."""
+    def n_partitions(self, partition_bytes: int = 268435456) -> int:
+        """Return how many partitions :func:`clean` and :func:`tokenize` divide the inputs into.
+
+        >>> lslm.Corpus("corpus").n_partitions()
+        1
+        """
     def count_documents(self, *, progress: Progress = None) -> Reading:
         """Read everything and return the number of documents, their bytes, and the bad ones.
 
@@ -994,6 +1000,7 @@ def clean(
     signals: bool = False,
     format: str = "jsonl.zst",
     partition_bytes: int = 268435456,
+    partitions: str | None = None,
     threads: int | None = None,
     progress: Progress = None,
 ) -> CleanResult:
@@ -1037,6 +1044,10 @@ def clean(
             .zst after it for compression, or parquet.
         partition_bytes: the approximate size of a partition, in bytes of input; at most 1,000,000
             partitions are possible.
+        partitions: a slice of the partitions, such as "3/16" for the third of 16. Several processes
+            with the same other arguments, on machines that share ``output``, compute one slice
+            each; :func:`finish` then ends the job. The figures here are those of the slice; with
+            ``dedup`` those before it, and no file is written yet.
         threads: how many threads work; None is all cores.
         progress: None shows a bar on a terminal and in a notebook, True always, False never; a
             function is called with stage, done, total and unit. Unless it is False, the logger
@@ -1045,7 +1056,7 @@ def clean(
     Raises:
         FileNotFoundError, FormatError: an input is missing, broken, or changed after it was opened.
         ValueError: an argument cannot be used, or ``output`` holds other work, is part of an input
-            or holds one.
+            or holds one; or another process computes the slice.
 
     >>> lslm.clean(lslm.Corpus("corpus/*.jsonl", text_key="content"), output="clean")
     CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: clean (1 file))
@@ -1196,6 +1207,7 @@ def tokenize(
     eos_token: str | None = None,
     bos_token: str | None = None,
     partition_bytes: int = 268435456,
+    partitions: str | None = None,
     threads: int | None = None,
     progress: Progress = None,
 ) -> TokenizeResult:
@@ -1232,6 +1244,8 @@ def tokenize(
         bos_token: the special token that begins each document; None adds nothing.
         partition_bytes: the approximate size of a partition, in bytes of input; each becomes shards
             of its own, and at most 1,000,000 are possible.
+        partitions: a slice of the partitions, as in :func:`clean`; :func:`finish` writes the
+            manifests. With ``dedup`` a slice is cleaned only, and has no tokens yet.
         threads: how many threads work; None is all cores.
         progress: as in :func:`clean`.
 
@@ -1251,4 +1265,31 @@ def tokenize(
     >>> made = lslm.tokenize(corpus, output="data/small", tokenizer=tok, validation_fraction=0)
     >>> made.train.n_documents, made.train.n_bytes
     (2, 30)
+    """
+
+def finish(
+    output: StrPath, *, threads: int | None = None, progress: Progress = None
+) -> CleanResult | TokenizeResult:
+    """End a job of :func:`clean` or :func:`tokenize` whose slices (``partitions=``) are computed.
+
+    Writes what concerns all partitions: figures, manifests, tokenizer; with ``dedup``, it finds the
+    duplicates and writes the files without them. All files are the same bytes as those of one
+    process. The inputs are needed again, unchanged, and from the same working directory if their
+    paths are relative.
+
+    Arguments:
+        output: the folder of the slices.
+        threads: how many threads work; None is all cores.
+        progress: as in :func:`clean`.
+
+    Raises:
+        FileNotFoundError, FormatError: an input is missing or broken.
+        ValueError: partitions are missing, and the message names them by slice; a slice is running;
+            an input changed; or ``output`` has no such job.
+
+    >>> corpus = lslm.Corpus("corpus/*.jsonl", text_key="content")
+    >>> lslm.clean(corpus, output="by-slices", partitions="1/1").slice.n_partitions_left
+    0
+    >>> lslm.finish("by-slices")
+    CleanResult(kept: 2 of 2 documents, text: 0.00 MB of 0.00 MB, output: by-slices (1 file))
     """

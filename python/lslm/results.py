@@ -24,6 +24,7 @@ __all__ = [
     "Duplicates",
     "Funnel",
     "HeldOut",
+    "JobSlice",
     "Reading",
     "Result",
     "Signal",
@@ -284,6 +285,27 @@ class CleanPreview(Result):
         return {"sample": f"{self.sample:.2%}"} | self.funnel.summary()
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobSlice:
+    """Which partitions of a job a process computed, with ``partitions="3/16"``."""
+
+    index: int
+    """Its number, from 1."""
+    n_slices: int
+    n_partitions: int
+    """The partitions of the slice, all of which are finished."""
+    n_partitions_total: int
+    """The partitions of the job."""
+    n_partitions_left: int
+    """Those that no slice had finished when this one ended; 0: :func:`lslm.finish` can run."""
+
+    def summary(self) -> dict[str, str]:
+        """Return how many partitions this is, and how many are left."""
+        size = f"{self.n_partitions:,} of {counted(self.n_partitions_total, 'partition')}"
+        left = f"{self.n_partitions_left:,} left"
+        return {f"slice {self.index}/{self.n_slices}": f"{size}, {left}"}
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CleanResult(Result):
     """What :func:`lslm.clean` wrote, kept and dropped."""
@@ -306,11 +328,14 @@ class CleanResult(Result):
     """The sources of which the rules drop more than half of the documents."""
     against: Reading | None = None
     """What was read of the documents in ``dedup_against``; None without, and with an index."""
+    slice: JobSlice | None = None
+    """The slice that all these figures are of; None if the job is finished."""
 
     def summary(self) -> dict[str, str]:
-        """Return the funnel, and where the files are."""
+        """Return the funnel, where the files are, and which slice this is."""
         files = counted(len(self.files), "file")
-        return self.funnel.summary() | {"output": f"{self.output} ({files})"}
+        shown = self.funnel.summary() | {"output": f"{self.output} ({files})"}
+        return shown if self.slice is None else self.slice.summary() | shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,11 +383,14 @@ class TokenizeResult(Result):
     """What was also issued as ``UserWarning``, such as an empty validation part."""
     against: Reading | None = None
     """What was read of the documents in ``dedup_against``; None without, and with an index."""
+    slice: JobSlice | None = None
+    """The slice that all these figures are of; None if the job is finished."""
 
     def summary(self) -> dict[str, str]:
-        """Return tokens, documents and folder of each part, and what was divided."""
+        """Return tokens, documents and folder of each part, what was divided, and the slice."""
         parts = {"train": self.train, "validation": self.validation}
-        shown = {
+        shown = {} if self.slice is None else self.slice.summary()
+        shown |= {
             name: f"{counted(part.n_tokens, 'token')} in {counted(part.n_documents, 'document')}, "
             f"{part.path}"
             for name, part in parts.items()

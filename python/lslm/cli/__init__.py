@@ -1,9 +1,10 @@
 """The command ``lslm``: one verb for each step from text to a measured language model.
 
 Every verb calls one public function of the same name and prints what it returns, so whatever the
-command line can do, Python can do too. The verbs are in six modules:
+command line can do, Python can do too. The verbs are in eight modules:
 
 - :mod:`lslm.cli.text`: clean, train-tokenizer, tokenize, encode, decode.
+- :mod:`lslm.cli.slices`: finish.
 - :mod:`lslm.cli.artifacts`: inspect, verify.
 - :mod:`lslm.cli.model`: train, generate, demo; :mod:`lslm.cli.evaluation`: eval.
 - :mod:`lslm.cli.weights`: export, import.
@@ -23,7 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 import lslm
-from lslm.cli import analysis, artifacts, evaluation, model, text, tuning, weights
+from lslm.cli import analysis, artifacts, evaluation, model, slices, text, tuning, weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_GROUPS = (text, artifacts, model, evaluation, analysis, tuning, weights)
+_GROUPS = (text, slices, artifacts, model, evaluation, analysis, tuning, weights)
 for verbs in (group.verbs for group in _GROUPS):
     app.add_typer(verbs)
 

@@ -39,6 +39,7 @@ __all__ = [
     "Output",
     "RankOptions",
     "ReadOptions",
+    "SliceOptions",
     "Threads",
     "TokenizerPath",
     "between",
@@ -105,6 +106,7 @@ TokenizerPath = Annotated[
 _read_option = functools.partial(typer.Option, rich_help_panel="Reading documents")
 _rank_option = functools.partial(typer.Option, rich_help_panel="Rank files")
 _clean_option = functools.partial(typer.Option, rich_help_panel="Cleaning")
+_slice_option = functools.partial(typer.Option, rich_help_panel="Several processes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -305,6 +307,24 @@ class RankOptions:
             special[name if has_id else given] = token_id
             free = max(free, token_id + 1)
         return lslm.Tokenizer.from_tiktoken(path, pattern=self.pattern, special_tokens=special)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """How several processes divide a job: the options of the verbs that have partitions."""
+
+    partitions: Annotated[
+        str | None,
+        _slice_option(
+            metavar="I/N",
+            help="Slice of the partitions, such as 3/16, beside other processes; lslm finish ends "
+            "the job.",
+        ),
+    ] = None
+
+    def function(self, verb: Literal["clean", "tokenize"]) -> Callable[..., Any]:
+        """Return the function of ``verb``, with the arguments that these options give it."""
+        return functools.partial(getattr(lslm, verb), partitions=self.partitions)
 
 
 Quiet = Annotated[

@@ -16,7 +16,9 @@ __all__ = ["Force", "check_output_file"]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 
 
-def check_output_file(path: Path, *, option: str, corpus: lslm.Corpus, force: bool) -> None:
+def check_output_file(
+    path: Path, *, option: str, corpus: lslm.Corpus | None = None, force: bool
+) -> None:
     """Check that ``path``, given by ``option``, can be written and is not an input.
 
     Raises ``ValueError`` with the reason, also for a file that exists unless ``force`` is set.
@@ -28,7 +30,7 @@ def check_output_file(path: Path, *, option: str, corpus: lslm.Corpus, force: bo
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder: name a file in it")
     if path.exists():
-        for name in corpus.inputs:
+        for name in () if corpus is None else corpus.inputs:
             # a pipe is gone once it was read
             if name != "-" and Path(name).exists() and path.samefile(name):
                 raise ValueError(f"{option} {path} is the input {name}: name another file")

@@ -17,10 +17,11 @@ from lslm.results import counted, for_people, label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import lslm
     from lslm import ComparisonResult, EvaluationResult
-    from lslm.results import Funnel, Reading, TextStatistics
+    from lslm.results import Funnel, JobSlice, Reading, TextStatistics
     from lslm.scores import Scores
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "print_json",
     "print_reading",
     "print_skipped",
+    "print_slice",
     "print_table",
     "print_tokenizer_report",
     "profile_name",
@@ -63,6 +65,14 @@ def print_json(value: object) -> None:
     What JSON has no type for, such as a path, becomes a string; infinity and NaN become null.
     """
     print(json.dumps(_finite(value), ensure_ascii=False, indent=2, default=str, allow_nan=False))
+
+
+def print_slice(output: Path, part: JobSlice) -> None:
+    """Print which slice of the job in ``output`` is computed, and what comes next."""
+    size = f"{part.n_partitions:,} of {counted(part.n_partitions_total, 'partition')}"
+    left = f"{part.n_partitions_left:,} left" if part.n_partitions_left else "none left"
+    next_step = f"{left}, then lslm finish {output}"
+    print(f"{output}: slice {part.index}/{part.n_slices}, {size}; {next_step}")
 
 
 def _finite(value: object) -> object:

@@ -25,6 +25,7 @@ from lslm.cli.options import (
     Output,
     RankOptions,
     ReadOptions,
+    SliceOptions,
     Threads,
     TokenizerPath,
     between,
@@ -35,7 +36,7 @@ from lslm.cli.options import (
 )
 from lslm.cli.outputs import Force, check_output_file
 
-__all__ = ["verbs"]
+__all__ = ["show_cleaned", "show_tokenized", "verbs", "write_clean_report"]
 
 verbs = typer.Typer()
 
@@ -102,12 +103,15 @@ def clean(
     force: Force = False,
     rules: CleanOptions = _DEFAULT_PROFILE,
     read: ReadOptions,
+    slices: SliceOptions,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Clean documents, files to files, and count the dropped ones by reason."""
     if not dry_run:
         refuse_options("without --dry-run", "sample")
+    if dry_run or explain is not None:
+        refuse_options("with --dry-run or --explain", "partitions")
     corpus = read.corpus(inputs)
     cleaner = dedup.cleaner(rules.cleaner() or lslm.Cleaner()) or lslm.Cleaner()
     if report is not None:
@@ -123,13 +127,13 @@ def clean(
             corpus, cleaner=cleaner, sample=share, signals=report is not None, threads=threads
         )
         if report is not None:
-            _write_clean_report(report, preview, cleaner, {"Inputs": " ".join(inputs)})
+            write_clean_report(report, preview, cleaner, {"Inputs": " ".join(inputs)})
         warn_of_nothing_left(preview, is_annotated=False, split=split)
-        _show_cleaned(corpus, cleaner, preview, as_json=as_json)
+        show_cleaned(corpus, cleaner, preview, as_json=as_json)
         return
     if output is None:
         raise typer.BadParameter("name the folder to write: -o FOLDER")
-    result = lslm.clean(
+    result = slices.function("clean")(
         corpus,
         output=output,
         cleaner=cleaner,
@@ -142,15 +146,23 @@ def clean(
     )
     if report is not None:
         facts = {"Inputs": " ".join(inputs), "Output": str(output)}
-        _write_clean_report(report, result, cleaner, facts)
-    warn_of_nothing_left(result, is_annotated=annotate, split=split)
-    _show_cleaned(corpus, cleaner, result, as_json=as_json)
-    if not as_json:
-        n_files = show.counted(len(result.files), "file")
-        print(f"{output}: {show.counted(result.n_documents, 'document')} in {n_files}")
+        _write_page_at_the_end(report, result, cleaner, facts)
+    if result.slice is None:
+        warn_of_nothing_left(result, is_annotated=annotate, split=split)
+    show_cleaned(corpus, cleaner, result, as_json=as_json)
 
 
-def _write_clean_report(
+def _write_page_at_the_end(
+    path: Path, result: lslm.CleanResult, cleaner: lslm.Cleaner, facts: dict[str, str]
+) -> None:
+    """Write the page of a cleaning; of a slice, print which command writes it."""
+    if result.slice is None:
+        write_clean_report(path, result, cleaner, facts)
+    else:
+        print(f"{path}: lslm finish {result.output} --report {path} writes it", file=sys.stderr)
+
+
+def write_clean_report(
     path: Path,
     result: lslm.CleanResult | lslm.CleanPreview,
     cleaner: lslm.Cleaner,
@@ -179,24 +191,41 @@ def _write_clean_report(
     write_atomically(path, page)
 
 
-def _show_cleaned(
-    corpus: lslm.Corpus,
+def show_cleaned(
+    corpus: lslm.Corpus | None,
     cleaner: lslm.Cleaner,
     result: lslm.CleanResult | lslm.CleanPreview,
     *,
     as_json: bool,
 ) -> None:
-    """Print what was read, the funnel, and the sources that lose much; or all of it as JSON."""
+    """Print what was read, the funnel, the sources that lose much, the output; or all as JSON."""
     if as_json:
         show.print_json(result.as_dict())
         return
-    show.print_skipped(corpus)
+    if corpus is not None:
+        show.print_skipped(corpus)
     show.print_reading(result.reading)
     if isinstance(result, lslm.CleanResult):
         show.print_against(result.against)
     print_losses(result)
     print(f"profile {show.profile_name(cleaner)}: {', '.join(cleaner.config['stages'])}")
     show.print_funnel(result.funnel)
+    if isinstance(result, lslm.CleanPreview):
+        return
+    if result.slice is not None:
+        show.print_slice(result.output, result.slice)
+        return
+    n_files = show.counted(len(result.files), "file")
+    print(f"{result.output}: {show.counted(result.n_documents, 'document')} in {n_files}")
+
+
+def _refuse_partitions(value: str | None) -> None:
+    """Raise an error for ``--partitions``, which counting words does not have."""
+    if value is not None:
+        raise typer.BadParameter(
+            "one process counts the words of all documents: --sample-bytes 2GB learns from a "
+            "sample of them, --memory 2GB bounds what it takes"
+        )
 
 
 @verbs.command(epilog="Example: lslm train-tokenizer clean -o tokenizer.json --vocab-size 32768")
@@ -242,6 +271,9 @@ def train_tokenizer(
         bool, typer.Option(help="Read the documents again and measure the tokenizer on them.")
     ] = True,
     page: Annotated[Path | None, typer.Option(help="HTML file to write the measure to.")] = None,
+    _partitions: Annotated[
+        str | None, typer.Option("--partitions", hidden=True, callback=_refuse_partitions)
+    ] = None,
     rules: CleanOptions,
     read: ReadOptions,
     threads: Threads = None,
@@ -331,12 +363,13 @@ def tokenize(
     rules: CleanOptions,
     dedup: DedupOptions,
     read: ReadOptions,
+    slices: SliceOptions,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn documents into a dataset of tokens, with a validation part."""
     corpus, cleaner = read.corpus(inputs), dedup.cleaner(rules.cleaner())
-    result = lslm.tokenize(
+    result = slices.function("tokenize")(
         corpus,
         output=output,
         tokenizer=ranks.load(tokenizer),
@@ -349,13 +382,19 @@ def tokenize(
         bos_token=bos_token,
         threads=threads,
     )
+    if not as_json:
+        show.print_skipped(corpus)
+    show_tokenized(result, output, as_json=as_json)
+
+
+def show_tokenized(result: lslm.TokenizeResult, output: Path, *, as_json: bool) -> None:
+    """Print what was read, the funnel, and the size of both parts; or all of it as JSON."""
     if as_json:
         show.print_json(result.as_dict())
         return
-    show.print_skipped(corpus)
     show.print_reading(result.reading)
     show.print_against(result.against)
-    if cleaner is not None:
+    if result.funnel.n_documents:
         show.print_funnel(result.funnel)
     for part in (result.train, result.validation):
         if part is not None:
@@ -367,6 +406,8 @@ def tokenize(
     if result.held_out is not None and result.held_out.n_divided_documents:
         divided = show.counted(result.held_out.n_divided_documents, "document")
         print(f"held out: stretches of {divided}; --hold-out documents keeps documents whole")
+    if result.slice is not None:
+        show.print_slice(output, result.slice)
 
 
 @verbs.command(epilog="Example: echo 'Hello world' | lslm encode -t tokenizer.json --tokens")

@@ -109,6 +109,11 @@ impl Corpus {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Returns the arguments that it was opened with; none for a temporary file.
+    pub fn arguments(&self) -> &[String] {
+        &self.shared.arguments
+    }
+
     /// Returns the options of the reading.
     pub fn options(&self) -> &ReadOptions {
         &self.shared.options

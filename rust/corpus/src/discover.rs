@@ -350,7 +350,7 @@ fn check_finished(folder: &Path) -> Result<()> {
     }
     Err(Error::invalid(format!(
         "{}: holds an unfinished job, so documents are missing: run the command that began it \
-         again, which completes it, or name the files to read",
+         again, which completes it (of slices: lslm finish), or name the files to read",
         folder.display()
     )))
 }

@@ -1,5 +1,6 @@
 //! Cleans documents into files, with a reason for every document that is dropped.
 
+pub(crate) mod options;
 mod publication;
 
 use std::collections::HashMap;
@@ -14,47 +15,24 @@ use lslm_runtime::{Error, Result, Task, hex, threads};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::clean::publication::{CleanRecord, DroppedFiles, Outputs, Publication};
-use crate::cleaning::{
-    Accounting, ChunkOptions, CleanedChunk, CleanedDocument, Losses, clean_chunk,
+use crate::call::JobOptions;
+use crate::clean::options::{
+    CleanOptions, accounting, check_accounting, dropped_extension, dropped_name, file_name,
 };
-use crate::dedup::{Decisions, DedupOptions, Deduplication, DocumentKeys, Fates, PartitionKeys};
-use crate::job::Job;
-use crate::journal::{remove_remains, write_json};
+use crate::clean::publication::{CleanRecord, DroppedFiles, Outputs, Publication};
+use crate::cleaning::{ChunkOptions, CleanedChunk, CleanedDocument, Losses, clean_chunk};
+use crate::dedup::{Decisions, Deduplication, DocumentKeys, Fates, PartitionKeys};
+use crate::job::{Job, JobPlan, Scope};
+use crate::journal::{is_finished, remove_remains, write_json};
 use crate::overlap::overlap;
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
+use crate::slice::{Slice, SliceCount};
 use crate::staging::{LazyWriter, Note, NoteReader, StagedFiles, note_document, open_staged};
 
 /// The result of a finished job, in its output folder. lslm-corpus has this name too: no corpus
 /// reads it.
 const RESULT: &str = "_clean.json";
-
-/// How [`clean`] works.
-#[derive(Clone, Debug)]
-pub struct CleanOptions {
-    /// The rules.
-    pub clean: CleanConfig,
-    /// What deduplication, if `clean` has that stage, compares with and saves.
-    pub dedup: DedupOptions,
-    /// A folder for the documents that are dropped, as they were read, with the reason (see
-    /// [`Annotation`](lslm_corpus::Annotation)), and for the lines and paragraphs that are removed.
-    /// Files of rules are called `part-NNNNNN` and `lines-NNNNNN`, those of deduplication
-    /// `duplicates-NNNNNN` and `duplicate-parts-NNNNNN`, those of the rules after it `late-NNNNNN`
-    /// and `late-lines-NNNNNN`.
-    pub dropped: Option<PathBuf>,
-    /// Whether every document is kept and gets the fields of an
-    /// [`Annotation`](lslm_corpus::Annotation), with all signals.
-    pub annotate: bool,
-    /// Whether the values of every signal are collected: see [`Funnel::signals`].
-    pub signals: bool,
-    /// The extension of the output files, such as `jsonl.zst`, which decides their format.
-    pub extension: String,
-    /// About how many bytes of input become one file.
-    pub partition_bytes: u64,
-    /// The number of threads; see [`threads::resolve`].
-    pub threads: Option<usize>,
-}
 
 /// The result of [`clean`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,13 +50,17 @@ pub struct Cleaned {
     pub losses: Losses,
     /// The counts of the reading.
     pub reading: Statistics,
-    /// Those of the documents to compare with, if [`DedupOptions::against`] names documents.
+    /// Those of the documents to compare with, if
+    /// [`DedupOptions::against`](crate::DedupOptions::against) names documents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Statistics>,
     /// The rules: profile and version, stages in order, settings.
     pub config: CleanConfig,
     /// The fingerprint of the rules, in hexadecimal.
     pub fingerprint: String,
+    /// The slice whose partitions these figures are of; `None` if the job is finished.
+    #[serde(skip)]
+    pub slice: Option<SliceCount>,
 }
 
 /// Cleans the documents of `corpus` into `output/part-NNNNNN.EXTENSION`. Every field of a record is
@@ -124,30 +106,45 @@ pub fn clean(
     options: &CleanOptions,
     task: &Task,
 ) -> Result<Cleaned> {
+    run(corpus, output, options, Scope::Whole, task)
+}
+
+/// Cleans the documents of one slice of the partitions, beside other processes with the other slices;
+/// [`finish`](crate::finish()) ends the job.
+///
+/// The figures are those of the slice. With the stage `dedup` they are those before it, and no file
+/// is written yet.
+///
+/// Returns an [`Error::Invalid`] as [`clean`] does, and when another process computes this slice.
+pub fn clean_slice(
+    corpus: &Corpus,
+    output: &Path,
+    options: &CleanOptions,
+    slice: Slice,
+    task: &Task,
+) -> Result<Cleaned> {
+    run(corpus, output, options, Scope::Slice(slice), task)
+}
+
+/// Does what of a job is in `scope`.
+pub(crate) fn run(
+    corpus: &Corpus,
+    output: &Path,
+    options: &CleanOptions,
+    scope: Scope,
+    task: &Task,
+) -> Result<Cleaned> {
     let threads = threads::resolve(options.threads)?;
     let cleaner = Cleaner::new(&options.clean)?;
     check_extension(&options.extension, corpus)?;
     check_accounting(output, options)?;
     if output.join(RESULT).exists() {
         remove_remains(output)?;
-        return Err(Error::invalid(format!(
-            "{}: holds a finished job; choose another output or remove this one",
-            output.display()
-        )));
+        return Err(is_finished(output));
     }
-    let fingerprint = hex(&cleaner.fingerprint());
     let dedup = Deduplication::new(Some(&cleaner), &options.dedup, corpus.options(), output)?;
-    let plan = json!({
-        "clean": fingerprint,
-        "dedup": dedup.as_ref().map(Deduplication::plan).transpose()?,
-        "extension": options.extension,
-        "dropped": options.dropped,
-        "annotate": options.annotate,
-        "signals": options.signals,
-    });
-    let mut files = vec![output.join(file_name(0, &options.extension))];
-    files.extend(options.dropped.iter().map(|folder| folder.join(dropped_name(0, options))));
-    let job = Job::open("clean", corpus, output, &files, plan, options.partition_bytes, task)?;
+    let plan = plan(output, options, &cleaner, dedup.as_ref())?;
+    let job = Job::open(corpus, plan, scope, task)?;
     let sources = (0..).zip(corpus.inputs());
     let step = CleanStep {
         output,
@@ -161,6 +158,9 @@ pub fn clean(
         task,
     };
     let mut records = job.run(threads, |partition| step.run(partition))?;
+    if let Some(slice) = job.slice_count()? {
+        return Ok(Cleaned { slice: Some(slice), ..step.sum(records, dedup.is_none()) });
+    }
     let job = job.require_documents(&records)?;
     let (mut duplicates, mut against) = (Funnel::default(), None);
     if let Some(dedup) = &dedup {
@@ -169,79 +169,38 @@ pub fn clean(
         records = step.publish_all(dedup, &decisions, &records, threads)?;
         against = decisions.against;
     }
-    let mut cleaned = Cleaned {
-        files: Vec::new(),
-        n_documents: 0,
-        n_bytes: 0,
-        funnel: Funnel::default(),
-        losses: Losses::default(),
-        reading: corpus.statistics(),
-        against,
-        config: cleaner.config().clone(),
-        fingerprint,
-    };
-    for (index, record) in records.into_iter().enumerate() {
-        if record.n_documents > 0 {
-            cleaned.files.push(step.file_name(index));
-        }
-        cleaned.n_documents += record.n_documents;
-        cleaned.n_bytes += record.n_bytes;
-        cleaned.reading.merge(&record.reading);
-        cleaned.funnel.merge(record.funnel);
-        cleaned.losses.merge(record.losses);
-    }
+    let mut cleaned = Cleaned { against, ..step.sum(records, true) };
     cleaned.funnel.merge(duplicates);
-    cleaned.losses.keep_large();
     write_json(&output.join(RESULT), &cleaned)?;
     job.close()?;
     Ok(cleaned)
 }
 
-fn accounting(options: &CleanOptions) -> Accounting {
-    match (&options.dropped, options.annotate) {
-        (_, true) => Accounting::Annotate,
-        (Some(_), false) => Accounting::Collect,
-        (None, false) => Accounting::Count,
-    }
-}
-
-/// Returns the name of the file of one partition.
-fn file_name(partition: usize, extension: &str) -> String {
-    format!("part-{partition:06}.{extension}")
-}
-
-/// Returns the name of the file of the documents that the rules drop from one partition.
-fn dropped_name(partition: usize, options: &CleanOptions) -> String {
-    file_name(partition, dropped_extension(options))
-}
-
-/// Returns the extension of the files of dropped documents: that of the output, which has all
-/// fields, unless it is plain text.
-fn dropped_extension(options: &CleanOptions) -> &str {
-    if options.extension.starts_with("txt") { "jsonl.zst" } else { &options.extension }
-}
-
-/// Returns an error for options of dropped documents that cannot be used, or that would mix two jobs
-/// in one folder.
-fn check_accounting(output: &Path, options: &CleanOptions) -> Result<()> {
-    if options.annotate && options.dropped.is_some() {
-        return Err(Error::invalid(
-            "annotate keeps every document: leave the folder of dropped documents out",
-        ));
-    }
-    if options.annotate && options.extension.starts_with("txt") {
-        return Err(Error::invalid("annotate adds fields, which text has not: write jsonl.zst"));
-    }
-    let Some(folder) = &options.dropped else { return Ok(()) };
-    let is_resumed = output.join(".progress").exists();
-    let is_used = folder.join(dropped_name(0, options)).exists();
-    if folder == output || (is_used && !is_resumed) {
-        return Err(Error::invalid(format!(
-            "{}: the folder of dropped documents holds other work; choose another",
-            folder.display()
-        )));
-    }
-    Ok(())
+/// Returns the plan of a job.
+fn plan<'a>(
+    output: &'a Path,
+    options: &CleanOptions,
+    cleaner: &Cleaner,
+    dedup: Option<&Deduplication<'_>>,
+) -> Result<JobPlan<'a>> {
+    let mut files = vec![output.join(file_name(0, &options.extension))];
+    files.extend(options.dropped.iter().map(|folder| folder.join(dropped_name(0, options))));
+    Ok(JobPlan {
+        verb: "clean",
+        output,
+        files,
+        results: vec![output.join(RESULT)],
+        decisive: json!({
+            "clean": hex(&cleaner.fingerprint()),
+            "dedup": dedup.map(Deduplication::plan).transpose()?,
+            "extension": options.extension,
+            "dropped": options.dropped,
+            "annotate": options.annotate,
+            "signals": options.signals,
+        }),
+        options: JobOptions::Clean(options.clone()),
+        partition_bytes: options.partition_bytes,
+    })
 }
 
 /// Cleans partitions, on any thread.
@@ -405,18 +364,46 @@ impl CleanStep<'_> {
         self.sources.get(&cleaned.document.source).copied().unwrap_or(0)
     }
 
+    /// Returns the sums of records; `has_files` is false while the documents are only staged.
+    fn sum(&self, records: Vec<(usize, CleanRecord)>, has_files: bool) -> Cleaned {
+        let mut cleaned = Cleaned {
+            files: Vec::new(),
+            n_documents: 0,
+            n_bytes: 0,
+            funnel: Funnel::default(),
+            losses: Losses::default(),
+            reading: self.corpus.statistics(),
+            against: None,
+            config: self.cleaner.config().clone(),
+            fingerprint: hex(&self.cleaner.fingerprint()),
+            slice: None,
+        };
+        for (index, record) in records {
+            if record.n_documents > 0 && has_files {
+                cleaned.files.push(self.file_name(index));
+            }
+            cleaned.n_documents += record.n_documents;
+            cleaned.n_bytes += record.n_bytes;
+            cleaned.reading.merge(&record.reading);
+            cleaned.funnel.merge(record.funnel);
+            cleaned.losses.merge(record.losses);
+        }
+        cleaned.losses.keep_large();
+        cleaned
+    }
+
     /// Writes the final files of all partitions; returns their records without the duplicates.
     fn publish_all(
         &self,
         dedup: &Deduplication<'_>,
         decisions: &Decisions,
-        records: &[CleanRecord],
+        records: &[(usize, CleanRecord)],
         threads: usize,
-    ) -> Result<Vec<CleanRecord>> {
+    ) -> Result<Vec<(usize, CleanRecord)>> {
         self.task.begin("write files", "files", Some(records.len() as u64));
         for_each_index(records.len(), threads, |partition| {
             let fates = dedup.fates(self.staged.folder(), partition, decisions)?;
-            let mut record = records[partition].clone();
+            let mut record = records[partition].1.clone();
             let staged = self.staged_path(partition);
             let is_final = self.is_staged_as_final()
                 && fates.change_nothing()
@@ -431,7 +418,7 @@ impl CleanStep<'_> {
                 std::fs::rename(&staged, &path).map_err(Error::io(&path))?;
             }
             self.task.advance(1)?;
-            Ok(record)
+            Ok((partition, record))
         })
     }
 

@@ -9,6 +9,7 @@
 mod fates;
 mod keys;
 mod older;
+mod options;
 
 use std::path::{Path, PathBuf};
 
@@ -26,19 +27,7 @@ use crate::dedup::older::{Older, OlderWork};
 
 pub(crate) use fates::{Fate, Fates};
 pub(crate) use keys::{DocumentKeys, PartitionKeys};
-
-/// What the deduplication of a job compares with and saves. It needs a configuration that has the
-/// stage `dedup`.
-#[derive(Clone, Debug, Default)]
-pub struct DedupOptions {
-    /// An index of earlier jobs, the output folder of one that saved it, or documents: a file, a folder
-    /// or a pattern. What is in it is removed. Documents are read as those of the job, and compared as
-    /// they are and as the stages before deduplication leave them.
-    pub against: Option<PathBuf>,
-    /// Whether the job saves an index of everything that it and the index before it have seen, as
-    /// `_dedup.index` in its output.
-    pub save_index: bool,
-}
+pub use options::DedupOptions;
 
 /// The deduplication that a job does after its first pass.
 pub(crate) struct Deduplication<'a> {

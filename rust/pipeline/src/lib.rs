@@ -4,6 +4,7 @@
 //! * [`train_tokenizer`], [`Learner`]: documents, or texts in memory, to a tokenizer.
 //! * [`measure_tokenizer`]: documents to figures about a tokenizer.
 //! * [`tokenize`]: documents to datasets of tokens, in one pass with cleaning.
+//! * [`clean_slice`] and [`tokenize_slice`], then [`finish`]: the same by several processes.
 //!
 //! The corpus is divided into partitions up front, a pure function of the inputs' names and sizes.
 //! A thread runs one partition at a time, and each partition becomes its own output files. So the
@@ -64,9 +65,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod call;
 mod clean;
 mod cleaning;
 mod dedup;
+mod finish;
+mod inputs;
 mod job;
 mod journal;
 mod learner;
@@ -76,16 +80,22 @@ mod overlap;
 mod per_thread;
 mod preview;
 mod reading;
+mod slice;
 mod staging;
 mod stretches;
 mod tokenize;
 mod validation;
 
-pub use clean::{CleanOptions, Cleaned, clean};
+pub use clean::options::CleanOptions;
+pub use clean::{Cleaned, clean, clean_slice};
 pub use cleaning::{Losses, SourceCount};
 pub use dedup::DedupOptions;
+pub use finish::{Finished, finish};
 pub use learner::{LearnOptions, Learner, train_tokenizer};
 pub use measure::{MeasureOptions, Measured, measure_tokenizer};
 pub use preview::{Preview, PreviewOptions, preview_clean};
-pub use tokenize::{TokenizeOptions, Tokenized, tokenize};
+pub use slice::{Slice, SliceCount};
+pub use tokenize::options::TokenizeOptions;
+pub use tokenize::parts::Tokenized;
+pub use tokenize::{tokenize, tokenize_slice};
 pub use validation::{HoldOut, TRAIN, VALIDATION};

@@ -1,86 +1,41 @@
 //! Turns documents into datasets of tokens: read, clean, choose the part, encode, write.
 
+pub(crate) mod options;
+pub(crate) mod parts;
 mod shards;
 mod staged;
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lslm_bpe::Tokenizer;
-use lslm_clean::{CleanConfig, Cleaner, Funnel, StageRange};
-use lslm_corpus::{Corpus, Statistics};
+use lslm_clean::{Cleaner, Funnel, StageRange};
+use lslm_corpus::Corpus;
 use lslm_dataset::manifest::{MANIFEST, TOKENIZER, shard_name};
-use lslm_dataset::{DocumentEnd, HoldOutEntry, Manifest, TokenizerEntry};
-use lslm_runtime::files::{create_folder, remove_leftovers, write_atomically};
+use lslm_runtime::files::write_atomically;
 use lslm_runtime::partition::Partition;
 use lslm_runtime::{Error, Result, Task, hex, threads};
-use serde::Serialize;
 use serde_json::json;
 
+use crate::call::JobOptions;
 use crate::cleaning::{Accounting, ChunkOptions, CleanedChunk, clean_chunk};
-use crate::dedup::{DedupOptions, Deduplication};
-use crate::job::Job;
-use crate::journal::{is_unfinished, remove_remains, write_json};
+use crate::dedup::Deduplication;
+use crate::job::{Job, JobPlan, Scope};
+use crate::journal::{is_unfinished, remove_remains};
 use crate::per_thread::PerThread;
 use crate::reading::{Batches, Chunk};
+use crate::slice::Slice;
 use crate::staging::StagedFiles;
+use crate::tokenize::options::{TokenizeOptions, document_end};
+use crate::tokenize::parts::{Parts, Tokenized};
 use crate::tokenize::shards::{ShardMaker, TokenizeBuffers, TokenizeRecord};
-use crate::validation::{HoldOut, TRAIN, VALIDATION, ValidationOptions, ValidationPart};
-
-/// The funnel of a finished job, in its output folder. lslm-corpus has this name too: no corpus
-/// reads it.
-const FUNNEL: &str = "_funnel.json";
-/// What to do about an empty part, with the options of the command line.
-const MORE_DOCUMENTS: &str = "hold out stretches of the documents (--hold-out stretches), make \
-                              more documents of plain text (--split line or blank-lines), or \
-                              change the fraction (--validation-fraction)";
-
-/// How [`tokenize`] works.
-#[derive(Clone, Debug)]
-pub struct TokenizeOptions {
-    /// The cleaning to apply first, if any.
-    pub clean: Option<CleanConfig>,
-    /// What deduplication, if `clean` has that stage, compares with and saves.
-    pub dedup: DedupOptions,
-    /// The fraction of documents that are held out for validation, from 0 to below 1.
-    pub validation_fraction: f64,
-    /// The seed that chooses those documents.
-    pub seed: u64,
-    /// Whether whole documents are held out, or stretches of them.
-    pub hold_out: HoldOut,
-    /// The special token that ends each document; the tokenizer's own if `None`.
-    pub eos_token: Option<String>,
-    /// The special token that starts each document, if any.
-    pub bos_token: Option<String>,
-    /// About how many bytes of input become one shard.
-    pub partition_bytes: u64,
-    /// The number of threads; see [`threads::resolve`].
-    pub threads: Option<usize>,
-}
-
-/// The result of [`tokenize`].
-#[derive(Clone, Debug, Serialize)]
-pub struct Tokenized {
-    /// The dataset in `train/`.
-    pub train: Manifest,
-    /// The dataset in `validation/`, or `None` for a fraction of 0.
-    pub validation: Option<Manifest>,
-    /// The documents that cleaning kept and dropped, by reason.
-    pub funnel: Funnel,
-    /// The counts of the reading.
-    pub reading: Statistics,
-    /// Those of the documents to compare with, if [`DedupOptions::against`] names documents.
-    pub against: Option<Statistics>,
-    /// What the caller should see, such as an empty validation part.
-    pub warnings: Vec<String>,
-}
+use crate::validation::{TRAIN, VALIDATION, ValidationOptions, ValidationPart};
 
 /// Turns the documents of `corpus` into the datasets `output/train` and `output/validation`.
 ///
 /// A document is held out when the hash of its cleaned text and the seed falls below the fraction,
 /// so equal texts are in the same part. Long documents are divided between both parts where
-/// [`HoldOut`] says so: their stretches are a function of the text too, and each becomes a document
+/// [`HoldOut`](crate::HoldOut) says so: their stretches are a function of the text too, and each becomes a document
 /// of its own with the same id. Each partition of the corpus becomes its own shards, and
 /// the manifests are written last; all are the same bytes for any number of threads. After a kill
 /// the same call resumes after the finished partitions. With the stage `dedup`, cleaned documents wait
@@ -97,6 +52,36 @@ pub fn tokenize(
     options: &TokenizeOptions,
     task: &Task,
 ) -> Result<Tokenized> {
+    run(corpus, output, tokenizer, options, Scope::Whole, task)
+}
+
+/// Tokenizes the documents of one slice of the partitions, beside other processes with the other
+/// slices; [`finish`](crate::finish()) ends the job and writes the manifests.
+///
+/// The figures are those of the slice. With the stage `dedup` its documents are cleaned, and have no
+/// tokens yet.
+///
+/// Returns an [`Error::Invalid`] as [`tokenize`] does, and when another process computes this slice.
+pub fn tokenize_slice(
+    corpus: &Corpus,
+    output: &Path,
+    tokenizer: &Tokenizer,
+    options: &TokenizeOptions,
+    slice: Slice,
+    task: &Task,
+) -> Result<Tokenized> {
+    run(corpus, output, tokenizer, options, Scope::Slice(slice), task)
+}
+
+/// Does what of a job is in `scope`.
+pub(crate) fn run(
+    corpus: &Corpus,
+    output: &Path,
+    tokenizer: &Tokenizer,
+    options: &TokenizeOptions,
+    scope: Scope,
+    task: &Task,
+) -> Result<Tokenized> {
     let held_out = ValidationOptions {
         fraction: options.validation_fraction,
         seed: options.seed,
@@ -106,9 +91,55 @@ pub fn tokenize(
     let threads = threads::resolve(options.threads)?;
     let end = document_end(tokenizer, options)?;
     let cleaner = options.clean.as_ref().map(Cleaner::new).transpose()?;
-    let folders = [TRAIN, VALIDATION].map(|part| output.join(part));
+    refuse_finished(output)?;
+    let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
+    let dedup = Deduplication::new(cleaner.as_ref(), &options.dedup, corpus.options(), output)?;
+    let shards = ShardMaker {
+        output,
+        tokenizer,
+        validation,
+        end,
+        sources: (0..)
+            .zip(corpus.inputs())
+            .map(|(i, input)| (Arc::clone(input.name()), i))
+            .collect(),
+        buffers: PerThread::new(threads, TokenizeBuffers::default),
+        task,
+    };
+    let plan = plan(&shards, options, cleaner.as_ref(), dedup.as_ref())?;
+    let job = Job::open(corpus, plan, scope, task)?;
+    let step = TokenizeStep {
+        shards,
+        cleaner: cleaner.as_ref(),
+        staged: StagedFiles::new(job.folder()),
+        corpus,
+        task,
+    };
+    if let Scope::Slice(_) = scope {
+        return step.run_slice(dedup.as_ref(), &job, threads);
+    }
+    let mut tokenizer_json = String::new();
+    let (job, records, duplicates, against) = threads::pool(threads)?.in_place_scope(|scope| {
+        // needed only at the end, so a thread without a partition does it
+        scope.spawn(|_| tokenizer_json = tokenizer.to_json());
+        if let Some(dedup) = &dedup {
+            return step.run_both_passes(dedup, job, threads);
+        }
+        let records = job.run(threads, |partition| step.run(partition))?;
+        let job = job.require_documents(&records)?;
+        Ok((job, without_indices(records), Funnel::default(), None))
+    })?;
+    let job = job.require(step.parts().require_train(&records))?;
+    let tokenized = step.parts().finish(records, duplicates, &tokenizer_json)?;
+    job.close()?;
+    Ok(Tokenized { against, ..tokenized })
+}
+
+/// Returns an error for a folder with a finished dataset.
+fn refuse_finished(output: &Path) -> Result<()> {
     // the manifest of the training part is written last: after a kill before it the job continues
-    let [is_finished, is_begun] = [0, 1].map(|part: usize| folders[part].join(MANIFEST).exists());
+    let [is_finished, is_begun] =
+        [TRAIN, VALIDATION].map(|part| manifest_of(output, part).exists());
     if is_finished {
         remove_remains(output)?;
     }
@@ -118,79 +149,43 @@ pub fn tokenize(
             output.display()
         )));
     }
-    let validation = ValidationPart::of_corpus(held_out, corpus, task)?;
-    let dedup = Deduplication::new(cleaner.as_ref(), &options.dedup, corpus.options(), output)?;
-    let plan = json!({
-        "tokenizer": hex(&tokenizer.fingerprint()),
-        "clean": cleaner.as_ref().map(|cleaner| hex(&cleaner.fingerprint())),
-        "dedup": dedup.as_ref().map(Deduplication::plan).transpose()?,
-        "validation_fraction": options.validation_fraction,
-        "seed": options.seed,
-        "hold_out": options.hold_out,
-        "eos": end.eos,
-        "bos": end.bos,
-    });
-    let files = folders.clone().map(|folder| folder.join(shard_name(0, 0)));
-    let job = Job::open("tokenize", corpus, output, &files, plan, options.partition_bytes, task)?;
-    for folder in folders.iter().filter(|folder| folder.exists()) {
-        remove_leftovers(folder)?;
-    }
-    let sources = (0..).zip(corpus.inputs());
-    let step = TokenizeStep {
-        shards: ShardMaker {
-            output,
-            tokenizer,
-            validation,
-            end,
-            sources: sources.map(|(index, input)| (Arc::clone(input.name()), index)).collect(),
-            buffers: PerThread::new(threads, TokenizeBuffers::default),
-            task,
-        },
-        cleaner: cleaner.as_ref(),
-        staged: StagedFiles::new(job.folder()),
-        corpus,
-        task,
-    };
-    let mut tokenizer_json = String::new();
-    let (job, records, duplicates, against) = threads::pool(threads)?.in_place_scope(|scope| {
-        // needed only at the end, so a thread without a partition does it
-        scope.spawn(|_| tokenizer_json = tokenizer.to_json());
-        if let Some(dedup) = &dedup {
-            return step.run_both_passes(dedup, job, threads);
-        }
-        let records = job.run(threads, |partition| step.run(partition))?;
-        Ok((job.require_documents(&records)?, records, Funnel::default(), None))
-    })?;
-    let job = job.require(step.require_train(&records))?;
-    let tokenized = step.finish(records, duplicates, &tokenizer_json)?;
-    job.close()?;
-    Ok(Tokenized { against, ..tokenized })
+    Ok(())
 }
 
-/// Returns the ids that end and start a document. A name that is not a special token of the
-/// tokenizer is an error.
-fn document_end(tokenizer: &Tokenizer, options: &TokenizeOptions) -> Result<DocumentEnd> {
-    let special = |option: &str, name: &str| {
-        let mut tokens = tokenizer.special_tokens();
-        tokens.find(|(text, _)| *text == name).map(|(_, id)| id).ok_or_else(|| {
-            let names: Vec<&str> = tokenizer.special_tokens().map(|(text, _)| text).collect();
-            Error::invalid(format!(
-                "{option} = {name:?} is not a special token of this tokenizer; it has: {}",
-                if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-            ))
-        })
-    };
-    let eos = match &options.eos_token {
-        Some(name) => special("eos_token", name)?,
-        None => tokenizer.eos_id().ok_or_else(|| {
-            Error::invalid(
-                "the tokenizer has no special token that is known to end a document, or several; \
-                 name one with eos_token",
-            )
-        })?,
-    };
-    let bos = options.bos_token.as_ref().map(|name| special("bos_token", name)).transpose()?;
-    Ok(DocumentEnd { eos: Some(eos), bos })
+/// Returns the plan of a job.
+fn plan<'a>(
+    shards: &ShardMaker<'a>,
+    options: &TokenizeOptions,
+    cleaner: Option<&Cleaner>,
+    dedup: Option<&Deduplication<'_>>,
+) -> Result<JobPlan<'a>> {
+    let parts = [TRAIN, VALIDATION];
+    Ok(JobPlan {
+        verb: "tokenize",
+        output: shards.output,
+        files: parts.map(|part| shards.folder(part).join(shard_name(0, 0))).to_vec(),
+        results: parts.map(|part| manifest_of(shards.output, part)).to_vec(),
+        decisive: json!({
+            "tokenizer": hex(&shards.tokenizer.fingerprint()),
+            "clean": cleaner.map(|cleaner| hex(&cleaner.fingerprint())),
+            "dedup": dedup.map(Deduplication::plan).transpose()?,
+            "validation_fraction": options.validation_fraction,
+            "seed": options.seed,
+            "hold_out": options.hold_out,
+            "eos": shards.end.eos,
+            "bos": shards.end.bos,
+        }),
+        options: JobOptions::Tokenize(options.clone()),
+        partition_bytes: options.partition_bytes,
+    })
+}
+
+fn manifest_of(output: &Path, part: &str) -> PathBuf {
+    output.join(part).join(MANIFEST)
+}
+
+fn without_indices<R>(records: Vec<(usize, R)>) -> Vec<R> {
+    records.into_iter().map(|(_, record)| record).collect()
 }
 
 /// Tokenizes partitions, on any thread.
@@ -203,6 +198,28 @@ struct TokenizeStep<'a> {
 }
 
 impl TokenizeStep<'_> {
+    fn parts(&self) -> Parts<'_> {
+        Parts { shards: &self.shards, cleaner: self.cleaner, corpus: self.corpus }
+    }
+
+    /// Runs the partitions of a slice; returns its figures.
+    fn run_slice(
+        &self,
+        dedup: Option<&Deduplication<'_>>,
+        job: &Job<'_>,
+        threads: usize,
+    ) -> Result<Tokenized> {
+        let path = job.folder().join(TOKENIZER);
+        if !path.exists() {
+            write_atomically(path, self.shards.tokenizer.to_json().as_bytes())?; // for finish
+        }
+        let records = match dedup {
+            None => without_indices(job.run(threads, |partition| self.run(partition))?),
+            Some(dedup) => self.run_first_pass(dedup, job, threads)?,
+        };
+        Ok(Tokenized { slice: job.slice_count()?, ..self.parts().sum(records) })
+    }
+
     /// Turns one partition into a shard of each part that has documents.
     fn run(&self, partition: &Partition) -> Result<TokenizeRecord> {
         let mut batches = self.batches(partition);
@@ -238,125 +255,6 @@ impl TokenizeStep<'_> {
 
     fn input_name(&self, index: u64) -> &Arc<str> {
         self.corpus.inputs()[index as usize].name()
-    }
-
-    /// Writes the tokenizers, the funnel and the manifests; that of the training part is the last.
-    fn finish(
-        &self,
-        records: Vec<TokenizeRecord>,
-        mut funnel: Funnel,
-        tokenizer_json: &str,
-    ) -> Result<Tokenized> {
-        let train = self.manifest(TRAIN, &records);
-        let validation =
-            (!self.shards.validation.is_empty()).then(|| self.manifest(VALIDATION, &records));
-        let mut reading = self.corpus.statistics();
-        for record in records {
-            reading.merge(&record.reading);
-            funnel.merge(record.funnel);
-        }
-        let validation_part = validation.as_ref().map(|manifest| (VALIDATION, manifest));
-        let parts: Vec<_> = validation_part.into_iter().chain([(TRAIN, &train)]).collect();
-        for (part, _) in &parts {
-            create_folder(&self.shards.folder(part))?;
-            write_atomically(self.shards.folder(part).join(TOKENIZER), tokenizer_json.as_bytes())?;
-        }
-        if self.cleaner.is_some() {
-            write_json(&self.shards.output.join(FUNNEL), &funnel)?;
-        }
-        for (part, manifest) in parts {
-            manifest.write(&self.shards.folder(part))?;
-        }
-        let is_empty = validation.as_ref().is_some_and(|manifest| manifest.documents == 0);
-        let mut warnings =
-            if is_empty { vec![self.empty_validation(train.documents)] } else { vec![] };
-        warnings.extend(funnel.advice());
-        Ok(Tokenized { train, validation, funnel, reading, against: None, warnings })
-    }
-
-    /// Returns an error if the training part has no documents, and removes the validation shards.
-    fn require_train(&self, records: &[TokenizeRecord]) -> Result<()> {
-        if records.iter().any(|record| record.shards.contains_key(TRAIN)) {
-            return Ok(());
-        }
-        let mut n_documents = 0;
-        for entry in records.iter().filter_map(|record| record.shards.get(VALIDATION)) {
-            n_documents += entry.documents;
-            // a file that is gone was removed before a kill
-            let _ = fs::remove_file(self.shards.folder(VALIDATION).join(&entry.file));
-        }
-        // refused for a folder that is not empty
-        let _ = fs::remove_dir(self.shards.folder(VALIDATION));
-        if n_documents == 0 {
-            let mut funnel = Funnel::default();
-            for record in records {
-                funnel.merge(record.funnel.clone());
-            }
-            let most = funnel.dropped.iter().max_by_key(|(_, row)| row.documents);
-            let (reason, n) = most.map_or(("", 0), |(reason, row)| (reason, row.documents));
-            let what = match funnel.documents {
-                1 => format!("the only document, by {reason}"),
-                all => format!("all {all} documents, {n} of them by {reason}"),
-            };
-            return Err(Error::invalid(format!(
-                "cleaning dropped {what}: choose another profile or change the rule"
-            )));
-        }
-        Err(Error::invalid(format!(
-            "the training part is empty: {} held out for validation \
-             (validation_fraction = {}, seed = {}); {MORE_DOCUMENTS}",
-            if n_documents == 1 {
-                "the only document is".to_owned()
-            } else {
-                format!("all {n_documents} documents are")
-            },
-            self.shards.validation.fraction,
-            self.shards.validation.seed,
-        )))
-    }
-
-    /// Returns the warning about a validation part without documents.
-    fn empty_validation(&self, n_documents: u64) -> String {
-        format!(
-            "the validation part is empty: {} held out (validation_fraction = {}); \
-             {MORE_DOCUMENTS}, or hold out nothing with 0",
-            if n_documents == 1 {
-                "the only document is not".to_owned()
-            } else {
-                format!("none of {n_documents} documents is")
-            },
-            self.shards.validation.fraction,
-        )
-    }
-
-    /// Returns what was held out, for the manifests of both parts.
-    fn hold_out(&self, records: &[TokenizeRecord]) -> Option<HoldOutEntry> {
-        let ValidationPart { fraction, seed, .. } = self.shards.validation;
-        let divided_documents = records.iter().map(|record| record.divided_documents).sum();
-        let by = if divided_documents > 0 { "stretches" } else { "documents" };
-        let entry = HoldOutEntry { by: by.to_owned(), fraction, seed, divided_documents };
-        (!self.shards.validation.is_empty()).then_some(entry)
-    }
-
-    /// Returns the manifest of one part, with its shards in the order of the partitions.
-    fn manifest(&self, part: &str, records: &[TokenizeRecord]) -> Manifest {
-        let mut manifest = Manifest::new(self.shards.tokenizer.vocab_size() as u32);
-        manifest.split = Some(part.to_owned());
-        manifest.document_end = self.shards.end;
-        manifest.clean = self.cleaner.map(|cleaner| hex(&cleaner.fingerprint()));
-        manifest.sources =
-            self.corpus.inputs().iter().map(|input| input.name().to_string()).collect();
-        manifest.tokenizer = TokenizerEntry {
-            file: Some(TOKENIZER.to_owned()),
-            fingerprint: Some(hex(&self.shards.tokenizer.fingerprint())),
-        };
-        manifest.hold_out = self.hold_out(records);
-        for record in records {
-            if let Some(entry) = record.shards.get(part) {
-                manifest.push(entry.clone());
-            }
-        }
-        manifest
     }
 }
 

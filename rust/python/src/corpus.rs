@@ -120,6 +120,15 @@ impl PyCorpus {
         self.corpus.total_bytes()
     }
 
+    #[doc = stub!("Corpus.n_partitions")]
+    #[pyo3(signature = (partition_bytes=268_435_456), text_signature = "($self, partition_bytes=268435456)")]
+    fn n_partitions(
+        &self,
+        #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
+    ) -> PyResult<usize> {
+        Ok(self.corpus.partitions(partition_bytes).map_err(to_python)?.len())
+    }
+
     #[doc = stub!("Corpus.count_documents")]
     #[pyo3(signature = (*, progress=None))]
     fn count_documents<'py>(

@@ -52,7 +52,9 @@ mod _lslm {
     #[pymodule_export]
     use crate::loader::PyLoaderCore;
     #[pymodule_export]
-    use crate::pipeline::{clean, measure_tokenizer, preview_clean, tokenize, train_tokenizer};
+    use crate::pipeline::{
+        clean, finish, measure_tokenizer, preview_clean, tokenize, train_tokenizer,
+    };
     #[pymodule_export]
     use crate::tokenizer::{PyStreamDecoder, PyTokenizer};
 

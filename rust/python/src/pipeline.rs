@@ -9,8 +9,8 @@ use lslm_bpe::{TokenId, Tokenizer};
 use lslm_clean::CleanConfig;
 use lslm_corpus::{Corpus, Format, ReadOptions};
 use lslm_pipeline::{
-    CleanOptions, DedupOptions, HoldOut, LearnOptions, Learner, MeasureOptions, Measured,
-    PreviewOptions, TRAIN, TokenizeOptions, VALIDATION,
+    CleanOptions, Cleaned, DedupOptions, Finished, HoldOut, LearnOptions, Learner, MeasureOptions,
+    Measured, PreviewOptions, Slice, TRAIN, TokenizeOptions, Tokenized, VALIDATION,
 };
 use lslm_runtime::{Error, Result, Task};
 use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
@@ -36,10 +36,12 @@ const PARTITION_BYTES: u64 = 16 << 20;
 #[doc = stub!("clean")]
 #[pyfunction]
 #[pyo3(signature = (inputs, *, output, cleaner=CleanerArgument::Profile("default".to_owned()), dedup=None,
-    dedup_against=None, save_index=false, dropped=None, annotate=false, signals=false, format="jsonl.zst", partition_bytes=268_435_456, threads=None, progress=None),
+    dedup_against=None, save_index=false, dropped=None, annotate=false, signals=false, format="jsonl.zst", partition_bytes=268_435_456, partitions=None, threads=None,
+    progress=None),
     text_signature = "(inputs, *, output, cleaner='default', dedup=None, dedup_against=None, \
                       save_index=False, dropped=None, annotate=False, signals=False, \
-                      format='jsonl.zst', partition_bytes=268435456, threads=None, progress=None)")]
+                      format='jsonl.zst', partition_bytes=268435456, partitions=None, threads=None, \
+                      progress=None)")]
 pub(crate) fn clean<'py>(
     inputs: &Bound<'py, PyAny>,
     output: PathBuf,
@@ -52,6 +54,7 @@ pub(crate) fn clean<'py>(
     signals: bool,
     format: &str,
     #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
+    partitions: Option<&str>,
     #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -66,8 +69,21 @@ pub(crate) fn clean<'py>(
         partition_bytes,
         threads: threads_here(py, threads)?,
     };
+    let slice = parse_slice(partitions)?;
     let corpus = corpus_of(inputs)?;
-    let made = run(py, progress, |task| lslm_pipeline::clean(&corpus, &output, &options, task))?;
+    let made = run(py, progress, |task| match slice {
+        Some(slice) => lslm_pipeline::clean_slice(&corpus, &output, &options, slice, task),
+        None => lslm_pipeline::clean(&corpus, &output, &options, task),
+    })?;
+    clean_result(py, &output, &made)
+}
+
+/// Returns the `CleanResult` of what was written to `output`.
+fn clean_result<'py>(
+    py: Python<'py>,
+    output: &Path,
+    made: &Cleaned,
+) -> PyResult<Bound<'py, PyAny>> {
     let fields = json!({
         "output": output,
         "files": made.files,
@@ -78,11 +94,16 @@ pub(crate) fn clean<'py>(
         "reading": results::reading(&made.reading),
         "against": made.against.as_ref().map(results::reading),
         "fingerprint": made.fingerprint,
+        "slice": made.slice.as_ref().map(results::slice),
     });
     if let Some(advice) = made.funnel.advice() {
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(advice)?, 1)?;
     }
     result(py, "CleanResult", &fields)
+}
+
+fn parse_slice(partitions: Option<&str>) -> PyResult<Option<Slice>> {
+    partitions.map(str::parse).transpose().map_err(to_python)
 }
 
 /// Returns `config` with the stage that the argument `dedup=` asks for.
@@ -320,10 +341,10 @@ fn unused(tokenizer: &Tokenizer, measured: &Measured) -> Vec<TokenId> {
 #[pyfunction]
 #[pyo3(signature = (inputs=None, *, texts=None, output, tokenizer, cleaner=None, dedup=None,
     dedup_against=None, save_index=false, validation_fraction=0.005, hold_out="auto", seed=0, eos_token=None, bos_token=None, partition_bytes=268_435_456,
-    threads=None, progress=None),
+    partitions=None, threads=None, progress=None),
     text_signature = "(inputs=None, *, texts=None, output, tokenizer, cleaner=None, dedup=None, \
                       dedup_against=None, save_index=False, validation_fraction=0.005, hold_out='auto', seed=0, eos_token=None, bos_token=None, \
-                      partition_bytes=268435456, threads=None, progress=None)")]
+                      partition_bytes=268435456, partitions=None, threads=None, progress=None)")]
 pub(crate) fn tokenize<'py>(
     py: Python<'py>,
     inputs: Option<&Bound<'py, PyAny>>,
@@ -340,6 +361,7 @@ pub(crate) fn tokenize<'py>(
     eos_token: Option<String>,
     bos_token: Option<String>,
     #[pyo3(from_py_with = numbers::partition_bytes)] partition_bytes: u64,
+    partitions: Option<&str>,
     #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -358,6 +380,7 @@ pub(crate) fn tokenize<'py>(
         partition_bytes,
         threads: threads_here(py, threads)?,
     };
+    let slice = parse_slice(partitions)?;
     let mut session = Session::new(py, progress)?;
     let corpus = match (inputs, texts) {
         (Some(inputs), None) => corpus_of(inputs),
@@ -365,10 +388,23 @@ pub(crate) fn tokenize<'py>(
         _ => Err(PyTypeError::new_err("tokenize() needs either inputs or texts=")),
     };
     let made = corpus.and_then(|corpus| {
-        session
-            .run(py, |task| lslm_pipeline::tokenize(&corpus, &output, &tokenizer, &options, task))
+        session.run(py, |task| match slice {
+            Some(slice) => {
+                lslm_pipeline::tokenize_slice(&corpus, &output, &tokenizer, &options, slice, task)
+            }
+            None => lslm_pipeline::tokenize(&corpus, &output, &tokenizer, &options, task),
+        })
     });
     let made = session.close(py, made)?;
+    tokenize_result(py, &output, &made)
+}
+
+/// Returns the `TokenizeResult` of what was written to `output`.
+fn tokenize_result<'py>(
+    py: Python<'py>,
+    output: &Path,
+    made: &Tokenized,
+) -> PyResult<Bound<'py, PyAny>> {
     let part = |name: &Path, manifest| results::part(&output.join(name), manifest);
     let fields = json!({
         "train": part(TRAIN.as_ref(), &made.train),
@@ -378,11 +414,29 @@ pub(crate) fn tokenize<'py>(
         "reading": results::reading(&made.reading),
         "against": made.against.as_ref().map(results::reading),
         "warnings": made.warnings,
+        "slice": made.slice.as_ref().map(results::slice),
     });
     for warning in &made.warnings {
         PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(warning.as_str())?, 1)?;
     }
     result(py, "TokenizeResult", &fields)
+}
+
+#[doc = stub!("finish")]
+#[pyfunction]
+#[pyo3(signature = (output, *, threads=None, progress=None),
+    text_signature = "(output, *, threads=None, progress=None)")]
+pub(crate) fn finish<'py>(
+    py: Python<'py>,
+    output: PathBuf,
+    #[pyo3(from_py_with = numbers::threads)] threads: Option<usize>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let threads = threads_here(py, threads)?;
+    match run(py, progress, |task| lslm_pipeline::finish(&output, threads, task))? {
+        Finished::Clean(made) => clean_result(py, &output, &made),
+        Finished::Tokenize(made) => tokenize_result(py, &output, &made),
+    }
 }
 
 /// Writes `texts` to a temporary file and returns the corpus of it, whose source is "texts": an

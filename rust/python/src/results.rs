@@ -8,7 +8,7 @@ use lslm_bpe::TextStatistics;
 use lslm_clean::{DroppedExample, Funnel, Signal};
 use lslm_corpus::{BadFile, Statistics};
 use lslm_dataset::{HoldOutEntry, Manifest};
-use lslm_pipeline::{Losses, SourceCount};
+use lslm_pipeline::{Losses, SliceCount, SourceCount};
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -160,6 +160,17 @@ pub(crate) fn held_out(entry: &HoldOutEntry) -> Value {
         "fraction": entry.fraction,
         "seed": entry.seed,
         "n_divided_documents": entry.divided_documents,
+    })
+}
+
+/// Returns the fields of a `JobSlice`.
+pub(crate) fn slice(count: &SliceCount) -> Value {
+    json!({
+        "index": count.slice.index(),
+        "n_slices": count.slice.of(),
+        "n_partitions": count.n_partitions,
+        "n_partitions_total": count.n_partitions_total,
+        "n_partitions_left": count.n_partitions_left,
     })
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::cleaning::url_of;
 use crate::dedup::keys::{DocumentKeys, keys_of};
-use crate::job::inputs_of;
+use crate::inputs::inputs_of;
 use crate::journal::write_json;
 use crate::output::check_output;
 use crate::overlap::overlap;

@@ -16,11 +16,12 @@ use crate::job::{Job, PartitionRecord};
 use crate::overlap::overlap;
 use crate::reading::{Batches, Chunk};
 use crate::staging::{LazyWriter, open_staged};
-use crate::tokenize::TokenizeStep;
 use crate::tokenize::shards::TokenizeRecord;
+use crate::tokenize::{TokenizeStep, without_indices};
 
 /// The extension of staged files.
 const STAGED: &str = "jsonl.zst";
+
 /// The record of a partition that was cleaned and staged, which the second pass tokenizes.
 #[derive(Serialize, Deserialize)]
 struct StageRecord {
@@ -47,6 +48,7 @@ impl TokenizeStep<'_> {
     ) -> Result<(Job<'j>, Vec<TokenizeRecord>, Funnel, Option<Statistics>)> {
         let staged = job.run(threads, |partition| self.stage(dedup, partition))?;
         let job = job.require_documents(&staged)?;
+        let staged = without_indices(staged);
         let decisions = dedup.search(job.folder(), staged.len(), threads, self.task)?;
         let mut duplicates = Funnel::default();
         dedup.count(&decisions, &mut duplicates);
@@ -61,6 +63,22 @@ impl TokenizeStep<'_> {
             },
         )?;
         Ok((job, records, duplicates, decisions.against))
+    }
+
+    /// Cleans the partitions of a slice; returns their records, in which nothing is tokenized yet.
+    pub(super) fn run_first_pass(
+        &self,
+        dedup: &Deduplication<'_>,
+        job: &Job<'_>,
+        threads: usize,
+    ) -> Result<Vec<TokenizeRecord>> {
+        let staged = job.run(threads, |partition| self.stage(dedup, partition))?;
+        let record = |StageRecord { funnel, reading, .. }| TokenizeRecord {
+            funnel,
+            reading,
+            ..TokenizeRecord::default()
+        };
+        Ok(without_indices(staged).into_iter().map(record).collect())
     }
 
     /// Cleans one partition into its staged file, without fields but text and id unless a stage after

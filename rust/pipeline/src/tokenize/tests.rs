@@ -2,11 +2,16 @@
 
 use super::*;
 
+use std::fs;
+
 use lslm_bpe::pretokenize::Pattern;
 use lslm_bpe::train::TrainOptions;
+use lslm_clean::CleanConfig;
 use lslm_corpus::ReadOptions;
 
+use crate::dedup::DedupOptions;
 use crate::learner::{LearnOptions, Learner};
+use crate::validation::HoldOut;
 
 fn tokenizer() -> Tokenizer {
     let options = LearnOptions {
