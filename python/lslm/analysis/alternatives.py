@@ -16,7 +16,7 @@ from lslm.analysis.passages import Alternatives
 from lslm.parallel import autocast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,21 +31,30 @@ N_ALTERNATIVES = 5
 
 @torch.no_grad()
 def find_alternatives(
-    run: Run, table: ScoreTable, passages: Sequence[Passage]
+    run: Run,
+    table: ScoreTable,
+    passages: Sequence[Passage],
+    prefixes: Mapping[str, int | None],
 ) -> list[Alternatives]:
-    """Return the alternatives of each passage, from the windows that the table was scored with."""
+    """Return the alternatives of each passage, from the windows that the table was scored with.
+
+    ``prefixes`` are the ids before a sequence, by dataset.
+    """
     model, n_ids = run.model, run.tokenizer.vocab_size
     device = str(next(model.parameters()).device)
     found = []
     with autocast(device, table.manifest["dtype"]):
         for passage in passages:
             rows = table.tokens(passage.start, passage.stop)
+            dataset = table.datasets[int(table.documents["dataset"][passage.document])]
+            prefix = prefixes.get(dataset) or 0
             nats = np.empty(len(rows), np.float32)
             ids = np.empty((len(rows), N_ALTERNATIVES), np.int64)
             probabilities = np.empty((len(rows), N_ALTERNATIVES), np.float32)
             for start, stop in _windows(rows.context):
                 context = int(rows.context[start])
-                inputs = _inputs(run, table, passage.start + start, passage.start + stop, context)
+                first, last = passage.start + start, passage.start + stop
+                inputs = _inputs(table, prefix, first, last, context)
                 batch = torch.from_numpy(inputs)[None].to(device)
                 logits = model(batch, n_ids=n_ids)[0, -(stop - start) :].float()
                 log_p = logits.log_softmax(-1)
@@ -66,13 +75,14 @@ def _windows(context: NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(bounds))
 
 
-def _inputs(run: Run, table: ScoreTable, start: int, stop: int, context: int) -> NDArray[np.int64]:
+def _inputs(
+    table: ScoreTable, prefix: int, start: int, stop: int, context: int
+) -> NDArray[np.int64]:
     """Return the ids that the model read to score rows ``start`` to ``stop``.
 
-    What is before the first row, or was not scored, is the end-of-document token of a prefix.
+    What is before the first row, or was not scored, is ``prefix``.
     """
     begin = max(0, start - context)
     ids = table.columns["id"][begin : stop - 1].astype(np.int64)
     missing = context + (stop - start) - 1 - len(ids)
-    eos = run.tokenizer.eos_id
-    return np.concatenate([np.full(missing, 0 if eos is None else eos, np.int64), ids])
+    return np.concatenate([np.full(missing, prefix, np.int64), ids])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from lslm.analysis.passages import Passage
     from lslm.checkpoint import Run
+    from lslm.evaluation_data import EvaluationData
     from lslm.progress import Progress
     from lslm.score_table import ScoreTable
 
@@ -86,9 +87,16 @@ class ScoredModel:
         if found is None:
             from lslm.analysis.alternatives import find_alternatives
 
-            found = find_alternatives(self.opened, self.table, passages)
+            prefixes = {one.name: one.prefix for one in self._data()}
+            found = find_alternatives(self.opened, self.table, passages, prefixes)
             _store(path, passages, found)
         return found
+
+    def _data(self) -> Sequence[EvaluationData]:
+        """Return the data that are scored, open."""
+        run = self.facts
+        vocabulary = Vocabulary.of(run.tokenizer, bos_id=run.bos_id, eos_ids=run.eos_ids)
+        return open_data(run, self._request.data, vocabulary)
 
     def _table(self, folder: Path) -> ScoreTable:
         """Return the table in ``folder`` if it is of this model and data, else write it there."""
@@ -118,8 +126,7 @@ class ScoredModel:
             return False
         chosen = parse_protocol(request.protocol, run.config.model.sequence_length)
         wanted = model_fingerprints(run) | {"protocol": chosen.fingerprint}
-        vocabulary = Vocabulary.of(run.tokenizer, bos_id=run.bos_id, eos_ids=run.eos_ids)
-        for one in open_data(run, request.data, vocabulary):
+        for one in self._data():
             if not isinstance(one, DatasetDocuments):
                 return False
             wanted[f"data {one.name}"] = one.fingerprint

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::options::{Compression, Format, ReadOptions};
 
 /// The results of `clean` and of `tokenize` in their output folders, as lslm-pipeline names them.
-const RESULTS: [&str; 2] = ["_clean.json", "_funnel.json"];
+const RESULTS: [&str; 3] = ["_clean.json", "_funnel.json", "_dedup.index"];
 /// The folder of the journal of an unfinished job, as lslm-pipeline names it.
 const JOURNAL: &str = ".progress";
 /// The files of a run of training, and the folder of its checkpoints, as `lslm train` names them.

@@ -36,6 +36,7 @@ fn records_of_lslm_are_never_inputs() {
         ("out/part-000000.jsonl", document),
         ("out/_clean.json", "{}\n"),
         ("out/_funnel.json", "{}\n"),
+        ("out/_dedup.index", "LSLMDDUP"),
         ("half/part-000000.jsonl", document),
         ("half/.progress/plan.json", "{}\n"),
         ("half/.progress/00000.json", "{}\n"),
@@ -60,7 +61,8 @@ fn records_of_lslm_are_never_inputs() {
         let (inputs, own) = found(folder, argument, options.clone());
         assert_eq!(inputs[0], "out/part-000000.jsonl");
         assert_eq!(inputs.len(), 1 + usize::from(options.extensions.is_none()), "{argument}");
-        for name in ["_clean.json", "_funnel.json", "train/manifest.json", "train/tokenizer.json"] {
+        let records = ["_clean.json", "_dedup.index", "_funnel.json"];
+        for name in records.iter().chain(&["train/manifest.json", "train/tokenizer.json"]) {
             assert!(own.contains(&format!("out/{name}")), "{argument}: {name} in {own:?}");
         }
     }
