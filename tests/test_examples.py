@@ -69,11 +69,17 @@ def check(printed):
     assert "held out" in printed["scaling"]
 
 
+def compute_slices(folder):
+    """Write what the examples of ``finish`` end."""
+    for name in ("web-clean", "web-clean2"):
+        lslm_run("clean", "raw", "-o", name, "--partitions", "1/1", cwd=folder)
+
+
 @pytest.mark.slow
 def test_the_example_of_every_verb_runs_as_a_process(raw, tmp_path):
     shutil.copytree(raw, tmp_path, dirs_exist_ok=True)
     printed = {}
-    lslm_run("clean", "raw", "-o", "web-clean", "--partitions", "1/1", cwd=tmp_path)  # for finish
+    compute_slices(tmp_path)
     for verb in ORDER:
         words, given = example(verb)
         printed[verb] = lslm_run(*words, input=given, cwd=tmp_path, runner=start)
@@ -87,6 +93,7 @@ def examples(raw):
     written = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "CONFIG", demo.CONFIG | SMALL)
+        compute_slices(raw)
         for verb in ORDER:
             words, given = example(verb)
             code, *streams = run(*words, input=given, cwd=raw)
@@ -142,6 +149,7 @@ def test_a_person_can_read_what_a_verb_prints(examples, verb):
 
 AGAIN = {
     "clean": "clean raw -o clean2",
+    "finish": "finish web-clean2",
     "train-tokenizer": "train-tokenizer raw -o tokenizer2.json --vocab-size 300",
     "tokenize": "tokenize clean -o data/web2 -t tokenizer.json",
     "encode": "encode -t tokenizer.json tokenizer.json",
