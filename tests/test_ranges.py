@@ -53,6 +53,8 @@ def calls(folder):
         "measure_tokenizer": lambda **k: lslm.measure_tokenizer(raw, tokenizer=tok, **k),
         "tokenize": lambda **k: lslm.tokenize(raw, output=new, tokenizer=tok, **k),
         "Corpus": lambda **k: lslm.Corpus(raw, **k),
+        "Corpus.n_partitions": lambda **k: lslm.Corpus(raw).n_partitions(**k),
+        "finish": lambda **k: lslm.finish(new, **k),
         "Document": lambda **k: lslm.Document("a", **k),
         "Cleaner.clean_batch": lambda **k: lslm.Cleaner().clean_batch(["a"], **k),
         "Tokenizer.encode_batch": lambda **k: tok.encode_batch(["a"], **k),

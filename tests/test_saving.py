@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,7 +150,8 @@ def test_a_full_disk_is_a_warning_and_saving_is_tried_again(
         result = train(config(data, run, "steps=12", "validate_every=4", "checkpoint_every=4"))
     assert result.step == 12
     assert caplog.text.count("could not be saved: [Errno 28] No space left") == 2
-    assert "training continues, the last checkpoint is step-000004" in caplog.text
+    # the second one, if it was written faster than a step was made
+    assert re.search("training continues, the last checkpoint is step-00000[48]", caplog.text)
     assert weights(run) == weights(whole)
     assert steps(run)[-1] == 12
     assert len(steps(run)) >= 2

@@ -200,8 +200,10 @@ pub(crate) fn open_all(arguments: &[String], options: &ReadOptions) -> Result<Op
 
 /// Replaces the schema of `input` by that of the Parquet file before it, if they are the same.
 fn share_schema(input: &mut Input, inputs: &[Input]) {
+    // Without this, each of 100,000 text files would look for a schema among all before it.
+    let Some(own) = &mut input.schema else { return };
     let before = inputs.iter().rev().find_map(|input| input.schema.as_ref());
-    if let (Some(own), Some(before)) = (&mut input.schema, before)
+    if let Some(before) = before
         && own.is_same(before)
     {
         *own = Arc::clone(before);
