@@ -38,6 +38,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "clean",
+    "finish",
     "measure_tokenizer",
     "missing_path",
     "preview_clean",
